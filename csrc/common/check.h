@@ -1,0 +1,29 @@
+// Argument checks whose messages name the argument, what was expected and what came.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include <string>
+
+namespace insight {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+inline std::string shape_of(const Tensor& t) {
+  std::string text = "(";
+  for (int64_t i = 0; i < t.dim(); ++i) {
+    text += (i ? ", " : "") + std::to_string(t.size(i));
+  }
+  return text + ")";
+}
+
+// INSIGHT_CHECK_SHAPE(boxes.dim() == 2 && boxes.size(1) == 4, boxes, "(N, 4)")
+#define INSIGHT_CHECK_SHAPE(condition, tensor, expected) \
+  STD_TORCH_CHECK(condition, #tensor " must have shape " expected ", got ", ::insight::shape_of(tensor))
+
+}  // namespace insight

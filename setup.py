@@ -1,0 +1,117 @@
+"""Build of the compiled library `insight/_C.so`: every C++ and CUDA kernel, on torch's stable ABI.
+
+Environment:
+    INSIGHT_BUILD_OPS=0    build nothing; the PyTorch twins of the ops are used
+    FORCE_CUDA=1           build the CUDA kernels without a GPU at hand (needs nvcc)
+    FORCE_CUDA=0           never build them
+    TORCH_CUDA_ARCH_LIST   architectures, as torch reads it; default: the GPUs here, else "9.0+PTX"
+    CUDA_HOME              where nvcc lives; default: /usr/local/cuda if it holds one
+    DEBUG=1                no optimisation, debug symbols
+    MAX_JOBS               compiler processes at once
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent.resolve()
+
+# torch guesses CUDA_HOME from the nvcc on PATH, which is wrong where that is a link or a wrapper.
+if "CUDA_HOME" not in os.environ and Path("/usr/local/cuda/bin/nvcc").is_file():
+    os.environ["CUDA_HOME"] = "/usr/local/cuda"
+
+try:
+    import torch
+    from torch.utils import cpp_extension
+except ImportError:
+    sys.exit(
+        "insight needs torch >= 2.10 at build time and found none. Do:\n"
+        "    pip install torch torchvision\n"
+        "    pip install --no-build-isolation -e .\n"
+        "(see docs/install.md)"
+    )
+
+
+def nvcc_version():
+    """Release of the nvcc that torch would call, as "13.0", or None where there is none."""
+    home = cpp_extension.CUDA_HOME
+    nvcc = Path(home, "bin", "nvcc") if home else None
+    if nvcc is None or not nvcc.is_file():
+        return None
+    text = subprocess.run([str(nvcc), "--version"], capture_output=True, text=True).stdout
+    return text.split("release ")[-1].split(",")[0] if "release " in text else None
+
+
+def wants_cuda():
+    """Whether to build the CUDA kernels, from FORCE_CUDA, the GPU and the compiler; says why not."""
+    force = os.environ.get("FORCE_CUDA")
+    if force == "0":
+        return False
+    nvcc = nvcc_version()
+    if torch.version.cuda is None or nvcc is None:
+        if force == "1":
+            sys.exit(
+                f"FORCE_CUDA=1 needs a CUDA build of torch (have cuda={torch.version.cuda}) and nvcc "
+                f"(CUDA_HOME={cpp_extension.CUDA_HOME}): install them, or unset FORCE_CUDA"
+            )
+        return False
+    if nvcc.split(".")[0] != torch.version.cuda.split(".")[0]:
+        message = f"nvcc {nvcc} does not match torch's CUDA {torch.version.cuda}"
+        if force == "1":
+            sys.exit(f"{message}: install the matching toolkit, or unset FORCE_CUDA")
+        print(f"insight: {message}; building the CPU kernels only", file=sys.stderr)
+        return False
+    return force == "1" or torch.cuda.is_available()
+
+
+def extensions():
+    """The one extension, and what it was built with (read by `python -m insight.info`)."""
+    if os.environ.get("INSIGHT_BUILD_OPS", "1") == "0":
+        return []
+    cuda = wants_cuda()
+    if cuda and "TORCH_CUDA_ARCH_LIST" not in os.environ and not torch.cuda.is_available():
+        os.environ["TORCH_CUDA_ARCH_LIST"] = "9.0+PTX"
+    debug = os.environ.get("DEBUG") == "1"
+    sources = ["csrc/ops.cpp", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc/cpu").glob("*.cpp"))]
+    # The stable ABI of torch 2.10: one binary for every later torch and every Python.
+    defines = [("TORCH_STABLE_ONLY", None), ("TORCH_TARGET_VERSION", "0x020a000000000000")]
+    flags = {"cxx": ["-O0", "-g"] if debug else ["-O3", "-fvisibility=hidden", "-Wall"]}
+    make = cpp_extension.CppExtension
+    if cuda:
+        make = cpp_extension.CUDAExtension
+        sources += sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc/cuda").glob("*.cu"))
+        defines += [("USE_CUDA", None)]
+        flags["nvcc"] = ["-O3", "--expt-relaxed-constexpr", "-Xptxas=-v", "-lineinfo"]
+        if debug:
+            flags["nvcc"] += ["-G"]
+    built_with = {
+        "torch": torch.__version__,
+        "python": sys.version.split()[0],
+        "backends": ["cpu", "cuda"] if cuda else ["cpu"],
+        "cuda": nvcc_version() if cuda else None,
+        "cuda_archs": os.environ.get("TORCH_CUDA_ARCH_LIST", "of the GPUs at build time") if cuda else None,
+        "debug": debug,
+    }
+    (ROOT / "insight/_build.json").write_text(json.dumps(built_with, indent=1) + "\n")
+    return [
+        make(
+            "insight._C",
+            sources,
+            include_dirs=[str(ROOT / "csrc")],
+            define_macros=defines,
+            extra_compile_args=flags,
+            py_limited_api=True,
+        )
+    ]
+
+
+ext_modules = extensions()
+setup(
+    ext_modules=ext_modules,
+    package_data={"insight": ["_C.so", "_build.json"]},
+    cmdclass={"build_ext": cpp_extension.BuildExtension.with_options(no_python_abi_suffix=True)},
+)
