@@ -1,0 +1,44 @@
+# Everything from a fresh clone: `make demo` trains and prompts a small model, `make test` runs the tests.
+# Each creates .venv, installs, builds what is missing, and is quick the second time.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+
+SOURCES := setup.py $(wildcard csrc/*.cpp csrc/*/*)
+
+.PHONY: help install demo test lint bench clean
+
+help:  ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.built  ## Create .venv, install the dependencies, build the library
+
+demo: install  ## Train a small prompt model on synthetic scenes, evaluate it, prompt it (about 10 minutes)
+	$(BIN)/python tools/demo.py
+
+test: install  ## Run the tests (PYTEST_ARGS="-m 'slow or not slow'" for all)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: install  ## Check style
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+bench: install  ## Measure the kernels and the detector against PyTorch, as ratios
+	$(BIN)/python benchmarks/run.py
+
+clean:  ## Remove the environment and what was built
+	rm -rf $(VENV) build insight/_C.so insight/_build.json *.egg-info
+
+# A stamp is written last, so an install that was cut off starts again where it left.
+$(VENV)/.deps: pyproject.toml constraints.txt scripts/install_detectron2.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt "setuptools<81" wheel ninja torch torchvision
+	INSIGHT_BUILD_OPS=0 $(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation \
+	  -e ".[detectron2,light,test]"
+	$(BIN)/python scripts/install_detectron2.py
+	touch $@
+
+$(VENV)/.built: $(VENV)/.deps $(SOURCES)
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	$(BIN)/python -m insight.info
+	touch $@
