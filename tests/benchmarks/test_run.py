@@ -1,0 +1,108 @@
+"""The runner: choice of cases, table, JSON, comparison with an earlier run, exit status; on invented benchmarks."""
+
+import json
+
+import pytest
+import report
+import run
+from harness import OURS, Measurement, Outcome
+
+
+def outcome(case="c", error="", **ratios):
+    contenders = {OURS: Measurement(1e-3, 10, 1.0)}
+    contenders |= {name: Measurement(1e-3 * ratio, None, ratio, 2.0) for name, ratio in ratios.items()}
+    return Outcome("b", case, {} if error else contenders, "note", error)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with two benchmarks that work and one that does not."""
+    good = """
+import torch
+from harness import Case, Rival
+def cases(device):
+    for name in ("forward", "backward"):
+        yield Case(name, lambda: torch.ones(2), {"twin": Rival(lambda: torch.ones(2))})
+"""
+    (tmp_path / "bench_fake_good.py").write_text(good)
+    (tmp_path / "bench_fake_wrong.py").write_text(good.replace("Rival(lambda: torch.ones", "Rival(lambda: torch.zeros"))
+    (tmp_path / "bench_fake_broken.py").write_text("import a_package_that_is_missing")
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_json_round_trip(tmp_path):
+    outcomes = [outcome(twin=3.0), outcome("d", error="RuntimeError: no")]
+    report.save(tmp_path / "o.json", {"cpu": "x"}, outcomes)
+    assert report.load(tmp_path / "o.json") == ({"cpu": "x"}, outcomes)
+    assert [p.name for p in tmp_path.iterdir()] == ["o.json"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"machine": {}, "outcomes": [{"case": 1}]}'])
+def test_a_file_of_something_else_is_named(tmp_path, text):
+    (tmp_path / "o.json").write_text(text)
+    with pytest.raises(ValueError, match=r"o\.json: not a file written by benchmarks/run\.py --json"):
+        report.load(tmp_path / "o.json")
+    with pytest.raises(ValueError, match="absent.json: No such file"):
+        report.load(tmp_path / "absent.json")
+
+
+def test_table_says_what_was_reached_missed_and_failed():
+    text = report.table([outcome(twin=3.0, slow=1.5), outcome("d", error="RuntimeError: no")])
+    twin, slow = (next(line for line in text.splitlines() if name in line) for name in ("twin", "slow"))
+    assert "3.00x" in twin and "target 2x reached" in twin
+    assert "1.50x" in slow and "target 2x MISSED" in slow
+    assert "b: d\n    FAILED  RuntimeError: no" in text
+
+
+def test_compare_uses_ratios_and_only_what_both_have():
+    old = [outcome(twin=4.0, gone=2.0), outcome("old only", twin=1.0), outcome("fails", twin=2.0)]
+    new = [outcome(twin=3.0, fresh=2.0), outcome("new only", twin=1.0), outcome("fails", error="E: no")]
+    changes = report.compare(old, new)
+    assert [(c.name, c.old, c.new, c.percent) for c in changes] == [
+        ("b: c, against twin", 4.0, 3.0, -25.0),
+        ("b: fails, against twin", 2.0, None, -100.0),
+    ]
+    assert "4.00x ->    3.00x   -25.0 %" in report.comparison(changes)
+
+
+def test_only_chooses_benchmark_and_case(folder, capsys):
+    assert run.main(["--quick", "--only", "fake_good/back"], folder) == 0
+    text = capsys.readouterr().out
+    assert "fake_good: backward" in text and "forward" not in text and "fake_wrong" not in text
+    assert run.main(["--only", "nothing"], folder) == 2
+    assert "no benchmark matches --only nothing" in capsys.readouterr().err
+
+
+def test_failures_are_reported_and_the_rest_still_runs(folder, capsys):
+    assert run.main(["--quick"], folder) == 1
+    text = capsys.readouterr().out
+    assert "FAILED  ModuleNotFoundError: No module named 'a_package_that_is_missing'" in text
+    assert "FAILED  AssertionError: 'twin' disagrees with ours" in text
+    assert "fake_good: backward\n    ours" in text
+
+
+def test_regression_fails_only_where_asked(folder, tmp_path, capsys):
+    before = tmp_path / "before.json"
+    arguments = ["--quick", "--only", "fake_good/forward"]
+    assert run.main([*arguments, "--json", str(before)], folder) == 0
+    data = json.loads(before.read_text())
+    assert {"date", "commit", "cpu", "threads", "torch"} <= data["machine"].keys()
+    data["outcomes"][0]["contenders"]["twin"]["ratio"] *= 1e6  # an earlier run that was far better
+    before.write_text(json.dumps(data))
+    assert run.main([*arguments, "--compare", str(before)], folder) == 0
+    assert run.main([*arguments, "--compare", str(before), "--fail-if-regression"], folder) == 1
+    assert "1 of 1 ratios fell by more than 10 %" in capsys.readouterr().out
+    data["outcomes"][0]["contenders"]["twin"]["ratio"] = 1e-9
+    before.write_text(json.dumps(data))
+    assert run.main([*arguments, "--compare", str(before), "--fail-if-regression", "50"], folder) == 0
+
+
+def test_wrong_arguments_end_in_one_line(folder, tmp_path, capsys):
+    for arguments, message in (
+        (["--fail-if-regression"], "--fail-if-regression needs --compare OLD.json"),
+        (["--compare", str(tmp_path / "absent.json")], "absent.json: No such file"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            run.main(arguments, folder)
+        assert stop.value.code == 2 and message in capsys.readouterr().err
