@@ -1,0 +1,34 @@
+"""Writing files so that a name never holds half of one."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
+    """Open a file that appears under its name only when all of it is on disk.
+
+    The text or bytes go to `.NAME.PID.tmp` beside it, which replaces `path` when the block ends without an error and is
+    removed when it does not. A killed process leaves the old file, if there was one, and perhaps a `.tmp`.
+
+    Args:
+        path: the file to write; its folder is made if need be.
+        mode: "w" for text (UTF-8) or "wb" for bytes.
+
+    Yields:
+        The open file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

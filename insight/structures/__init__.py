@@ -1,0 +1,1 @@
+"""Boxes and masks as data; imports and runs without detectron2."""

@@ -1,0 +1,73 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from insight.structures.boxes import enclosing_boxes, validate_boxes
+
+IMAGE = (60, 100)  # height, width
+GOOD = [10.0, 20.0, 30.0, 40.0]
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [GOOD],
+        np.array([GOOD]),
+        torch.tensor([GOOD], dtype=torch.float64),
+        [[-5, -5, 3, 3]],  # leaves the image in part
+        [[0, 0, 100, 60]],
+        [[99.5, 59.5, 200, 200]],
+    ],
+)
+def test_good_boxes_are_kept_as_they_are(boxes):
+    checked = validate_boxes(boxes, IMAGE)
+    assert checked.dtype == torch.float32 and checked.shape == (1, 4)
+    assert checked.tolist() == torch.as_tensor(boxes).tolist()
+
+
+@pytest.mark.parametrize("nothing", [[], np.zeros((0, 4)), torch.zeros(0, 4)])
+def test_no_boxes_is_fine(nothing):
+    assert validate_boxes(nothing, IMAGE).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    "bad, reason",
+    [
+        ([float("nan"), 0, 1, 1], "no finite number"),
+        ([0, 0, float("inf"), 1], "no finite number"),
+        ([30, 20, 10, 40], "is inverted"),
+        ([10, 40, 30, 20], "is inverted"),
+        ([10, 20, 10, 40], "has no area"),
+        ([10, 20, 30, 20], "has no area"),
+        ([100, 0, 120, 20], "outside the image, which is 100 x 60"),
+        ([0, -20, 20, 0], "outside the image"),
+    ],
+)
+def test_a_bad_box_is_named_with_its_index_and_value(bad, reason):
+    with pytest.raises(ValueError, match=reason) as caught:
+        validate_boxes([GOOD, bad, GOOD], IMAGE, name="--boxes")
+    assert str(caught.value).startswith("--boxes[1] = [")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong", [[1, 2, 3, 4], [[1, 2, 3]], "text", [["a", "b", "c", "d"]], [[1, 2], [3, 4, 5, 6]], None]
+)
+def test_a_wrong_shape_says_what_is_expected(wrong):
+    with pytest.raises(ValueError, match=r"boxes: expected .*\(N, 4\)"):
+        validate_boxes(wrong, IMAGE)
+
+
+@given(st.floats(-50, 150), st.floats(-50, 150), st.floats(1, 80), st.floats(1, 80), st.floats(-400, 400))
+def test_enclosing_box_is_that_of_opencvs_corners(cx, cy, w, h, angle):
+    corners = cv2.boxPoints(((cx, cy), (w, h), angle))
+    expected = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+    np.testing.assert_allclose(enclosing_boxes([[cx, cy, w, h, angle]])[0], expected, atol=1e-2)
+
+
+def test_an_oriented_box_without_area_is_refused():
+    with pytest.raises(ValueError, match=r"oriented_boxes\[0\] .* has no area"):
+        enclosing_boxes([[10, 10, 0, 5, 30]])
