@@ -23,14 +23,14 @@ STABLE_TORCH_LIBRARY(insight, m) {
       "global_to_local_attention_backward(Tensor grad, Tensor local, Tensor global_tokens, "
       "Tensor image_index, Tensor out, Tensor logsumexp, int num_heads) -> (Tensor, Tensor)");
 
-  // proposals (N, 4), gt_boxes (M, 4) float XYXY.
-  // Returns the sum of the losses of the proposals kept (scalar), how many were kept (scalar int64) and
-  // the matched ground truth of each proposal, (N,) int64, -1 for those left out.
+  // proposals (N, 4), gt_boxes (M, 4), both float32 or both float64, XYXY; mean: divide by how many were kept.
+  // Returns the loss (scalar), how many proposals were kept (scalar int64) and the ground truth that each
+  // proposal was matched to, (N,) int64, -1 for those left out.
   m.def(
-      "area_loss(Tensor proposals, Tensor gt_boxes, float iou_threshold, float eps) "
+      "area_loss(Tensor proposals, Tensor gt_boxes, float iou_threshold, float eps, bool mean) "
       "-> (Tensor, Tensor, Tensor)");
-  // grad: scalar, of the sum. Returns the gradient of proposals, (N, 4).
+  // grad: scalar, of the loss. Returns the gradient of proposals, (N, 4).
   m.def(
-      "area_loss_backward(Tensor grad, Tensor proposals, Tensor gt_boxes, Tensor match, float eps) "
-      "-> Tensor");
+      "area_loss_backward(Tensor grad, Tensor proposals, Tensor gt_boxes, Tensor match, Tensor kept, "
+      "float eps, bool mean) -> Tensor");
 }
