@@ -3,5 +3,6 @@
 from . import reference
 from ._ext import has_ops
 from .area_loss import area_loss
+from .global_to_local_attention import global_to_local_attention
 
-__all__ = ["area_loss", "has_ops", "reference"]
+__all__ = ["area_loss", "global_to_local_attention", "has_ops", "reference"]

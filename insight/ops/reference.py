@@ -56,3 +56,25 @@ def _iou(a: Tensor, b: Tensor) -> Tensor:
     intersection = _area(torch.cat([low, high], dim=-1))
     union = _area(a)[:, None] + _area(b) - intersection
     return intersection / union.where(union != 0, 1.0)
+
+
+def global_to_local_attention(local: Tensor, global_tokens: Tensor, image_index: Tensor, num_heads: int) -> Tensor:
+    """Twin of `insight.ops.global_to_local_attention`; holds each RoI's keys and weights in memory.
+
+    Args:
+        local: (N, T, D) tokens of N RoIs.
+        global_tokens: (B, G, D) tokens of B images, keys and values at once.
+        image_index: (N,) int64, the image of each RoI.
+        num_heads: number of heads; divides D.
+
+    Returns:
+        (N, T, D): softmax(L G^T / sqrt(d)) G per head, zeros where G = 0.
+
+    Source:
+        Insight Any Instance (arXiv 2409.07022), section III-B2, Eq. 5.
+    """
+    queries = local.unflatten(2, (num_heads, -1)).transpose(1, 2)  # (N, heads, T, d)
+    keys = global_tokens.unflatten(2, (num_heads, -1)).transpose(1, 2)  # (B, heads, G, d)
+    keys = keys.index_select(0, image_index)  # (N, heads, G, d)
+    scores = queries @ keys.transpose(2, 3) / queries.shape[3] ** 0.5  # (N, heads, T, G)
+    return (scores.softmax(dim=3) @ keys).transpose(1, 2).flatten(2)

@@ -1,0 +1,48 @@
+// Shapes and argument checks of global-to-local attention, the same on every device.
+#pragma once
+
+#include "common/check.h"
+
+namespace insight::attention {
+
+// local (N, T, D), global_tokens (B, G, D), image_index (N,), D = heads * d.
+struct Problem {
+  int64_t num_rois;    // N
+  int64_t tokens;      // T, of an RoI
+  int64_t images;      // B
+  int64_t num_keys;    // G
+  int64_t channels;    // D
+  int64_t heads;
+  int64_t d;           // of a head
+};
+
+inline Problem check_arguments(
+    const Tensor& local, const Tensor& global_tokens, const Tensor& image_index, int64_t num_heads) {
+  INSIGHT_CHECK_SHAPE(local.dim() == 3, local, "(N, T, D)");
+  INSIGHT_CHECK_SHAPE(global_tokens.dim() == 3, global_tokens, "(B, G, D)");
+  INSIGHT_CHECK_SHAPE(image_index.dim() == 1 && image_index.size(0) == local.size(0), image_index, "(N,)");
+  STD_TORCH_CHECK(local.size(2) == global_tokens.size(2), "local and global_tokens must have the same D, got shapes ",
+                  shape_of(local), " and ", shape_of(global_tokens));
+  STD_TORCH_CHECK(num_heads > 0 && local.size(2) > 0 && local.size(2) % num_heads == 0,
+                  "num_heads must divide D = ", local.size(2), ", got ", num_heads);
+  STD_TORCH_CHECK(local.scalar_type() == global_tokens.scalar_type(),
+                  "local and global_tokens must have the same dtype");
+  STD_TORCH_CHECK(image_index.scalar_type() == ScalarType::Long, "image_index must be int64");
+  return {local.size(0), local.size(1), global_tokens.size(0), global_tokens.size(1), local.size(2), num_heads,
+          local.size(2) / num_heads};
+}
+
+inline void check_saved_tensors(
+    const Problem& p, const Tensor& grad, const Tensor& local, const Tensor& out, const Tensor& logsumexp) {
+  for (const Tensor* t : {&grad, &out}) {
+    STD_TORCH_CHECK(t->dim() == 3 && t->size(0) == p.num_rois && t->size(1) == p.tokens && t->size(2) == p.channels &&
+                        t->scalar_type() == local.scalar_type(),
+                    "grad and out must have the shape and dtype of local ", shape_of(local), ", got ", shape_of(*t));
+  }
+  const auto type = local.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+  STD_TORCH_CHECK(logsumexp.dim() == 3 && logsumexp.size(0) == p.num_rois && logsumexp.size(1) == p.heads &&
+                      logsumexp.size(2) == p.tokens && logsumexp.scalar_type() == type,
+                  "logsumexp must be what the forward op returned, got shape ", shape_of(logsumexp));
+}
+
+}  // namespace insight::attention

@@ -1,0 +1,36 @@
+// Row-block kernels of global-to-local attention for AVX-2.
+#include "cpu/global_to_local_attention.h"
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#include <immintrin.h>
+#include <math.h>
+
+#pragma GCC target("avx2,fma")
+#define INSIGHT_SIMD_AVX2
+#define INSIGHT_SIMD_BYTES 32
+#define INSIGHT_SIMD_REGISTERS 16
+#define INSIGHT_SIMD_NAME "avx2"
+
+namespace insight::attention::avx2 {
+#include "cpu/global_to_local_attention_kernel.h"
+}
+
+namespace insight::attention {
+
+template <class S>
+const Kernels<S>* avx2_kernels() {
+  return avx2::kernels<S>();
+}
+#else
+namespace insight::attention {
+
+template <class S>
+const Kernels<S>* avx2_kernels() {
+  return nullptr;
+}
+#endif
+
+template const Kernels<float>* avx2_kernels<float>();
+template const Kernels<double>* avx2_kernels<double>();
+
+}  // namespace insight::attention

@@ -1,0 +1,28 @@
+// Row-block kernels of global-to-local attention for any processor: the 16-byte vectors that x86-64 and
+// AArch64 always have, and that a compiler turns into scalars elsewhere.
+#include "cpu/global_to_local_attention.h"
+
+#include <math.h>
+
+#define INSIGHT_SIMD_BYTES 16
+#if defined(__aarch64__)
+#define INSIGHT_SIMD_REGISTERS 32
+#else
+#define INSIGHT_SIMD_REGISTERS 16
+#endif
+#define INSIGHT_SIMD_NAME "plain"
+
+namespace insight::attention::plain {
+#include "cpu/global_to_local_attention_kernel.h"
+}
+
+namespace insight::attention {
+
+template <class S>
+const Kernels<S>* plain_kernels() {
+  return plain::kernels<S>();
+}
+template const Kernels<float>* plain_kernels<float>();
+template const Kernels<double>* plain_kernels<double>();
+
+}  // namespace insight::attention

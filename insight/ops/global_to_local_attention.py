@@ -1,0 +1,105 @@
+"""Attention from the tokens of each RoI to the global tokens of its image."""
+
+import torch
+from torch import Tensor
+
+from . import _ext, reference
+
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def global_to_local_attention(local: Tensor, global_tokens: Tensor, image_index: Tensor, num_heads: int) -> Tensor:
+    """Let every local token gather what it needs from all global tokens of its image, in one streaming pass.
+
+    Per head, with head dimension d = D / num_heads: softmax(L G^T / sqrt(d)) G. Keys and values are the global tokens
+    themselves. The (N * T) x G matrix of weights is never in memory, neither in the forward nor in the backward pass.
+    RoIs of different images share one call, in any order.
+
+    Args:
+        local: (N, T, D) tokens of N RoIs; float32, float64, float16 or bfloat16. Half types are summed in float32.
+        global_tokens: (B, G, D) tokens of B images; dtype and device of `local`. Both get a gradient. G = 0 gives
+            zeros.
+        image_index: (N,) int64, the image of each RoI, in [0, B). On the CPU a value outside raises a RuntimeError. On
+            CUDA, where looking would stall the queue, the RoI's output and gradient are NaN.
+        num_heads: number of heads; divides D.
+
+    Returns:
+        (N, T, D) in the dtype of `local`; in that of autocast, if it is on and the inputs are not float64.
+
+    Raises:
+        TypeError: a tensor has another dtype than stated.
+        ValueError: a tensor has another shape or device than stated, or num_heads does not divide D.
+
+    Source:
+        Insight Any Instance (arXiv 2409.07022), section III-B2, Eq. 5.
+    """
+    device = local.device.type
+    if torch.is_autocast_enabled(device) and local.dtype != torch.float64 and global_tokens.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(device)
+        local, global_tokens = local.to(dtype), global_tokens.to(dtype)
+    _check_arguments(local, global_tokens, image_index, num_heads)
+    if not _ext.compiled_for(local.device):
+        return reference.global_to_local_attention(local, global_tokens, image_index, num_heads)
+    return torch.ops.insight.global_to_local_attention.default(local, global_tokens, image_index, num_heads)[0]
+
+
+def _check_arguments(local, global_tokens, image_index, num_heads):
+    if local.dim() != 3:
+        raise ValueError(f"local must have shape (N, T, D), got {tuple(local.shape)}")
+    if global_tokens.dim() != 3:
+        raise ValueError(f"global_tokens must have shape (B, G, D), got {tuple(global_tokens.shape)}")
+    if local.shape[2] != global_tokens.shape[2]:
+        raise ValueError(
+            f"global_tokens must have the D of local, {local.shape[2]}: expected (B, G, {local.shape[2]}), "
+            f"got {tuple(global_tokens.shape)}"
+        )
+    if image_index.dim() != 1 or image_index.shape[0] != local.shape[0]:
+        raise ValueError(
+            f"image_index must have shape (N,) with the N of local, ({local.shape[0]},), got {tuple(image_index.shape)}"
+        )
+    if num_heads < 1 or local.shape[2] < 1 or local.shape[2] % num_heads:
+        raise ValueError(f"num_heads must divide the D of local, {local.shape[2]}, got {num_heads}")
+    if local.dtype not in _DTYPES:
+        raise TypeError(f"local must be float32, float64, float16 or bfloat16, got {local.dtype}")
+    if global_tokens.dtype != local.dtype:
+        raise TypeError(f"global_tokens must have the dtype of local, {local.dtype}, got {global_tokens.dtype}")
+    if image_index.dtype != torch.int64:
+        raise TypeError(f"image_index must be int64, got {image_index.dtype}")
+    for name, tensor in (("global_tokens", global_tokens), ("image_index", image_index)):
+        if tensor.device != local.device:
+            raise ValueError(f"{name} must be on the device of local, {local.device}, got {tensor.device}")
+
+
+def _fake(local, global_tokens, image_index, num_heads):
+    statistics = torch.float64 if local.dtype == torch.float64 else torch.float32
+    logsumexp = local.new_empty((local.shape[0], num_heads, local.shape[1]), dtype=statistics)
+    return local.new_empty(local.shape), logsumexp
+
+
+def _fake_backward(grad, local, global_tokens, image_index, out, logsumexp, num_heads):
+    return local.new_empty(local.shape), global_tokens.new_empty(global_tokens.shape)
+
+
+def _setup_context(ctx, inputs, output):
+    local, global_tokens, image_index, ctx.num_heads = inputs
+    out, logsumexp = output
+    ctx.mark_non_differentiable(logsumexp)
+    ctx.save_for_backward(local, global_tokens, image_index, out, logsumexp)
+
+
+def _backward(ctx, grad, grad_logsumexp):
+    gradients = torch.ops.insight.global_to_local_attention_backward.default(grad, *ctx.saved_tensors, ctx.num_heads)
+    return *gradients, None, None
+
+
+def _double_backward(ctx, *grads):
+    raise NotImplementedError(
+        "insight.ops.global_to_local_attention has no second derivative; its twin in insight.ops.reference has"
+    )
+
+
+if _ext.has_ops():
+    torch.library.register_fake("insight::global_to_local_attention", _fake)
+    torch.library.register_fake("insight::global_to_local_attention_backward", _fake_backward)
+    torch.library.register_autograd("insight::global_to_local_attention", _backward, setup_context=_setup_context)
+    torch.library.register_autograd("insight::global_to_local_attention_backward", _double_backward)
