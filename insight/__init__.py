@@ -1,5 +1,24 @@
-"""Promptable instance segmentation of remote sensing images."""
+"""Promptable instance segmentation of remote sensing images.
+
+Where Detectron2 is installed, importing this package registers its models and datasets there. `insight.ops`,
+`insight.structures` and SOPSeg need no Detectron2.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
 
 from .version import __version__
 
-__all__ = ["__version__"]
+__all__ = ["PromptPredictor", "__version__", "add_insight_config"]
+
+_LAZY = {"PromptPredictor": ".inference", "add_insight_config": ".config"}
+
+
+def __getattr__(name: str):
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name], __name__), name)
+
+
+if find_spec("detectron2") is not None:
+    import_module(".modeling.registration", __name__)

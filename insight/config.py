@@ -13,11 +13,14 @@ def add_insight_config(cfg: CN) -> None:
     prompt = cfg.MODEL.PROMPT = CN()
     prompt.BRANCHES = ["box", "mask"]  # RoI branches whose features are joined with prompts
     prompt.CROP_SIZE = 28  # S_ps: side of the crop of the full-resolution image around each box, pixels
+    # Spread of the pixel values, in INPUT.FORMAT order, by which prompts divide after MODEL.PIXEL_MEAN is taken off.
+    # Apart from MODEL.PIXEL_STD, which is 1 for the Caffe weights of Detectron2's ResNets.
+    prompt.PIXEL_STD = [57.375, 57.12, 58.395]
 
     prompt.LPM = CN()
     prompt.LPM.ENABLED = False  # local prompt module
     prompt.LPM.DIM = 64  # channels of a token of each of its two paths, spatial and frequency
-    prompt.LPM.PATCH_SIZE = 7  # side of an overlapping patch of the crop, pixels
+    prompt.LPM.PATCH_SIZE = 8  # side of an overlapping patch of the crop, pixels; STRIDE plus an even number
     prompt.LPM.STRIDE = 4  # step between patches, pixels
 
     prompt.GPM = CN()
@@ -26,10 +29,11 @@ def add_insight_config(cfg: CN) -> None:
     prompt.GPM.NUM_HEADS = 8  # attention heads
     prompt.GPM.DEPTH = 2  # loops of self-attention on both sides followed by global-to-local attention
     prompt.GPM.GLOBAL_PATCH = 32  # side of a patch of the whole image, network-input pixels
-    prompt.GPM.LOCAL_PATCH = 7  # side of a patch of the crop, pixels
+    prompt.GPM.LOCAL_PATCH = 14  # side of a patch of the crop, pixels
 
     prompt.SAMPLING = CN()
-    prompt.SAMPLING.ENABLED = False  # in training, mix jittered ground-truth boxes into the proposals
+    prompt.SAMPLING.ENABLED = False  # in training, mix jittered ground-truth boxes into the proposals;
+    # MODEL.PROPOSAL_GENERATOR.NAME must be "PromptRPN" and MODEL.ROI_HEADS.PROPOSAL_APPEND_GT False
     prompt.SAMPLING.FRACTION = 0.5  # probability that a ground-truth box is drawn as a prompt
     prompt.SAMPLING.JITTER = 0.1  # largest shift of each box edge, as a fraction of the box's side
 

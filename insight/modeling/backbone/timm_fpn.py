@@ -1,0 +1,127 @@
+"""Any timm model with a feature pyramid, as a Detectron2 backbone."""
+
+import math
+
+import timm
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+from timm.layers.norm_act import freeze_batch_norm_2d
+from torch import Tensor, nn
+
+from .weights import load_backbone_weights
+
+
+class TimmBackbone(Backbone):
+    """The features of a timm model, named as Detectron2 names a ResNet's: "res2" has stride 4, "res5" stride 32.
+
+    Args:
+        name: of a timm model that supports features_only.
+        out_features: of "res1" (stride 2) to "res6", those to return.
+        in_channels: channels of the images.
+        weights: "": random; a file; "timm": from timm's hub; "package:NAME": held by an installed package.
+        freeze_at: stages to freeze, counted from the stem.
+        frozen_norm: keep the statistics and affine parameters of every BatchNorm fixed.
+
+    Raises:
+        ValueError: if timm has no such model, it gives no feature pyramid, or a feature is asked for that it lacks.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        out_features: list[str],
+        *,
+        in_channels: int = 3,
+        weights: str = "",
+        freeze_at: int = 0,
+        frozen_norm: bool = True,
+    ):
+        super().__init__()
+        try:
+            net = timm.create_model(name, features_only=True, in_chans=in_channels, pretrained=weights == "timm")
+        except (RuntimeError, AttributeError) as error:
+            raise ValueError(f"MODEL.TIMM.NAME {name!r}: timm cannot build its features ({error})") from error
+        if weights not in ("", "timm"):
+            load_backbone_weights(net, weights)
+        strides = net.feature_info.reduction()
+        names = [f"res{int(math.log2(stride))}" for stride in strides]
+        missing = [f for f in out_features if f not in names]
+        if missing:
+            raise ValueError(f"MODEL.FPN.IN_FEATURES asks for {missing}; {name} of timm has {names}")
+        _freeze(net, freeze_at, frozen_norm)
+        self.net = net
+        self._names = names
+        self._out_features = list(out_features)
+        self._out_feature_strides = dict(zip(names, strides))
+        self._out_feature_channels = dict(zip(names, net.feature_info.channels()))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Features of images.
+
+        Args:
+            x: (B, C, H, W), normalised.
+
+        Returns:
+            By name (B, C_l, H / stride, W / stride).
+        """
+        features = dict(zip(self._names, self.net(x)))
+        return {name: features[name] for name in self._out_features}
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Channels and stride of each feature that `forward` returns."""
+        return {
+            name: ShapeSpec(channels=self._out_feature_channels[name], stride=self._out_feature_strides[name])
+            for name in self._out_features
+        }
+
+
+def _freeze(net: nn.Module, freeze_at: int, frozen_norm: bool) -> None:
+    """Fix the first stages of a timm feature network, and the BatchNorm of them or of all."""
+    stages = net.feature_info.module_name()
+    if not 0 <= freeze_at <= len(stages):
+        raise ValueError(f"MODEL.TIMM.FREEZE_AT must be between 0 and the {len(stages)} stages, got {freeze_at}")
+    # timm's feature networks write a stage's dots as underscores or keep them; modules are listed in forward order.
+    names = [name for name, _ in net.named_modules()]
+    frozen: list[str] = []
+    if freeze_at:
+        stage = stages[freeze_at - 1].replace(".", "_") + "_"
+        last = max(i for i, name in enumerate(names) if (name.replace(".", "_") + "_").startswith(stage))
+        frozen = names[: last + 1]
+    for name in frozen:
+        for parameter in net.get_submodule(name).parameters(recurse=False):
+            parameter.requires_grad_(False)
+    for name in names if frozen_norm else frozen:
+        module = net.get_submodule(name)
+        if isinstance(module, nn.BatchNorm2d):
+            net.set_submodule(name, freeze_batch_norm_2d(module))
+
+
+@BACKBONE_REGISTRY.register()
+def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
+    """A timm model with Detectron2's FPN, from MODEL.TIMM and MODEL.FPN.
+
+    Args:
+        cfg: a config with insight's keys.
+        input_shape: channels of the images.
+
+    Returns:
+        The backbone, with features p2 (or the stride of the first of MODEL.FPN.IN_FEATURES) to one beyond the last.
+    """
+    bottom_up = TimmBackbone(
+        cfg.MODEL.TIMM.NAME,
+        cfg.MODEL.FPN.IN_FEATURES,
+        in_channels=input_shape.channels,
+        weights=cfg.MODEL.TIMM.WEIGHTS,
+        freeze_at=cfg.MODEL.TIMM.FREEZE_AT,
+        frozen_norm=cfg.MODEL.TIMM.FROZEN_NORM,
+    )
+    return FPN(
+        bottom_up=bottom_up,
+        in_features=cfg.MODEL.FPN.IN_FEATURES,
+        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        norm=cfg.MODEL.FPN.NORM,
+        top_block=LastLevelMaxPool(),
+        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+    )

@@ -1,0 +1,5 @@
+"""Meta-architectures on Detectron2."""
+
+from .prompt_rcnn import EncodedImages, PromptRCNN
+
+__all__ = ["EncodedImages", "PromptRCNN"]

@@ -1,0 +1,182 @@
+"""Promptable Mask R-CNN and its kin: Detectron2's GeneralizedRCNN with a prompt encoder."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
+from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.utils.events import get_event_storage
+from torch import Tensor, nn
+
+from ..prompt import PROMPT_FEATURE, PromptEncoder, add_prompts
+
+
+@dataclass(frozen=True)
+class EncodedImages:
+    """A batch of images after the backbone: what any number of detections and box prompts start from.
+
+    Args:
+        images: the network's input, normalised and padded.
+        features: feature maps by name, and "prompt" where prompts are on.
+    """
+
+    images: ImageList
+    features: dict[str, Any]
+
+
+@META_ARCH_REGISTRY.register()
+class PromptRCNN(GeneralizedRCNN):
+    """R-CNN of any RoI heads whose features are joined with box prompts.
+
+    With LPM and GPM off it is GeneralizedRCNN: same parameters, same losses. Images are encoded apart from what is
+    asked of them, so `encode` once serves many calls of `detect` and `segment_boxes`.
+
+    Beyond Detectron2's keys an input dictionary may hold "prompt_image", uint8 (C, H, W) in INPUT.FORMAT order: the
+    same view as "image", not resized, for prompts to read. Without it they read "image".
+
+    Source: Insight Any Instance, section III and Figure 4.
+
+    Args:
+        prompt_encoder: encodes images and boxes, or None.
+        prompt_branches: of "box" and "mask", those whose features are joined with prompts.
+        kwargs: as GeneralizedRCNN's.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        prompt_encoder: PromptEncoder | None = None,
+        prompt_branches: tuple[str, ...] = ("box", "mask"),
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.prompt_encoder = prompt_encoder
+        if prompt_encoder is not None:
+            add_prompts(self.roi_heads, prompt_encoder.prompt_channels, self._roi_channels(), prompt_branches)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        arguments = super().from_config(cfg)
+        # Last, so that the other parameters draw the same initial values with prompts as without.
+        arguments["prompt_encoder"] = PromptEncoder.from_config(cfg)
+        arguments["prompt_branches"] = tuple(cfg.MODEL.PROMPT.BRANCHES)
+        return arguments
+
+    def _roi_channels(self) -> int:
+        shapes = self.backbone.output_shape()
+        return shapes[self.roi_heads.in_features[0]].channels
+
+    def encode(self, batched_inputs: list[dict[str, Any]]) -> EncodedImages:
+        """Run all that depends on the images alone.
+
+        Args:
+            batched_inputs: Detectron2's input dictionaries.
+
+        Returns:
+            What `detect` and `segment_boxes` start from.
+        """
+        images = self.preprocess_image(batched_inputs)
+        features = self.backbone(images.tensor)
+        if self.prompt_encoder is not None:
+            sources = [self._move_to_current_device(x.get("prompt_image", x["image"])) for x in batched_inputs]
+            features = {**features, PROMPT_FEATURE: self.prompt_encoder.encode_images(sources, images.image_sizes)}
+        return EncodedImages(images, features)
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Instances]]:
+        """Losses in training, detections otherwise; see GeneralizedRCNN.forward.
+
+        Args:
+            batched_inputs: Detectron2's input dictionaries.
+
+        Returns:
+            Losses by name, or for each image {"instances": Instances}.
+        """
+        if not self.training:
+            return self.inference(batched_inputs)
+        encoded = self.encode(batched_inputs)
+        targets = [x["instances"].to(self.device) for x in batched_inputs]
+        proposals, losses = self._propose(encoded, batched_inputs, targets)
+        _, detector_losses = self.roi_heads(encoded.images, encoded.features, proposals, targets)
+        if self.vis_period > 0 and get_event_storage().iter % self.vis_period == 0:
+            self.visualize_training(batched_inputs, proposals)
+        return {**detector_losses, **losses}
+
+    def inference(
+        self,
+        batched_inputs: list[dict[str, Any]],
+        detected_instances: list[Instances] | None = None,
+        do_postprocess: bool = True,
+    ) -> list[dict[str, Instances]] | list[Instances]:
+        """Detect, or complete given detections; see GeneralizedRCNN.inference.
+
+        Args:
+            batched_inputs: Detectron2's input dictionaries.
+            detected_instances: per image, "pred_boxes" and "pred_classes" to complete by masks instead of detecting.
+            do_postprocess: resize the results to the "height" and "width" of the inputs.
+
+        Returns:
+            For each image {"instances": Instances}; without post-processing the Instances themselves.
+        """
+        encoded = self.encode(batched_inputs)
+        if detected_instances is None:
+            proposals, _ = self._propose(encoded, batched_inputs, None)
+            results, _ = self.roi_heads(encoded.images, encoded.features, proposals, None)
+        else:
+            given = [x.to(self.device) for x in detected_instances]
+            results = self.roi_heads.forward_with_given_boxes(encoded.features, given)
+        if do_postprocess:
+            return self._postprocess(results, batched_inputs, encoded.images.image_sizes)
+        return results
+
+    def _propose(
+        self, encoded: EncodedImages, batched_inputs: list[dict[str, Any]], targets: list[Instances] | None
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        if self.proposal_generator is not None:
+            return self.proposal_generator(encoded.images, encoded.features, targets)
+        return [x["proposals"].to(self.device) for x in batched_inputs], {}
+
+    @torch.no_grad()
+    def segment_boxes(
+        self, encoded: EncodedImages, boxes: list[Tensor], classes: list[Tensor] | None = None
+    ) -> list[Instances]:
+        """Class and mask of given boxes, as they are: no regression, no suppression, no order but theirs.
+
+        Args:
+            encoded: of `encode`.
+            boxes: per image (N_i, 4) XYXY in pixels of the network's input.
+            classes: per image (N_i,) int64, what the boxes hold; by default the box head says (of a cascade, the mean
+                of its stages). A box is taken to hold an object, so background is never the answer, but the score is
+                the probability with background among the answers.
+
+        Returns:
+            Per image, Instances in the frame of the network's input with pred_boxes (the given boxes), pred_classes,
+            scores and, where the model has a mask branch, pred_masks (N_i, 1, S, S), probabilities.
+
+        Raises:
+            RuntimeError: if the model is in training mode.
+        """
+        if self.training:
+            raise RuntimeError("segment_boxes needs the model in evaluation mode; call model.eval() first")
+        results = []
+        for size, image_boxes in zip(encoded.images.image_sizes, boxes, strict=True):
+            results.append(Instances(size, pred_boxes=Boxes(image_boxes.to(self.device, torch.float32))))
+        scores = self._class_scores(encoded.features, results)
+        for i, (instances, image_scores) in enumerate(zip(results, scores)):
+            if classes is None:
+                instances.scores, instances.pred_classes = image_scores.max(dim=1)
+            else:
+                instances.pred_classes = classes[i].to(self.device)
+                instances.scores = image_scores.gather(1, instances.pred_classes[:, None])[:, 0]
+        return self.roi_heads.forward_with_given_boxes(encoded.features, results)
+
+    def _class_scores(self, features: dict[str, Any], instances: list[Instances]) -> tuple[Tensor, ...]:
+        """Per image (N_i, K), the probabilities of the K classes for `pred_boxes` as they are."""
+        heads = self.roi_heads
+        pooled = heads.box_pooler([features[name] for name in heads.box_in_features], [x.pred_boxes for x in instances])
+        is_cascade = isinstance(heads.box_head, nn.ModuleList)
+        stages = zip(heads.box_head, heads.box_predictor) if is_cascade else [(heads.box_head, heads.box_predictor)]
+        per_stage = [predictor.predict_probs(predictor(head(pooled)), instances) for head, predictor in stages]
+        return tuple(torch.stack(scores).mean(dim=0)[:, : heads.num_classes] for scores in zip(*per_stage))

@@ -1,0 +1,23 @@
+"""The prompt paradigm of Insight Any Instance: box prompts, read from the image, that join the features of their boxes.
+
+Nothing here needs Detectron2: `add_prompts` and `PromptPooler` work on the built modules that they are given.
+"""
+
+from .context import PromptContext
+from .encoder import PromptEncoder
+from .global_to_local import GlobalToLocalPrompt
+from .local import LocalPrompt
+from .pooler import PROMPT_FEATURE, PromptPooler, add_prompts
+from .sampling import jitter_boxes, sample_box_prompts
+
+__all__ = [
+    "PROMPT_FEATURE",
+    "GlobalToLocalPrompt",
+    "LocalPrompt",
+    "PromptContext",
+    "PromptEncoder",
+    "PromptPooler",
+    "add_prompts",
+    "jitter_boxes",
+    "sample_box_prompts",
+]

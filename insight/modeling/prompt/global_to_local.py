@@ -1,0 +1,149 @@
+"""Global-to-local prompt module (GPM): what the whole image says to the parts of one instance."""
+
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from ... import ops
+
+
+class GlobalToLocalPrompt(nn.Module):
+    """Global-to-local prompt module.
+
+    Whole images become global tokens and crops become part tokens by patch partition. `depth` times, both sides attend
+    to themselves and then the parts attend to the image (Eq. 5, which has no projections: keys = values = global
+    tokens). The global side never sees a box, so `encode_images` runs all its loops once an image, and every box of
+    every branch reads the result.
+
+    Both sides share one frame of positions: a part takes the image's table at the place of its centre, plus a table of
+    places within the crop. Eq. 5 compares tokens without projections, so a frame of its own would hide from a part
+    where in the image it lies.
+
+    Source: Insight Any Instance, section III-B2, Figure 6 and Eq. 5.
+
+    Args:
+        in_channels: channels of images and crops.
+        crop_size: side of the crop, pixels.
+        dim: channels of a token.
+        num_heads: attention heads.
+        depth: loops.
+        global_patch: side of a patch of the whole image, network-input pixels.
+        local_patch: side of a patch of the crop, pixels.
+
+    Raises:
+        ValueError: if the heads do not divide the channels or the patches do not tile the crop.
+    """
+
+    POSITIONS = 25  # side of the position table: the paper's 800 x 800 image in patches of 32
+    GLOBAL_MLP_RATIO = 4
+    PART_MLP_RATIO = 1  # a part block runs for every box, a global block once an image
+    READOUT_RATIO = 3
+
+    def __init__(
+        self,
+        in_channels: int,
+        crop_size: int,
+        dim: int,
+        num_heads: int,
+        depth: int,
+        global_patch: int,
+        local_patch: int,
+    ):
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"MODEL.PROMPT.GPM.NUM_HEADS {num_heads} does not divide DIM {dim}")
+        if crop_size % local_patch:
+            raise ValueError(f"MODEL.PROMPT.GPM.LOCAL_PATCH {local_patch} does not divide CROP_SIZE {crop_size}")
+        self.num_heads = num_heads
+        self.global_patch = global_patch
+        self.grid = crop_size // local_patch
+        self.out_channels = dim
+        parts = self.grid**2
+
+        self.global_patches = nn.Conv2d(in_channels, dim, global_patch, global_patch)
+        self.part_patches = nn.Conv2d(in_channels, dim, local_patch, local_patch)
+        self.global_positions = nn.Parameter(torch.empty(1, dim, self.POSITIONS, self.POSITIONS))
+        self.part_positions = nn.Parameter(torch.empty(1, parts, dim))
+        nn.init.trunc_normal_(self.global_positions, std=0.02)
+        nn.init.trunc_normal_(self.part_positions, std=0.02)
+
+        self.global_blocks = nn.ModuleList(Block(dim, num_heads, self.GLOBAL_MLP_RATIO, True) for _ in range(depth))
+        self.global_norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(depth))
+        self.part_blocks = nn.ModuleList(Block(dim, num_heads, self.PART_MLP_RATIO, True) for _ in range(depth))
+        self.part_norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(depth))
+        # All parts of an instance together, once a box: parameters that cost a multiply-add each.
+        width = parts * dim
+        self.readout = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, self.READOUT_RATIO * dim),
+            nn.GELU(),
+            nn.Linear(self.READOUT_RATIO * dim, width),
+        )
+        self.norm = nn.LayerNorm(dim)
+
+        centres = (torch.arange(self.grid) + 0.5) / self.grid
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        self.register_buffer("part_centres", torch.stack([x, y], dim=-1).view(parts, 2), persistent=False)
+
+    def encode_images(
+        self, images: list[Tensor], sizes: list[tuple[int, int]], mean: Tensor, std: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Global tokens of whole images, of every loop.
+
+        Each image is stretched to fill the grid of the largest of the batch (by less than a patch where all are of one
+        size), so that no token is padding.
+
+        Args:
+            images: per image (C, H, W), uint8 or float, at any resolution.
+            sizes: per image (height, width) of the network's input, pixels.
+            mean, std: (C,) of the images' values.
+
+        Returns:
+            `depth` tensors (B, G, dim), normalised for use as keys and values.
+        """
+        patch = self.global_patch
+        rows = -(-max(height for height, _ in sizes) // patch)
+        columns = -(-max(width for _, width in sizes) // patch)
+        stretched = []
+        for image in images:
+            whole = torch.tensor([[0.0, 0.0, image.shape[-1], image.shape[-2]]], device=image.device)
+            stretched.append(ops.crop_resize(image[None], whole, (rows * patch, columns * patch), mean=mean, std=std))
+        tokens = self.global_patches(torch.cat(stretched))
+        positions = self.global_positions
+        if positions.shape[-2:] != (rows, columns):
+            positions = F.interpolate(positions, (rows, columns), mode="bilinear", align_corners=False)
+        tokens = (tokens + positions).flatten(2).transpose(1, 2)
+        encoded = []
+        for block, norm in zip(self.global_blocks, self.global_norms):
+            tokens = block(tokens)
+            encoded.append(norm(tokens))
+        return tuple(encoded)
+
+    def forward(self, crops: Tensor, boxes: Tensor, global_tokens: tuple[Tensor, ...], image_index: Tensor) -> Tensor:
+        """Encode crops in the context of their images.
+
+        Args:
+            crops: (N, C, crop_size, crop_size), normalised.
+            boxes: (N, 4) XYXY, fractions of the image: where the crops were cut.
+            global_tokens: of `encode_images`.
+            image_index: (N,) int64, the image of each crop.
+
+        Returns:
+            (N, dim, grid, grid), grid = crop_size / local_patch.
+        """
+        parts = self.part_patches(crops).flatten(2).transpose(1, 2)
+        parts = parts + self.part_positions + self._image_positions(boxes)
+        for block, norm, tokens in zip(self.part_blocks, self.part_norms, global_tokens):
+            parts = block(parts)
+            parts = parts + ops.global_to_local_attention(norm(parts), tokens, image_index, self.num_heads)
+        parts = parts + self.readout(parts.flatten(1)).view_as(parts)
+        return self.norm(parts).transpose(1, 2).unflatten(2, (self.grid, self.grid))
+
+    def _image_positions(self, boxes: Tensor) -> Tensor:
+        """The image's position embedding at the centre of each part of each box: (N, parts, dim)."""
+        corner, size = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
+        places = (corner + size * self.part_centres) * 2 - 1  # grid_sample's frame: -1 to 1 across the image
+        table = self.global_positions
+        sampled = F.grid_sample(table, places[None].to(table.dtype), padding_mode="border", align_corners=False)
+        return sampled[0].permute(1, 2, 0)

@@ -1,0 +1,97 @@
+"""Where boxes meet features: a pooler that adds prompts, for any RoI heads of Detectron2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PROMPT_FEATURE = "prompt"  # the entry of a feature dictionary that holds the PromptContext
+
+
+class PromptPooler(nn.Module):
+    """A pooler whose output is the RoI feature plus the prompts of the same boxes.
+
+    Each prompt passes a 1 x 1 convolution and is resized to the RoI feature (in this order, which gives the same result
+    as the reverse and costs less). The convolutions start at zero: training starts at the model without prompts.
+
+    Args:
+        pooler: pools features: (features, boxes) -> (N, C, h, w).
+        prompt_channels: channels of each prompt.
+        out_channels: C, channels of the RoI feature.
+    """
+
+    def __init__(self, pooler: Callable[..., Tensor], prompt_channels: Sequence[int], out_channels: int):
+        super().__init__()
+        self.pooler = pooler
+        self.fusion = nn.ModuleList(nn.Conv2d(channels, out_channels, 1) for channels in prompt_channels)
+        for conv in self.fusion:
+            nn.init.zeros_(conv.weight)
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, features: Sequence[Any] | Mapping[str, Any], boxes: list[Any]) -> Tensor:
+        """Pool features and add prompts.
+
+        Args:
+            features: what the wrapped pooler takes, and the PromptContext: last of a list, or "prompt" of a dictionary.
+            boxes: per image Detectron2's Boxes (N_i), XYXY in pixels of the network's input.
+
+        Returns:
+            (N, C, h, w), N = sum of N_i.
+        """
+        if isinstance(features, Mapping):
+            context = features[PROMPT_FEATURE]
+        else:
+            *features, context = features
+        pooled = self.pooler(features, boxes)
+        for conv, prompt in zip(self.fusion, context.encode([b.tensor for b in boxes])):
+            prompt = conv(prompt)
+            if prompt.shape[-2:] != pooled.shape[-2:]:
+                prompt = F.interpolate(prompt, pooled.shape[-2:], mode="bilinear", align_corners=False)
+            pooled = pooled + prompt
+        return pooled
+
+
+def add_prompts(
+    roi_heads: nn.Module, prompt_channels: Sequence[int], out_channels: int, branches: Sequence[str]
+) -> None:
+    """Make built RoI heads promptable, in place, by wrapping their poolers.
+
+    Args:
+        roi_heads: Detectron2's StandardROIHeads or a subclass (Cascade, PointRend, ...).
+        prompt_channels: channels of each prompt.
+        out_channels: channels of the RoI features.
+        branches: of "box" and "mask", those that get prompts.
+
+    Raises:
+        ValueError: if a branch is unknown, or the heads have no pooler for it.
+    """
+    unknown = set(branches) - {"box", "mask"}
+    if unknown or not branches:
+        raise ValueError(f'MODEL.PROMPT.BRANCHES must name "box", "mask" or both, got {list(branches)}')
+    for branch in branches:
+        names = getattr(roi_heads, f"{branch}_in_features", None)
+        if names is None:
+            raise ValueError(
+                f"MODEL.PROMPT.BRANCHES has {branch!r}, but {type(roi_heads).__name__} has no {branch} branch on a "
+                "feature pyramid; use StandardROIHeads, CascadeROIHeads or PointRendROIHeads with this branch on"
+            )
+        setattr(roi_heads, f"{branch}_in_features", [*names, PROMPT_FEATURE])
+        pooler = getattr(roi_heads, f"{branch}_pooler")
+        if pooler is not None:
+            setattr(roi_heads, f"{branch}_pooler", PromptPooler(pooler, prompt_channels, out_channels))
+        else:
+            _prompt_pooling_head(getattr(roi_heads, f"{branch}_head"), prompt_channels, out_channels)
+
+
+def _prompt_pooling_head(head: nn.Module, prompt_channels: Sequence[int], out_channels: int) -> None:
+    """Wrap the pooling method of a head that pools for itself, as PointRend's mask head does."""
+    if not hasattr(head, "_roi_pooler"):
+        raise ValueError(
+            f"prompts cannot join {type(head).__name__}: it gets whole feature maps and has no _roi_pooler; "
+            "set POOLER_TYPE of its branch, or take the branch out of MODEL.PROMPT.BRANCHES"
+        )
+    head.prompt_pooler = PromptPooler(head._roi_pooler, prompt_channels, out_channels)
+    head.__dict__["_roi_pooler"] = head.prompt_pooler  # a module set by attribute would hide behind the method

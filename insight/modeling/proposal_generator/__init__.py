@@ -1,0 +1,5 @@
+"""Proposal generators on Detectron2."""
+
+from .prompt_rpn import PromptRPN
+
+__all__ = ["PromptRPN"]

@@ -1,0 +1,205 @@
+"""Detectron2's RPN with the proposal area loss and with box prompts among its proposals."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling.proposal_generator import PROPOSAL_GENERATOR_REGISTRY, RPN
+from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_proposals
+from detectron2.structures import Boxes, ImageList, Instances
+from torch import Tensor
+
+from ... import ops
+from ..prompt.sampling import sample_box_prompts
+
+# Detectron2's logit of an added ground-truth box: as sure as float32 can say.
+PROMPT_LOGIT = math.log((1.0 - 1e-10) / (1 - (1.0 - 1e-10)))
+
+
+@PROPOSAL_GENERATOR_REGISTRY.register()
+class PromptRPN(RPN):
+    """RPN with the proposal area loss (PAreaLoss) and, in training, sampled box prompts.
+
+    Detectron2 decodes proposals without gradient, so a loss on them would train nothing. "matched" decodes the sampled
+    positive anchors with gradient, beside the regression loss on the same anchors; "literal" keeps the gradient of the
+    proposals that leave non-maximum suppression and applies Algorithm 1 to them all.
+
+    In mode "matched" a box of IoU t or more with its ground truth has an area between t and 1/t times the true one, so
+    no term exceeds (1/t - 1)^2. In mode "literal" a term has no bound.
+
+    Source: Insight Any Instance, Algorithm 1 (loss) and section III-C (sampling).
+
+    Args:
+        area_loss_mode: "matched", "literal", or None for no area loss.
+        area_loss_weight: factor of the area loss.
+        area_loss_iou: mode "matched": least IoU of a decoded box with its ground truth.
+        prompt_fraction: probability that a ground-truth box joins the proposals of a training step; 0 for none.
+        prompt_jitter: largest shift of each edge of such a box, as a fraction of the box's side.
+        kwargs: as RPN's.
+
+    Raises:
+        ValueError: on a value out of range.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        area_loss_mode: str | None = None,
+        area_loss_weight: float = 1.0,
+        area_loss_iou: float = 0.5,
+        prompt_fraction: float = 0.0,
+        prompt_jitter: float = 0.0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if area_loss_mode not in (None, "matched", "literal"):
+            raise ValueError(f'MODEL.RPN.AREA_LOSS.MODE must be "matched" or "literal", got {area_loss_mode!r}')
+        if not 0 < area_loss_iou <= 1:
+            raise ValueError(f"MODEL.RPN.AREA_LOSS.IOU_THRESHOLD must be in (0, 1], got {area_loss_iou}")
+        if not 0 <= prompt_fraction <= 1:
+            raise ValueError(f"MODEL.PROMPT.SAMPLING.FRACTION must be in [0, 1], got {prompt_fraction}")
+        if not 0 <= prompt_jitter < 0.5:
+            raise ValueError(f"MODEL.PROMPT.SAMPLING.JITTER must be in [0, 0.5), got {prompt_jitter}")
+        self.area_loss_mode = area_loss_mode
+        self.area_loss_weight = area_loss_weight
+        self.area_loss_iou = area_loss_iou
+        self.prompt_fraction = prompt_fraction
+        self.prompt_jitter = prompt_jitter
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+        arguments = super().from_config(cfg, input_shape)
+        area, sampling = cfg.MODEL.RPN.AREA_LOSS, cfg.MODEL.PROMPT.SAMPLING
+        if area.ENABLED:
+            arguments["area_loss_mode"] = area.MODE
+            arguments["area_loss_weight"] = area.WEIGHT
+            arguments["area_loss_iou"] = area.IOU_THRESHOLD
+        if sampling.ENABLED:
+            if cfg.MODEL.ROI_HEADS.PROPOSAL_APPEND_GT:
+                raise ValueError(
+                    "MODEL.PROMPT.SAMPLING.ENABLED mixes jittered ground-truth boxes into the proposals, but "
+                    "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT adds every one of them exact; set the latter to False"
+                )
+            arguments["prompt_fraction"] = sampling.FRACTION
+            arguments["prompt_jitter"] = sampling.JITTER
+        return arguments
+
+    def forward(
+        self, images: ImageList, features: dict[str, Any], gt_instances: list[Instances] | None = None
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """Proposals and, in training, losses; see RPN.forward.
+
+        Args:
+            images: the network's input.
+            features: feature maps by name.
+            gt_instances: per image, the ground truth with gt_boxes; needed in training.
+
+        Returns:
+            Per image, Instances with proposal_boxes and objectness_logits, best first; losses by name.
+        """
+        proposals, losses = super().forward(images, features, gt_instances)
+        if not self.training:
+            return proposals, losses
+        if self.area_loss_mode == "literal":
+            losses["loss_rpn_area"] = self.area_loss_weight * self._literal_area_loss(proposals, gt_instances)
+            for image_proposals in proposals:
+                image_proposals.proposal_boxes = Boxes(image_proposals.proposal_boxes.tensor.detach())
+        if self.prompt_fraction > 0:
+            proposals = [self._add_prompts(*pair) for pair in zip(proposals, gt_instances)]
+        return proposals, losses
+
+    def losses(
+        self,
+        anchors: list[Boxes],
+        pred_objectness_logits: list[Tensor],
+        gt_labels: list[Tensor],
+        pred_anchor_deltas: list[Tensor],
+        gt_boxes: list[Tensor],
+    ) -> dict[str, Tensor]:
+        """RPN's losses and, in mode "matched", "loss_rpn_area"; see RPN.losses.
+
+        Args:
+            anchors: per level, R_l boxes.
+            pred_objectness_logits: per level (B, R_l).
+            gt_labels: per image (R,), 1 for the sampled positive anchors.
+            pred_anchor_deltas: per level (B, R_l, 4).
+            gt_boxes: per image (R, 4), the ground truth of each anchor.
+
+        Returns:
+            Losses by name.
+        """
+        losses = super().losses(anchors, pred_objectness_logits, gt_labels, pred_anchor_deltas, gt_boxes)
+        if self.area_loss_mode == "matched":
+            loss = self._matched_area_loss(
+                Boxes.cat(anchors).tensor, torch.cat(pred_anchor_deltas, 1), gt_labels, gt_boxes
+            )
+            losses["loss_rpn_area"] = self.area_loss_weight * loss
+        return losses
+
+    def _matched_area_loss(
+        self, anchors: Tensor, deltas: Tensor, labels: list[Tensor], gt_boxes: list[Tensor]
+    ) -> Tensor:
+        """Mean over the images of Algorithm 1 on the positive anchors, decoded in float32 with gradient."""
+        total = deltas.new_zeros((), dtype=torch.float32)
+        for image_deltas, image_labels, image_gt in zip(deltas, labels, gt_boxes):
+            positive = (image_labels == 1).nonzero()[:, 0]
+            decoded = self.box2box_transform.apply_deltas(image_deltas[positive].float(), anchors[positive])
+            # One row an anchor became one row an object; others of the image are no anchor's target.
+            objects = image_gt[positive].unique(dim=0)
+            total = total + ops.area_loss(decoded, objects, iou_threshold=self.area_loss_iou)
+        return total / len(labels)
+
+    @staticmethod
+    def _literal_area_loss(proposals: list[Instances], gt_instances: list[Instances]) -> Tensor:
+        """Mean over the images of Algorithm 1 on all proposals."""
+        losses = []
+        for image_proposals, targets in zip(proposals, gt_instances):
+            objects = targets.gt_boxes[targets.gt_boxes.nonempty()].tensor  # an area of 0 would make the loss explode
+            losses.append(ops.area_loss(image_proposals.proposal_boxes.tensor, objects))
+        return torch.stack(losses).mean()
+
+    def predict_proposals(
+        self,
+        anchors: list[Boxes],
+        pred_objectness_logits: list[Tensor],
+        pred_anchor_deltas: list[Tensor],
+        image_sizes: list[tuple[int, int]],
+    ) -> list[Instances]:
+        """Proposals of each image; see RPN.predict_proposals. In training in mode "literal" they keep their gradient.
+
+        Args:
+            anchors: per level, R_l boxes.
+            pred_objectness_logits: per level (B, R_l).
+            pred_anchor_deltas: per level (B, R_l, 4).
+            image_sizes: per image (height, width), pixels.
+
+        Returns:
+            Per image, Instances with proposal_boxes and objectness_logits, best first.
+        """
+        if not (self.training and self.area_loss_mode == "literal"):
+            return super().predict_proposals(anchors, pred_objectness_logits, pred_anchor_deltas, image_sizes)
+        return find_top_rpn_proposals(
+            self._decode_proposals(anchors, pred_anchor_deltas),
+            [logits.detach() for logits in pred_objectness_logits],
+            image_sizes,
+            self.nms_thresh,
+            self.pre_nms_topk[True],
+            self.post_nms_topk[True],
+            self.min_box_size,
+            True,
+        )
+
+    def _add_prompts(self, proposals: Instances, targets: Instances) -> Instances:
+        """The proposals of one image with box prompts added."""
+        prompts = sample_box_prompts(
+            targets.gt_boxes.tensor, self.prompt_fraction, self.prompt_jitter, proposals.image_size
+        )
+        added = Instances(proposals.image_size)
+        added.proposal_boxes = Boxes(prompts)
+        added.objectness_logits = proposals.objectness_logits.new_full((len(prompts),), PROMPT_LOGIT)
+        return Instances.cat([proposals, added])
