@@ -1,0 +1,69 @@
+"""What every mask decoder takes and returns, so that they can stand in for each other."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..encoders.features import ImageFeatures
+
+
+class DecoderInput(NamedTuple):
+    """Crops, their features and N prompts.
+
+    Attributes:
+        crops: (B, 3, H, W) the encoder's input, normalised.
+        features: the encoder's output for the B crops.
+        image_pe: (1, C, H / 16, W / 16) position encoding of the image tokens.
+        sparse: (N, T, C) prompt embeddings.
+        dense: (N, C, H / 16, W / 16) mask prompt embeddings.
+        image_index: (N,) int64, the crop of each prompt; None where each crop has one prompt, in order (B = N), so
+            that nothing need be copied.
+    """
+
+    crops: Tensor
+    features: ImageFeatures
+    image_pe: Tensor
+    sparse: Tensor
+    dense: Tensor
+    image_index: Tensor | None = None
+
+    def of_prompt(self, per_image: Tensor) -> Tensor:
+        """The rows of a per-image tensor that belong to each prompt.
+
+        Args:
+            per_image: (B, ...).
+
+        Returns:
+            (N, ...).
+        """
+        return per_image if self.image_index is None else per_image[self.image_index]
+
+
+class MaskPrediction(NamedTuple):
+    """Masks of N prompts.
+
+    Attributes:
+        mask_logits: (N, 1, H, W) at the crop's resolution; the mask is where they are above 0.
+        edge_logits: (N, 1, H, W), or None from decoders that predict no edges.
+        iou: (N,) the predicted IoU of each mask.
+        stages: what the loss supervises: for each scale i, logits (N, 1 or 2, H / i, W / i): mask, then edge if any.
+    """
+
+    mask_logits: Tensor
+    edge_logits: Tensor | None
+    iou: Tensor
+    stages: dict[int, Tensor]
+
+
+def resize_logits(logits: Tensor, crops: Tensor) -> Tensor:
+    """Bring logits to the resolution of the crops.
+
+    Args:
+        logits: (N, C, h, w).
+        crops: (B, 3, H, W).
+
+    Returns:
+        (N, C, H, W), bilinear.
+    """
+    return F.interpolate(logits, crops.shape[2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,39 @@
+"""Tensors computed from a parameter (a table resized to the input) and kept while the parameter stays the same."""
+
+from collections.abc import Callable, Hashable
+
+import torch
+from torch import Tensor
+
+
+class DerivedTensors:
+    """Remembers, for each key, what was computed from a frozen parameter or buffer.
+
+    Nothing is kept where a stale or graph-less tensor could do harm: while the source takes gradients, and
+    while torch.compile traces (the compiler sees the plain computation).
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, tuple[tuple, Tensor]] = {}
+
+    def get(self, source: Tensor, key: Hashable, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """`compute(source)`, computed anew only when the source has changed since the last call with this key.
+
+        Args:
+            source: the parameter or buffer.
+            key: what names the result, such as the input size.
+            compute: a function of the source alone (and of what the key says).
+
+        Returns:
+            The result, in the source's dtype and on its device.
+        """
+        takes_gradient = source.requires_grad and torch.is_grad_enabled()
+        if takes_gradient or torch.compiler.is_compiling() or source.is_inference():
+            return compute(source)
+        stamp = (source.data_ptr(), source._version, source.dtype, source.device)
+        kept = self._kept.get(key)
+        if kept is None or kept[0] != stamp:
+            # A tensor made in inference mode could not be used in a later training step.
+            with torch.inference_mode(False), torch.no_grad():
+                kept = self._kept[key] = (stamp, compute(source))
+        return kept[1]

@@ -1,0 +1,47 @@
+"""SAM's image encoders: ViT-B, ViT-L, ViT-H and ViT-T."""
+
+from torch import nn
+
+from .features import MAX_SIZE, SIZE_STEP, STRIDE, ImageFeatures
+from .tiny_vit import TinyViTEncoder
+from .vit import ViTEncoder
+
+# embed_dim, depth, num_heads, global_blocks
+VIT_CONFIGS = {
+    "vit_b": (768, 12, 12, (2, 5, 8, 11)),
+    "vit_l": (1024, 24, 16, (5, 11, 17, 23)),
+    "vit_h": (1280, 32, 16, (7, 15, 23, 31)),
+}
+ENCODERS = ("vit_t", *VIT_CONFIGS)
+
+
+def build_encoder(name: str) -> nn.Module:
+    """A SAM image encoder with random weights.
+
+    Args:
+        name: one of ENCODERS.
+
+    Returns:
+        A module from (B, 3, H, W) images to ImageFeatures, with the attribute shallow_channels.
+
+    Raises:
+        ValueError: another name.
+    """
+    if name == "vit_t":
+        return TinyViTEncoder()
+    if name in VIT_CONFIGS:
+        return ViTEncoder(*VIT_CONFIGS[name])
+    raise ValueError(f"encoder: expected one of {', '.join(ENCODERS)}, got {name!r}")
+
+
+__all__ = [
+    "ENCODERS",
+    "MAX_SIZE",
+    "SIZE_STEP",
+    "STRIDE",
+    "VIT_CONFIGS",
+    "ImageFeatures",
+    "TinyViTEncoder",
+    "ViTEncoder",
+    "build_encoder",
+]

@@ -1,0 +1,91 @@
+"""SOPSeg's training loss: masks and edges at every scale, and the predicted IoU."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .decoders import MaskPrediction
+
+
+def sopseg_loss(prediction: MaskPrediction, masks: Tensor, iou_weight: float = 5.0) -> dict[str, Tensor]:
+    """The terms of the loss; their sum is what is minimised.
+
+    Decoders without edges get the mask terms at the scales that they predict, and the IoU term.
+
+    Args:
+        prediction: of N prompts, for crops of H x W.
+        masks: (N, H, W) bool or 0 / 1, the true masks in the crops' frame.
+        iou_weight: lambda_iou.
+
+    Returns:
+        "loss_mask_i" and, where edges are predicted, "loss_edge_i" for each scale i, each the sum of binary
+        cross-entropy and Dice, and "loss_iou", weighted. All 0 (with a gradient) when N = 0.
+
+    Raises:
+        ValueError: masks of another shape than the prediction.
+
+    Source: SOPSeg, Eq. 13. The paper does not say how the mask is reduced to a scale: here a pixel is object where
+    at least half of it is. The true IoU is taken at the crop's resolution.
+    """
+    logits = prediction.mask_logits
+    expected = tuple(logits[:, 0].shape)
+    if masks.shape != expected:
+        raise ValueError(f"masks: expected shape {expected} as the prediction's, got {tuple(masks.shape)}")
+    masks = masks[:, None].float()
+    losses = {}
+    for scale, stage in prediction.stages.items():
+        target = (F.avg_pool2d(masks, masks.shape[-1] // stage.shape[-1]) >= 0.5).float()
+        losses[f"loss_mask_{scale}"] = _bce_and_dice(stage[:, :1].float(), target)
+        if stage.shape[1] > 1:
+            losses[f"loss_edge_{scale}"] = _bce_and_dice(stage[:, 1:].float(), edge_targets(target))
+    true_iou = mask_iou(logits.detach() > 0, masks > 0)[:, 0]
+    losses["loss_iou"] = iou_weight * _mean(F.smooth_l1_loss(prediction.iou.float(), true_iou, reduction="none"))
+    return losses
+
+
+def edge_targets(masks: Tensor) -> Tensor:
+    """Soft edges: the morphological gradient (3 x 3 dilation less erosion), smoothed with a 3 x 3 Gaussian.
+
+    The border of the map is no edge of an object that leaves it.
+
+    Args:
+        masks: (N, 1, h, w) float, 0 or 1.
+
+    Returns:
+        (N, 1, h, w) float in 0 .. 1.
+
+    Source: SOPSeg, Optimization Objective; the paper does not name the operator that finds the edge.
+    """
+    dilated = F.max_pool2d(masks, 3, stride=1, padding=1)
+    eroded = -F.max_pool2d(-masks, 3, stride=1, padding=1)
+    line = masks.new_tensor([0.25, 0.5, 0.25])
+    kernel = torch.outer(line, line)[None, None]
+    return F.conv2d(F.pad(dilated - eroded, (1, 1, 1, 1), mode="replicate"), kernel)
+
+
+def mask_iou(predicted: Tensor, true: Tensor) -> Tensor:
+    """Intersection over union of pairs of masks.
+
+    Args:
+        predicted: (..., h, w) bool.
+        true: (..., h, w) bool.
+
+    Returns:
+        (...) float; 0 where both are empty.
+    """
+    intersection = (predicted & true).sum((-2, -1))
+    union = (predicted | true).sum((-2, -1))
+    return intersection / union.clamp(min=1)
+
+
+def _bce_and_dice(logits: Tensor, target: Tensor) -> Tensor:
+    bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2, 3))
+    # Squares in the denominator (Milletari et al. 2016): with soft targets, the least loss is at the target itself.
+    probability = logits.sigmoid()
+    overlap = 2 * (probability * target).sum((1, 2, 3))
+    total = (probability.square() + target.square()).sum((1, 2, 3))
+    return _mean(bce + 1 - (overlap + 1) / (total + 1))
+
+
+def _mean(per_prompt: Tensor) -> Tensor:
+    return per_prompt.sum() / max(len(per_prompt), 1)

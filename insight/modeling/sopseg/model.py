@@ -1,0 +1,140 @@
+"""SOPSeg assembled: magnified crops and prompts in, masks at the crops' resolution out."""
+
+import torch
+from torch import Tensor, nn
+
+from .decoders import DecoderInput, MaskPrediction, build_decoder
+from .encoders import ImageFeatures, build_encoder
+from .prompt_encoder import PromptEncoder
+
+PIXEL_MEAN = (123.675, 116.28, 103.53)  # RGB, of pixel values 0 to 255; crops are normalised while they are cut
+PIXEL_STD = (58.395, 57.12, 57.375)
+
+
+class SOPSeg(nn.Module):
+    """SAM with a choice of mask decoders; with SAM's own decoder it is SAM.
+
+    The state dict has segment-anything's names, with those of the decoder's additions under `mask_decoder`.
+
+    Args:
+        image_encoder: from `build_encoder`.
+        prompt_encoder: SAM's.
+        mask_decoder: from `build_decoder`.
+
+    Source: SOPSeg, Figure 1.
+    """
+
+    def __init__(self, image_encoder: nn.Module, prompt_encoder: PromptEncoder, mask_decoder: nn.Module) -> None:
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
+
+    def freeze_encoders(self) -> None:
+        """Fix the image and prompt encoder, as the paper trains; nothing in them depends on training mode."""
+        self.image_encoder.requires_grad_(False)
+        self.prompt_encoder.requires_grad_(False)
+
+    def forward(
+        self,
+        crops: Tensor,
+        boxes: Tensor | None = None,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        image_index: Tensor | None = None,
+    ) -> MaskPrediction:
+        """Segment the prompted objects; give boxes, points with labels, or both.
+
+        Args:
+            crops: (B, 3, H, W) float RGB, normalised with PIXEL_MEAN and PIXEL_STD; H and W multiples of 64 up to 1024.
+            boxes: (N, 4) float XYXY, pixels of the crop.
+            points: (N, P, 2) float XY, pixels of the crop.
+            labels: (N, P) 1 foreground, 0 background, -1 no point.
+            image_index: (N,) int64, the crop of each prompt. May be left out where N = B (one prompt a crop, in
+                order; no embedding is copied) or B = 1 (all prompts on the one crop).
+
+        Returns:
+            Mask and edge logits (N, 1, H, W), predicted IoU (N,) and what the loss supervises.
+
+        Raises:
+            TypeError, ValueError: arguments of another kind or shape.
+        """
+        return self.decode(crops, self.encode(crops), boxes, points, labels, image_index)
+
+    def encode(self, crops: Tensor) -> ImageFeatures:
+        """Features of crops, to be decoded with any number of prompts.
+
+        Args:
+            crops: (B, 3, H, W) as in forward.
+
+        Returns:
+            The image encoder's output.
+        """
+        return self.image_encoder(crops)
+
+    def decode(
+        self,
+        crops: Tensor,
+        features: ImageFeatures,
+        boxes: Tensor | None = None,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        image_index: Tensor | None = None,
+    ) -> MaskPrediction:
+        """Segment the prompted objects from features computed before.
+
+        Args:
+            crops: (B, 3, H, W) as in forward.
+            features: of these crops, from `encode`.
+            boxes, points, labels, image_index: as in forward.
+
+        Returns:
+            As forward.
+        """
+        return self.mask_decoder(self.decoder_input(crops, features, boxes, points, labels, image_index))
+
+    def decoder_input(
+        self,
+        crops: Tensor,
+        features: ImageFeatures,
+        boxes: Tensor | None = None,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        image_index: Tensor | None = None,
+    ) -> DecoderInput:
+        """Embed prompts for the mask decoder (for `mask_decoder.multimask`; `decode` calls it itself).
+
+        Args:
+            crops, features, boxes, points, labels, image_index: as in decode.
+
+        Returns:
+            What the mask decoder takes.
+        """
+        size = tuple(crops.shape[2:])
+        sparse, dense = self.prompt_encoder(size, boxes, points, labels)
+        if image_index is None and len(sparse) != len(crops):
+            if len(crops) != 1:
+                raise ValueError(
+                    f"image_index: expected the crop of each of the {len(sparse)} prompts, as there are {len(crops)} "
+                    "crops; got none"
+                )
+            image_index = torch.zeros(len(sparse), dtype=torch.int64, device=crops.device)
+        image_pe = self.prompt_encoder.dense_position_encoding(size)
+        return DecoderInput(crops, features, image_pe, sparse, dense, image_index)
+
+
+def build_sopseg(encoder: str = "vit_l", decoder: str = "edge") -> SOPSeg:
+    """A SOPSeg model with random weights.
+
+    Args:
+        encoder: "vit_t", "vit_b", "vit_l" or "vit_h".
+        decoder: "sam", "hq", "matting" or "edge" (SOPSeg's own).
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: another name.
+    """
+    image_encoder = build_encoder(encoder)
+    return SOPSeg(image_encoder, PromptEncoder(), build_decoder(decoder, image_encoder.shallow_channels))

@@ -1,0 +1,71 @@
+"""The prompt encoder against segment-anything's, at several input sizes."""
+
+import pytest
+import torch
+
+from insight.modeling.sopseg.prompt_encoder import PromptEncoder
+
+
+def prompts(n, size):
+    generator = torch.Generator().manual_seed(n)
+    corners = torch.rand(n, 2, 2, generator=generator) * size
+    boxes = torch.cat([corners.amin(1), corners.amax(1)], 1)
+    points = torch.rand(n, 3, 2, generator=generator) * size
+    labels = torch.tensor([1, 0, -1]).repeat(n, 1)
+    return boxes, points, labels
+
+
+@pytest.mark.parametrize("size", [128, 256, 1024])
+@pytest.mark.parametrize("use_boxes, use_points", [(True, False), (False, True), (True, True)])
+@torch.no_grad()
+def test_equals_segment_anything(model, twin_of, size, use_boxes, use_points):
+    boxes, points, labels = prompts(4, size)
+    reference = twin_of(model, size).prompt_encoder
+    theirs = reference((points, labels) if use_points else None, boxes if use_boxes else None, None)
+    ours = model.prompt_encoder(
+        (size, size), boxes if use_boxes else None, points if use_points else None, labels if use_points else None
+    )
+    for found, expected in zip(ours, theirs):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5)
+
+
+@torch.no_grad()
+def test_mask_prompts_equal_segment_anything(model, twin_of):
+    boxes, _, _ = prompts(2, 256)
+    masks = torch.randn(2, 1, 64, 64)
+    theirs = twin_of(model, 256).prompt_encoder(None, boxes, masks)[1]
+    torch.testing.assert_close(model.prompt_encoder((256, 256), boxes, masks=masks)[1], theirs, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_dense_position_encoding_equals_segment_anything(model, twin_of):
+    theirs = twin_of(model, 384).prompt_encoder.get_dense_pe()
+    torch.testing.assert_close(model.prompt_encoder.dense_position_encoding((384, 384)), theirs, rtol=1e-5, atol=2e-5)
+
+
+@torch.no_grad()
+def test_positions_keep_their_precision_under_autocast(model):
+    """bfloat16 tells positions of one pixel in 1024 apart no more; the encoding must."""
+    boxes, points, labels = prompts(2, 1024)
+    exact, _ = model.prompt_encoder((1024, 1024), boxes, points, labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = model.prompt_encoder((1024, 1024), boxes, points, labels)
+    assert torch.equal(found, exact)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({}, "give boxes, points with labels, or both"),
+        ({"boxes": torch.zeros(2, 5)}, r"boxes: expected shape \(N, 4\), got \(2, 5\)"),
+        ({"points": torch.zeros(2, 2), "labels": torch.ones(2)}, r"points: expected shape \(N, P, 2\), got \(2, 2\)"),
+        ({"points": torch.zeros(2, 1, 2)}, r"labels: expected shape \(2, 1\), one for each point, got none"),
+        (
+            {"boxes": torch.zeros(3, 4), "points": torch.zeros(2, 1, 2), "labels": torch.ones(2, 1)},
+            "points: expected those of 3 prompts as boxes, got 2",
+        ),
+    ],
+)
+def test_bad_prompts(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PromptEncoder()((256, 256), **arguments)

@@ -1,0 +1,172 @@
+"""The assembled model: with SAM's decoder it is SAM, and the way prompts are batched changes nothing."""
+
+import copy
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from insight.modeling.sopseg import DECODERS, PIXEL_MEAN, PIXEL_STD, build_sopseg
+from insight.modeling.sopseg.decoders import build_decoder
+from insight.modeling.sopseg.encoders import VIT_CONFIGS
+from insight.modeling.sopseg.model import SOPSeg
+
+BOXES = torch.tensor([[20.0, 30.0, 100.5, 90.25], [60.0, 10.0, 250.0, 255.0], [100.0, 100.0, 130.0, 128.0]])
+POINTS = torch.tensor([[[40.0, 50.0], [80.0, 70.0]], [[100.0, 100.0], [10.0, 10.0]], [[110.0, 110.0], [0.0, 0.0]]])
+LABELS = torch.tensor([[1, 1], [1, 0], [1, -1]])
+PROMPTS = {
+    "boxes": {"boxes": BOXES},
+    "points": {"points": POINTS, "labels": LABELS},
+    "boxes and points": {"boxes": BOXES, "points": POINTS, "labels": LABELS},
+}
+
+
+def with_decoder(model: SOPSeg, name: str, random_weights) -> SOPSeg:
+    decoder = random_weights(build_decoder(name, model.image_encoder.shallow_channels))
+    return SOPSeg(copy.deepcopy(model.image_encoder), copy.deepcopy(model.prompt_encoder), decoder).eval()
+
+
+@pytest.mark.parametrize("prompts", PROMPTS.values(), ids=PROMPTS.keys())
+@pytest.mark.parametrize("size", [256, 512])
+@torch.no_grad()
+def test_is_sam(model, twin_of, error_between, size, prompts):
+    crop = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(size))
+    twin = twin_of(model, size)
+    embedding = twin.image_encoder(crop)
+    points = (prompts["points"], prompts["labels"]) if "points" in prompts else None
+    sparse, dense = twin.prompt_encoder(points, prompts.get("boxes"), None)
+    arguments = (embedding, twin.prompt_encoder.get_dense_pe(), sparse, dense)
+    low_res, iou = twin.mask_decoder(*arguments, multimask_output=False)
+
+    found = model(crop, **prompts)
+    assert error_between(found.mask_logits, twin.postprocess_masks(low_res, (size, size), (size, size))) < 1e-4
+    assert error_between(found.iou, iou[:, 0]) < 1e-4
+
+    inputs = model.decoder_input(crop, model.encode(crop), **prompts)
+    for ours, theirs in zip(model.mask_decoder.multimask(inputs), twin.mask_decoder(*arguments, multimask_output=True)):
+        assert error_between(ours, theirs) < 1e-4
+
+
+@torch.no_grad()
+def test_is_sams_predictor(model, twin_of, error_between):
+    """The whole way of segment-anything's predictor, from pixels to logits in the image."""
+    from segment_anything import SamPredictor
+
+    size = 256
+    image = torch.randint(
+        0, 256, (size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    ).numpy()
+    predictor = SamPredictor(twin_of(model, size))
+    predictor.transform.target_length = size
+    predictor.set_image(image)
+    theirs, _, _ = predictor.predict_torch(None, None, BOXES, multimask_output=False, return_logits=True)
+
+    crop = (torch.tensor(image).float() - torch.tensor(PIXEL_MEAN)) / torch.tensor(PIXEL_STD)
+    assert error_between(model(crop.permute(2, 0, 1)[None], boxes=BOXES).mask_logits, theirs) < 1e-4
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_vit_b_is_sam(twin_of, random_weights, error_between):
+    model = random_weights(build_sopseg("vit_b", "sam"))
+    dim, depth, heads, global_blocks = VIT_CONFIGS["vit_b"]
+    twin = twin_of(model, 256, dim, depth, heads, global_blocks)
+    crop = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    embedding = twin.image_encoder(crop)
+    assert error_between(model.encode(crop).embedding, embedding) < 1e-5
+    sparse, dense = twin.prompt_encoder((POINTS, LABELS), BOXES, None)
+    low_res, iou = twin.mask_decoder(embedding, twin.prompt_encoder.get_dense_pe(), sparse, dense, False)
+    found = model(crop, BOXES, POINTS, LABELS)
+    assert error_between(found.mask_logits, twin.postprocess_masks(low_res, (256, 256), (256, 256))) < 1e-4
+    assert error_between(found.iou, iou[:, 0]) < 1e-4
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@torch.no_grad()
+def test_batching_changes_nothing(model, random_weights, error_between, decoder):
+    """One crop a prompt, prompts that share crops, and prompts one by one: the same masks."""
+    sopseg = with_decoder(model, decoder, random_weights)
+    crops = torch.randn(2, 3, 256, 256)
+    index = torch.tensor([1, 0, 1])
+    shared = sopseg(crops, BOXES, POINTS, LABELS, image_index=index)
+    copied = sopseg(crops[index], BOXES, POINTS, LABELS)
+    assert shared.mask_logits.shape == (3, 1, 256, 256) and shared.iou.shape == (3,)
+    for i in range(3):
+        alone = sopseg(crops[index[i]][None], BOXES[i : i + 1], POINTS[i : i + 1], LABELS[i : i + 1])
+        for batched in (shared, copied):
+            assert error_between(batched.mask_logits[i], alone.mask_logits[0]) < 1e-4
+            assert error_between(batched.iou[i], alone.iou[0]) < 1e-4
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_every_scale_is_there_and_trains(model, random_weights, decoder):
+    sopseg = with_decoder(model, decoder, random_weights)
+    sopseg.freeze_encoders()
+    prediction = sopseg(torch.randn(2, 3, 128, 192), boxes=BOXES[:2] / 2)
+    assert prediction.mask_logits.shape == (2, 1, 128, 192)
+    assert (prediction.edge_logits is not None) == (decoder == "edge")
+    for scale, stage in prediction.stages.items():
+        assert stage.shape == (2, 2 if decoder == "edge" else 1, 128 // scale, 192 // scale)
+    sum(stage.square().mean() for stage in prediction.stages.values()).add(prediction.iou.sum()).backward()
+    untrained = {n for n, p in sopseg.named_parameters() if p.requires_grad and p.grad is None}
+    assert not any(parameter.grad is not None for parameter in sopseg.image_encoder.parameters())
+    if decoder == "edge":  # what it leaves unused takes no gradient, so that nothing is left over
+        assert not untrained
+
+
+@torch.no_grad()
+def test_one_prompt_a_crop_copies_no_embedding(model):
+    crops = torch.randn(3, 3, 128, 128)
+    inputs = model.decoder_input(crops, model.encode(crops), BOXES / 2)
+    assert inputs.image_index is None
+    assert inputs.of_prompt(inputs.features.embedding) is inputs.features.embedding
+
+
+@torch.no_grad()
+def test_features_serve_many_prompts(model):
+    crops = torch.randn(1, 3, 128, 128)
+    features = model.encode(crops)
+    together = model.decode(crops, features, boxes=BOXES / 2)
+    assert torch.equal(together.mask_logits, model(crops, boxes=BOXES / 2).mask_logits)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@torch.no_grad()
+def test_no_prompts(model, random_weights, decoder):
+    sopseg = with_decoder(model, decoder, random_weights)
+    for crops in (torch.zeros(0, 3, 128, 128), torch.zeros(1, 3, 128, 128)):
+        prediction = sopseg(crops, boxes=torch.zeros(0, 4))
+        assert prediction.mask_logits.shape == (0, 1, 128, 128)
+        assert prediction.iou.shape == (0,)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@torch.no_grad()
+def test_bfloat16_autocast(model, random_weights, error_between, decoder):
+    sopseg = with_decoder(model, decoder, random_weights)
+    crops = torch.randn(3, 3, 128, 128)
+    exact = sopseg(crops, boxes=BOXES / 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = sopseg(crops, boxes=BOXES / 2)
+    assert found.mask_logits.dtype == torch.bfloat16
+    assert F.cosine_similarity(found.mask_logits.float().flatten(), exact.mask_logits.flatten(), 0) > 0.99
+
+
+@pytest.mark.parametrize("decoder", ["sam", "edge"])
+@torch.no_grad()
+def test_compiles_without_graph_breaks(model, random_weights, error_between, decoder):
+    sopseg = with_decoder(model, decoder, random_weights)
+    crops = torch.randn(3, 3, 128, 128)
+    compiled = torch.compile(sopseg, fullgraph=True, backend="aot_eager")
+    found, expected = compiled(crops, boxes=BOXES / 2), sopseg(crops, boxes=BOXES / 2)
+    assert error_between(found.mask_logits, expected.mask_logits) < 1e-5
+
+
+def test_prompts_must_say_their_crop(model):
+    with pytest.raises(ValueError, match="the crop of each of the 3 prompts, as there are 2 crops; got none"):
+        model(torch.zeros(2, 3, 128, 128), boxes=BOXES)
+
+
+def test_unknown_decoder():
+    with pytest.raises(ValueError, match="expected one of sam, hq, matting, edge, got 'sharp'"):
+        build_sopseg("vit_t", "sharp")
