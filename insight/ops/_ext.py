@@ -27,10 +27,11 @@ def _load() -> str | None:
         torch.ops.load_library(str(LIBRARY))
     except OSError as error:
         built = build_info()
+        reason = str(error.__cause__ or error).splitlines()[0]  # torch only says that it failed; the loader says why
         return (
             f"{LIBRARY} was built with torch {built.get('torch', '?')} and CUDA {built.get('cuda', '?')}, here are "
             f"torch {torch.__version__} and CUDA {torch.version.cuda}; run "
-            f"`pip install --no-build-isolation -e .` again ({str(error).splitlines()[0]})"
+            f"`pip install --no-build-isolation -e .` again ({reason})"
         )
     return None
 

@@ -1,0 +1,131 @@
+"""`python -m insight.info`: what is installed here and which ops are compiled; the first thing of a bug report."""
+
+import importlib
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from . import __version__, ops
+from .ops import _ext
+
+# Import name and, where that has no __version__, the name of its distribution.
+PACKAGES = {
+    "torchvision": None,
+    "detectron2": None,
+    "timm": None,
+    "faster_coco_eval": None,
+    "pycocotools": "pycocotools",
+    "numpy": None,
+    "cv2": None,
+}
+# Beside INSIGHT_*: what changes how the library is built, found or run.
+VARIABLES = (
+    "CUDA_HOME",
+    "CUDA_VISIBLE_DEVICES",
+    "FORCE_CUDA",
+    "TORCH_CUDA_ARCH_LIST",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "OMP_NUM_THREADS",
+    "DETECTRON2_DATASETS",
+)
+
+
+def collect() -> dict[str, dict[str, str]]:
+    """Everything that the report says.
+
+    Returns:
+        Name and value by section: versions, machine, library, ops, environment.
+    """
+    return {
+        "versions": _versions(),
+        "machine": _machine(),
+        "library": _library(),
+        "ops": _ops(),
+        "environment": {
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith("INSIGHT_") or name in VARIABLES
+        },
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {
+        "insight": f"{__version__} ({Path(__file__).parent})",
+        "python": platform.python_version(),
+        "torch": f"{torch.__version__}, CUDA {torch.version.cuda or 'no'}",
+    }
+    return versions | {name: _version(name, distribution) for name, distribution in PACKAGES.items()}
+
+
+def _version(name: str, distribution: str | None) -> str:
+    try:
+        module = importlib.import_module(name)
+        return module.__version__ if distribution is None else metadata.version(distribution)
+    except Exception as error:  # a broken package may raise anything while it is imported
+        return f"missing: {_one_line(error)}"
+
+
+def _machine() -> dict[str, str]:
+    machine = {
+        "platform": platform.platform(),
+        "cpu": f"{_cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads of torch",
+    }
+    if not torch.cuda.is_available():
+        return machine | {"gpu": "none that torch can use"}
+    for i in range(torch.cuda.device_count()):
+        gpu = torch.cuda.get_device_properties(i)
+        machine[f"gpu {i}"] = f"{gpu.name}, sm_{gpu.major}{gpu.minor}, {gpu.total_memory / 2**30:.0f} GiB"
+    return machine
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _library() -> dict[str, str]:
+    built = {f"built with {key}": _text(value) for key, value in _ext.build_info().items()}
+    return {"loaded": "yes" if ops.has_ops() else f"no: {_ext.LOAD_ERROR}"} | built
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _ops() -> dict[str, str]:
+    """Which of its implementations serves each public op, on the CPU and on CUDA, read from the dispatcher."""
+    registered = [name for name in torch._C._dispatch_get_all_op_names() if name.startswith("insight::")]
+
+    def implementation(op: str, key: str) -> str:
+        own = [name for name in registered if name == f"insight::{op}" or name.startswith(f"insight::{op}_")]
+        compiled = own and all(torch._C._dispatch_has_kernel_for_dispatch_key(name, key) for name in own)
+        return "compiled" if compiled else "PyTorch twin"
+
+    public = [name for name in ops.__all__ if hasattr(ops.reference, name)]
+    return {op: ", ".join(f"{key.lower()}: {implementation(op, key)}" for key in ("CPU", "CUDA")) for op in public}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def main() -> None:
+    """Print the report."""
+    sections = collect()
+    width = max(len(name) for values in sections.values() for name in values)
+    for section, values in sections.items():
+        print(section)
+        for name, value in values.items():
+            print(f"    {name:<{width}}  {value}")
+
+
+if __name__ == "__main__":
+    main()
