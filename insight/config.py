@@ -52,6 +52,7 @@ def add_insight_config(cfg: CN) -> None:
     timm.FROZEN_NORM = True  # keep BatchNorm statistics and affine parameters fixed
 
     # --- Data and evaluation ------------------------------------------------------------------------------------
+    cfg.DATASETS.COCO = []  # COCO files to register: [["name", "annotations.json", "image folder"], ...]
     cfg.INPUT.ROTATE_90 = False  # in training, rotate by a random multiple of 90 degrees (overhead images have no up)
     cfg.TEST.MAX_DETS = [1, 10, 100]  # detections an image that AP counts, in COCO's three steps
     cfg.TEST.AREA_PROFILE = "coco"  # "coco": small < 32^2 < medium < 96^2; "isaid": small < 144^2 < medium < 512^2

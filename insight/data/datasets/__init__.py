@@ -1,0 +1,10 @@
+"""The data sets that insight registers with Detectron2: importing this package does it."""
+
+from . import nwpu, scenes
+from .coco import register_from_config
+from .root import data_root
+
+__all__ = ["data_root", "register_from_config"]
+
+nwpu.register()
+scenes.register()

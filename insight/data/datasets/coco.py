@@ -1,0 +1,241 @@
+"""COCO JSON files as Detectron2 data sets, checked so that a mistake in a file is one line and not a crash later on."""
+
+import json
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
+from pycocotools import mask as coco_mask
+
+_SHOWN = 3  # how many offenders an error names
+
+_logger = logging.getLogger(__name__)
+
+
+def register_coco(
+    name: str,
+    annotations: Path,
+    image_root: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    prepare: Callable[[], None] | None = None,
+) -> None:
+    """Register a COCO JSON file under a name. Nothing is read before the data set is used.
+
+    Args:
+        name: what DATASETS.TRAIN and DATASETS.TEST call it.
+        annotations: the JSON file.
+        image_root: folder that the file names in it are relative to.
+        classes: the names of the classes, where they are known without reading the file.
+        prepare: called before the file is read, to make it.
+    """
+
+    def load() -> list[dict]:
+        if prepare is not None:
+            prepare()
+        dicts, names, ids = load_coco(annotations, image_root)
+        MetadataCatalog.get(name).set(
+            thing_classes=names, thing_dataset_id_to_contiguous_id={category: i for i, category in enumerate(ids)}
+        )
+        return dicts
+
+    DatasetCatalog.register(name, load)
+    metadata = MetadataCatalog.get(name)
+    metadata.set(json_file=str(annotations), image_root=str(image_root), evaluator_type="coco")
+    if classes is not None:
+        metadata.set(thing_classes=list(classes))
+
+
+def register_from_config(cfg: CfgNode) -> None:
+    """Register what DATASETS.COCO lists: [["name", "annotations.json", "image folder"], ...].
+
+    Entries that are registered already, with the same files, are left alone.
+
+    Args:
+        cfg: the config.
+
+    Raises:
+        ValueError: an entry of another form, a file or folder that does not exist, or a name that is taken.
+    """
+    for i, entry in enumerate(cfg.DATASETS.COCO):
+        where = f"DATASETS.COCO[{i}]"
+        if not isinstance(entry, (list, tuple)) or len(entry) != 3 or not all(isinstance(e, str) for e in entry):
+            raise ValueError(f'{where}: expected ["name", "annotations.json", "image folder"], got {entry!r}')
+        name, annotations, image_root = entry[0], Path(entry[1]).expanduser(), Path(entry[2]).expanduser()
+        if not annotations.is_file():
+            raise ValueError(f"{where} ({name}): no such file: {annotations}")
+        if not image_root.is_dir():
+            raise ValueError(f"{where} ({name}): no such folder: {image_root}")
+        if name in DatasetCatalog.list():
+            metadata = MetadataCatalog.get(name)
+            files = (metadata.get("json_file"), metadata.get("image_root"))
+            if files != (str(annotations), str(image_root)):
+                raise ValueError(f"{where}: the name {name!r} is taken by another data set; choose another")
+            continue
+        register_coco(name, annotations, image_root)
+
+
+def load_coco(annotations: Path, image_root: Path) -> tuple[list[dict], list[str], list[int]]:
+    """Read and check a COCO JSON file.
+
+    Category ids may have gaps; they are mapped to 0, 1, 2 ... in increasing order. Annotations whose box or mask has no
+    area are left out, with one warning. Images without annotations are kept.
+
+    Args:
+        annotations: the JSON file.
+        image_root: folder of the images.
+
+    Returns:
+        Detectron2's dataset dicts in order of image id, the class names, the category ids of the classes.
+
+    Raises:
+        ValueError: what is wrong with the file, in one line, with the number of offenders and the first of them.
+        OSError: the file is missing or cannot be read.
+    """
+    annotations, image_root = Path(annotations), Path(image_root)
+    content = _read(annotations)
+    fail = _Failure(annotations)
+    images, annos, categories = (content[key] for key in ("images", "annotations", "categories"))
+    fail.if_any((i for i in images if not _has(i, "id", "file_name", "height", "width")),
+                "images need id, file_name, height and width")  # fmt: skip
+    fail.if_any((c for c in categories if not _has(c, "id", "name")), "categories need id and name")
+    fail.if_any((a for a in annos if not _has(a, "id", "image_id", "category_id", "bbox")),
+                "annotations need id, image_id, category_id and bbox")  # fmt: skip
+    if not categories:
+        raise ValueError(f"{annotations}: there is no category")
+    for what, entries in (("image", images), ("category", categories), ("annotation", annos)):
+        fail.if_any(_repeated(e["id"] for e in entries), f"{what} ids are not unique")
+
+    ids = sorted(c["id"] for c in categories)
+    by_id = {c["id"]: c["name"] for c in categories}
+    sizes = {i["id"]: (i["height"], i["width"]) for i in images}
+    fail.if_any((a["category_id"] for a in annos if a["category_id"] not in by_id),
+                f"annotations have a category_id that is in no category (they are {_first(ids, 20)})")  # fmt: skip
+    fail.if_any((a["image_id"] for a in annos if a["image_id"] not in sizes),
+                "annotations have an image_id that is in no image")  # fmt: skip
+    fail.if_any((a["id"] for a in annos if not _well_formed(a)),
+                "annotations need bbox [x, y, width, height] and, if any, segmentation as polygons or RLE")  # fmt: skip
+    fail.if_any((a["id"] for a in annos if _rle_size(a) not in (None, sizes[a["image_id"]])),
+                "annotations have an RLE of another size than their image")  # fmt: skip
+    files = {i["id"]: image_root / i["file_name"] for i in images}
+    fail.if_any((str(f) for f in files.values() if not f.is_file()), "images are missing on disk")
+
+    index = {category: i for i, category in enumerate(ids)}
+    objects = defaultdict(list)
+    empty = []
+    for annotation in annos:
+        converted = _convert(annotation, index, sizes[annotation["image_id"]])
+        if converted is None:
+            empty.append(annotation["id"])
+        else:
+            objects[annotation["image_id"]].append(converted)
+    if empty:
+        _logger.warning(f"{annotations}: left out {len(empty)} annotations without area: ids {_first(empty)}")
+    dicts = [
+        {
+            "file_name": str(files[i]),
+            "image_id": i,
+            "height": sizes[i][0],
+            "width": sizes[i][1],
+            "annotations": objects[i],
+        }
+        for i in sorted(sizes)
+    ]
+    return dicts, [by_id[i] for i in ids], ids
+
+
+class _Failure:
+    """Raises one line about a file if any of its entries is wrong."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def if_any(self, offenders: Iterable, reason: str) -> None:
+        offenders = list(offenders)
+        if offenders:
+            raise ValueError(f"{self.path}: {reason}; {len(offenders)} are wrong: {_first(offenders)}")
+
+
+def _read(path: Path) -> dict:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path} (INSIGHT_DATA names the folder of the built-in data sets)")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object with images, annotations and categories, got a list or value")
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content.get(key), list):
+            raise ValueError(f'{path}: not a COCO file: expected a list "{key}" (found keys: {_first(content, 8)})')
+    return content
+
+
+def _has(entry, *keys: str) -> bool:
+    return isinstance(entry, dict) and all(entry.get(key) is not None for key in keys)
+
+
+def _repeated(values: Iterable) -> list:
+    seen, again = set(), []
+    for value in values:
+        (again.append if value in seen else seen.add)(value)
+    return again
+
+
+def _first(values: Iterable, count: int = _SHOWN) -> str:
+    values = list(values)
+    text = ", ".join(f"{v!r:.120}" if isinstance(v, dict) else str(v) for v in values[:count])
+    return text + (", ..." if len(values) > count else "")
+
+
+def _numbers(values, least: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) >= least
+        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
+    )
+
+
+def _well_formed(annotation: dict) -> bool:
+    mask = annotation.get("segmentation")
+    if not _numbers(annotation["bbox"], 4) or len(annotation["bbox"]) != 4:
+        return False
+    if isinstance(mask, dict):
+        return _has(mask, "counts", "size") and _numbers(mask["size"], 2)
+    return mask is None or (isinstance(mask, list) and all(_numbers(p, 0) and len(p) % 2 == 0 for p in mask))
+
+
+def _rle_size(annotation: dict) -> tuple[int, int] | None:
+    mask = annotation.get("segmentation")
+    return tuple(mask["size"]) if isinstance(mask, dict) else None
+
+
+def _convert(annotation: dict, index: dict[int, int], size: tuple[int, int]) -> dict | None:
+    """A COCO annotation as Detectron2's, or None if it has no area."""
+    width, height = annotation["bbox"][2:]
+    if width <= 0 or height <= 0:
+        return None
+    result = {
+        "bbox": annotation["bbox"],
+        "bbox_mode": BoxMode.XYWH_ABS,
+        "category_id": index[annotation["category_id"]],
+        "iscrowd": annotation.get("iscrowd", 0),
+    }
+    mask = annotation.get("segmentation")
+    if isinstance(mask, dict):
+        if isinstance(mask["counts"], list):
+            mask = coco_mask.frPyObjects(mask, *size)
+        if coco_mask.area(mask) == 0:
+            return None
+        result["segmentation"] = mask
+    elif mask:
+        polygons = [p for p in mask if len(p) >= 6]
+        if not polygons:
+            return None
+        result["segmentation"] = polygons
+    return result

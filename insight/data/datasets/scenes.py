@@ -1,0 +1,133 @@
+"""The synthetic scenes as data sets: drawn once, on first use, and kept as COCO JSON and PNG files."""
+
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+from iopath.common.file_io import file_lock
+from tqdm import tqdm
+
+from insight.structures.polygons import mask_to_polygons
+
+from ..scenes import CATEGORIES, draw_scene, generator_version
+from .coco import register_coco
+from .root import render_root
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A set of scenes: the seeds first_seed, first_seed + 1, ... at one size.
+
+    Args:
+        count: scenes.
+        first_seed: of the first.
+        size: (height, width), pixels.
+    """
+
+    count: int
+    first_seed: int
+    size: tuple[int, int]
+
+
+SPLITS = {
+    "scenes_train": Split(480, 0, (320, 320)),
+    "scenes_val": Split(80, 1_000_000, (320, 320)),
+}
+
+
+def register() -> None:
+    """Register scenes_train and scenes_val."""
+    for name, split in SPLITS.items():
+        folder = render_root() / f"{name}-{split.size[1]}x{split.size[0]}x{split.count}-{generator_version()}"
+        register_coco(
+            name,
+            folder / "instances.json",
+            folder / "images",
+            classes=CATEGORIES,
+            prepare=partial(ensure_rendered, folder, split),
+        )
+
+
+def ensure_rendered(folder: Path, split: Split) -> None:
+    """Draw a split into a folder, unless it is there.
+
+    The folder appears under its name when all of it is drawn; several processes that ask for it draw it once.
+
+    Args:
+        folder: gets instances.json (COCO; each annotation also holds "oriented_box", as SceneInstance has it) and
+            images/.
+        split: what to draw.
+    """
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = folder.with_name(f".{folder.name}.part")
+    with file_lock(str(unfinished)):
+        if folder.is_dir():
+            return  # another process drew it while this one waited
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+        _render(unfinished, split)
+        os.replace(unfinished, folder)
+    _logger.info(f"Drew {split.count} scenes into {folder}")
+
+
+def _render(folder: Path, split: Split) -> None:
+    (folder / "images").mkdir(parents=True)
+    images, annotations = [], []
+    # Workers are forked where that is usual: a spawned one would import the caller's script anew.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+    with ProcessPoolExecutor(_workers(), context, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
+        draw = partial(_draw, folder / "images", split)
+        drawn = tqdm(pool.map(draw, range(split.count), chunksize=4), "Drawing scenes", split.count, unit="scene")
+        for image, objects in drawn:
+            images.append(image)
+            for annotation in objects:
+                annotations.append({"id": len(annotations) + 1, **annotation})
+    categories = [{"id": i + 1, "name": name} for i, name in enumerate(CATEGORIES)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "instances.json").write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+
+
+def _workers() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _draw(images: Path, split: Split, index: int) -> tuple[dict, list[dict]]:
+    """Draw one scene to disk; its COCO image and annotations."""
+    scene = draw_scene(split.first_seed + index, split.size)
+    name = f"{index:05d}.png"
+    if not cv2.imwrite(str(images / name), cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR)):
+        raise OSError(f"cannot write {images / name}: is the disk full?")
+    height, width = split.size
+    image = {
+        "id": index + 1,
+        "file_name": name,
+        "height": height,
+        "width": width,
+        "kind": scene.kind,
+        "look": scene.look,
+        "gsd": round(scene.gsd, 4),
+    }
+    objects = [
+        {
+            "image_id": index + 1,
+            "category_id": CATEGORIES.index(instance.category) + 1,
+            "bbox": list(instance.box),
+            "oriented_box": [round(v, 3) for v in instance.oriented_box],
+            "area": int(instance.mask.sum()),
+            "segmentation": [p.ravel().tolist() for p in mask_to_polygons(instance.mask, instance.box[:2])],
+            "iscrowd": 0,
+        }
+        for instance in scene.instances
+    ]
+    return image, objects

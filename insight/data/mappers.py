@@ -1,0 +1,199 @@
+"""From a dataset dict to a model input, with the full-resolution image beside the resized one."""
+
+import contextlib
+import copy
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import detection_utils
+from detectron2.data import transforms as T
+from detectron2.structures import BitMasks, Instances, PolygonMasks
+from fvcore.transforms.transform import Transform
+
+
+class Rotate90Transform(Transform):
+    """Rotation by a multiple of 90 degrees, exact: no pixel is interpolated.
+
+    Args:
+        turns: quarter turns counter-clockwise, 0 to 3.
+        height, width: of the image before it, pixels.
+    """
+
+    def __init__(self, turns: int, height: int, width: int):
+        super().__init__()
+        self.turns, self.height, self.width = turns % 4, height, width
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        """Rotate an (H, W) or (H, W, C) array."""
+        return np.rot90(img, self.turns)
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        """Rotate (N, 2) points (x, y), pixel centres at half-integers."""
+        x, y = coords[:, 0], coords[:, 1]
+        turned = ((x, y), (y, self.width - x), (self.width - x, self.height - y), (self.height - y, x))[self.turns]
+        return np.stack(turned, axis=1)
+
+    def inverse(self) -> Transform:
+        """The rotation back."""
+        height, width = (self.width, self.height) if self.turns % 2 else (self.height, self.width)
+        return Rotate90Transform(-self.turns, height, width)
+
+
+class RandomRotate90(T.Augmentation):
+    """Rotate by 0, 90, 180 or 270 degrees with equal chance."""
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        """The rotation for an (H, W, C) image."""
+        return Rotate90Transform(np.random.randint(4), *image.shape[:2])
+
+
+class PromptDatasetMapper:
+    """Detectron2's mapper, with all geometric augmentations before one final resize.
+
+    A model input has, besides Detectron2's keys, "prompt_image": uint8 (3, H, W) in INPUT.FORMAT order, the image
+    before the final resize; "image" and "instances" are in the frame after it. If the dataset dict holds an int
+    "sample_seed", the augmentations depend on it alone; otherwise on NumPy's global state.
+
+    Args:
+        is_train: whether to augment and to return "instances".
+        geometry: augmentations before the final resize; they draw from `np.random`.
+        resize: the final resize.
+        image_format: of the images, as Detectron2's INPUT.FORMAT.
+        mask_format: "polygon" or "bitmask"; None leaves masks out. An image with a mask in RLE gets bitmasks.
+        prompt_image: whether to return "prompt_image".
+        recompute_boxes: take the ground-truth boxes from the masks after augmentation; needed with crops.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        geometry: Sequence[T.Augmentation],
+        resize: T.Augmentation,
+        image_format: str,
+        mask_format: str | None,
+        prompt_image: bool,
+        recompute_boxes: bool,
+    ):
+        if mask_format not in (None, "polygon", "bitmask"):
+            raise ValueError(f'mask_format (INPUT.MASK_FORMAT): expected "polygon" or "bitmask", got {mask_format!r}')
+        self.is_train = is_train
+        self.geometry = T.AugmentationList(geometry)
+        self.resize = resize
+        self.image_format = image_format
+        self.mask_format = mask_format
+        self.prompt_image = prompt_image
+        self.recompute_boxes = recompute_boxes
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
+        """The arguments that a config asks for."""
+        resize, *flips = detection_utils.build_augmentation(cfg, is_train)
+        geometry = []
+        if is_train and cfg.INPUT.CROP.ENABLED:
+            geometry.append(T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+        if is_train and cfg.INPUT.ROTATE_90:
+            geometry.append(RandomRotate90())
+        return {
+            "is_train": is_train,
+            "geometry": geometry + flips,
+            "resize": resize,
+            "image_format": cfg.INPUT.FORMAT,
+            "mask_format": cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None,
+            "prompt_image": cfg.MODEL.PROMPT.LPM.ENABLED or cfg.MODEL.PROMPT.GPM.ENABLED,
+            "recompute_boxes": bool(geometry) and cfg.INPUT.CROP.ENABLED and cfg.MODEL.MASK_ON,
+        }
+
+    def __call__(self, dataset_dict: dict) -> dict:
+        """Map one dataset dict; it is not changed.
+
+        Raises:
+            OSError: the image cannot be read.
+            ValueError: the image has another size than the dataset dict says.
+        """
+        result = {k: v for k, v in dataset_dict.items() if k not in ("annotations", "sample_seed")}
+        image = read_image(dataset_dict, self.image_format)
+        with _seeded(dataset_dict.get("sample_seed")):
+            full = T.AugInput(image)
+            geometry = self.geometry(full)
+            resized = T.AugInput(full.image)
+            transforms = geometry + self.resize(resized)
+        result["image"] = _to_tensor(resized.image)
+        if self.prompt_image:
+            result["prompt_image"] = _to_tensor(full.image)
+        if self.is_train and "annotations" in dataset_dict:
+            result["instances"] = self._instances(dataset_dict["annotations"], transforms, resized.image.shape[:2])
+        return result
+
+    def _instances(self, annotations: list[dict], transforms: T.TransformList, size: tuple[int, int]) -> Instances:
+        annotations = [copy.deepcopy(a) for a in annotations if not a.get("iscrowd", 0)]
+        if self.mask_format is None:
+            for annotation in annotations:
+                annotation.pop("segmentation", None)
+        rle = any(isinstance(a.get("segmentation"), dict) for a in annotations)
+        mask_format = "bitmask" if rle else self.mask_format or "polygon"
+        moved = [detection_utils.transform_instance_annotations(a, transforms, size) for a in annotations]
+        instances = detection_utils.annotations_to_instances(moved, size, mask_format)
+        if self.mask_format is not None and not instances.has("gt_masks"):
+            if annotations:
+                raise ValueError("annotations without segmentation: set MODEL.MASK_ON False to train on boxes alone")
+            instances.gt_masks = (
+                PolygonMasks([]) if mask_format == "polygon" else BitMasks(torch.zeros((0, *size), dtype=torch.bool))
+            )
+        if self.recompute_boxes and len(instances):
+            instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+        return detection_utils.filter_empty_instances(instances)
+
+
+def read_image(dataset_dict: dict, image_format: str) -> np.ndarray:
+    """Read and check the image of a dataset dict.
+
+    Args:
+        dataset_dict: with "file_name", and perhaps "height" and "width".
+        image_format: as Detectron2's INPUT.FORMAT.
+
+    Returns:
+        (H, W, C) uint8.
+
+    Raises:
+        OSError: it is missing, truncated or no image; one line that names the file.
+        ValueError: its size is not the dataset dict's.
+    """
+    path = dataset_dict["file_name"]
+    try:
+        image = detection_utils.read_image(path, format=image_format)
+    except FileNotFoundError as error:
+        raise OSError(f"no such image: {path}") from error
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
+        raise OSError(
+            f"cannot read image {path}: it is truncated, corrupt or of an unknown format ({error})"
+        ) from error
+    height, width = image.shape[:2]
+    expected = (dataset_dict.get("height", height), dataset_dict.get("width", width))
+    if (height, width) != expected:
+        raise ValueError(
+            f"{path}: the image is {width} x {height} pixels, its annotation file says {expected[1]} x {expected[0]}"
+        )
+    return image
+
+
+def _to_tensor(image: np.ndarray) -> torch.Tensor:
+    """(H, W, C) array -> contiguous (C, H, W) tensor."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+@contextlib.contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    """Seed NumPy's global generator, from which Detectron2's augmentations draw, and put it back afterwards."""
+    if seed is None:
+        yield
+        return
+    state = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)

@@ -1,0 +1,108 @@
+"""Pictures of the ground truth of a data set."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.detection_utils import convert_image_to_rgb
+from detectron2.structures import BitMasks, BoxMode, polygons_to_bitmask
+from tqdm import tqdm
+
+from insight.inference.overlay import draw_instances
+
+from .mappers import PromptDatasetMapper, read_image
+
+
+def draw_dataset(
+    cfg: CfgNode,
+    name: str,
+    output: Path,
+    *,
+    count: int = 20,
+    augmented: bool = False,
+    seed: int = 0,
+    scale: int = 0,
+) -> list[Path]:
+    """Draw images of a data set with their ground truth.
+
+    Args:
+        cfg: its INPUT keys decide on augmentation.
+        name: registered data set.
+        output: folder for the PNG files.
+        count: images, drawn at random; 0 for all, in order.
+        augmented: draw what a model is trained on: augmented, resized, in INPUT.FORMAT; otherwise the files.
+        seed: of the choice and of the augmentations.
+        scale: see draw_instances.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: no data set has this name, or it is empty.
+    """
+    if name not in DatasetCatalog.list():
+        raise ValueError(f"no data set is called {name!r}; insight's are: {', '.join(_own_names())}")
+    dicts = DatasetCatalog.get(name)
+    if not dicts:
+        raise ValueError(f"data set {name} holds no image")
+    chosen = np.arange(len(dicts))
+    if 0 < count < len(dicts):
+        chosen = np.sort(np.random.default_rng(seed).choice(len(dicts), count, replace=False))
+    mapper = PromptDatasetMapper(cfg, is_train=True) if augmented else None
+    names = MetadataCatalog.get(name).thing_classes
+    output.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for index in tqdm(chosen, f"Drawing {name}", unit="image"):
+        entry = dicts[index]
+        if mapper is not None:
+            image, masks, boxes, classes = _sample(
+                mapper({**entry, "sample_seed": seed + int(index)}), cfg.INPUT.FORMAT
+            )
+        else:
+            image, masks, boxes, classes = _source(entry)
+        # A mask shows where an object is; boxes are needed where there is none.
+        picture = draw_instances(
+            image, masks, None if masks is not None else boxes, [names[c] for c in classes], classes, scale=scale
+        )
+        path = output / f"{index:06d}_{Path(entry['file_name']).stem}.png"
+        if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+            raise OSError(f"cannot write {path}")
+        paths.append(path)
+    return paths
+
+
+def _source(entry: dict) -> tuple[np.ndarray, list | None, np.ndarray, list[int]]:
+    """Image, masks, boxes and classes of a dataset dict, as they are on disk."""
+    image = read_image(entry, "RGB")
+    annotations = entry.get("annotations", [])
+    boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
+    masks = None
+    if annotations and all("segmentation" in a for a in annotations):
+        masks = [
+            a["segmentation"]
+            if isinstance(a["segmentation"], dict)
+            else polygons_to_bitmask([np.asarray(p, float) for p in a["segmentation"]], *image.shape[:2])
+            for a in annotations
+        ]
+    return image, masks, np.array(boxes).reshape(-1, 4), [a["category_id"] for a in annotations]
+
+
+def _sample(sample: dict, image_format: str) -> tuple[np.ndarray, list | None, np.ndarray, list[int]]:
+    """The same of what the mapper made."""
+    image = convert_image_to_rgb(sample["image"].permute(1, 2, 0), image_format)
+    instances = sample["instances"]
+    masks = None
+    if instances.has("gt_masks"):
+        masks = instances.gt_masks
+        if not isinstance(masks, BitMasks):
+            size = instances.image_size
+            masks = [polygons_to_bitmask(polygons, *size) for polygons in masks]
+        else:
+            masks = masks.tensor.numpy()
+    return np.ascontiguousarray(image), masks, instances.gt_boxes.tensor.numpy(), instances.gt_classes.tolist()
+
+
+def _own_names() -> list[str]:
+    return [n for n in DatasetCatalog.list() if n.startswith(("scenes_", "nwpu_"))]

@@ -1,0 +1,148 @@
+"""COCO files as data sets: what is read, and what each mistake is told as."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("detectron2")
+
+from detectron2.config import get_cfg
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.coco import load_coco_json
+from pycocotools import mask as coco_mask
+
+from insight.config import add_insight_config
+from insight.data.datasets import register_from_config
+from insight.data.datasets.coco import load_coco
+
+
+def content() -> dict:
+    """Two images, gaps in the category ids, polygons, both forms of RLE, a crowd, an image with nothing in it."""
+    mask = np.zeros((40, 60), np.uint8)
+    mask[5:20, 10:30] = 1
+    code = coco_mask.encode(np.asfortranarray(mask))
+    code["counts"] = code["counts"].decode()
+    long = {"size": [40, 60], "counts": [50, 10, 2340]}
+    return {
+        "images": [
+            {"id": 7, "file_name": "b.png", "height": 40, "width": 60},
+            {"id": 3, "file_name": "a.png", "height": 40, "width": 60},
+        ],
+        "categories": [{"id": 90, "name": "tank"}, {"id": 4, "name": "ship"}],
+        "annotations": [
+            {"id": 1, "image_id": 7, "category_id": 90, "bbox": [10, 5, 20, 15], "segmentation": code},
+            {"id": 2, "image_id": 7, "category_id": 4, "bbox": [1, 10, 1, 10], "segmentation": long, "iscrowd": 1},
+            {"id": 3, "image_id": 7, "category_id": 4, "bbox": [1, 2, 9, 9], "segmentation": [[1, 2, 10, 2, 5, 11]]},
+        ],
+    }
+
+
+@pytest.fixture
+def write(tmp_path):
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((40, 60, 3), np.uint8))
+
+    def save(value):
+        path = tmp_path / "annotations.json"
+        path.write_text(value if isinstance(value, str) else json.dumps(value))
+        return path, tmp_path
+
+    return save
+
+
+def test_the_same_as_detectron2(write):
+    path, root = write(content())
+    dicts, names, ids = load_coco(path, root)
+    assert (names, ids) == (["ship", "tank"], [4, 90])
+    expected = load_coco_json(str(path), str(root), "test_coco_reference")
+    assert [d["file_name"] for d in dicts] == [d["file_name"] for d in expected]
+    assert dicts[0]["annotations"] == []
+    for mine, theirs in zip(dicts[1]["annotations"], expected[1]["annotations"], strict=True):
+        assert {**mine, "iscrowd": 0} == {"iscrowd": 0, **theirs, **({"iscrowd": 0} if "iscrowd" in theirs else {})}
+
+
+def broken(change):
+    value = content()
+    change(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("{", "annotations.json: not JSON"),
+        ([1], "annotations.json: expected a JSON object with images, annotations and categories"),
+        ({"images": [], "annotations": []}, 'expected a list "categories"'),
+        (broken(lambda c: c["images"][0].pop("height")), "images need id, file_name, height and width; 1 are wrong"),
+        (broken(lambda c: c["annotations"][2].pop("bbox")), "annotations need id, image_id, category_id and bbox"),
+        (broken(lambda c: c["categories"].clear()), "there is no category"),
+        (broken(lambda c: c["annotations"][0].update(category_id=5)),
+         r"category_id that is in no category \(they are 4, 90\); 1 are wrong: 5"),
+        (broken(lambda c: c["annotations"][0].update(image_id=5)), "image_id that is in no image; 1 are wrong: 5"),
+        (broken(lambda c: c["annotations"][0].update(id=2)), "annotation ids are not unique; 1 are wrong: 2"),
+        (broken(lambda c: c["images"][0].update(file_name="c.png")), "images are missing on disk; 1 are wrong: .*c"),
+        (broken(lambda c: c["annotations"][0].update(bbox=[1, 2, 3])), r"need bbox \[x, y, width, height\].*wrong: 1"),
+        (broken(lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 3])), "need bbox"),
+        (broken(lambda c: c["annotations"][2].update(segmentation=[[1, 2, 3]])), "polygons or RLE; 1 are wrong: 3"),
+        (broken(lambda c: c["images"][0].update(height=41)), "RLE of another size than their image; 2 are wrong: 1, 2"),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_one_line(write, value, message):
+    path, root = write(value)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_coco(path, root)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_annotations_without_area_are_left_out_with_a_warning(write, caplog):
+    value = content()
+    empty = coco_mask.encode(np.zeros((40, 60), np.uint8, order="F"))
+    empty["counts"] = empty["counts"].decode()
+    value["annotations"][0]["segmentation"] = empty
+    value["annotations"][1]["bbox"] = [4, 4, 0, 5]
+    value["annotations"].append({**value["annotations"][2], "id": 9, "segmentation": [[1, 2, 3, 4]]})
+    path, root = write(value)
+    dicts, _, _ = load_coco(path, root)
+    assert len(dicts[1]["annotations"]) == 1
+    assert "left out 3 annotations without area: ids 1, 2, 9" in caplog.text
+
+
+def test_a_missing_file_says_where_it_was_looked_for(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file: .*none.json .*INSIGHT_DATA"):
+        load_coco(tmp_path / "none.json", tmp_path)
+
+
+def config(entries):
+    cfg = get_cfg()
+    add_insight_config(cfg)
+    cfg.DATASETS.COCO = entries
+    return cfg
+
+
+def test_registered_by_config_alone(write):
+    path, root = write(content())
+    cfg = config([])
+    cfg.merge_from_list(["DATASETS.COCO", repr([["test_mine", str(path), str(root)]])])
+    register_from_config(cfg)
+    register_from_config(cfg)  # a second time is harmless
+    try:
+        assert len(DatasetCatalog.get("test_mine")) == 2
+        assert MetadataCatalog.get("test_mine").thing_classes == ["ship", "tank"]
+        assert MetadataCatalog.get("test_mine").thing_dataset_id_to_contiguous_id == {4: 0, 90: 1}
+    finally:
+        DatasetCatalog.remove("test_mine")
+        MetadataCatalog.remove("test_mine")
+
+
+def test_wrong_config_entries(write):
+    path, root = write(content())
+    for entry, message in (
+        (["only", "two"], r'DATASETS.COCO\[0\]: expected \["name", "annotations.json", "image folder"\]'),
+        (["x", str(root / "none.json"), str(root)], r"DATASETS.COCO\[0\] \(x\): no such file"),
+        (["x", str(path), str(root / "none")], r"DATASETS.COCO\[0\] \(x\): no such folder"),
+        (["scenes_train", str(path), str(root)], "the name 'scenes_train' is taken"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            register_from_config(config([entry]))
