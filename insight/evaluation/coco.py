@@ -1,0 +1,249 @@
+"""COCO average precision, by faster-coco-eval, with the area ranges and detection limits of COCO or of iSAID."""
+
+import copy
+import json
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.coco import convert_to_coco_dict
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.structures import Instances
+from detectron2.utils import comm
+from faster_coco_eval import COCO, COCOeval_faster
+from pycocotools import mask as coco_mask
+from tabulate import tabulate
+
+from insight.files import atomic_write
+
+_ALL = 1e5**2
+AREA_PROFILES = {
+    # name: areas in square pixels, from (inclusive) and to (inclusive)
+    "coco": {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, _ALL)},
+    # The iSAID development kit's cocoeval.py.
+    "isaid": {"small": (10**2, 144**2), "medium": (144**2, 512**2), "large": (512**2, _ALL)},
+}
+TASKS = ("bbox", "segm")
+
+
+class CocoEvaluator(DatasetEvaluator):
+    """Average precision of boxes and masks; AP counts the last of `max_dets` detections of an image and class.
+
+    Works in one process or in several, each of which has seen a part of the images. Predictions are Detectron2's, with
+    pred_masks as (N, H, W) bool or as a sequence of COCO RLE.
+
+    Args:
+        dataset_name: registered data set; its json_file is the ground truth, or else its dataset dicts.
+        output_dir: gets DATASET_results.json (COCO detections) and DATASET_metrics.json; None writes nothing.
+        max_dets: detections an image and class that count, increasing; (1, 10, 100) is COCO's, (1, 10, 1000) iSAID's.
+        area_profile: "coco" or "isaid", see AREA_PROFILES.
+        tasks: of "bbox" and "segm".
+
+    Raises:
+        ValueError: an argument is none of what is allowed.
+    """
+
+    def __init__(
+        self,
+        dataset_name: str,
+        output_dir: str | Path | None = None,
+        max_dets: Sequence[int] = (1, 10, 100),
+        area_profile: str = "coco",
+        tasks: Sequence[str] = TASKS,
+    ):
+        max_dets = [int(m) for m in max_dets]
+        if not max_dets or max_dets[0] < 1 or max_dets != sorted(set(max_dets)):
+            raise ValueError(f"max_dets (TEST.MAX_DETS): expected increasing numbers of at least 1, got {max_dets}")
+        if area_profile not in AREA_PROFILES:
+            known = ", ".join(AREA_PROFILES)
+            raise ValueError(f"area_profile (TEST.AREA_PROFILE): expected one of {known}, got {area_profile!r}")
+        if not tasks or not set(tasks) <= set(TASKS):
+            raise ValueError(f"tasks: expected some of {', '.join(TASKS)}, got {tuple(tasks)}")
+        self.dataset_name = dataset_name
+        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.max_dets, self.area_profile, self.tasks = max_dets, area_profile, tuple(tasks)
+        self._logger = logging.getLogger(__name__)
+        self._results: list[dict] = []
+
+    def reset(self) -> None:
+        """Forget all predictions."""
+        self._results = []
+
+    def process(self, inputs: Iterable[dict], outputs: Iterable[dict]) -> None:
+        """Take the predictions of a batch.
+
+        Args:
+            inputs: with "image_id".
+            outputs: with "instances" at the size of the original image.
+        """
+        for given, output in zip(inputs, outputs):
+            self._results += instances_to_coco(output["instances"].to("cpu"), given["image_id"])
+
+    def evaluate(self) -> OrderedDict:
+        """Compute the metrics, in the main process.
+
+        Returns:
+            {"bbox": {"AP", "AP50", "AP75", "APs", "APm", "APl", "AP-CLASS" ...}, "segm": ...} in percent, NaN where
+            there is no ground truth; empty in other processes than the main one.
+        """
+        gathered = comm.gather(self._results, dst=0)
+        if not comm.is_main_process():
+            return OrderedDict()
+        results = [r for part in gathered for r in part]
+        truth, names, ids = self._ground_truth()
+        results = [{**r, "category_id": ids[r["category_id"]]} for r in results]
+        if not results:
+            self._logger.warning(f"{self.dataset_name}: there is no prediction at all")
+        metrics = OrderedDict(
+            (task, average_precision(truth, results, task, self.max_dets, self.area_profile, names))
+            for task in self.tasks
+        )
+        self._logger.info(self._report(metrics))
+        if self.output_dir is not None:
+            with atomic_write(self.output_dir / f"{self.dataset_name}_results.json") as file:
+                json.dump(results, file)
+            settings = {"max_dets": self.max_dets, "area_profile": self.area_profile}
+            with atomic_write(self.output_dir / f"{self.dataset_name}_metrics.json") as file:
+                json.dump({**settings, **metrics}, file, indent=2)
+        return metrics
+
+    def _ground_truth(self) -> tuple[dict, list[str], list[int]]:
+        """The COCO dictionary, the class names and the category id of each class."""
+        dicts = DatasetCatalog.get(self.dataset_name)
+        metadata = MetadataCatalog.get(self.dataset_name)
+        names = list(metadata.thing_classes)
+        if metadata.get("json_file") is None:
+            del dicts
+            return convert_to_coco_dict(self.dataset_name), names, list(range(len(names)))
+        content = json.loads(Path(metadata.json_file).read_text(encoding="utf-8"))
+        contiguous = metadata.thing_dataset_id_to_contiguous_id
+        return content, names, sorted(contiguous, key=contiguous.get)
+
+    def _report(self, metrics: dict) -> str:
+        ranges = ", ".join(
+            f"{name} {math.isqrt(int(low))}^2 to {'any' if high == _ALL else f'{math.isqrt(int(high))}^2'}"
+            for name, (low, high) in AREA_PROFILES[self.area_profile].items()
+        )
+        keys = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+        rows = [(task, *(values[k] for k in keys)) for task, values in metrics.items()]
+        lines = [
+            f"Average precision on {self.dataset_name}, in percent",
+            f"at most {self.max_dets[-1]} detections an image and class; areas ({self.area_profile}): {ranges}",
+            tabulate(rows, ("", *keys), "simple", floatfmt=".2f"),
+        ]
+        classes = [key for key in next(iter(metrics.values())) if key.startswith("AP-")]
+        if classes:
+            rows = [(key[3:], *(values[key] for values in metrics.values())) for key in classes]
+            lines += ["", tabulate(rows, ("class", *(f"{task} AP" for task in metrics)), "simple", floatfmt=".2f")]
+        return "\n".join(lines)
+
+
+def instances_to_coco(instances: Instances, image_id: int) -> list[dict]:
+    """Predictions of one image as COCO detections.
+
+    Args:
+        instances: on the CPU, with pred_boxes, scores, pred_classes and perhaps pred_masks.
+        image_id: of the image.
+
+    Returns:
+        Dicts with image_id, category_id (the class index), bbox (XYWH), score and perhaps segmentation (RLE, ASCII).
+    """
+    boxes = instances.pred_boxes.tensor.clone()
+    boxes[:, 2:] -= boxes[:, :2]
+    columns = zip(boxes.tolist(), instances.scores.tolist(), instances.pred_classes.tolist())
+    results = [{"image_id": image_id, "category_id": c, "bbox": b, "score": s} for b, s, c in columns]
+    if instances.has("pred_masks"):
+        for result, code in zip(results, masks_to_rle(instances.pred_masks)):
+            result["segmentation"] = code
+    return results
+
+
+def masks_to_rle(masks) -> list[dict]:
+    """Masks as COCO RLE that JSON can hold.
+
+    Args:
+        masks: (N, H, W) bool tensor or array, or a sequence of COCO RLE with counts as bytes or str.
+
+    Returns:
+        N dicts {"size": [H, W], "counts": str}.
+    """
+    if isinstance(masks, torch.Tensor):
+        masks = masks.numpy()
+    if isinstance(masks, np.ndarray):
+        masks = [coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in masks]
+    return [
+        {"size": list(m["size"]), "counts": m["counts"].decode() if isinstance(m["counts"], bytes) else m["counts"]}
+        for m in masks
+    ]
+
+
+def average_precision(
+    truth: dict,
+    results: list[dict],
+    task: str,
+    max_dets: Sequence[int] = (1, 10, 100),
+    area_profile: str = "coco",
+    class_names: Sequence[str] = (),
+) -> dict[str, float]:
+    """COCO average precision of detections.
+
+    Args:
+        truth: COCO dictionary.
+        results: COCO detections; may be empty.
+        task: "bbox" or "segm". For "segm" the area of a detection is its mask's.
+        max_dets: detections an image and class, increasing; the last one counts.
+        area_profile: see AREA_PROFILES.
+        class_names: of the categories by increasing id; with more than one, the AP of each is added.
+
+    Returns:
+        AP, AP50, AP75, APs, APm, APl and AP-CLASS, in percent; NaN where there is no ground truth.
+    """
+    unused = {"bbox": "segmentation", "segm": "bbox"}[task]
+    results = [{k: v for k, v in r.items() if k != unused} for r in copy.deepcopy(results)]
+    reference = COCO(_with_areas(truth))
+    ranges = {name: list(limits) for name, limits in AREA_PROFILES[area_profile].items()}
+    evaluation = COCOeval_faster(reference, reference.loadRes(results), task, ranges, lambda *_: None)
+    evaluation.params.maxDets = list(max_dets)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision = evaluation.eval["precision"]  # IoU threshold, recall, class, area range, detection limit
+
+    def mean(values: np.ndarray) -> float:
+        values = values[values > -1]
+        return float(values.mean() * 100) if values.size else float("nan")
+
+    thresholds = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
+    metrics = {name: mean(precision[which, :, :, 0, -1]) for name, which in thresholds.items()}
+    for i, name in enumerate(ranges, start=1):
+        metrics[f"AP{name[0]}"] = mean(precision[:, :, :, i, -1])
+    if len(class_names) > 1:
+        metrics.update((f"AP-{name}", mean(precision[:, :, k, 0, -1])) for k, name in enumerate(class_names))
+    return metrics
+
+
+def _with_areas(truth: dict) -> dict:
+    """A copy whose annotations all have iscrowd and area; COCO's own files do, those of others may not."""
+    sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
+    annotations = []
+    for annotation in truth["annotations"]:
+        annotation = {"iscrowd": 0, **annotation}
+        if annotation.get("area") is None:
+            annotation["area"] = _area(annotation, sizes[annotation["image_id"]])
+        annotations.append(annotation)
+    return {**truth, "annotations": annotations}
+
+
+def _area(annotation: dict, size: tuple[int, int]) -> float:
+    mask = annotation.get("segmentation")
+    if not mask:
+        return annotation["bbox"][2] * annotation["bbox"][3]
+    if isinstance(mask, list):
+        mask = coco_mask.merge(coco_mask.frPyObjects(mask, *size))
+    elif isinstance(mask["counts"], list):
+        mask = coco_mask.frPyObjects(mask, *size)
+    return float(coco_mask.area(mask))

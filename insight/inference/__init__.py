@@ -1,0 +1,1 @@
+"""From a trained model and images to instances, pictures and files."""

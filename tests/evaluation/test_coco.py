@@ -1,0 +1,237 @@
+"""The COCO evaluator against pycocotools, in both area profiles, with several detection limits, in two processes."""
+
+import contextlib
+import io
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("detectron2")
+
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.engine import launch
+from detectron2.structures import Boxes, Instances
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from insight.data.datasets.coco import register_coco
+from insight.evaluation import CocoEvaluator
+from insight.structures.rle import RLEMasks
+
+NAME, SIZE, CATEGORIES = "test_evaluation", (700, 800), (4, 7, 90)
+LIMITS = ([1, 10, 100], [1, 10, 1000], [3], [1, 5])
+RANGES = {  # written out here, as the COCO API and the iSAID devkit have them
+    "coco": [[0, 1e10], [0, 1024], [1024, 9216], [9216, 1e10]],
+    "isaid": [[0, 1e10], [100, 20736], [20736, 262144], [262144, 1e10]],
+}
+
+
+def ellipse(rng, size_range):
+    """A filled ellipse as bool mask, with its XYWH box."""
+    h, w = SIZE
+    ry, rx = np.exp(rng.uniform(*np.log(size_range), 2))
+    cy, cx = rng.uniform(0, h), rng.uniform(0, w)
+    y, x = np.mgrid[:h, :w]
+    return ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 <= 1
+
+
+def shifted(mask, rng):
+    return np.roll(mask, (int(rng.normal(0, 3)), int(rng.normal(0, 3))), (0, 1))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Ground truth with gaps in the category ids, a crowd and an empty image; good, bad and doubled predictions."""
+    rng = np.random.default_rng(3)
+    folder = tmp_path_factory.mktemp("evaluation")
+    images, annotations, predictions = [], [], {}
+    for image_id in range(1, 6):
+        (folder / f"{image_id}.png").touch()
+        images.append({"id": image_id, "file_name": f"{image_id}.png", "height": SIZE[0], "width": SIZE[1]})
+        found = []
+        for k in range(0 if image_id == 5 else 9):
+            mask = ellipse(rng, (4, 40) if k else (90, 340))
+            if not mask.any():
+                continue
+            label = int(rng.integers(3))
+            code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": image_id, "category_id": CATEGORIES[label],
+                "bbox": coco_mask.toBbox(code).tolist(), "area": float(coco_mask.area(code)),
+                "segmentation": {"size": list(SIZE), "counts": code["counts"].decode()},
+                "iscrowd": int(rng.random() < 0.1),
+            })  # fmt: skip
+            for _ in range(rng.integers(0, 4)):
+                found.append((shifted(mask, rng), label if rng.random() < 0.9 else (label + 1) % 3, rng.random()))
+        found += [(ellipse(rng, (4, 60)), int(rng.integers(3)), rng.random()) for _ in range(4)]
+        found = [f for f in found if f[0].any()]
+        instances = Instances(SIZE)
+        masks = torch.from_numpy(np.stack([f[0] for f in found]))
+        boxes = [coco_mask.toBbox(coco_mask.encode(np.asfortranarray(f[0], dtype=np.uint8))) for f in found]
+        boxes = torch.from_numpy(np.stack(boxes)).float()
+        boxes[:, 2:] += boxes[:, :2]
+        instances.pred_boxes = Boxes(boxes)
+        instances.scores = torch.tensor([f[2] for f in found])
+        instances.pred_classes = torch.tensor([f[1] for f in found])
+        instances.pred_masks = masks
+        predictions[image_id] = instances
+    path = folder / "annotations.json"
+    categories = [{"id": c, "name": f"class{c}"} for c in CATEGORIES]
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    register_coco(NAME, path, folder)
+    yield path, predictions
+    DatasetCatalog.remove(NAME)
+    MetadataCatalog.remove(NAME)
+
+
+def feed(evaluator, predictions):
+    evaluator.reset()
+    for image_id, instances in predictions.items():
+        evaluator.process([{"image_id": image_id}], [{"instances": instances}])
+    return evaluator
+
+
+def reference(path, results, task, max_dets, profile):
+    """pycocotools; its AP takes precision at the last detection limit."""
+    results = [{k: v for k, v in r.items() if k != {"bbox": "segmentation", "segm": "bbox"}[task]} for r in results]
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(path))
+        evaluation = COCOeval(truth, truth.loadRes(results), task)
+        evaluation.params.maxDets, evaluation.params.areaRng = max_dets, RANGES[profile]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"]
+
+    def mean(values):
+        values = values[values > -1]
+        return 100 * values.mean() if values.size else np.nan
+
+    every = slice(None)
+    picks = {"AP": (every, 0), "AP50": (0, 0), "AP75": (5, 0), "APs": (every, 1), "APm": (every, 2), "APl": (every, 3)}
+    expected = {name: mean(precision[t, :, :, a, -1]) for name, (t, a) in picks.items()}
+    expected.update({f"AP-class{c}": mean(precision[:, :, k, 0, -1]) for k, c in enumerate(CATEGORIES)})
+    return expected
+
+
+@pytest.mark.parametrize("profile", ["coco", "isaid"])
+@pytest.mark.parametrize("max_dets", LIMITS, ids=str)
+def test_equals_pycocotools(data, tmp_path, profile, max_dets):
+    path, predictions = data
+    metrics = feed(CocoEvaluator(NAME, tmp_path, max_dets, profile), predictions).evaluate()
+    results = json.loads((tmp_path / f"{NAME}_results.json").read_text())
+    assert {r["category_id"] for r in results} <= set(CATEGORIES)
+    for task in ("bbox", "segm"):
+        expected = reference(path, results, task, max_dets, profile)
+        assert metrics[task].keys() == expected.keys()
+        for key, value in expected.items():
+            assert metrics[task][key] == pytest.approx(value, abs=1e-9, nan_ok=True), (task, key)
+        assert 5 < metrics[task]["AP"] < 95
+    written = json.loads((tmp_path / f"{NAME}_metrics.json").read_text())
+    assert written["max_dets"] == max_dets and written["area_profile"] == profile
+
+
+def test_profiles_and_limits_matter(data):
+    _, predictions = data
+    by_profile = [feed(CocoEvaluator(NAME, area_profile=p), predictions).evaluate()["segm"] for p in RANGES]
+    assert by_profile[0]["AP"] == by_profile[1]["AP"]
+    assert by_profile[0]["APm"] != by_profile[1]["APm"]
+    few = feed(CocoEvaluator(NAME, max_dets=[1]), predictions).evaluate()["segm"]
+    assert few["AP"] < by_profile[0]["AP"]
+
+
+def test_rle_equals_bitmaps(data):
+    _, predictions = data
+    as_rle = {}
+    for image_id, instances in predictions.items():
+        other = Instances(SIZE, **instances.get_fields())
+        codes = [coco_mask.encode(np.asfortranarray(m.numpy(), dtype=np.uint8)) for m in instances.pred_masks]
+        other.remove("pred_masks")
+        other.pred_masks = RLEMasks(codes, SIZE)
+        as_rle[image_id] = other
+    assert feed(CocoEvaluator(NAME), as_rle).evaluate() == feed(CocoEvaluator(NAME), predictions).evaluate()
+
+
+def test_perfect_predictions_score_100(data):
+    path, _ = data
+    content = json.loads(path.read_text())
+    predictions = {}
+    for image in content["images"]:
+        own = [a for a in content["annotations"] if a["image_id"] == image["id"] and not a["iscrowd"]]
+        instances = Instances(SIZE)
+        boxes = torch.tensor([a["bbox"] for a in own]).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        instances.pred_boxes = Boxes(boxes)
+        instances.scores = torch.ones(len(own))
+        instances.pred_classes = torch.tensor([CATEGORIES.index(a["category_id"]) for a in own], dtype=torch.int64)
+        instances.pred_masks = RLEMasks([a["segmentation"] for a in own], SIZE)
+        predictions[image["id"]] = instances
+    metrics = feed(CocoEvaluator(NAME), predictions).evaluate()
+    assert all(value == pytest.approx(100) for task in metrics.values() for value in task.values())
+
+
+def test_no_predictions_score_nothing(data, caplog):
+    metrics = feed(CocoEvaluator(NAME), {}).evaluate()
+    assert metrics["bbox"]["AP"] == metrics["segm"]["AP50"] == 0
+    assert "no prediction" in caplog.text
+
+
+def test_the_report_names_limit_and_profile(data, caplog):
+    caplog.set_level("INFO")
+    feed(CocoEvaluator(NAME, max_dets=[1, 10, 300], area_profile="isaid"), data[1]).evaluate()
+    assert "at most 300 detections" in caplog.text
+    assert "areas (isaid): small 10^2 to 144^2, medium 144^2 to 512^2, large 512^2 to any" in caplog.text
+    assert "class90" in caplog.text
+
+
+def test_areas_that_the_file_lacks_are_measured(data, tmp_path):
+    path, predictions = data
+    content = json.loads(path.read_text())
+    for annotation in content["annotations"]:
+        del annotation["area"]
+    bare = tmp_path / "bare.json"
+    bare.write_text(json.dumps(content))
+    register_coco("test_bare", bare, path.parent)
+    try:
+        found = feed(CocoEvaluator("test_bare"), predictions).evaluate()
+        assert found == feed(CocoEvaluator(NAME), predictions).evaluate()
+    finally:
+        DatasetCatalog.remove("test_bare")
+        MetadataCatalog.remove("test_bare")
+
+
+def _half(path, predictions, output):
+    """One of two processes: registers the data, sees every other image."""
+    from detectron2.utils import comm
+
+    if NAME not in DatasetCatalog.list():
+        register_coco(NAME, path, path.parent)
+    own = {k: v for i, (k, v) in enumerate(predictions.items()) if i % 2 == comm.get_rank()}
+    metrics = feed(CocoEvaluator(NAME, output / str(comm.get_rank())), own).evaluate()
+    assert bool(metrics) == (comm.get_rank() == 0)
+
+
+def test_two_processes_give_what_one_gives(data, tmp_path, monkeypatch):
+    path, predictions = data
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # gloo
+    launch(_half, 2, dist_url="auto", args=(path, predictions, tmp_path))
+    metrics = feed(CocoEvaluator(NAME), predictions).evaluate()
+    written = json.loads((tmp_path / "0" / f"{NAME}_metrics.json").read_text())
+    assert {task: written[task] for task in metrics} == dict(metrics)
+    assert not (tmp_path / "1").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"max_dets": []}, "TEST.MAX_DETS"),
+        ({"max_dets": [100, 10, 1]}, r"increasing numbers of at least 1, got \[100, 10, 1\]"),
+        ({"area_profile": "dota"}, "expected one of coco, isaid, got 'dota'"),
+        ({"tasks": ("keypoints",)}, "tasks: expected some of bbox, segm"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        CocoEvaluator(NAME, **arguments)
