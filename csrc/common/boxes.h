@@ -11,9 +11,10 @@
 
 namespace insight {
 
-// XYXY in pixels.
+// XYXY in pixels. Aligned so that the GPU moves one in one load from shared memory; tensors need no alignment for
+// load_box.
 template <typename T>
-struct Box {
+struct alignas(4 * sizeof(T)) Box {
   T x1, y1, x2, y2;
 };
 

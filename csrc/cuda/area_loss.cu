@@ -63,6 +63,7 @@ __global__ void __launch_bounds__(kThreads) area_loss_kernel(
       tile_area[j] = area(tile[j]);
     }
     __syncthreads();
+#pragma unroll 4  // one proposal has few warps to hide the latency of a division: overlap several
     for (int j = lane; j < count; j += kLanes) {
       const T overlap = iou(proposal, area_proposal, tile[j], tile_area[j]);
       if (overlap > best) {  // false for NaN

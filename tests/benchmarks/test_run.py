@@ -106,3 +106,9 @@ def test_wrong_arguments_end_in_one_line(folder, tmp_path, capsys):
         with pytest.raises(SystemExit) as stop:
             run.main(arguments, folder)
         assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted(run.FOLDER.glob("bench_*.py")), ids=lambda path: path.stem)
+def test_every_benchmark_runs_and_its_contenders_agree(path, capsys):
+    assert run.main(["--quick", "--only", path.stem]) == 0, capsys.readouterr().out
