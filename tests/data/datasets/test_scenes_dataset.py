@@ -4,8 +4,6 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import cv2
@@ -17,6 +15,7 @@ pytest.importorskip("detectron2")
 from detectron2.data import MetadataCatalog
 from pycocotools import mask as coco_mask
 
+from insight.data.datasets import scenes
 from insight.data.datasets.coco import load_coco
 from insight.data.datasets.root import data_root, render_root
 from insight.data.datasets.scenes import Split, ensure_rendered
@@ -54,43 +53,52 @@ def test_a_second_time_draws_nothing(tmp_path):
     assert (folder / "instances.json").stat().st_mtime_ns == before
 
 
-PROGRAM = """
-import sys
-from pathlib import Path
-from insight.data.datasets.scenes import Split, ensure_rendered
-ensure_rendered(Path(sys.argv[1]), Split(int(sys.argv[2]), 40, (96, 128)))
-"""
+def start(folder, split):
+    """Render in another process, which leads a process group of its own."""
+
+    def run():
+        os.setsid()
+        ensure_rendered(folder, split)
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    return process
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_kill_leaves_nothing_under_the_final_name(tmp_path):
     folder = tmp_path / "scenes"
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM, str(folder), "3000"],
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = start(folder, Split(3000, 40, (96, 128)))
     unfinished = tmp_path / ".scenes.part" / "images"
     deadline = time.monotonic() + 120
     while not (unfinished.is_dir() and len(os.listdir(unfinished)) > 4):
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.is_alive() and time.monotonic() < deadline
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.join()
     assert not folder.exists()
     ensure_rendered(folder, SPLIT)  # and the next run clears up
     assert not (tmp_path / ".scenes.part").exists()
     assert len(os.listdir(folder / "images")) == 6
 
 
-def test_processes_that_ask_together_draw_once(tmp_path):
-    folder = tmp_path / "scenes"
-    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(folder), "6"]
-    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    errors = [run.communicate(timeout=240)[1] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], errors
-    assert sum("Drawing scenes" in e for e in errors) == 1
-    assert len(os.listdir(folder / "images")) == 6
-    assert not multiprocessing.active_children()
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_processes_that_ask_together_draw_once(tmp_path, monkeypatch):
+    render, log = scenes._render, tmp_path / "log"
+
+    def logged(*args):
+        with open(log, "a") as file:
+            file.write("drawn\n")
+        time.sleep(0.5)  # long enough for the other to ask
+        render(*args)
+
+    monkeypatch.setattr(scenes, "_render", logged)
+    processes = [start(tmp_path / "scenes", SPLIT) for _ in range(2)]
+    for process in processes:
+        process.join(timeout=240)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert log.read_text() == "drawn\n"
+    assert len(os.listdir(tmp_path / "scenes" / "images")) == 6
 
 
 def test_roots(tmp_path, monkeypatch):
