@@ -29,7 +29,7 @@ def draw_instances(
     """Draw instances over an image.
 
     Masks get a light fill and a contour one pixel wide, drawn after enlargement, so that small objects keep their form.
-    A label is left out where it would cover an earlier one.
+    A label is left out where it would cover another object or an earlier label.
 
     Args:
         image: (H, W, 3) uint8 RGB; it is not changed.
@@ -58,18 +58,21 @@ def draw_instances(
     ]
 
     anchors = [None] * count
+    taken = np.zeros(picture.shape[:2], np.uint8)
     for i in range(count if masks is not None else 0):
-        anchors[i] = _draw_mask(picture, masks[i], palette[i], scale, fill)
+        anchors[i] = _draw_mask(picture, taken, masks[i], palette[i], scale, fill)
     for i in range(count if boxes is not None else 0):
         corners = _corners(np.asarray(boxes[i], float)) * scale
         cv2.polylines(picture, [np.rint((corners - 0.5) * 16).astype(np.int32)], True, palette[i], 1, cv2.LINE_AA, 4)
+        if masks is None:
+            cv2.fillConvexPoly(taken, np.rint(corners).astype(np.int32), 1)
         anchors[i] = tuple(np.rint(corners.min(axis=0)).astype(int).tolist())
     if labels is not None:
-        _draw_labels(picture, labels, anchors, palette)
+        _draw_labels(picture, taken, labels, anchors, palette)
     return picture
 
 
-def _draw_mask(picture, mask, color, scale: int, fill: float) -> tuple[int, int] | None:
+def _draw_mask(picture, taken, mask, color, scale: int, fill: float) -> tuple[int, int] | None:
     """Draw one mask; the top left corner of its box, enlarged, or None if it is empty."""
     if isinstance(mask, dict):
         x, y, w, h = (int(v) for v in coco_mask.toBbox(mask))
@@ -84,6 +87,7 @@ def _draw_mask(picture, mask, color, scale: int, fill: float) -> tuple[int, int]
     window = picture[y * scale : (y + h) * scale, x * scale : (x + w) * scale]
     tinted = cv2.addWeighted(window, 1 - fill, np.full_like(window, color), fill, 0)
     cv2.copyTo(tinted, part, window)
+    taken[y * scale : (y + h) * scale, x * scale : (x + w) * scale] |= part
     contours, _ = cv2.findContours(part, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(window, contours, -1, color, 1)
     return x * scale, y * scale
@@ -99,20 +103,18 @@ def _corners(box: np.ndarray) -> np.ndarray:
     return cv2.boxPoints(((cx, cy), (w, h), -angle)).astype(float)
 
 
-def _draw_labels(picture, labels, anchors, palette) -> None:
+def _draw_labels(picture, taken, labels, anchors, palette) -> None:
     height, width = picture.shape[:2]
-    taken = np.zeros((height, width), bool)
     size = 0.36
     for text, anchor, color in zip(labels, anchors, palette):
         if anchor is None or not text:
             continue
         (w, h), below = cv2.getTextSize(text, _FONT, size, 1)
         x = int(np.clip(anchor[0], 0, max(0, width - w - 2)))
-        y = anchor[1] - h - below - 1
-        y = int(np.clip(y if y >= 0 else anchor[1], 0, max(0, height - h - below - 1)))
+        y = int(np.clip(anchor[1] - h - below - 2, 0, max(0, height - h - below - 1)))
         area = np.s_[y : y + h + below + 1, x : x + w + 2]
         if taken[area].any():
             continue
-        taken[area] = True
+        taken[area] = 1
         picture[area] = picture[area] // 4
         cv2.putText(picture, text, (x + 1, y + h), _FONT, size, color, 1, cv2.LINE_AA)

@@ -46,12 +46,18 @@ def test_an_oriented_box_turns_counter_clockwise(image):
     assert rows[columns > 50].mean() < 25 and rows[columns < 30].mean() > 35
 
 
-def test_labels_are_drawn_once_where_they_would_overlap(image):
-    boxes = np.array([[10, 30, 30, 50], [11, 30, 31, 50], [50, 30, 70, 50.0]])
-    one = draw_instances(image, boxes=boxes, labels=["ship", "", "ship"], scale=4)
-    two = draw_instances(image, boxes=boxes, labels=["ship", "tank", "ship"], scale=4)
-    assert np.array_equal(one, two)
-    assert not np.array_equal(one, draw_instances(image, boxes=boxes, scale=4))
+def test_a_label_covers_no_other_object_and_no_other_label(image):
+    boxes = np.array([[10, 30, 30, 50], [11, 25, 31, 50], [50, 30, 70, 50.0]])
+    drawn = {}
+    for names in (("", "", ""), ("ship", "", ""), ("", "", "ship"), ("ship", "", "ship")):
+        drawn[names] = draw_instances(image, boxes=boxes, labels=names, scale=4)
+    plain = drawn["", "", ""]
+    assert np.array_equal(drawn["ship", "", ""], plain), "the second box is in the way"
+    assert not np.array_equal(drawn["", "", "ship"], plain)
+    assert np.array_equal(drawn["ship", "", "ship"], drawn["", "", "ship"])
+    apart = np.array([[10, 40, 12, 50], [14, 40, 16, 50.0]])
+    one = draw_instances(image, boxes=apart, labels=["ship", ""], scale=4)
+    assert np.array_equal(draw_instances(image, boxes=apart, labels=["ship", "tank"], scale=4)[:, 70:], one[:, 70:])
 
 
 def test_hundreds_at_the_borders_and_none_at_all(image):
