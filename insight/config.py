@@ -1,6 +1,13 @@
-"""Every config key that insight adds to Detectron2's, with its default and its meaning."""
+"""Every config key that insight adds to Detectron2's, with its default and its meaning; reading config files."""
 
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import yaml
 from detectron2.config import CfgNode as CN
+from detectron2.config import get_cfg
 
 
 def add_insight_config(cfg: CN) -> None:
@@ -51,8 +58,62 @@ def add_insight_config(cfg: CN) -> None:
     timm.FREEZE_AT = 0  # feature stages to freeze, counted from the stem
     timm.FROZEN_NORM = True  # keep BatchNorm statistics and affine parameters fixed
 
+    # --- Training -----------------------------------------------------------------------------------------------
+    cfg.SOLVER.OPTIMIZER = "SGD"  # "SGD" or "AdamW"; WEIGHT_DECAY is AdamW's decoupled one then
+
     # --- Data and evaluation ------------------------------------------------------------------------------------
     cfg.DATASETS.COCO = []  # COCO files to register: [["name", "annotations.json", "image folder"], ...]
     cfg.INPUT.ROTATE_90 = False  # in training, rotate by a random multiple of 90 degrees (overhead images have no up)
     cfg.TEST.MAX_DETS = [1, 10, 100]  # detections an image that AP counts, in COCO's three steps
     cfg.TEST.AREA_PROFILE = "coco"  # "coco": small < 32^2 < medium < 96^2; "isaid": small < 144^2 < medium < 512^2
+
+
+class ConfigError(ValueError):
+    """A config file, key or value that cannot be used."""
+
+
+def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
+    """Read a config: Detectron2's defaults, insight's, the file and its _BASE_, then the overrides.
+
+    A MODEL.DEVICE of "cuda" becomes "cpu", with a warning, where there is no GPU.
+
+    Args:
+        config_file: YAML file; empty for the defaults alone.
+        overrides: KEY VALUE KEY VALUE ...
+
+    Returns:
+        The frozen config.
+
+    Raises:
+        ConfigError: a missing file, wrong YAML, an unknown key, or a value of another type than the key's.
+    """
+    cfg = get_cfg()
+    add_insight_config(cfg)
+    if config_file:
+        if not Path(config_file).is_file():
+            raise ConfigError(f"--config-file {config_file}: no such file")
+        try:
+            cfg.merge_from_file(config_file)
+        except (yaml.YAMLError, KeyError, ValueError, AssertionError, OSError) as error:
+            raise ConfigError(f"{config_file}: {_reason(error)}") from error
+        except (AttributeError, TypeError) as error:  # what yacs makes of a value where it expects a section
+            raise ConfigError(f"{config_file}: expected sections of KEY: VALUE, as in configs/ ({error})") from error
+    try:
+        cfg.merge_from_list(list(overrides))
+    except (KeyError, ValueError, AssertionError, AttributeError, TypeError) as error:
+        raise ConfigError(f"KEY VALUE overrides: {_reason(error)}") from error
+    try:
+        device = torch.device(cfg.MODEL.DEVICE)
+    except RuntimeError as error:
+        raise ConfigError(f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r}: expected cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        logging.getLogger(__name__).warning("MODEL.DEVICE is cuda but there is no GPU: using the CPU")
+        cfg.MODEL.DEVICE = "cpu"
+    cfg.freeze()
+    return cfg
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"  # a _BASE_ that is missing
+    return " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())

@@ -1,0 +1,133 @@
+"""Checkpoints that are whole or absent, and that say when they do not fit."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+
+from insight.files import atomic_write
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged, or of another model."""
+
+
+class Checkpointer(DetectionCheckpointer):
+    """Detectron2's checkpointer, made safe.
+
+    A file appears under its name only when it is whole, and is named in `last_checkpoint` only after that. Files are
+    read with `weights_only=True` (Detectron2's .pkl model-zoo files are pickles by nature and the one exception).
+
+    What must fit: to resume, to evaluate and to predict, every parameter. To start a training from other weights, at
+    least one tensor; a predictor of another number of classes starts afresh, what is not in the file stays
+    initialised, both with a warning that lists it.
+
+    Args:
+        model: the model, bare or in DistributedDataParallel.
+        save_dir: folder of the checkpoints.
+        exact: whether every parameter must fit also where nothing is resumed: for evaluation and prediction.
+        checkpointables: as Detectron2's.
+    """
+
+    def __init__(self, model: torch.nn.Module, save_dir: str = "", *, exact: bool = False, **checkpointables: Any):
+        super().__init__(model, save_dir, **checkpointables)
+        self.exact = exact
+        self._loading = ("", exact)  # file, whether all must fit
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Write `<save_dir>/<name>.pth`, then point `last_checkpoint` at it.
+
+        Args:
+            name: file name without its ending.
+            kwargs: more to save, as in Detectron2.
+
+        Raises:
+            OSError: it could not be written; the last checkpoint is still valid.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        state = {key: part.state_dict() for key, part in self.checkpointables.items()}
+        path = Path(self.save_dir, f"{name}.pth")
+        self.logger.info(f"Saving checkpoint to {path}")
+        try:
+            with atomic_write(path, "wb") as file:
+                torch.save({"model": self.model.state_dict(), **state, **kwargs}, file)
+        except RuntimeError as error:  # what torch.save makes of a failed write
+            raise OSError(f"{path}: cannot be written, is the disk full? ({str(error).splitlines()[0]})") from error
+        self.tag_last_checkpoint(path.name)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Point `last_checkpoint` at a file of `save_dir`."""
+        with atomic_write(Path(self.save_dir, "last_checkpoint")) as file:
+            file.write(last_filename_basename)
+
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+        """Load a checkpoint.
+
+        Args:
+            path: the file, or a URL that Detectron2 resolves; empty loads nothing.
+            checkpointables: which of the checkpointables to load; None means all: training is resumed.
+
+        Returns:
+            What else the file held.
+
+        Raises:
+            CheckpointError: the file is missing or damaged, or does not fit the model.
+        """
+        if not path and self.exact:
+            raise CheckpointError("MODEL.WEIGHTS is empty: a model with random weights is of no use here; name a file")
+        if path and "://" not in path and not os.path.isfile(path.partition("?")[0]):
+            raise CheckpointError(f"{path}: no such checkpoint")
+        self._loading = (path, self.exact or checkpointables is None)
+        try:
+            return super().load(path, checkpointables)
+        finally:
+            self._parsed_url_during_load = None  # super() leaves it set after an error, and then refuses to load again
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        try:
+            return super()._load_file(filename)
+        except OSError:
+            raise
+        except Exception as error:  # reading foreign bytes as a pickle or an archive may raise anything
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise CheckpointError(f"{filename}: not a checkpoint, damaged, or unsafe to load ({reason})") from error
+
+    def _torch_load(self, f: str) -> Any:
+        return torch.load(f, map_location="cpu", weights_only=True)
+
+    def _log_incompatible_keys(self, incompatible) -> None:
+        path, exact = self._loading
+        unknown = sorted(incompatible.unexpected_keys)
+        reshaped = sorted(incompatible.incorrect_shapes)
+        missing = sorted(set(incompatible.missing_keys) - {key for key, _, _ in reshaped})
+        problems = []
+        if missing and exact:
+            problems.append(f"{len(missing)} parameters of the model are not in it ({_first(missing)})")
+        if unknown and exact:
+            problems.append(f"{len(unknown)} of its parameters are not in the model ({_first(unknown)})")
+        refused = [entry for entry in reshaped if exact or not _is_class_output(*entry)]
+        if refused:
+            shapes = [
+                f"{key}: {tuple(theirs)} in the file, {tuple(ours)} in the model" for key, theirs, ours in refused
+            ]
+            problems.append(f"{len(refused)} have another shape ({_first(shapes)})")
+        if len(missing) == len(self.model.state_dict()):
+            problems = ["none of its parameters is in the model"]
+        if problems:
+            raise CheckpointError(
+                f"{path} does not fit the model: {'; '.join(problems)}. "
+                "Use the config (and MODEL.ROI_HEADS.NUM_CLASSES) that it was trained with"
+            )
+        super()._log_incompatible_keys(incompatible)
+
+
+def _is_class_output(key: str, theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:
+    """Whether a parameter differs only because its layer predicts another number of classes."""
+    return "predict" in key and theirs[1:] == ours[1:]
+
+
+def _first(entries: list[str], shown: int = 3) -> str:
+    return ", ".join(entries[:shown]) + (", ..." if len(entries) > shown else "")

@@ -1,0 +1,56 @@
+"""From the command line to a config and a process that is ready to work."""
+
+import argparse
+import logging
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import default_argument_parser
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+
+from insight.config import load_config
+from insight.files import atomic_write
+
+
+def train_arguments() -> argparse.ArgumentParser:
+    """Detectron2's arguments of a training command, and --num-processes."""
+    parser = default_argument_parser()
+    parser.description = "Train or evaluate the model that a config file describes."
+    parser.add_argument(
+        "--num-processes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="train on the CPU in N processes of this machine, GPUs or not (instead of --num-gpus)",
+    )
+    return parser
+
+
+def setup(args: argparse.Namespace) -> CfgNode:
+    """Read the config, start the logs and write OUTPUT_DIR/config.yaml.
+
+    Args:
+        args: of `train_arguments()`.
+
+    Returns:
+        The frozen config.
+
+    Raises:
+        ConfigError: of `load_config`.
+    """
+    cfg = load_config(args.config_file, args.opts)
+    rank = comm.get_rank()
+    for name in ("detectron2", "fvcore", "insight"):
+        setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name)
+    logger = logging.getLogger(__name__)
+    logger.info(f"Process {rank} of {comm.get_world_size()}; arguments: {args}")
+    logger.info(f"torch {torch.__version__} on {cfg.MODEL.DEVICE} with {torch.get_num_threads()} CPU threads")
+    if comm.is_main_process():
+        path = Path(cfg.OUTPUT_DIR, "config.yaml")
+        with atomic_write(path) as file:
+            file.write(cfg.dump())
+        logger.info(f"Full config saved to {path}")
+    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not args.eval_only
+    return cfg

@@ -1,0 +1,59 @@
+"""One training step, in full or mixed precision, on a CPU or a GPU."""
+
+import time
+
+import torch
+from detectron2.engine import AMPTrainer
+from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
+
+from .stream import ITERATION, derive_seed
+
+
+def mixed_precision_dtype(device: torch.device) -> torch.dtype:
+    """The half type to compute in: bfloat16, which needs no loss scaling, unless the GPU lacks it.
+
+    Args:
+        device: where the model is.
+
+    Returns:
+        torch.bfloat16, or torch.float16 on GPUs before Ampere.
+    """
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
+        return torch.float16
+    return torch.bfloat16
+
+
+class TrainStep(AMPTrainer):
+    """Detectron2's training step where it insists on CUDA for mixed precision; every iteration has a seed of its own.
+
+    Args:
+        model: gives a dict of losses for a batch in training.
+        data_loader: endless batches.
+        optimizer: of the model's parameters.
+        seed: seed of the run.
+        mixed_precision: compute in `mixed_precision_dtype` under autocast.
+    """
+
+    def __init__(self, model, data_loader, optimizer, *, seed: int, mixed_precision: bool):
+        self.device = next(model.parameters()).device
+        dtype = mixed_precision_dtype(self.device)
+        scaler = torch.amp.GradScaler(self.device.type, enabled=mixed_precision and dtype == torch.float16)
+        super().__init__(model, data_loader, optimizer, grad_scaler=scaler, precision=dtype)
+        self.seed, self.mixed_precision = seed, mixed_precision
+
+    def run_step(self) -> None:
+        """Forward, backward, update, metrics."""
+        start = time.perf_counter()
+        batch = next(self._data_loader_iter)
+        data_time = time.perf_counter() - start
+        # After loading, which in this process would draw numbers too; so a resumed run draws what the first one drew.
+        seed_all_rng(derive_seed(self.seed, self.iter, ITERATION, comm.get_rank()))
+        with torch.autocast(self.device.type, self.precision, enabled=self.mixed_precision):
+            losses = self.model(batch)
+        self.optimizer.zero_grad()
+        self.grad_scaler.scale(sum(losses.values())).backward()
+        self.after_backward()
+        self._write_metrics(losses, data_time)
+        self.grad_scaler.step(self.optimizer)
+        self.grad_scaler.update()

@@ -1,0 +1,118 @@
+"""The stream of training batches: a function of the seed and the iteration, so that it can start anywhere."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetFromList, get_detection_dataset_dicts
+from detectron2.data.build import trivial_batch_collator
+from detectron2.data.samplers import RandomSubsetTrainingSampler, RepeatFactorTrainingSampler, TrainingSampler
+from detectron2.utils import comm
+
+SAMPLE, ITERATION = 1, 2  # what a derived seed is for
+
+
+def derive_seed(*parts: int) -> int:
+    """A well-mixed 32-bit seed out of several whole numbers."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+class BatchStream(torch.utils.data.Sampler):
+    """Endless batches of (index, seed), to be handed to `SeededDataset`.
+
+    The order of images and the seed of each image's augmentations depend on `seed` and on the place in the stream
+    alone: not on the number of loading processes, nor on where the training was interrupted.
+
+    Args:
+        indices: endless indices of this process's share of the data (a Detectron2 training sampler).
+        batch_size: images in a batch of this process.
+        seed: the seed of the run, >= 0.
+        groups: the group of each index; a batch holds images of one group. None: all may mix.
+
+    Attributes:
+        start: the iteration of the first batch to give.
+    """
+
+    def __init__(self, indices: Iterable[int], batch_size: int, seed: int, groups: Sequence[int] | None = None):
+        self.indices, self.batch_size, self.seed, self.groups = indices, batch_size, seed, groups
+        self.start = 0
+        self._rank, self._world_size = comm.get_rank(), comm.get_world_size()
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        waiting = defaultdict(list)
+        iteration = 0
+        for k, index in enumerate(self.indices):
+            batch = waiting[self.groups[index] if self.groups is not None else 0]
+            batch.append((index, k * self._world_size + self._rank))
+            if len(batch) < self.batch_size:
+                continue
+            if iteration >= self.start:
+                yield [(i, derive_seed(self.seed, place, SAMPLE)) for i, place in batch]
+            batch.clear()
+            iteration += 1
+
+
+class SeededDataset(torch.utils.data.Dataset):
+    """Detectron2's dataset dicts through a mapper, each with the seed of its augmentations in "sample_seed".
+
+    Args:
+        dataset: dataset dicts.
+        mapper: makes a model input out of one.
+    """
+
+    def __init__(self, dataset: Sequence[dict], mapper: Callable[[dict], dict]):
+        self.dataset, self.mapper = dataset, mapper
+
+    def __getitem__(self, key: tuple[int, int]) -> dict:
+        index, seed = key
+        return self.mapper({**self.dataset[index], "sample_seed": seed})
+
+
+def build_train_loader(cfg: CfgNode, mapper: Callable[[dict], dict], seed: int) -> torch.utils.data.DataLoader:
+    """The loader of DATASETS.TRAIN, by Detectron2's DATALOADER and SOLVER.IMS_PER_BATCH keys.
+
+    Args:
+        cfg: the config.
+        mapper: makes a model input out of a dataset dict with "sample_seed".
+        seed: seed of the run, the same in every process.
+
+    Returns:
+        An endless loader of lists of model inputs; set `loader.batch_sampler.start` to begin at another iteration.
+
+    Raises:
+        ValueError: SOLVER.IMS_PER_BATCH does not divide among the processes, or an unknown DATALOADER.SAMPLER_TRAIN.
+    """
+    world_size = comm.get_world_size()
+    if cfg.SOLVER.IMS_PER_BATCH < 1 or cfg.SOLVER.IMS_PER_BATCH % world_size:
+        raise ValueError(
+            f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}: expected a multiple of the {world_size} processes"
+        )
+    dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+    groups = None
+    if cfg.DATALOADER.ASPECT_RATIO_GROUPING:  # landscape and portrait images together would be mostly padding
+        groups = [int(d["width"] > d["height"]) for d in dicts]
+    stream = BatchStream(_sampler(cfg, dicts, seed), cfg.SOLVER.IMS_PER_BATCH // world_size, seed, groups)
+    return torch.utils.data.DataLoader(
+        SeededDataset(DatasetFromList(dicts, copy=False), mapper),
+        batch_sampler=stream,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        collate_fn=trivial_batch_collator,
+    )
+
+
+def _sampler(cfg: CfgNode, dicts: list[dict], seed: int) -> Iterable[int]:
+    name = cfg.DATALOADER.SAMPLER_TRAIN
+    if name == "TrainingSampler":
+        return TrainingSampler(len(dicts), seed=seed)
+    if name == "RepeatFactorTrainingSampler":
+        factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
+            dicts, cfg.DATALOADER.REPEAT_THRESHOLD, sqrt=cfg.DATALOADER.REPEAT_SQRT
+        )
+        return RepeatFactorTrainingSampler(factors, seed=seed)
+    if name == "RandomSubsetTrainingSampler":
+        ratio = cfg.DATALOADER.RANDOM_SUBSET_RATIO
+        return RandomSubsetTrainingSampler(len(dicts), ratio, seed_shuffle=seed, seed_subset=seed)
+    known = "TrainingSampler, RepeatFactorTrainingSampler, RandomSubsetTrainingSampler"
+    raise ValueError(f"DATALOADER.SAMPLER_TRAIN is {name!r}: expected one of {known}")

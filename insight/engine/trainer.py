@@ -1,0 +1,109 @@
+"""The trainer: Detectron2's, with our data, evaluator, optimizer and step, and exact resumption."""
+
+import logging
+import weakref
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import build_detection_test_loader
+from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
+from detectron2.utils.logger import setup_logger
+
+from insight.checkpoint import Checkpointer
+from insight.data.mappers import PromptDatasetMapper
+from insight.evaluation import CocoEvaluator
+
+from .optimizer import build_optimizer
+from .step import TrainStep
+from .stream import build_train_loader
+
+
+class Trainer(DefaultTrainer):
+    """Train and evaluate what a config describes.
+
+    A training that was interrupted and resumed gives the same losses as one that was not, if SEED is set: the batch,
+    the augmentations and the model's own random choices of each iteration follow from SEED and the iteration.
+
+    Args:
+        cfg: the config.
+    """
+
+    def __init__(self, cfg: CfgNode):
+        # Not DefaultTrainer's own constructor: it knows mixed precision and several processes on GPUs only.
+        TrainerBase.__init__(self)
+        if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):  # used as a library, without `setup`
+            setup_logger()
+        cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        self.cfg = cfg
+        seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+        seed_all_rng(seed)  # of the initial weights
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        loader = self.build_train_loader(cfg, seed)
+        on_gpu = torch.device(cfg.MODEL.DEVICE).type == "cuda"
+        device_ids = [comm.get_local_rank()] if on_gpu else None
+        model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
+        self._trainer = TrainStep(model, loader, optimizer, seed=seed, mixed_precision=cfg.SOLVER.AMP.ENABLED)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.register_hooks(self.build_hooks())
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Go on from the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS.
+
+        Args:
+            resume: go on, if OUTPUT_DIR has a checkpoint.
+        """
+        super().resume_or_load(resume)
+        self.data_loader.batch_sampler.start = self.start_iter
+        if self.start_iter >= self.max_iter:
+            logger = logging.getLogger(__name__)
+            logger.warning(f"Iteration {self.start_iter} of {self.max_iter} is reached: nothing to train")
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
+        """See `insight.engine.optimizer.build_optimizer`."""
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode, seed: int = 0) -> torch.utils.data.DataLoader:
+        """See `insight.engine.stream.build_train_loader`."""
+        return build_train_loader(cfg, PromptDatasetMapper(cfg, is_train=True), seed)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> torch.utils.data.DataLoader:
+        """Detectron2's loader of a test set, with our mapper."""
+        return build_detection_test_loader(cfg, dataset_name, mapper=PromptDatasetMapper(cfg, is_train=False))
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        """COCO AP with the config's TEST.MAX_DETS and TEST.AREA_PROFILE."""
+        return CocoEvaluator(
+            dataset_name,
+            output_dir=f"{cfg.OUTPUT_DIR}/inference",
+            max_dets=cfg.TEST.MAX_DETS,
+            area_profile=cfg.TEST.AREA_PROFILE,
+            tasks=("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",),
+        )
+
+
+def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
+    """Evaluate a checkpoint on DATASETS.TEST.
+
+    Args:
+        cfg: the config; MODEL.WEIGHTS is the checkpoint.
+        resume: take OUTPUT_DIR's last checkpoint instead, if there is one.
+
+    Returns:
+        The results, as `Trainer.test` gives them.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it does not fit the model in every parameter.
+    """
+    model = Trainer.build_model(cfg)
+    Checkpointer(model, cfg.OUTPUT_DIR, exact=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    return Trainer.test(cfg, model)

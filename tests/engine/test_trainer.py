@@ -1,0 +1,133 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.data import DatasetCatalog
+from detectron2.engine import HookBase
+
+from insight.engine import Trainer, evaluate
+
+
+class Recorder(HookBase):
+    """Every iteration's losses; stops the training after `stop`, as Ctrl-C would."""
+
+    def __init__(self, stop=None):
+        self.losses, self.stop = {}, stop
+
+    def after_step(self):
+        latest = self.trainer.storage.latest()
+        self.losses[self.trainer.iter] = {k: v[0] for k, v in latest.items() if "loss" in k}
+        if self.trainer.iter == self.stop:
+            raise KeyboardInterrupt
+
+
+def train(cfg, resume=False, stop=None):
+    """The losses of each iteration that ran."""
+    trainer = Trainer(cfg)
+    recorder = Recorder(stop)
+    trainer.register_hooks([recorder])
+    trainer.resume_or_load(resume)
+    if stop is None:
+        trainer.train()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train()
+    return recorder.losses
+
+
+@pytest.fixture
+def train_cfg(tiny_cfg):
+    tiny_cfg.DATASETS.TEST = ()
+    return tiny_cfg
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+@pytest.mark.parametrize("mixed_precision", [False, True])
+def test_an_interrupted_training_resumes_to_the_same_losses(train_cfg, tmp_path, optimizer, mixed_precision):
+    train_cfg.SOLVER.OPTIMIZER = optimizer
+    train_cfg.SOLVER.AMP.ENABLED = mixed_precision
+    whole = train(train_cfg)
+    assert sorted(whole) == list(range(8)) and len({losses["total_loss"] for losses in whole.values()}) == 8
+    train_cfg.OUTPUT_DIR = str(tmp_path / "interrupted")
+    train_cfg.DATALOADER.NUM_WORKERS = 2  # must not matter
+    first = train(train_cfg, stop=4)
+    train_cfg.DATALOADER.NUM_WORKERS = 0
+    second = train(train_cfg, resume=True)
+    assert sorted(second) == [4, 5, 6, 7]  # from the checkpoint after iteration 3
+    assert first == {i: whole[i] for i in range(5)}
+    assert second == {i: whole[i] for i in range(4, 8)}
+    weights = [
+        torch.load(tmp_path / folder / "model_final.pth", weights_only=True)["model"]
+        for folder in ("output", "interrupted")
+    ]
+    assert all(value.equal(weights[1][name]) for name, value in weights[0].items())
+
+
+def test_another_seed_gives_other_losses(train_cfg):
+    train_cfg.SOLVER.MAX_ITER = 2
+    first = train(train_cfg)
+    train_cfg.SEED = 8
+    assert train(train_cfg) != first
+
+
+def test_resuming_a_finished_training_trains_nothing(train_cfg, caplog):
+    train_cfg.SOLVER.MAX_ITER = 2
+    train(train_cfg)
+    assert train(train_cfg, resume=True) == {}
+    assert "Iteration 2 of 2 is reached" in caplog.text
+
+
+def test_images_without_instances_train(train_cfg):
+    train_cfg.SOLVER.MAX_ITER = 2
+    trainer = Trainer(train_cfg)
+    empty = [d for d in DatasetCatalog.get(train_cfg.DATASETS.TRAIN[0]) if not d["annotations"]]
+    assert len(empty) == 1
+    trainer.data_loader.dataset.dataset = empty * 6
+    trainer.train()
+    latest = trainer.storage.latest()
+    assert latest["loss_mask"][0] == 0 and latest["total_loss"][0] > 0
+
+
+def test_training_ends_with_an_evaluation_and_detectron2s_logs(tiny_cfg, caplog):
+    tiny_cfg.SOLVER.MAX_ITER = 4
+    trainer = Trainer(tiny_cfg)
+    trainer.resume_or_load(False)
+    trainer.train()
+    output = Path(tiny_cfg.OUTPUT_DIR)
+    lines = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+    written = set().union(*lines)
+    assert {"total_loss", "lr", "bbox/AP", "bbox/AP50", "segm/AP", "segm/AP75"} <= written
+    assert list(output.glob("events.out.tfevents.*"))
+    assert (output / "last_checkpoint").read_text() == "model_final.pth"
+    assert "eta: " in caplog.text
+
+
+def test_evaluation_of_the_checkpoint_gives_the_trainings_results(tiny_cfg):
+    tiny_cfg.SOLVER.MAX_ITER = 2
+    trainer = Trainer(tiny_cfg)
+    trainer.resume_or_load(False)
+    trainer.train()
+    results = evaluate(tiny_cfg, resume=True)
+    assert results.keys() == {"bbox", "segm"}
+    for task, metrics in results.items():
+        for name, value in metrics.items():
+            assert value == pytest.approx(trainer._last_eval_results[task][name], nan_ok=True)
+
+
+def test_a_loss_that_is_no_number_stops_the_training(train_cfg):
+    train_cfg.SOLVER.BASE_LR = 1e12
+    trainer = Trainer(train_cfg)
+    with pytest.raises(FloatingPointError):
+        trainer.train()
+
+
+def test_mixed_precision_computes_in_bfloat16_on_the_cpu(train_cfg):
+    train_cfg.SOLVER.AMP.ENABLED = True
+    train_cfg.SOLVER.MAX_ITER = 1
+    trainer = Trainer(train_cfg)
+    seen = set()
+    trainer.model.backbone.fpn_output2.register_forward_hook(lambda module, args, output: seen.add(output.dtype))
+    trainer.train()
+    assert seen == {torch.bfloat16}
+    assert all(p.dtype == torch.float32 for p in trainer.model.parameters())

@@ -1,0 +1,148 @@
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+pytest.importorskip("detectron2")
+from insight.checkpoint import Checkpointer, CheckpointError
+
+
+class Model(nn.Module):
+    def __init__(self, classes=3, width=4):
+        super().__init__()
+        self.backbone = nn.Linear(2, width)
+        self.box_predictor = nn.Linear(width, classes)
+
+
+def saved(folder, model=None, name="model", **more):
+    Checkpointer(model or Model(), str(folder)).save(name, **more)
+    return str(folder / f"{name}.pth")
+
+
+def test_a_saved_model_loads_back_with_weights_only(tmp_path):
+    model, other = Model(), Model()
+    path = saved(tmp_path, model, iteration=5)
+    assert torch.load(path, weights_only=True)["iteration"] == 5
+    checkpointer = Checkpointer(other, str(tmp_path), exact=True)
+    assert checkpointer.get_checkpoint_file() == path
+    assert checkpointer.load(path)["iteration"] == 5
+    for name, value in model.state_dict().items():
+        assert other.state_dict()[name].equal(value)
+
+
+def test_a_model_with_more_parts_does_not_resume_silently(tmp_path):
+    path = saved(tmp_path)
+    bigger = Model()
+    bigger.prompt = nn.Linear(4, 4)
+    with pytest.raises(
+        CheckpointError, match=r"2 parameters of the model are not in it \(prompt.bias, prompt.weight\)"
+    ):
+        Checkpointer(bigger, str(tmp_path)).resume_or_load("", resume=True)
+    with pytest.raises(CheckpointError, match="are not in it"):
+        Checkpointer(bigger, exact=True).load(path, checkpointables=[])
+    with pytest.raises(CheckpointError, match=r"2 of its parameters are not in the model \(prompt.bias"):
+        Checkpointer(Model(), exact=True).load(saved(tmp_path, bigger, "bigger"))
+
+
+def test_another_class_count_is_told_where_it_must_fit_and_tolerated_to_start_from(tmp_path, caplog):
+    source = Model(classes=81)
+    path = saved(tmp_path, source)
+    with pytest.raises(CheckpointError, match=r"box_predictor.bias: \(81,\) in the file, \(3,\) in the model"):
+        Checkpointer(Model(), exact=True).load(path)
+    model = Model()
+    Checkpointer(model).load(path, checkpointables=[])
+    assert model.backbone.weight.equal(source.backbone.weight)
+    assert "box_predictor.weight" in caplog.text
+
+
+def test_another_width_is_never_tolerated(tmp_path):
+    path = saved(tmp_path, Model(width=8))
+    with pytest.raises(CheckpointError, match=r"does not fit the model.*backbone.bias: \(8,\) in the file, \(4,\)"):
+        Checkpointer(Model()).load(path, checkpointables=[])
+
+
+def test_a_checkpoint_with_nothing_in_common_is_refused(tmp_path):
+    path = saved(tmp_path, nn.Conv2d(1, 1, 1))
+    with pytest.raises(CheckpointError, match="none of its parameters is in the model"):
+        Checkpointer(Model()).load(path, checkpointables=[])
+
+
+def test_bad_files_are_named(tmp_path):
+    damaged = tmp_path / "damaged.pth"
+    whole = Path(saved(tmp_path)).read_bytes()
+    damaged.write_bytes(whole[: len(whole) // 2])
+    unsafe = tmp_path / "unsafe.pth"
+    torch.save({"model": Model()}, unsafe)
+    text = tmp_path / "text.pth"
+    text.write_text("hello")
+    pickled = tmp_path / "text.pkl"
+    pickled.write_text("hello")
+    for path in (damaged, unsafe, text, pickled):
+        with pytest.raises(
+            CheckpointError, match=f"{path.name}: not a checkpoint, damaged, or unsafe to load"
+        ) as caught:
+            Checkpointer(Model()).load(str(path))
+        assert "\n" not in str(caught.value)
+    with pytest.raises(CheckpointError, match="absent.pth: no such checkpoint"):
+        Checkpointer(Model()).load(str(tmp_path / "absent.pth"))
+    with pytest.raises(CheckpointError, match="MODEL.WEIGHTS is empty"):
+        Checkpointer(Model(), exact=True).resume_or_load("", resume=False)
+    Checkpointer(Model()).load("")  # a training from scratch
+
+
+def test_detectron2s_pickled_model_zoo_files_load(tmp_path):
+    model, path = Model(), tmp_path / "zoo.pkl"
+    weights = {name: value.numpy() for name, value in Model().state_dict().items()}
+    path.write_bytes(pickle.dumps({"model": weights, "__author__": "Detectron2"}))
+    Checkpointer(model, exact=True).load(str(path), checkpointables=[])
+    assert (model.backbone.weight.detach().numpy() == weights["backbone.weight"]).all()
+
+
+KILLED = """
+import os, signal, sys, torch
+from insight.checkpoint import Checkpointer
+
+checkpointer = Checkpointer(torch.nn.Linear(100, 100), sys.argv[1])
+checkpointer.save("first")
+write = torch.save
+def killed_half_way(data, file):
+    write(data, file)
+    file.flush()
+    os.kill(os.getpid(), int(sys.argv[2]))
+    signal.pause()
+torch.save = killed_half_way
+checkpointer.save("second")
+"""
+
+
+@pytest.mark.parametrize("signal", [9, 15, 2])
+def test_a_kill_while_saving_leaves_the_last_checkpoint_valid(tmp_path, signal):
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(signal)], capture_output=True)
+    assert done.returncode != 0
+    assert [name for name in sorted(os.listdir(tmp_path)) if not name.startswith(".")] == [
+        "first.pth",
+        "last_checkpoint",
+    ]
+    Checkpointer(nn.Linear(100, 100), str(tmp_path)).resume_or_load("", resume=True)
+
+
+FULL = """
+import resource, sys, torch
+from insight.checkpoint import Checkpointer
+resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))
+try:
+    Checkpointer(torch.nn.Linear(300, 300), sys.argv[1]).save("model")
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_one_error_and_leaves_no_file(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True)
+    assert "model.pth" in done.stdout, done.stderr
+    assert os.listdir(tmp_path) == []
