@@ -11,7 +11,7 @@ from .version import __version__
 
 __all__ = ["PromptPredictor", "__version__", "add_insight_config"]
 
-_LAZY = {"PromptPredictor": ".inference", "add_insight_config": ".config"}
+_LAZY = {"PromptPredictor": ".inference.predictor", "add_insight_config": ".config"}
 
 
 def __getattr__(name: str):

@@ -108,6 +108,9 @@ class Checkpointer(DetectionCheckpointer):
             problems.append(f"{len(missing)} parameters of the model are not in it ({_first(missing)})")
         if unknown and exact:
             problems.append(f"{len(unknown)} of its parameters are not in the model ({_first(unknown)})")
+        counts = [(theirs[0] - 1, ours[0] - 1) for key, theirs, ours in reshaped if key.endswith("cls_score.bias")]
+        if counts and exact:  # its last output is the background
+            problems.append(f"it was trained for {counts[0][0]} classes, the model has {counts[0][1]}")
         refused = [entry for entry in reshaped if exact or not _is_class_output(*entry)]
         if refused:
             shapes = [

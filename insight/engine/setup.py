@@ -11,6 +11,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from insight.config import load_config
+from insight.data.datasets.coco import register_from_config
 from insight.files import atomic_write
 
 
@@ -29,7 +30,7 @@ def train_arguments() -> argparse.ArgumentParser:
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
-    """Read the config, start the logs and write OUTPUT_DIR/config.yaml.
+    """Read the config, register its data sets, start the logs and write OUTPUT_DIR/config.yaml.
 
     Args:
         args: of `train_arguments()`.
@@ -38,9 +39,10 @@ def setup(args: argparse.Namespace) -> CfgNode:
         The frozen config.
 
     Raises:
-        ConfigError: of `load_config`.
+        ValueError: of `load_config` and `register_from_config`.
     """
     cfg = load_config(args.config_file, args.opts)
+    register_from_config(cfg)
     rank = comm.get_rank()
     for name in ("detectron2", "fvcore", "insight"):
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name)

@@ -5,7 +5,7 @@ import weakref
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader
+from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
@@ -63,6 +63,11 @@ class Trainer(DefaultTrainer):
         if self.start_iter >= self.max_iter:
             logger = logging.getLogger(__name__)
             logger.warning(f"Iteration {self.start_iter} of {self.max_iter} is reached: nothing to train")
+
+    def state_dict(self) -> dict:
+        """Detectron2's state, and the class names, so that a checkpoint can be used without its data set."""
+        names = MetadataCatalog.get(self.cfg.DATASETS.TRAIN[0]).get("thing_classes")
+        return {**super().state_dict(), "class_names": names}
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 
-def validate_boxes(boxes, image_size: tuple[int, int], name: str = "boxes") -> Tensor:
+def validate_boxes(boxes, image_size: tuple[int, int] | None, name: str = "boxes") -> Tensor:
     """Check boxes that a person or a file gave.
 
     A box that leaves the image in part is kept as it is: what is outside counts as padding.
 
     Args:
         boxes: (N, 4), XYXY in pixels of the image; tensor, array or nested list of numbers. N may be 0.
-        image_size: (height, width) of the image in pixels.
+        image_size: (height, width) of the image in pixels; None where it is not known yet.
         name: what to call them in an error.
 
     Returns:
@@ -24,12 +24,13 @@ def validate_boxes(boxes, image_size: tuple[int, int], name: str = "boxes") -> T
             area, or wholly outside the image; names the first such box and its value.
     """
     boxes = _as_table(boxes, 4, name, "x1, y1, x2, y2")
-    height, width = image_size
     x1, y1, x2, y2 = boxes.unbind(1)
     _refuse(boxes, (x2 < x1) | (y2 < y1), name, "is inverted: expected x1 < x2 and y1 < y2")
     _refuse(boxes, (x2 == x1) | (y2 == y1), name, "has no area: expected x1 < x2 and y1 < y2")
-    outside = (x2 <= 0) | (y2 <= 0) | (x1 >= width) | (y1 >= height)
-    _refuse(boxes, outside, name, f"lies outside the image, which is {width} x {height} pixels")
+    if image_size is not None:
+        height, width = image_size
+        outside = (x2 <= 0) | (y2 <= 0) | (x1 >= width) | (y1 >= height)
+        _refuse(boxes, outside, name, f"lies outside the image, which is {width} x {height} pixels")
     return boxes
 
 

@@ -1,0 +1,95 @@
+"""Predictions as a COCO JSON file, gathered image by image so that a long run can go on after a kill."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from detectron2.structures import Instances
+
+from insight.evaluation.coco import instances_to_coco
+from insight.files import atomic_write
+
+
+def to_annotations(instances: Instances) -> list[dict[str, Any]]:
+    """The instances of one image as COCO annotations; `CocoResults` numbers them and their image.
+
+    Args:
+        instances: pred_boxes (N XYXY, pixels of the image), pred_classes, scores and perhaps pred_masks (RLEMasks).
+
+    Returns:
+        N dictionaries with category_id (from 1), bbox (XYWH), area, score, iscrowd and perhaps segmentation (RLE).
+    """
+    annotations = []
+    areas = instances.pred_masks.areas() if instances.has("pred_masks") else instances.pred_boxes.area()
+    for detection, area in zip(instances_to_coco(instances, image_id=0), areas.tolist(), strict=True):
+        detection["category_id"] += 1
+        detection["bbox"] = [round(value, 2) for value in detection["bbox"]]
+        annotations.append({**detection, "score": round(detection["score"], 5), "area": round(area, 2), "iscrowd": 0})
+    return annotations
+
+
+class CocoResults:
+    """A COCO JSON file in the making.
+
+    Every image's results go at once to `<path>.part`, a line each. A later run with the same `settings` finds them
+    there. `finish` turns them into the file.
+
+    Args:
+        path: the JSON file to make.
+        class_names: names of the classes; category ids count from 1.
+        settings: all that the results depend on, as JSON values; a `.part` of other settings is thrown away.
+    """
+
+    def __init__(self, path: str | os.PathLike, class_names: list[str], settings: dict[str, Any]):
+        self.path, self.class_names = Path(path), class_names
+        self._part = Path(f"{path}.part")
+        self._part.parent.mkdir(parents=True, exist_ok=True)
+        header = json.dumps(settings, sort_keys=True)
+        lines = self._complete_lines()
+        if not lines or lines[0] != header:
+            lines = [header]
+        self._results = {result["image"]["file_name"]: result for result in map(json.loads, lines[1:])}
+        with atomic_write(self._part) as file:  # without what a kill cut off
+            file.write("".join(line + "\n" for line in lines))
+
+    def _complete_lines(self) -> list[str]:
+        if not self._part.is_file():
+            return []
+        text = self._part.read_text(encoding="utf-8")
+        return text[: text.rfind("\n") + 1].splitlines()
+
+    def __contains__(self, file_name: str) -> bool:
+        return file_name in self._results
+
+    def add(self, file_name: str, instances: Instances) -> None:
+        """Keep the results of an image.
+
+        Args:
+            file_name: of the image.
+            instances: as `to_annotations` takes them.
+        """
+        height, width = instances.image_size
+        result = {
+            "image": {"file_name": file_name, "height": height, "width": width},
+            "annotations": to_annotations(instances),
+        }
+        with open(self._part, "a", encoding="utf-8") as file:
+            file.write(json.dumps(result) + "\n")
+        self._results[file_name] = result
+
+    def finish(self) -> None:
+        """Write the file, in order of file name, and remove the `.part`."""
+        content = {
+            "images": [],
+            "annotations": [],
+            "categories": [{"id": i, "name": name} for i, name in enumerate(self.class_names, 1)],
+        }
+        for image_id, (_, result) in enumerate(sorted(self._results.items()), 1):
+            content["images"].append({"id": image_id, **result["image"]})
+            for annotation in result["annotations"]:
+                annotation_id = len(content["annotations"]) + 1
+                content["annotations"].append({"id": annotation_id, **annotation, "image_id": image_id})
+        with atomic_write(self.path) as file:
+            json.dump(content, file)
+        self._part.unlink()

@@ -1,0 +1,123 @@
+"""Prediction on image files: an overlay picture for each, one COCO JSON file for all."""
+
+import glob
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.structures import Instances
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from insight.files import atomic_write
+
+from .coco_results import CocoResults
+from .images import SUFFIXES, read_image
+from .overlay import draw_instances
+from .predictor import PromptPredictor
+
+_logger = logging.getLogger(__name__)
+
+
+def find_images(inputs: Sequence[str]) -> list[Path]:
+    """The image files that a person means.
+
+    Args:
+        inputs: files, folders (the images directly in them) and glob patterns.
+
+    Returns:
+        The files, each once, in order of input and then of name.
+
+    Raises:
+        ValueError: an input is no file, folder or pattern that finds something, or a folder has no images.
+    """
+    found: dict[Path, None] = {}
+    for text in inputs:
+        path = Path(text)
+        if path.is_dir():
+            files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            if not files:
+                raise ValueError(f"{path}: the folder has no images ({' '.join(SUFFIXES)})")
+        else:
+            files = [path] if path.is_file() else [Path(p) for p in sorted(glob.glob(text, recursive=True))]
+            if not files:
+                raise ValueError(f"{text}: no such image file or folder")
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
+def predict_files(
+    predictor: PromptPredictor,
+    images: Sequence[Path],
+    output: str | os.PathLike,
+    boxes: Tensor | dict[str, Tensor] | None = None,
+    settings: dict[str, Any] | None = None,
+) -> dict[Path, str]:
+    """Predict on image files with a progress bar.
+
+    Writes `overlays/<name>.png` for each image and `predictions.json` for all, in `output`. A run that was killed goes
+    on where it stopped when started again with the same settings. A file that cannot be used is left out.
+
+    Args:
+        predictor: the predictor.
+        images: the files; their names must differ, as `boxes` and the results know them by these.
+        output: the folder to write to.
+        boxes: prompts (N, 4) XYXY in pixels for every image, or by file name; None detects without prompts. Images
+            that have no entry are left out, with a warning.
+        settings: what else the results depend on, as JSON values.
+
+    Returns:
+        The files that could not be used, and why.
+
+    Raises:
+        ValueError: two images of the same name, or boxes for a name that no image has.
+    """
+    by_name = {path.name: path for path in images}
+    if len(by_name) < len(images):
+        twice = next(path for path in images if by_name[path.name] != path)
+        raise ValueError(f"two images are named {twice.name}: {twice} and {by_name[twice.name]}; predict them apart")
+    if isinstance(boxes, dict):
+        unknown = sorted(boxes.keys() - by_name.keys())
+        if unknown:
+            raise ValueError(f"there are boxes for {unknown[0]} ({len(unknown)} such), but no image of that name")
+        if len(boxes) < len(by_name):
+            _logger.warning(f"{len(by_name) - len(boxes)} images have no boxes and are left out")
+        by_name = {name: path for name, path in by_name.items() if name in boxes}
+        settings = {**(settings or {}), "boxes": {name: table.tolist() for name, table in boxes.items()}}
+    elif boxes is not None:
+        settings = {**(settings or {}), "boxes": boxes.tolist()}
+    output = Path(output)
+    results = CocoResults(output / "predictions.json", predictor.class_names, settings or {})
+    stems = Counter(path.stem for path in by_name.values())
+    failures: dict[Path, str] = {}
+    for name, path in tqdm(by_name.items(), desc="predict", unit="image", file=sys.stderr):
+        if name in results:
+            continue
+        try:
+            image = read_image(path)
+            predictor.set_image(image)
+            prompts = boxes.get(name) if isinstance(boxes, dict) else boxes
+            instances = predictor.detect() if prompts is None else predictor.predict(prompts)
+        except (OSError, ValueError) as error:
+            failures[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
+            continue
+        overlay = Image.fromarray(_draw(image, instances, predictor.class_names))
+        picture = path.stem if stems[path.stem] == 1 else name
+        with atomic_write(output / "overlays" / f"{picture}.png", "wb") as file:
+            overlay.save(file, format="png")
+        results.add(name, instances)
+    results.finish()
+    return failures
+
+
+def _draw(image: np.ndarray, instances: Instances, class_names: list[str]) -> np.ndarray:
+    classes = instances.pred_classes.tolist()
+    labels = [f"{class_names[c]} {score:.2f}" for c, score in zip(classes, instances.scores.tolist())]
+    masks = instances.pred_masks if instances.has("pred_masks") else None
+    return draw_instances(image, masks, instances.pred_boxes.tensor.numpy(), labels, classes)

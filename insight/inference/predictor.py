@@ -1,0 +1,190 @@
+"""Prompted and automatic prediction on one image at a time."""
+
+import os
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.data import transforms as T
+from detectron2.modeling import build_model
+from detectron2.structures import Boxes, Instances
+from torch import Tensor, nn
+
+from insight.checkpoint import Checkpointer
+from insight.structures.boxes import enclosing_boxes, validate_boxes
+
+from .images import as_rgb, read_image
+from .masks import paste_masks
+
+BOXES_AT_ONCE = 256  # bounds memory: RoI features and prompts of this many boxes exist at a time
+
+
+class PromptPredictor:
+    """Encode an image once, then ask for the class and mask of any boxes in it, as often as you like.
+
+    Args:
+        cfg_or_model: a config (the model is built and MODEL.WEIGHTS loaded into it), or a PromptRCNN.
+        class_names: names of the classes; by default those saved with the checkpoint, else of DATASETS.TEST.
+        min_size: the image's short side is resized to it for the network, pixels; default: INPUT.MIN_SIZE_TEST.
+        max_size: the long side stays below it, pixels; default: INPUT.MAX_SIZE_TEST.
+
+    Raises:
+        CheckpointError: the weights are missing or do not fit.
+        TypeError: the model takes no prompts.
+
+    Example:
+        >>> predictor = PromptPredictor(cfg)
+        >>> predictor.set_image("harbour.png")
+        >>> instances = predictor.predict(boxes=[[10, 20, 50, 60]])
+        >>> instances.pred_classes, instances.scores, instances.pred_masks.to_bitmaps()
+    """
+
+    def __init__(
+        self,
+        cfg_or_model: CfgNode | nn.Module,
+        *,
+        class_names: list[str] | None = None,
+        min_size: int | None = None,
+        max_size: int | None = None,
+    ):
+        if isinstance(cfg_or_model, nn.Module):
+            self.model = cfg_or_model
+            sizes = (800, 1333)  # Detectron2's defaults
+        else:
+            cfg = cfg_or_model
+            self.model = build_model(cfg.clone())
+            more = Checkpointer(self.model, exact=True).load(cfg.MODEL.WEIGHTS, checkpointables=[])
+            class_names = class_names or more.get("trainer", {}).get("class_names") or _registered_names(cfg)
+            sizes = (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+        if not hasattr(self.model, "segment_boxes"):
+            raise TypeError(
+                f"{type(self.model).__name__} takes no box prompts: set MODEL.META_ARCHITECTURE to PromptRCNN, "
+                "which loads the same checkpoints"
+            )
+        self.model.eval()
+        count = self.model.roi_heads.num_classes
+        self.class_names = list(class_names or map(str, range(count)))
+        if len(self.class_names) != count:
+            raise ValueError(f"class_names: expected the names of {count} classes, got {len(self.class_names)}")
+        self._resize = T.ResizeShortestEdge(
+            min_size if min_size is not None else sizes[0], max_size if max_size is not None else sizes[1]
+        )
+        self._encoded = None
+        self.image_size: tuple[int, int] | None = None  # (height, width) in pixels, of the image that is set
+
+    @torch.no_grad()
+    def set_image(self, image: np.ndarray | str | os.PathLike, order: str = "RGB") -> None:
+        """Encode an image; `predict` and `detect` then refer to it.
+
+        Args:
+            image: a file, or uint8 (H, W, 3); grey and alpha are understood too (see `insight.inference.images`).
+            order: of the array's bands, "RGB" or "BGR" (OpenCV's, and what Detectron2's DefaultPredictor takes).
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: the image has another type or shape.
+        """
+        if order not in ("RGB", "BGR"):
+            raise ValueError(f'order: expected "RGB" or "BGR", got {order!r}')
+        if isinstance(image, (str, os.PathLike)):
+            image, order = read_image(image), "RGB"
+        image = as_rgb(image)
+        if order != self.model.input_format:
+            image = image[:, :, ::-1]
+        resized = self._resize.get_transform(image).apply_image(image)
+        self.image_size = image.shape[:2]
+        self._encoded = self.model.encode([{"image": _to_tensor(resized), "prompt_image": _to_tensor(image)}])
+
+    @torch.no_grad()
+    def predict(self, boxes=None, oriented_boxes=None, *, mask_format: str = "rle") -> Instances:
+        """Class and mask for each given box.
+
+        Args:
+            boxes: (N, 4) XYXY in pixels of the image that was set; tensor, array or nested list. A box may leave the
+                image in part.
+            oriented_boxes: (M, 5) centre x, centre y, width, height in pixels, angle in degrees; this model sees the
+                horizontal box around each. Follow `boxes` in the result.
+            mask_format: "rle" for `RLEMasks`, which is small and draws in Detectron2's Visualizer; "bitmap" for
+                Detectron2's (N, H, W) bool tensor.
+
+        Returns:
+            Instances of the image, on the CPU, one for each box in its order: pred_boxes (as given), pred_classes,
+            scores, and pred_masks if the model has masks.
+
+        Raises:
+            RuntimeError: no image was set.
+            ValueError: no boxes argument, or a box that is NaN, inverted, without area or outside the image.
+        """
+        _check_mask_format(mask_format)
+        image_size = self._require_image()
+        if boxes is None and oriented_boxes is None:
+            raise ValueError("predict needs boxes or oriented_boxes; without prompts call detect()")
+        prompts = [validate_boxes(boxes if boxes is not None else [], image_size)]
+        if oriented_boxes is not None:
+            prompts.append(validate_boxes(enclosing_boxes(oriented_boxes), image_size, name="oriented_boxes"))
+        prompts = torch.cat(prompts)
+        to_network = self._network_scale()
+        # At least one batch, so that the result has its fields also for no boxes.
+        batches = prompts.split(BOXES_AT_ONCE) if len(prompts) else [prompts]
+        parts = [
+            self._in_image(self.model.segment_boxes(self._encoded, [batch * to_network])[0], batch, mask_format)
+            for batch in batches
+        ]
+        return Instances.cat(parts)
+
+    @torch.no_grad()
+    def detect(self, *, mask_format: str = "rle") -> Instances:
+        """Find the objects without prompts, as Detectron2's DefaultPredictor does.
+
+        Args:
+            mask_format: as in `predict`.
+
+        Returns:
+            Instances of the image, on the CPU, by falling score: pred_boxes (XYXY, pixels of the image), pred_classes,
+            scores, and pred_masks if the model has masks.
+
+        Raises:
+            RuntimeError: no image was set.
+        """
+        _check_mask_format(mask_format)
+        self._require_image()
+        proposals, _ = self.model.proposal_generator(self._encoded.images, self._encoded.features, None)
+        (found,), _ = self.model.roi_heads(self._encoded.images, self._encoded.features, proposals, None)
+        boxes = Boxes(found.pred_boxes.tensor.cpu() / self._network_scale())
+        boxes.clip(self.image_size)
+        keep = boxes.nonempty()
+        return self._in_image(found[keep.to(found.scores.device)], boxes[keep].tensor, mask_format)
+
+    def _require_image(self) -> tuple[int, int]:
+        if self._encoded is None:
+            raise RuntimeError("no image to predict on: call set_image(image) first")
+        return self.image_size
+
+    def _network_scale(self) -> Tensor:
+        """(4,): pixels of the network's input to a pixel of the image, for XYXY."""
+        network, image = self._encoded.images.image_sizes[0], self.image_size
+        return torch.tensor([network[1] / image[1], network[0] / image[0]] * 2)
+
+    def _in_image(self, found: Instances, boxes: Tensor, mask_format: str) -> Instances:
+        """`found` in the network's frame as a result in the image's, where its boxes are `boxes`."""
+        result = Instances(self.image_size, pred_boxes=Boxes(boxes))
+        result.pred_classes, result.scores = found.pred_classes.cpu(), found.scores.cpu()
+        if found.has("pred_masks"):
+            masks = paste_masks(found.pred_masks[:, 0], boxes, self.image_size)
+            result.pred_masks = masks.to_bitmaps() if mask_format == "bitmap" else masks
+        return result
+
+
+def _check_mask_format(mask_format: str) -> None:
+    if mask_format not in ("rle", "bitmap"):
+        raise ValueError(f'mask_format: expected "rle" or "bitmap", got {mask_format!r}')
+
+
+def _registered_names(cfg: CfgNode) -> list[str] | None:
+    return MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("thing_classes") if cfg.DATASETS.TEST else None
+
+
+def _to_tensor(image: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 array to (3, H, W) tensor."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from insight.inference.images import as_rgb, read_image
+
+RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "mode, expected",
+    [
+        ("RGB", RGB),
+        ("RGBA", RGB),
+        ("L", np.asarray(Image.fromarray(RGB).convert("L").convert("RGB"))),
+        ("LA", np.asarray(Image.fromarray(RGB).convert("L").convert("RGB"))),
+        ("1", np.asarray(Image.fromarray(RGB).convert("1").convert("RGB"))),
+        ("P", np.asarray(Image.fromarray(RGB).convert("P").convert("RGB"))),
+    ],
+)
+def test_every_8_bit_mode_is_read_as_colour(tmp_path, mode, expected):
+    path = tmp_path / "image.png"
+    Image.fromarray(RGB).convert(mode).save(path)
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    path = tmp_path / "image.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to show
+    Image.fromarray(RGB).save(path, exif=exif)
+    np.testing.assert_array_equal(read_image(path), np.rot90(RGB, -1))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.int32])
+def test_deeper_pixels_are_refused_with_what_to_do(tmp_path, dtype):
+    path = tmp_path / "deep.tif"
+    Image.fromarray(RGB[:, :, 0].astype(dtype)).save(path)
+    with pytest.raises(ValueError, match=r"deep.tif: its pixels are .*, expected 8 bits a band; .*stretch"):
+        read_image(path)
+
+
+def test_unreadable_files_are_named(tmp_path):
+    whole = tmp_path / "whole.png"
+    Image.fromarray(np.repeat(np.repeat(RGB, 50, 0), 50, 1)).save(whole)
+    content = whole.read_bytes()
+    for name, data in {"cut.png": content[: len(content) // 2], "text.jpg": b"hello", "empty.tif": b""}.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(OSError, match=f"{name}: cannot be read, it is truncated, corrupt"):
+            read_image(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="absent.png: no such image"):
+        read_image(tmp_path / "absent.png")
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 2)])
+def test_grey_arrays_become_three_bands(shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    grey = image.reshape(5, 7, -1)[:, :, :1]
+    np.testing.assert_array_equal(as_rgb(image), np.concatenate([grey] * 3, axis=2))
+
+
+@pytest.mark.parametrize(
+    "image", [RGB.astype(np.uint16), RGB[None], np.zeros((5, 7, 5), np.uint8), RGB / 255, np.zeros((0, 7, 3), np.uint8)]
+)
+def test_other_arrays_are_refused(image):
+    with pytest.raises(ValueError, match="^image: (expected uint8 of shape|has no pixels)"):
+        as_rgb(image)

@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+import torch
+from detectron2.data import transforms as T
+from detectron2.modeling import build_model
+from detectron2.utils.visualizer import Visualizer
+from PIL import Image
+
+from insight.checkpoint import Checkpointer, CheckpointError
+from insight import PromptPredictor
+from insight.inference import predictor as predictor_module
+from insight.structures.boxes import enclosing_boxes
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (128, 160, 3), dtype=np.uint8)
+BOXES = torch.tensor([[20.0, 10, 60, 50], [-8.0, 30, 24, 70], [100.0, 90, 101, 127.5], [20.0, 10, 60, 50]])
+
+
+@pytest.fixture
+def predictor(prompt_model):
+    predictor = PromptPredictor(prompt_model, class_names=["square", "bar"], min_size=64, max_size=96)
+    predictor.set_image(IMAGE)
+    return predictor
+
+
+@pytest.fixture
+def network_input(prompt_model):
+    """The image as Detectron2's own code would prepare it; the model reads BGR."""
+    assert prompt_model.input_format == "BGR"
+    bgr = np.ascontiguousarray(IMAGE[:, :, ::-1])
+    resized = T.ResizeShortestEdge(64, 96).get_transform(bgr).apply_image(bgr)
+    planes = [torch.as_tensor(x.transpose(2, 0, 1).copy()) for x in (resized, bgr)]
+    return {"image": planes[0], "prompt_image": planes[1], "height": 128, "width": 160}
+
+
+def test_detect_gives_what_the_model_gives(predictor, prompt_model, network_input):
+    with torch.no_grad():
+        expected = prompt_model([network_input])[0]["instances"]
+    found = predictor.detect(mask_format="bitmap")
+    assert len(found) == len(expected) > 0 and found.image_size == (128, 160)
+    torch.testing.assert_close(found.pred_boxes.tensor, expected.pred_boxes.tensor)
+    assert found.scores.equal(expected.scores) and found.pred_classes.equal(expected.pred_classes)
+    assert (found.pred_masks != expected.pred_masks).float().mean() < 1e-4
+
+
+def test_predict_answers_each_box_in_its_order(predictor, prompt_model, network_input):
+    with torch.no_grad():
+        expected = prompt_model.segment_boxes(prompt_model.encode([network_input]), [BOXES / 2])[0]
+    found = predictor.predict(BOXES)
+    assert found.pred_boxes.tensor.equal(BOXES)
+    torch.testing.assert_close(found.scores, expected.scores)
+    assert found.pred_classes.equal(expected.pred_classes)
+    assert found.scores[0] == found.scores[3] and found.pred_masks[0] == found.pred_masks[3]
+    assert found.pred_masks.to_bitmaps().equal(predictor.predict(BOXES, mask_format="bitmap").pred_masks)
+    # A mask stays in its box, in the frame of the image that was given.
+    rows, columns = found.pred_masks.to_bitmaps()[0].nonzero().unbind(1)
+    assert rows.min() >= 10 and rows.max() < 50 and columns.min() >= 20 and columns.max() < 60
+
+
+def test_oriented_boxes_follow_the_boxes(predictor):
+    oriented = [[80.0, 60, 40, 10, 30]]
+    both = predictor.predict(BOXES[:1], oriented)
+    alone = predictor.predict(oriented_boxes=oriented)
+    assert both.pred_boxes.tensor.equal(torch.cat([BOXES[:1], enclosing_boxes(oriented)]))
+    assert alone.pred_boxes.tensor.equal(enclosing_boxes(oriented))
+    torch.testing.assert_close(alone.scores, both.scores[1:])
+
+
+def test_an_image_is_encoded_once(predictor, prompt_model):
+    calls = []
+    handle = prompt_model.backbone.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        predictor.set_image(IMAGE)
+        for _ in range(3):
+            predictor.predict(BOXES)
+        predictor.detect()
+        assert len(calls) == 1
+        predictor.set_image(IMAGE)
+        assert len(calls) == 2
+    finally:
+        handle.remove()
+
+
+def test_many_boxes_go_through_in_batches(predictor, prompt_model, monkeypatch):
+    whole = predictor.predict(BOXES)
+    sizes = []
+    handle = prompt_model.roi_heads.box_head.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    monkeypatch.setattr(predictor_module, "BOXES_AT_ONCE", 3)
+    parts = predictor.predict(BOXES)
+    handle.remove()
+    assert sizes == [3, 1]
+    torch.testing.assert_close(parts.scores, whole.scores)
+    assert parts.pred_boxes.tensor.equal(BOXES) and parts.pred_classes.equal(whole.pred_classes)
+
+
+def test_the_order_of_bands_is_honoured(predictor, prompt_model, tmp_path):
+    expected = predictor.predict(BOXES).scores
+    predictor.set_image(IMAGE[:, :, ::-1], order="BGR")
+    assert predictor.predict(BOXES).scores.equal(expected)
+    Image.fromarray(IMAGE).save(tmp_path / "image.png")
+    predictor.set_image(tmp_path / "image.png")
+    assert predictor.predict(BOXES).scores.equal(expected)
+    predictor.set_image(IMAGE[:, :, ::-1])
+    assert not predictor.predict(BOXES).scores.equal(expected)
+
+
+def test_no_boxes_give_no_instances_with_all_fields(predictor):
+    for nothing in ([], torch.zeros(0, 4)):
+        found = predictor.predict(nothing)
+        assert len(found) == 0 and len(found.pred_masks) == 0
+        assert found.pred_classes.dtype == torch.int64 and found.image_size == (128, 160)
+
+
+def test_detectron2s_visualizer_draws_the_result(predictor):
+    drawn = Visualizer(IMAGE, {"thing_classes": predictor.class_names}).draw_instance_predictions(
+        predictor.predict(BOXES)
+    )
+    assert not np.array_equal(drawn.get_image(), IMAGE)
+
+
+def test_wrong_use_is_told(predictor, prompt_model):
+    fresh = PromptPredictor(prompt_model)
+    for use in (lambda: fresh.predict(BOXES), fresh.detect):
+        with pytest.raises(RuntimeError, match="call set_image"):
+            use()
+    with pytest.raises(ValueError, match="needs boxes or oriented_boxes"):
+        predictor.predict()
+    with pytest.raises(ValueError, match=r"boxes\[1\] = \[200.0, 0.0, 210.0, 5.0\] lies outside the image"):
+        predictor.predict([[0, 0, 5, 5], [200, 0, 210, 5]])
+    with pytest.raises(ValueError, match=r"oriented_boxes\[0\] .*outside the image"):
+        predictor.predict(oriented_boxes=[[500, 500, 5, 5, 0]])
+    with pytest.raises(ValueError, match='mask_format: expected "rle" or "bitmap"'):
+        predictor.predict(BOXES, mask_format="png")
+    with pytest.raises(ValueError, match="image: expected uint8"):
+        predictor.set_image(IMAGE / 255)
+    with pytest.raises(ValueError, match="class_names: expected the names of 2 classes, got 1"):
+        PromptPredictor(prompt_model, class_names=["one"])
+
+
+def test_a_failed_set_image_does_not_leave_the_old_image_in_doubt(predictor):
+    before = predictor.predict(BOXES).scores
+    with pytest.raises(OSError, match="no such image"):
+        predictor.set_image("absent.png")
+    assert predictor.predict(BOXES).scores.equal(before)
+
+
+def test_from_a_config_with_weights(prompt_cfg, prompt_model, predictor, tmp_path):
+    class Trainer:
+        def state_dict(self):
+            return {"class_names": ["a", "b"]}
+
+    cfg = prompt_cfg.clone()
+    with pytest.raises(CheckpointError, match="MODEL.WEIGHTS is empty"):
+        PromptPredictor(cfg)
+    Checkpointer(prompt_model, str(tmp_path), trainer=Trainer()).save("model")
+    cfg.MODEL.WEIGHTS = str(tmp_path / "model.pth")
+    loaded = PromptPredictor(cfg)
+    loaded.set_image(IMAGE)
+    assert loaded.class_names == ["a", "b"]
+    torch.testing.assert_close(loaded.predict(BOXES).scores, predictor.predict(BOXES).scores)
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = 5
+    with pytest.raises(CheckpointError, match="does not fit the model: it was trained for 2 classes, the model has 5"):
+        PromptPredictor(cfg)
+
+
+def test_a_model_without_prompts_is_named(prompt_cfg):
+    cfg = prompt_cfg.clone()
+    cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
+    with pytest.raises(
+        TypeError, match="GeneralizedRCNN takes no box prompts: set MODEL.META_ARCHITECTURE to PromptRCNN"
+    ):
+        PromptPredictor(build_model(cfg))

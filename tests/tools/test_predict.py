@@ -1,0 +1,150 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from insight.inference.predictor import PromptPredictor
+
+
+@pytest.fixture
+def predict(run_tool, project, trained, tmp_path):
+    """The tool with the trained model; writes to tmp_path/results."""
+
+    def run(*args, weights=trained / "model_final.pth"):
+        model = ["--config-file", project / "config.yaml", "--weights", weights, "--score-threshold", "0"]
+        return run_tool("predict", *args, *model, "--output", tmp_path / "results")
+
+    return run
+
+
+@pytest.fixture
+def images(project):
+    return project / "rectangles" / "images"
+
+
+def results(tmp_path):
+    return COCO(str(tmp_path / "results" / "predictions.json"))
+
+
+def test_help(run_tool):
+    done = run_tool("predict", "--help")
+    assert done.code == 0 and "--boxes-json" in done.out
+
+
+def test_a_folder_without_prompts(predict, images, tmp_path):
+    done = predict(images)
+    assert done.code == 0, done.err
+    coco = results(tmp_path)
+    assert sorted(i["file_name"] for i in coco.dataset["images"]) == [f"{n}.png" for n in range(6)]
+    assert [c["name"] for c in coco.dataset["categories"]] == ["square", "bar"]
+    assert len(coco.dataset["annotations"]) > 0
+    overlays = sorted((tmp_path / "results" / "overlays").iterdir())
+    assert [p.name for p in overlays] == [f"{n}.png" for n in range(6)]
+    picture, image = Image.open(overlays[0]), Image.open(images / "0.png")
+    assert picture.width / image.width == picture.height / image.height >= 1  # small images are drawn enlarged
+    assert not np.array_equal(np.asarray(picture), np.asarray(image.resize(picture.size)))
+    assert sorted(p.name for p in (tmp_path / "results").iterdir()) == ["overlays", "predictions.json"]
+
+
+def test_boxes_are_answered_in_their_order(predict, images, tmp_path):
+    done = predict(images / "0.png", images / "1.png", "--boxes", "10,20,30,40", "--boxes", "-5,0,10,10")
+    assert done.code == 0, done.err
+    coco = results(tmp_path)
+    for image in coco.dataset["images"]:
+        boxes = [a["bbox"] for a in coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]]))]
+        assert boxes == [[10, 20, 20, 20], [-5, 0, 15, 10]]
+
+
+def test_boxes_by_file_name(predict, images, tmp_path, caplog):
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"1.png": [[1, 2, 11, 12]], "2.png": []}))
+    done = predict(f"{images}/*.png", "--boxes-json", boxes)
+    assert done.code == 0, done.err
+    assert "4 images have no boxes and are left out" in caplog.text
+    coco = results(tmp_path)
+    assert [i["file_name"] for i in coco.dataset["images"]] == ["1.png", "2.png"]
+    assert [a["bbox"] for a in coco.dataset["annotations"]] == [[1, 2, 10, 10]]
+
+
+def test_images_that_cannot_be_read_are_left_out_and_told(predict, images, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    shutil.copy(images / "0.png", folder / "good.png")
+    (folder / "cut.png").write_bytes((images / "1.png").read_bytes()[:300])
+    Image.fromarray(np.zeros((9, 9), np.uint16)).save(folder / "deep.tif")
+    done = predict(folder)
+    assert done.code == 1
+    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2 and "cut.png: cannot be read" in errors[0] and "deep.tif: its pixels are" in errors[1]
+    assert [i["file_name"] for i in results(tmp_path).dataset["images"]] == ["good.png"]
+    assert "Traceback" not in done.out + done.err
+
+
+def test_a_box_outside_one_of_the_images_is_told(predict, images, tmp_path):
+    small = tmp_path / "small.png"
+    Image.fromarray(np.zeros((10, 10, 3), np.uint8)).save(small)
+    done = predict(images / "0.png", small, "--boxes", "20,20,30,30")
+    assert done.code == 1
+    assert "small.png: boxes[0] = [20.0, 20.0, 30.0, 30.0] lies outside the image, which is 10 x 10 pixels" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["absent.png"], "absent.png: no such image file or folder"),
+        (["EMPTY"], "the folder has no images"),
+        (["0.png", "--boxes", "1,2,3"], "--boxes 1,2,3: expected four numbers"),
+        (["0.png", "--boxes", "9,9,1,1"], "--boxes[0] = [9.0, 9.0, 1.0, 1.0] is inverted"),
+        (["0.png", "--boxes-json", "absent.json"], "absent.json"),
+        (["0.png", "--boxes-json", "WRONG"], "not JSON"),
+        (["0.png", "--boxes-json", "OTHER"], "there are boxes for other.png"),
+        (["0.png", "--device", "tpu"], "MODEL.DEVICE is 'tpu'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(predict, images, tmp_path, arguments, said):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "wrong.json").write_text("[1, 2")
+    (tmp_path / "other.json").write_text('{"other.png": [[1, 2, 3, 4]]}')
+    places = {
+        "0.png": images / "0.png",
+        "EMPTY": tmp_path / "empty",
+        "WRONG": tmp_path / "wrong.json",
+        "OTHER": tmp_path / "other.json",
+    }
+    done = predict(*[places.get(a, a) for a in arguments])
+    assert done.code == 2
+    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and said in errors[0]
+    assert not (tmp_path / "results" / "predictions.json").exists()
+
+
+def test_a_checkpoint_that_is_none(predict, images, tmp_path):
+    wrong = tmp_path / "wrong.pth"
+    wrong.write_text("hello")
+    done = predict(images / "0.png", weights=wrong)
+    assert done.code == 2 and "wrong.pth: not a checkpoint, damaged, or unsafe to load" in done.err
+    assert predict(images / "0.png", weights=tmp_path / "absent.pth").code == 2
+
+
+def test_a_killed_run_goes_on_where_it_was(predict, images, tmp_path, monkeypatch):
+    assert predict(images).code == 0
+    whole = (tmp_path / "results" / "predictions.json").read_text()
+    shutil.rmtree(tmp_path / "results")
+    detect = PromptPredictor.detect
+    calls = []
+
+    def dies(self):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return detect(self)
+
+    monkeypatch.setattr(PromptPredictor, "detect", dies)
+    assert predict(images).code == 130
+    assert not (tmp_path / "results" / "predictions.json").exists()
+    assert predict(images).code == 0
+    assert len(calls) == 3 + 4  # the third again, and the rest
+    assert (tmp_path / "results" / "predictions.json").read_text() == whole

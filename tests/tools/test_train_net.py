@@ -1,0 +1,156 @@
+import json
+import time
+
+import pytest
+import torch
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_help_shows_detectron2s_arguments(run_tool):
+    done = run_tool("train_net", "--help")
+    assert done.code == 0
+    for argument in ("--config-file", "--resume", "--eval-only", "--num-gpus", "--num-machines", "--machine-rank",
+                     "--dist-url", "--num-processes"):  # fmt: skip
+        assert argument in done.out
+
+
+def test_a_training_leaves_what_detectron2s_users_expect(trained):
+    names = {path.name for path in trained.iterdir()}
+    assert {"config.yaml", "log.txt", "metrics.json", "model_final.pth", "last_checkpoint", "inference"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert "segm/AP50" in set().union(*lines_of(trained / "metrics.json"))
+    checkpoint = torch.load(trained / "model_final.pth", weights_only=True)
+    assert checkpoint["iteration"] == 1 and checkpoint["trainer"]["class_names"] == ["square", "bar"]
+
+
+def test_evaluation_alone(run_tool, project, trained, tmp_path):
+    config = ["--config-file", project / "config.yaml"]
+    weights = ["MODEL.WEIGHTS", trained / "model_final.pth"]
+    done = run_tool("train_net", *config, "--eval-only", *weights, "OUTPUT_DIR", tmp_path)
+    assert done.code == 0, done.err
+    assert "AP50" in done.out
+    assert not (tmp_path / "last_checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    "overrides, said",
+    [
+        (["MODEL.NOT_THERE", "1"], "KEY VALUE overrides: Non-existent key: MODEL.NOT_THERE"),
+        (["SOLVER.MAX_ITER"], "KEY VALUE overrides: Override list has odd length"),
+        (["SOLVER.MAX_ITER", "many"], "for config key: SOLVER.MAX_ITER"),
+        (["SOLVER.OPTIMIZER", "Adam"], 'SOLVER.OPTIMIZER is \'Adam\': expected "SGD" or "AdamW"'),
+        (["DATASETS.TRAIN", "('elsewhere',)"], "elsewhere"),
+        (["MODEL.WEIGHTS", "absent.pth"], "absent.pth: no such checkpoint"),
+        (["SOLVER.BASE_LR", "1e12", "SOLVER.WARMUP_ITERS", "0"], "NaN"),
+        (["--eval-only"], "MODEL.WEIGHTS is empty"),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(run_tool, project, tmp_path, overrides, said):
+    flags = [o for o in overrides if o.startswith("--")]
+    values = [o for o in overrides if not o.startswith("--")]
+    done = run_tool(
+        "train_net", "--config-file", project / "config.yaml", *flags, "OUTPUT_DIR", tmp_path / "output", *values
+    )
+    assert done.code == 2
+    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and said in errors[0]
+    assert "Traceback" not in done.out + done.err
+
+
+@pytest.mark.parametrize("content", [None, "MODEL: [unclosed", "MODEL: {NOT_THERE: 1}", "words"])
+def test_a_wrong_config_file_is_named(run_tool, tmp_path, content):
+    path = tmp_path / "wrong.yaml"
+    if content is not None:
+        path.write_text(content)
+    done = run_tool("train_net", "--config-file", path)
+    assert done.code == 2 and str(path) in done.err and done.err.count("error: ") == 1
+    assert "Traceback" not in done.out + done.err
+
+
+def test_a_corrupt_image_stops_the_training_with_its_name(run_tool, project, tmp_path):
+    broken = tmp_path / "images"
+    broken.mkdir()
+    for image in (project / "rectangles" / "images").iterdir():
+        (broken / image.name).write_bytes(image.read_bytes()[:200])
+    coco = [["broken_rectangles", str(project / "rectangles" / "instances.json"), str(broken)]]
+    for workers in (0, 2):
+        done = run_tool(
+            "train_net", "--config-file", project / "config.yaml", "OUTPUT_DIR", tmp_path / "output",
+            "DATASETS.COCO", coco, "DATASETS.TRAIN", ("broken_rectangles",), "DATALOADER.NUM_WORKERS", workers,
+        )  # fmt: skip
+        assert done.code == 2 and "Traceback" not in done.out + done.err
+        error = done.err.splitlines()[-1]
+        assert error.startswith("error: ") and ".png" in error and "truncated" in error
+
+
+def wait_for(condition, process, seconds=120):
+    """Until it holds; fails if the process ends before."""
+    for _ in range(seconds * 20):
+        if condition():
+            return
+        assert process.poll() is None, process.output.read_text()
+        time.sleep(0.05)
+    raise AssertionError("timed out")
+
+
+@pytest.fixture(scope="module")
+def long_training(start_tool, project):
+    """Start a training of 12 iterations, with a checkpoint after every second."""
+
+    def train(output, *flags):
+        return start_tool(
+            "train_net", "--config-file", project / "config.yaml", *flags, "OUTPUT_DIR", output,
+            "SOLVER.MAX_ITER", 12, "SOLVER.CHECKPOINT_PERIOD", 2, "DATALOADER.NUM_WORKERS", 1, "DATASETS.TEST", "()",
+        )  # fmt: skip
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(long_training, tmp_path_factory):
+    """The weights after such a training."""
+    output = tmp_path_factory.mktemp("uninterrupted")
+    assert long_training(output).wait(300) == 0
+    return torch.load(output / "model_final.pth", weights_only=True)["model"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signal", ["kill", "terminate"])
+def test_a_killed_training_resumes_to_the_same_model(long_training, uninterrupted, tmp_path, signal):
+    killed = long_training(tmp_path)
+    wait_for(lambda: (tmp_path / "model_0000003.pth").exists(), killed)
+    getattr(killed, signal)()
+    assert killed.wait(60) == {"kill": -9, "terminate": 143}[signal]
+    assert not (tmp_path / "model_final.pth").exists()
+    resumed = long_training(tmp_path, "--resume")
+    assert resumed.wait(300) == 0
+    assert (tmp_path / "log.txt").read_text().count("Starting training from iteration 0") == 1  # of the first run
+    weights = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
+    assert all(value.equal(weights[name]) for name, value in uninterrupted.items())
+
+
+@pytest.mark.slow
+def test_two_processes_on_the_cpu_train_one_model(start_tool, project, tmp_path):
+    arguments = ["--config-file", project / "config.yaml", "--num-processes", 2, "--dist-url", "auto"]
+    process = start_tool("train_net", *arguments, "OUTPUT_DIR", tmp_path, "SOLVER.AMP.ENABLED", True)
+    process.wait(400)
+    output = process.output.read_text()
+    assert process.returncode == 0, output
+    assert "Process 0 of 2" in output
+    last = [line for line in lines_of(tmp_path / "metrics.json") if "total_loss" in line][-1]
+    assert last["iteration"] == 7
+    assert "segm/AP" in set().union(*lines_of(tmp_path / "metrics.json"))
+
+
+@pytest.mark.slow
+def test_an_error_in_one_of_two_processes_ends_both_with_one_line(start_tool, project, tmp_path):
+    arguments = ["--config-file", project / "config.yaml", "--num-processes", 2, "--dist-url", "auto"]
+    process = start_tool("train_net", *arguments, "OUTPUT_DIR", tmp_path, "SOLVER.IMS_PER_BATCH", 3)
+    process.wait(200)
+    output = process.output.read_text()
+    assert process.returncode == 2
+    assert "error: SOLVER.IMS_PER_BATCH is 3: expected a multiple of the 2 processes" in output
+    assert "Traceback" not in output

@@ -1,0 +1,75 @@
+#!/usr/bin/env python
+"""Find instances in images, or segment the boxes that you give; writes pictures and one COCO JSON file."""
+
+import argparse
+import os
+import sys
+
+from insight.config import load_config
+from insight.errors import reports_errors
+from insight.inference.files import find_images, predict_files
+from insight.inference.predictor import PromptPredictor
+from insight.inference.prompts import parse_boxes, read_boxes
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: predict.py harbour.png --config-file output/config.yaml --weights output/model_final.pth "
+        "--boxes 10,20,50,60 --boxes 70,20,90,45 --output results",
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders or glob patterns")
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="config of the model")
+    parser.add_argument(
+        "--weights", default="", metavar="FILE", help="checkpoint; default: MODEL.WEIGHTS of the config"
+    )
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for predictions.json and overlays/")
+    prompts = parser.add_mutually_exclusive_group()
+    prompts.add_argument(
+        "--boxes", action="append", metavar="X1,Y1,X2,Y2", help="a box prompt in pixels, for every image; repeatable"
+    )
+    prompts.add_argument(
+        "--boxes-json", metavar="FILE", help="[[x1, y1, x2, y2], ...], or such a list for each image's file name"
+    )
+    parser.add_argument(
+        "--score-threshold", type=float, default=0.5, metavar="S", help="least score of a found instance (default 0.5)"
+    )
+    parser.add_argument("--device", default="", help="cpu, cuda or cuda:N; default: MODEL.DEVICE of the config")
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="more config values; comes last"
+    )
+    return parser
+
+
+def joined_negatives(argv: list[str]) -> list[str]:
+    """`--boxes -5,0,10,10` as `--boxes=-5,0,10,10`: argparse takes a leading minus for an option."""
+    joined: list[str] = []
+    for word in argv:
+        if joined and joined[-1] == "--boxes" and word.startswith("-"):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+@reports_errors
+def main() -> int:
+    args = arguments().parse_args(joined_negatives(sys.argv[1:]))
+    overrides = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", args.score_threshold]
+    overrides += ["MODEL.WEIGHTS", args.weights] if args.weights else []
+    overrides += ["MODEL.DEVICE", args.device] if args.device else []
+    images = find_images(args.images)
+    boxes = parse_boxes(args.boxes) if args.boxes else read_boxes(args.boxes_json) if args.boxes_json else None
+    cfg = load_config(args.config_file, overrides + args.opts)
+    predictor = PromptPredictor(cfg)
+    weights = os.stat(cfg.MODEL.WEIGHTS)
+    settings = {"config": cfg.dump(), "weights": [weights.st_size, weights.st_mtime]}
+    failures = predict_files(predictor, images, args.output, boxes, settings)
+    print(f"wrote {args.output}/predictions.json and the pictures in {args.output}/overlays")
+    for reason in failures.values():
+        print(f"error: {reason}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
