@@ -6,8 +6,8 @@ from detectron2.modeling import build_model
 from detectron2.utils.visualizer import Visualizer
 from PIL import Image
 
-from insight.checkpoint import Checkpointer, CheckpointError
 from insight import PromptPredictor
+from insight.checkpoint import Checkpointer, CheckpointError
 from insight.inference import predictor as predictor_module
 from insight.structures.boxes import enclosing_boxes
 
