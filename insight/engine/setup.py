@@ -43,16 +43,26 @@ def setup(args: argparse.Namespace) -> CfgNode:
     """
     cfg = load_config(args.config_file, args.opts)
     register_from_config(cfg)
+    start_output(cfg)
+    logging.getLogger(__name__).info(f"Arguments: {args}")
+    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not args.eval_only
+    return cfg
+
+
+def start_output(cfg: CfgNode) -> None:
+    """Start the logs in OUTPUT_DIR and write the whole config there, as config.yaml.
+
+    Args:
+        cfg: the config.
+    """
     rank = comm.get_rank()
     for name in ("detectron2", "fvcore", "insight"):
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name)
     logger = logging.getLogger(__name__)
-    logger.info(f"Process {rank} of {comm.get_world_size()}; arguments: {args}")
+    logger.info(f"Process {rank} of {comm.get_world_size()}")
     logger.info(f"torch {torch.__version__} on {cfg.MODEL.DEVICE} with {torch.get_num_threads()} CPU threads")
     if comm.is_main_process():
         path = Path(cfg.OUTPUT_DIR, "config.yaml")
         with atomic_write(path) as file:
             file.write(cfg.dump())
         logger.info(f"Full config saved to {path}")
-    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not args.eval_only
-    return cfg
