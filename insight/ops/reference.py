@@ -1,5 +1,8 @@
 """The readable PyTorch twin of each op, with the same signature: what the kernels must compute."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -78,3 +81,106 @@ def global_to_local_attention(local: Tensor, global_tokens: Tensor, image_index:
     keys = keys.index_select(0, image_index)  # (N, heads, G, d)
     scores = queries @ keys.transpose(2, 3) / queries.shape[3] ** 0.5  # (N, heads, T, G)
     return (scores.softmax(dim=3) @ keys).transpose(1, 2).flatten(2)
+
+
+def crop_resize(
+    images: Tensor,
+    boxes: Tensor,
+    size: int | tuple[int, int],
+    *,
+    image_index: Tensor | None = None,
+    mean: Sequence[float] | Tensor | None = None,
+    std: Sequence[float] | Tensor | None = None,
+    antialias: bool = True,
+    pad_value: float = 0.0,
+) -> Tensor:
+    """Twin of `insight.ops.crop_resize`: a loop over the boxes, each a product of two small matrices of weights.
+
+    It reads the boxes on the host, so a GPU is waited for and `torch.compile` breaks the graph here.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    _, channels, image_height, image_width = images.shape
+    out_dtype = images.dtype if images.is_floating_point() else torch.float32
+    dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
+    places = {"dtype": dtype, "device": images.device}
+    mean = torch.as_tensor(0.0 if mean is None else mean, **places).reshape(-1, 1, 1)
+    std = torch.as_tensor(1.0 if std is None else std, **places).reshape(-1, 1, 1)
+    indices = [0] * len(boxes) if image_index is None else image_index.tolist()
+    crops = []
+    for (x1, y1, x2, y2), index in zip(boxes.detach().to(torch.float32).tolist(), indices):
+        if not 0 <= index < len(images):
+            raise ValueError(f"image_index must lie in [0, {len(images)}), the number of images, got {index}")
+        if not (math.isfinite(x1 + y1 + x2 + y2) and x1 < x2 and y1 < y2):
+            crops.append(torch.full((channels, height, width), pad_value, **places))
+            continue
+        top, rows, inside_y = _resize_weights(y1, y2, height, image_height, antialias)
+        left, columns, inside_x = _resize_weights(x1, x2, width, image_width, antialias)
+        crop = images[index, :, top : top + rows.shape[1], left : left + columns.shape[1]]
+        crop = (crop.to(dtype) - mean) / std
+        inside = torch.outer(inside_y, inside_x).to(**places)
+        crops.append(rows.to(**places) @ crop @ columns.to(**places).T + pad_value * (1 - inside))
+    if not crops:
+        return images.new_empty((0, channels, height, width), dtype=out_dtype)
+    return torch.stack(crops).to(out_dtype)
+
+
+def _resize_weights(low: float, high: float, outputs: int, length: int, antialias: bool) -> tuple[int, Tensor, Tensor]:
+    """How much each pixel of an image axis counts in each output of a box's axis.
+
+    Args:
+        low, high: the box's interval of the axis, pixels.
+        outputs: into how many it is resized.
+        length: pixels of the image along the axis.
+        antialias: filter where it shrinks.
+
+    Returns:
+        The first pixel that counts; the weights (outputs, pixels) of it and those after it; the share (outputs,) of
+        each output's weight that lies in the image. float64.
+    """
+    scale = (high - low) / outputs
+    centres = low + (torch.arange(outputs, dtype=torch.float64) + 0.5) * scale
+    if antialias and scale > 1:
+        first, last = math.floor(low), math.ceil(high) - 1
+        radius = scale
+    else:
+        margin = min(0.5, (high - low) / 2)
+        centres = centres.clamp(low + margin, high - margin)
+        first, last = math.floor(centres[0].item() - 0.5), math.ceil(centres[-1].item() - 0.5)
+        radius = 1.0
+    begin, end = max(first, 0), min(last + 1, length)
+    pixels = torch.arange(begin, max(begin, end), dtype=torch.float64)
+    weights = (1 - (pixels + 0.5 - centres[:, None]).abs() / radius).clamp(min=0)
+    if radius > 1:
+        share = torch.minimum(pixels + 1, pixels.new_tensor(high)) - torch.maximum(pixels, pixels.new_tensor(low))
+        weights = weights * share
+        weights = weights / _triangle_sums(centres, radius, low, high)[:, None]
+    inside = weights.sum(dim=1) if begin > first or end <= last else torch.ones(outputs, dtype=torch.float64)
+    return min(begin, length), weights, inside
+
+
+def _triangle_sums(centres: Tensor, radius: float, low: float, high: float) -> Tensor:
+    """Sum of max(0, 1 - |k + 0.5 - centre| / radius) * (the share of pixel k in [low, high]) over all integers k.
+
+    Args:
+        centres: (outputs,) float64.
+        radius: of the triangle, more than 1.
+        low, high: the interval, more than one pixel long, possibly far too long to enumerate.
+
+    Returns:
+        (outputs,) float64.
+    """
+    first = (centres - radius - 0.5).floor() + 1
+    first = first.clamp(min=float(math.floor(low)))
+    last = ((centres + radius - 0.5).ceil() - 1).clamp(max=float(math.ceil(high) - 1))
+    middle = (centres - 0.5).floor().clamp(min=first - 1, max=last)  # last pixel of the rising side
+
+    def series(begin: Tensor, end: Tensor) -> Tensor:  # the triangle is linear from `begin` to `end`
+        return (end - begin + 1) * (1 - ((begin + end + 1) / 2 - centres).abs() / radius)
+
+    def height(pixel: int) -> Tensor:
+        return (1 - (pixel + 0.5 - centres).abs() / radius).clamp(min=0)
+
+    first_missing = low - math.floor(low)
+    last_missing = math.ceil(high) - high
+    total = series(first, middle) + series(middle + 1, last)
+    return total - first_missing * height(math.floor(low)) - last_missing * height(math.ceil(high) - 1)

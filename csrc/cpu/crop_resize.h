@@ -1,0 +1,90 @@
+// What the CPU kernels of crop_resize share whatever their instruction set: the arguments and the entry points.
+#pragma once
+
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
+#include <cstdint>
+#include <new>
+
+namespace insight::crop_resize {
+
+using torch::headeronly::BFloat16;
+using torch::headeronly::Half;
+using torch::headeronly::ScalarType;
+
+// Output rows resampled together, one in each lane of a vector.
+constexpr int kLanes = 16;
+// Scratch of a thread: values of at most kChunkRows x kChunkValues of the image are weighed at a time, so that a box as
+// large as the image needs no more memory than a small one. 1024 x 16 floats are 64 KiB.
+constexpr int64_t kChunkValues = 1024;
+constexpr int64_t kChunkRows = 1024;
+
+struct Geometry {
+  const float* boxes;           // (N, 4)
+  const int64_t* image_index;   // (N,), each in [0, batch)
+  int64_t num_boxes, batch, channels;
+  int64_t image_height, image_width;
+  int64_t height, width;        // of an output
+  bool antialias;
+};
+
+struct Forward {
+  Geometry geometry;
+  const void* images;
+  int64_t stride_batch, stride_channel, stride_row, stride_column;  // in elements
+  void* out;                    // (N, C, height, width), contiguous
+  const float* mean;            // (C,) or null
+  const float* std;             // (C,) or null
+  double pad_value;
+
+  int64_t groups() const { return (geometry.height + kLanes - 1) / kLanes; }
+  int64_t items() const { return geometry.num_boxes * groups(); }
+};
+
+struct Backward {
+  Geometry geometry;
+  const void* grad;             // (N, C, height, width), contiguous
+  const float* std;             // (C,) or null
+  void* grad_images;            // (batch, C, image_height, image_width), contiguous
+  int64_t band;                 // rows of the image that one item covers
+
+  int64_t bands() const { return (geometry.image_height + band - 1) / band; }
+  int64_t items() const { return geometry.batch * geometry.channels * bands(); }
+};
+
+// The pixels begin .. begin + count - 1 that an output reads, and where their weights start.
+struct Span {
+  int32_t begin, count, offset;
+};
+
+// Work items [begin, end) of the problem; items are independent of each other.
+using ForwardItems = void (*)(const Forward&, int64_t begin, int64_t end);
+using BackwardItems = void (*)(const Backward&, int64_t begin, int64_t end);
+
+// Null where the compiler, the architecture or (but for plain) the kernel's instruction set has none for the type: uint8
+// (forward only), float16, bfloat16, float32 and, plain only, float64.
+ForwardItems avx512_forward(ScalarType type);
+ForwardItems avx2_forward(ScalarType type);
+ForwardItems plain_forward(ScalarType type);
+BackwardItems avx512_backward(ScalarType type);
+BackwardItems avx2_backward(ScalarType type);
+BackwardItems plain_backward(ScalarType type);
+
+// Memory on cache-line boundaries, so that no vector load straddles two lines.
+template <typename T>
+class Aligned {
+ public:
+  explicit Aligned(int64_t count) : data_(static_cast<T*>(::operator new(sizeof(T) * count, kAlignment))) {}
+  ~Aligned() { ::operator delete(data_, kAlignment); }
+  Aligned(const Aligned&) = delete;
+  Aligned& operator=(const Aligned&) = delete;
+  T* data() { return data_; }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  T* data_;
+};
+
+}  // namespace insight::crop_resize

@@ -1,0 +1,34 @@
+// Kernels of crop_resize for AVX-512.
+#include <algorithm>
+#include <cstring>
+
+#include "common/bilinear.h"
+#include "cpu/crop_resize.h"
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#include <immintrin.h>
+
+// GCC 12 takes the deliberately undefined operands inside its own intrinsics for a mistake.
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx2,fma,f16c,prefer-vector-width=512")
+namespace insight::crop_resize::avx512 {
+#include "cpu/crop_resize_lanes_avx512.h"
+#include "cpu/crop_resize_kernel.h"
+}  // namespace insight::crop_resize::avx512
+#pragma GCC pop_options
+
+namespace insight::crop_resize {
+ForwardItems avx512_forward(ScalarType type) { return avx512::forward_of(type); }
+BackwardItems avx512_backward(ScalarType type) { return avx512::backward_of(type); }
+}  // namespace insight::crop_resize
+
+#else
+
+namespace insight::crop_resize {
+ForwardItems avx512_forward(ScalarType) { return nullptr; }
+BackwardItems avx512_backward(ScalarType) { return nullptr; }
+}  // namespace insight::crop_resize
+
+#endif

@@ -1,0 +1,311 @@
+// The kernels of crop_resize over 16-lane vectors, written once and included by one source file per instruction set, inside
+// a namespace that defines Real, Lanes and their functions (crop_resize_lanes_*.h). That file includes every other header
+// first: their code, compiled here, could become the copy that the linker keeps for the whole library.
+//
+// Forward, for each group of 16 output rows, one row a lane, and each block of channels:
+//   1. vertical: 16 neighbouring values of the image at a time become, by 16 weighted sums over image rows and one
+//      transposition, 16 columns of one vector each;
+//   2. horizontal: each output column is a weighted sum of such columns; no gather, whatever the scale;
+//   3. finish: normalisation, padding, transposition back to rows, conversion.
+// Rows and columns are taken in chunks of fixed size, whose sums add up, so scratch memory does not depend on the image.
+
+// How the values of an image row are cut into vectors of 16.
+struct RowLayout {
+  int64_t channels;       // in one pass
+  int64_t pitch;          // columns-buffer entries from one image column to the next
+  int64_t vector_stride;  // elements from one vector to the next
+  bool gather;            // the 16 values of a vector are stride_column apart
+  bool one_column;        // a vector holds 16 channels of one column, instead of 16 values in memory order
+
+  explicit RowLayout(const Forward& p) : channels(1), pitch(1), vector_stride(kLanes), gather(false), one_column(false) {
+    const int64_t all = p.geometry.channels;
+    if (p.stride_column == 1) return;
+    if (p.stride_channel == 1 && p.stride_column >= all && p.stride_column <= kLanes) {
+      channels = all;
+      pitch = p.stride_column;
+    } else if (p.stride_channel == 1) {
+      channels = all < kLanes ? all : kLanes;
+      pitch = kLanes;
+      vector_stride = p.stride_column;
+      one_column = true;
+    } else {
+      vector_stride = kLanes * p.stride_column;
+      gather = true;
+    }
+  }
+};
+
+static inline void weigh(const Axis<Real>& axis, const Taps<Real>* taps, int64_t outputs, int64_t low, int64_t high,
+                         Span* spans, Real* weights) {
+  int32_t offset = 0;
+  for (int64_t o = 0; o < outputs; ++o) {
+    const int64_t begin = taps[o].begin > low ? taps[o].begin : low;
+    const int64_t stop = taps[o].begin + taps[o].count;
+    const int64_t end = stop < high ? stop : high;
+    const int32_t count = end > begin ? static_cast<int32_t>(end - begin) : 0;
+    const int32_t skip = static_cast<int32_t>(begin - taps[o].begin);
+    spans[o] = Span{count ? static_cast<int32_t>(begin - low) : 0, count, offset};
+    for (int32_t k = 0; k < count; ++k) weights[offset++] = tap_weight(axis, taps[o], skip + k);
+  }
+}
+
+// The image pixels that any of the outputs reads.
+static inline void covered(const Taps<Real>* taps, int64_t outputs, int64_t* begin, int64_t* end) {
+  *begin = INT32_MAX;
+  *end = 0;
+  for (int64_t o = 0; o < outputs; ++o) {
+    if (taps[o].count == 0) continue;
+    const int64_t stop = taps[o].begin + taps[o].count;
+    if (taps[o].begin < *begin) *begin = taps[o].begin;
+    if (stop > *end) *end = stop;
+  }
+}
+
+template <typename T>
+static inline Lanes load_strided(const T* p, int count, int64_t stride) {
+  alignas(64) Real values[kLanes] = {};
+  for (int i = 0; i < count; ++i) values[i] = static_cast<Real>(p[i * stride]);
+  return load(values);
+}
+
+// kVectors neighbouring vectors of the image, so that the loop over the taps, whose length is hard to predict, runs once
+// for all of them.
+template <typename T, bool kGather, int kVectors>
+static inline void vertical_block(const T* source, const Forward& p, int64_t vector_stride, int last_count,
+                                  const Span* spans, const Real* weights, Real* columns) {
+  alignas(64) Real block[kVectors][kLanes][kLanes];
+  for (int i = 0; i < kLanes; ++i) {
+    Lanes sums[kVectors];
+    for (int v = 0; v < kVectors; ++v) sums[v] = broadcast(Real(0));
+    const T* row = source + spans[i].begin * p.stride_row;
+    const Real* weight = weights + spans[i].offset;
+    for (int32_t k = 0; k < spans[i].count; ++k, row += p.stride_row) {
+      const Lanes w = broadcast(weight[k]);
+      for (int v = 0; v < kVectors; ++v) {
+        const T* at = row + v * vector_stride;
+        const int count = v + 1 < kVectors ? kLanes : last_count;
+        sums[v] = multiply_add(w, kGather ? load_strided(at, count, p.stride_column) : load_pixels(at, count), sums[v]);
+      }
+    }
+    for (int v = 0; v < kVectors; ++v) store(block[v][i], sums[v]);
+  }
+  for (int v = 0; v < kVectors; ++v) {
+    Lanes rows[kLanes];
+    for (int i = 0; i < kLanes; ++i) rows[i] = load(block[v][i]);
+    transpose(rows);
+    for (int i = 0; i < kLanes; ++i) store(columns + (v * kLanes + i) * kLanes, rows[i]);
+  }
+}
+
+template <typename T, bool kGather>
+static void vertical(const T* source, const Forward& p, const RowLayout& layout, int64_t values, const Span* spans,
+                     const Real* weights, Real* columns) {
+  const int64_t vectors = layout.one_column ? values : (values + kLanes - 1) / kLanes;
+  const int last = static_cast<int>(layout.one_column ? layout.channels : values - (vectors - 1) * kLanes);
+  // Where each vector is a column by itself, all of them may be partial; otherwise only the last one is.
+  const bool blocks = !layout.one_column || last == kLanes;
+  for (int64_t v = 0; v < vectors;) {
+    const T* at = source + v * layout.vector_stride;
+    Real* to = columns + v * kLanes * kLanes;
+    const int64_t left = vectors - v;
+    if (blocks && left >= 4) {
+      vertical_block<T, kGather, 4>(at, p, layout.vector_stride, left == 4 ? last : kLanes, spans, weights, to);
+      v += 4;
+    } else if (blocks && left >= 2) {
+      vertical_block<T, kGather, 2>(at, p, layout.vector_stride, left == 2 ? last : kLanes, spans, weights, to);
+      v += 2;
+    } else {
+      vertical_block<T, kGather, 1>(at, p, layout.vector_stride, last, spans, weights, to);
+      v += 1;
+    }
+  }
+}
+
+static void horizontal(const Real* columns, int64_t pitch, const Span* spans, const Real* weights, int64_t outputs,
+                       bool first, Real* sums) {
+  for (int64_t o = 0; o < outputs; ++o, sums += kLanes) {
+    const Real* column = columns + spans[o].begin * pitch * kLanes;
+    const Real* weight = weights + spans[o].offset;
+    Lanes sum = first ? broadcast(Real(0)) : load(sums);
+    for (int32_t k = 0; k < spans[o].count; ++k, column += pitch * kLanes) {
+      sum = multiply_add(broadcast(weight[k]), load(column), sum);
+    }
+    store(sums, sum);
+  }
+}
+
+// Outputs of one channel: (sum - mean * inside) / std + pad_value * (1 - inside).
+template <typename Out>
+static void finish(const Real* sums, const Taps<Real>* taps_x, const Taps<Real>* taps_y, int64_t width, int rows,
+                   Real scale, Real shift, Real pad, Out* out) {
+  alignas(64) Real inside_y[kLanes] = {};
+  for (int i = 0; i < rows; ++i) inside_y[i] = taps_y[i].inside;
+  const Lanes share = load(inside_y), one = broadcast(Real(1)), gain = broadcast(scale);
+  const int count = static_cast<int>(width < kLanes ? width : kLanes);
+  for (int64_t tile = 0; tile < width; tile += kLanes) {
+    const int64_t x = tile + count > width ? width - count : tile;  // the last tile overlaps: whole vectors are stored
+    Lanes r[kLanes];
+    for (int i = 0; i < kLanes; ++i) {
+      r[i] = broadcast(Real(0));
+      if (i >= count) continue;
+      const Real inside_x = taps_x[x + i].inside;
+      const Lanes outside = multiply_add(broadcast(-inside_x), share, one);
+      const Lanes offset = multiply_add(broadcast(shift * inside_x), share, multiply_add(broadcast(pad), outside, r[i]));
+      r[i] = multiply_add(load(sums + (x + i) * kLanes), gain, offset);
+    }
+    transpose(r);
+    for (int i = 0; i < rows; ++i) store_outputs(out + i * width + x, r[i], count);
+  }
+}
+
+template <typename T, typename Out>
+static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item) {
+  const Geometry& g = p.geometry;
+  const RowLayout layout(p);
+  const int64_t chunk_columns = kChunkValues / layout.pitch;
+  Aligned<Real> columns(kChunkValues * kLanes), sums(layout.channels * g.width * kLanes);
+  Aligned<Real> weights_x(2 * g.width + 3 * chunk_columns), weights_y(2 * kLanes + 3 * kChunkRows);
+  Aligned<Taps<Real>> taps_x(g.width);
+  Aligned<Span> spans_x(g.width);
+  Taps<Real> taps_y[kLanes];
+  Span spans_y[kLanes];
+  Axis<Real> axis_x{};
+  int64_t current = -1, left = 0, right = 0, weighed_x = -1;
+
+  for (int64_t item = begin_item; item < end_item; ++item) {
+    const int64_t n = item / p.groups();
+    const int64_t row = item % p.groups() * kLanes;
+    const int rows = static_cast<int>(g.height - row < kLanes ? g.height - row : kLanes);
+    const float* box = g.boxes + n * 4;
+    if (n != current) {
+      axis_x = make_axis<Real>(box[0], box[2], g.width, g.image_width, g.antialias);
+      for (int64_t o = 0; o < g.width; ++o) taps_x.data()[o] = make_taps(axis_x, o);
+      covered(taps_x.data(), g.width, &left, &right);
+      current = n;
+      weighed_x = -1;
+    }
+    const Axis<Real> axis_y = make_axis<Real>(box[1], box[3], g.height, g.image_height, g.antialias);
+    for (int i = 0; i < kLanes; ++i) {
+      // Lanes past the last row read nothing.
+      taps_y[i] = i < rows ? make_taps(axis_y, row + i) : Taps<Real>{0, 0, Real(0), Real(0), Real(0)};
+    }
+    int64_t top, bottom, weighed_y = -1;
+    covered(taps_y, kLanes, &top, &bottom);
+    const T* image = static_cast<const T*>(p.images) + g.image_index[n] * p.stride_batch;
+
+    for (int64_t c0 = 0; c0 < g.channels; c0 += layout.channels) {
+      const int64_t channels = g.channels - c0 < layout.channels ? g.channels - c0 : layout.channels;
+      RowLayout block = layout;
+      block.channels = channels;
+      bool first = true;
+      for (int64_t y = top; y < bottom && left < right; y += kChunkRows) {
+        if (weighed_y != y) weigh(axis_y, taps_y, kLanes, y, y + kChunkRows, spans_y, weights_y.data());
+        weighed_y = y;
+        for (int64_t x = left; x < right; x += chunk_columns) {
+          if (weighed_x != x) weigh(axis_x, taps_x.data(), g.width, x, x + chunk_columns, spans_x.data(), weights_x.data());
+          weighed_x = x;
+          const int64_t count = right - x < chunk_columns ? right - x : chunk_columns;
+          const int64_t values = block.one_column ? count : (count - 1) * block.pitch + channels;
+          const T* source = image + c0 * p.stride_channel + y * p.stride_row + x * p.stride_column;
+          if (block.gather) {
+            vertical<T, true>(source, p, block, values, spans_y, weights_y.data(), columns.data());
+          } else {
+            vertical<T, false>(source, p, block, values, spans_y, weights_y.data(), columns.data());
+          }
+          for (int64_t c = 0; c < channels; ++c) {
+            horizontal(columns.data() + c * kLanes, block.pitch, spans_x.data(), weights_x.data(), g.width, first,
+                       sums.data() + c * g.width * kLanes);
+          }
+          first = false;
+        }
+      }
+      for (int64_t c = 0; c < channels; ++c) {
+        Real* values = sums.data() + c * g.width * kLanes;
+        if (first) std::fill(values, values + g.width * kLanes, Real(0));  // nothing of the image was read
+        const Real scale = p.std ? Real(1) / static_cast<Real>(p.std[c0 + c]) : Real(1);
+        const Real shift = p.mean ? -static_cast<Real>(p.mean[c0 + c]) * scale : Real(0);
+        Out* out = static_cast<Out*>(p.out) + ((n * g.channels + c0 + c) * g.height + row) * g.width;
+        finish(values, taps_x.data(), taps_y, g.width, rows, scale, shift, static_cast<Real>(p.pad_value), out);
+      }
+    }
+  }
+}
+
+// Backward: an item owns a band of rows of one plane of the gradient and adds to it what each box, in order, sends there.
+// No two threads write the same value and the order of the sums is fixed, so the result does not depend on the threads.
+template <typename T>
+static void backward_items(const Backward& p, int64_t begin_item, int64_t end_item) {
+  const Geometry& g = p.geometry;
+  const int64_t image_width = g.image_width;
+  Aligned<Real> band(p.band * image_width), line(image_width);
+  Aligned<Real> weights_x(2 * g.width + 3 * image_width);
+  Aligned<Taps<Real>> taps_x(g.width);
+  Aligned<Span> spans_x(g.width);
+
+  for (int64_t item = begin_item; item < end_item; ++item) {
+    const int64_t plane = item / p.bands();
+    const int64_t b = plane / g.channels, c = plane % g.channels;
+    const int64_t top = item % p.bands() * p.band;
+    const int64_t bottom = top + p.band < g.image_height ? top + p.band : g.image_height;
+    const Real scale = p.std ? Real(1) / static_cast<Real>(p.std[c]) : Real(1);
+    std::fill(band.data(), band.data() + (bottom - top) * image_width, Real(0));
+
+    for (int64_t n = 0; n < g.num_boxes; ++n) {
+      if (g.image_index[n] != b) continue;
+      const float* box = g.boxes + n * 4;
+      const Axis<Real> axis_y = make_axis<Real>(box[1], box[3], g.height, g.image_height, g.antialias);
+      // One pixel to either side: a bilinear sample of a narrow box reads that far.
+      if (!(axis_y.scale > 0.0) || axis_y.low - 1.0 >= bottom || axis_y.high + 1.0 <= top) continue;
+      const Axis<Real> axis_x = make_axis<Real>(box[0], box[2], g.width, image_width, g.antialias);
+      for (int64_t o = 0; o < g.width; ++o) taps_x.data()[o] = make_taps(axis_x, o);
+      int64_t left, right;
+      covered(taps_x.data(), g.width, &left, &right);
+      if (left >= right) continue;
+      weigh(axis_x, taps_x.data(), g.width, 0, image_width, spans_x.data(), weights_x.data());
+
+      for (int64_t i = 0; i < g.height; ++i) {
+        const Taps<Real> taps_y = make_taps(axis_y, i);
+        const int64_t from = taps_y.begin > top ? taps_y.begin : top;
+        const int64_t stop = taps_y.begin + taps_y.count;
+        const int64_t to = stop < bottom ? stop : bottom;
+        if (from >= to) continue;
+        std::fill(line.data() + left, line.data() + right, Real(0));
+        const T* grad = static_cast<const T*>(p.grad) + ((n * g.channels + c) * g.height + i) * g.width;
+        for (int64_t o = 0; o < g.width; ++o) {
+          const Real value = static_cast<Real>(grad[o]) * scale;
+          const Span& span = spans_x.data()[o];
+          const Real* weight = weights_x.data() + span.offset;
+          Real* to_line = line.data() + span.begin;
+          for (int32_t k = 0; k < span.count; ++k) to_line[k] += weight[k] * value;
+        }
+        for (int64_t y = from; y < to; ++y) {
+          const Real weight = tap_weight(axis_y, taps_y, static_cast<int32_t>(y - taps_y.begin));
+          Real* row = band.data() + (y - top) * image_width;
+          for (int64_t x = left; x < right; ++x) row[x] += weight * line.data()[x];
+        }
+      }
+    }
+    T* out = static_cast<T*>(p.grad_images) + (plane * g.image_height + top) * image_width;
+    for (int64_t i = 0; i < (bottom - top) * image_width; ++i) out[i] = static_cast<T>(band.data()[i]);
+  }
+}
+
+// The kernels by the type of image or gradient; those of double are in a namespace of their own.
+[[maybe_unused]] static ForwardItems forward_of(ScalarType type) {
+  switch (type) {
+    case ScalarType::Byte: return &forward_items<uint8_t, float>;
+    case ScalarType::Half: return &forward_items<Half, Half>;
+    case ScalarType::BFloat16: return &forward_items<BFloat16, BFloat16>;
+    case ScalarType::Float: return &forward_items<float, float>;
+    default: return nullptr;
+  }
+}
+
+[[maybe_unused]] static BackwardItems backward_of(ScalarType type) {
+  switch (type) {
+    case ScalarType::Half: return &backward_items<Half>;
+    case ScalarType::BFloat16: return &backward_items<BFloat16>;
+    case ScalarType::Float: return &backward_items<float>;
+    default: return nullptr;
+  }
+}

@@ -1,0 +1,89 @@
+// Sixteen float lanes as one AVX-512 register. Included inside a namespace, under the target "avx512f,avx512bw,avx512vl".
+
+using Real = float;
+
+struct Lanes {
+  __m512 v;
+};
+
+static inline Lanes broadcast(float x) { return {_mm512_set1_ps(x)}; }
+static inline Lanes load(const float* p) { return {_mm512_loadu_ps(p)}; }
+static inline void store(float* p, const Lanes& a) { _mm512_storeu_ps(p, a.v); }
+
+static inline Lanes multiply_add(const Lanes& a, const Lanes& b, const Lanes& c) {
+  return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+}
+
+static inline __mmask16 first_lanes(int count) { return static_cast<__mmask16>((1u << count) - 1u); }
+
+// The first `count` of 16 elements of an image, the rest zero.
+static inline Lanes load_pixels(const float* p, int count) {
+  return {_mm512_maskz_loadu_ps(first_lanes(count), p)};
+}
+
+static inline Lanes load_pixels(const uint8_t* p, int count) {
+  return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(first_lanes(count), p)))};
+}
+
+static inline Lanes load_pixels(const Half* p, int count) {
+  return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first_lanes(count), p))};
+}
+
+static inline Lanes load_pixels(const BFloat16* p, int count) {
+  const __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first_lanes(count), p));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(bits, 16))};
+}
+
+static inline void store_outputs(float* p, const Lanes& a, int count) {
+  if (count == kLanes) return store(p, a);  // a masked store is several times slower on some processors
+  _mm512_mask_storeu_ps(p, first_lanes(count), a.v);
+}
+
+static inline void store_halves(void* p, __m256i a, int count) {
+  if (count == kLanes) {
+    _mm256_storeu_si256(static_cast<__m256i*>(p), a);
+  } else {
+    _mm256_mask_storeu_epi16(p, first_lanes(count), a);
+  }
+}
+
+static inline void store_outputs(Half* p, const Lanes& a, int count) {
+  store_halves(p, _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT), count);
+}
+
+static inline void store_outputs(BFloat16* p, const Lanes& a, int count) {
+  // Round to nearest, ties to even; NaN keeps a set mantissa bit.
+  const __m512i bits = _mm512_castps_si512(a.v);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
+  rounded = _mm512_mask_set1_epi32(rounded, _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q), 0x7fc0);
+  store_halves(p, _mm512_cvtepi32_epi16(rounded), count);
+}
+
+// Lane j of r[i] becomes lane i of r[j].
+static inline void transpose(Lanes (&r)[kLanes]) {
+  __m512 a[kLanes], b[kLanes];
+  for (int i = 0; i < kLanes; i += 2) {
+    a[i] = _mm512_unpacklo_ps(r[i].v, r[i + 1].v);
+    a[i + 1] = _mm512_unpackhi_ps(r[i].v, r[i + 1].v);
+  }
+  for (int i = 0; i < kLanes; i += 4) {
+    b[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x44);
+    b[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], 0xee);
+    b[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44);
+    b[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0xee);
+  }
+  // b[4 q + c] holds, in its quarter p, column 4 p + c of rows 4 q .. 4 q + 3.
+  for (int c = 0; c < 4; ++c) {
+    a[c] = _mm512_shuffle_f32x4(b[c], b[4 + c], 0x88);
+    a[4 + c] = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0x88);
+    a[8 + c] = _mm512_shuffle_f32x4(b[c], b[4 + c], 0xdd);
+    a[12 + c] = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0xdd);
+  }
+  for (int c = 0; c < 4; ++c) {
+    r[c].v = _mm512_shuffle_f32x4(a[c], a[4 + c], 0x88);
+    r[8 + c].v = _mm512_shuffle_f32x4(a[c], a[4 + c], 0xdd);
+    r[4 + c].v = _mm512_shuffle_f32x4(a[8 + c], a[12 + c], 0x88);
+    r[12 + c].v = _mm512_shuffle_f32x4(a[8 + c], a[12 + c], 0xdd);
+  }
+}

@@ -1,0 +1,53 @@
+// Sixteen lanes as a plain array, for any compiler and processor, and for double. Included inside a namespace that
+// defines `Real`.
+
+struct Lanes {
+  Real v[kLanes];
+};
+
+static inline Lanes broadcast(Real x) {
+  Lanes r;
+  for (int i = 0; i < kLanes; ++i) r.v[i] = x;
+  return r;
+}
+
+static inline Lanes load(const Real* p) {
+  Lanes r;
+  for (int i = 0; i < kLanes; ++i) r.v[i] = p[i];
+  return r;
+}
+
+static inline void store(Real* p, const Lanes& a) {
+  for (int i = 0; i < kLanes; ++i) p[i] = a.v[i];
+}
+
+// a * b + c
+static inline Lanes multiply_add(const Lanes& a, const Lanes& b, const Lanes& c) {
+  Lanes r;
+  for (int i = 0; i < kLanes; ++i) r.v[i] = a.v[i] * b.v[i] + c.v[i];
+  return r;
+}
+
+// The first `count` of 16 elements of an image, the rest zero.
+template <typename T>
+static inline Lanes load_pixels(const T* p, int count) {
+  Lanes r;
+  for (int i = 0; i < kLanes; ++i) r.v[i] = i < count ? static_cast<Real>(p[i]) : Real(0);
+  return r;
+}
+
+template <typename Out>
+static inline void store_outputs(Out* p, const Lanes& a, int count) {
+  for (int i = 0; i < count; ++i) p[i] = static_cast<Out>(a.v[i]);
+}
+
+// Lane j of r[i] becomes lane i of r[j].
+static inline void transpose(Lanes (&r)[kLanes]) {
+  for (int i = 0; i < kLanes; ++i) {
+    for (int j = 0; j < i; ++j) {
+      const Real x = r[i].v[j];
+      r[i].v[j] = r[j].v[i];
+      r[j].v[i] = x;
+    }
+  }
+}

@@ -1,0 +1,482 @@
+"""crop_resize: the compiled op and its PyTorch twin against torch's interpolate, grid_sample and the definition in loops."""
+
+import itertools
+import math
+import time
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.autograd import gradcheck, gradgradcheck
+from torch.library import opcheck
+
+from insight import ops
+
+needs_library = pytest.mark.skipif(not ops.has_ops(), reason="the compiled library is not loaded")
+DEVICES = [pytest.param("cpu", marks=needs_library), pytest.param("cuda", marks=[needs_library, pytest.mark.gpu])]
+TOLERANCE = {torch.uint8: 1e-4, torch.float64: 1e-12, torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(("avx512", "cpu"), id="compiled-cpu", marks=needs_library),
+        pytest.param(("avx2", "cpu"), id="compiled-cpu-avx2", marks=needs_library),
+        pytest.param(("default", "cpu"), id="compiled-cpu-plain", marks=needs_library),
+        pytest.param((None, "cuda"), id="compiled-cuda", marks=[needs_library, pytest.mark.gpu]),
+        pytest.param(("twin", "cpu"), id="twin"),
+    ]
+)
+def implementation(request, monkeypatch):
+    """The function under test and its device; on the CPU once for each instruction set that it can choose."""
+    kind, device = request.param
+    if kind == "twin":
+        return ops.reference.crop_resize, torch.device(device)
+    if kind is not None:
+        monkeypatch.setenv("ATEN_CPU_CAPABILITY", kind)
+    return ops.crop_resize, torch.device(device)
+
+
+def random_images(shape, dtype=torch.float64, seed=0):
+    """Values in [0, 1], or in 0 .. 255 for uint8."""
+    values = torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (values * 255).round().to(dtype) if dtype == torch.uint8 else values.to(dtype)
+
+
+def interpolated(images, box, size, antialias, image=0):
+    """The reference: torch's interpolate, in double, on the crop. The box is integer and inside."""
+    x1, y1, x2, y2 = box
+    crop = images[image : image + 1, :, y1:y2, x1:x2].double()
+    return F.interpolate(crop, size=size, mode="bilinear", antialias=antialias, align_corners=False)
+
+
+def assert_equal_within(actual, expected, dtype):
+    assert actual.dtype == (torch.float32 if dtype == torch.uint8 else dtype)
+    tolerance = TOLERANCE[dtype]
+    torch.testing.assert_close(actual.cpu().double(), expected, atol=tolerance, rtol=tolerance)
+
+
+BOXES = [(0, 0, 80, 60), (10, 5, 40, 50), (10, 5, 12, 8), (79, 59, 80, 60), (3, 3, 70, 9), (1, 0, 29, 28)]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("size", [(28, 28), (7, 5), (1, 1), (33, 100)])
+def test_equals_interpolate_of_the_crop(implementation, size, antialias, dtype):
+    function, device = implementation
+    images = random_images((2, 3, 60, 80), dtype)
+    expected = torch.cat([interpolated(images, box, size, antialias, image=1) for box in BOXES])
+    boxes = torch.tensor(BOXES, dtype=torch.float32, device=device)
+    image_index = torch.ones(len(BOXES), dtype=torch.int64, device=device)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        given_images = images.to(device).contiguous(memory_format=memory_format)
+        actual = function(given_images, boxes, size, image_index=image_index, antialias=antialias)
+        assert actual.is_contiguous()
+        assert_equal_within(actual, expected, dtype)
+
+
+STRIDED_VIEWS = {
+    "rows and columns skipped": lambda x: x[:, :, 1::2, ::3],
+    "region of an image": lambda x: x[:, :, 5:60, 7:70],
+    "channels of 4 interleaved": lambda x: x.contiguous(memory_format=torch.channels_last)[:, :3],
+    "one channel of 4 interleaved": lambda x: x.contiguous(memory_format=torch.channels_last)[:, 2:3],
+    "transposed": lambda x: x.transpose(2, 3),
+    "columns repeated": lambda x: x[:, :, :, :1].expand(-1, -1, -1, 50),
+    "interleaved, columns skipped": lambda x: x.contiguous(memory_format=torch.channels_last)[:, :, :, ::5],
+    "images repeated": lambda x: x[:1].expand(3, -1, -1, -1),
+}
+
+
+@pytest.mark.parametrize("view", STRIDED_VIEWS)
+def test_any_strides(implementation, view):
+    function, device = implementation
+    images = STRIDED_VIEWS[view](random_images((2, 4, 66, 90), torch.float32).to(device))
+    height, width = images.shape[2:]
+    box = (1, 2, width - 1, height)
+    boxes = torch.tensor([box], dtype=torch.float32, device=device)
+    for antialias, size in itertools.product((True, False), ((9, 20), (70, 95))):
+        actual = function(images, boxes, size, antialias=antialias)
+        assert_equal_within(actual, interpolated(images.cpu(), box, size, antialias), torch.float32)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("channels", [1, 2, 5, 16, 17, 40])
+def test_any_number_of_channels(implementation, channels, memory_format):
+    function, device = implementation
+    images = random_images((1, channels, 30, 40), torch.float32).contiguous(memory_format=memory_format)
+    boxes = torch.tensor([[2.0, 3.0, 39.0, 28.0]], device=device)
+    mean, std = torch.linspace(0, 1, channels), torch.linspace(0.5, 2, channels)
+    actual = function(images.to(device), boxes, (11, 47), mean=mean.to(device), std=std.to(device))
+    normalized = (images.double() - mean.double().view(-1, 1, 1)) / std.double().view(-1, 1, 1)
+    assert_equal_within(actual, interpolated(normalized, (2, 3, 39, 28), (11, 47), True), torch.float32)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 40, 2500), (1, 2, 3000, 30), (1, 20, 1300, 1200)])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_boxes_larger_than_the_scratch_memory(implementation, shape, antialias):
+    function, device = implementation
+    height, width = shape[2:]
+    box = (3, 1, width - 2, height)
+    boxes = torch.tensor([box], dtype=torch.float32, device=device)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        images = random_images(shape).contiguous(memory_format=memory_format)
+        actual = function(images.to(device), boxes, (19, 23), antialias=antialias)
+        assert_equal_within(actual, interpolated(images, box, (19, 23), antialias), torch.float64)
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_outside_pixels_count_as_pad_value_after_normalisation(implementation, dtype, antialias):
+    function, device = implementation
+    images = random_images((1, 3, 20, 30), dtype)
+    mean, std = torch.tensor([0.3, 100.0, -4.0]), torch.tensor([0.7, 50.0, 2.0])
+    pad, border = 2.5, 50
+    normalized = (images.double() - mean.double().view(-1, 1, 1)) / std.double().view(-1, 1, 1)
+    padded = F.pad(normalized, (border,) * 4, value=pad)
+    corners = [
+        (-10, -7, 15, 11),
+        (20, 12, 45, 31),
+        (-50, -50, 80, 70),
+        (-20, 5, 50, 6),
+        (40, 0, 50, 20),
+        (-9, -9, 0, 0),
+    ]
+    boxes = torch.tensor(corners, dtype=torch.float32, device=device)
+    for size in ((7, 7), (40, 90)):
+        expected = torch.cat([interpolated(padded, tuple(c + border for c in box), size, antialias) for box in corners])
+        actual = function(
+            images.to(device), boxes, size, mean=mean.tolist(), std=std.tolist(), antialias=antialias, pad_value=pad
+        )
+        assert_equal_within(actual, expected, dtype)
+
+
+def sample_by_definition(image, box, size, antialias, pad_value):
+    """The docstring of crop_resize in loops, for one plane (H, W); enumerates every pixel of the box, in or out."""
+
+    def weights(low, high, outputs):
+        """For each output the pairs (pixel, weight)."""
+        scale = (high - low) / outputs
+        for j in range(outputs):
+            centre = low + (j + 0.5) * scale
+            if antialias and scale > 1:
+                pairs = []
+                for k in range(math.floor(low), math.ceil(high)):
+                    share = min(k + 1, high) - max(k, low)
+                    pairs.append((k, max(0.0, 1 - abs(k + 0.5 - centre) / scale) * share))
+                total = sum(w for _, w in pairs)
+                yield [(k, w / total) for k, w in pairs]
+            else:
+                centre = min(max(centre, low + 0.5), high - 0.5) if high - low >= 1 else (low + high) / 2
+                k = math.floor(centre - 0.5)
+                fraction = centre - 0.5 - k
+                yield [(k, 1 - fraction), (k + 1, fraction)]
+
+    x1, y1, x2, y2 = box
+    height, width = image.shape
+    rows = []
+    for row in weights(y1, y2, size[0]):
+        values = []
+        for column in weights(x1, x2, size[1]):
+            value = 0.0
+            for (y, wy), (x, wx) in itertools.product(row, column):
+                inside = 0 <= y < height and 0 <= x < width
+                value += wy * wx * (image[y, x].item() if inside else pad_value)
+            values.append(value)
+        rows.append(values)
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+coordinates = st.floats(-9, 20, width=32)
+sides = st.floats(0.125, 25, width=32)
+
+
+@needs_library
+@settings(max_examples=60, deadline=None)
+@given(coordinates, coordinates, sides, sides, st.integers(1, 6), st.integers(1, 6), st.booleans())
+def test_fractional_boxes_follow_the_definition(x, y, box_width, box_height, height, width, antialias):
+    image = random_images((9, 12))
+    boxes = torch.tensor([[x, y, x + box_width, y + box_height]], dtype=torch.float32)
+    expected = sample_by_definition(image, boxes[0].tolist(), (height, width), antialias, -1.5)
+    for function in (ops.crop_resize, ops.reference.crop_resize):
+        actual = function(image[None, None], boxes, (height, width), antialias=antialias, pad_value=-1.5)
+        torch.testing.assert_close(actual[0, 0], expected, atol=1e-9, rtol=1e-9)
+
+
+def test_fractional_boxes_are_sampled_at_their_real_coordinates(implementation):
+    """Magnified, away from its border, a crop is what grid_sample reads at the same points."""
+    function, device = implementation
+    images = random_images((1, 2, 40, 50))
+    box, size = torch.tensor([10.3, 4.8, 35.9, 33.1]).tolist(), 64  # as float32 holds them
+    steps = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+    x, y = box[0] + steps * (box[2] - box[0]), box[1] + steps * (box[3] - box[1])
+    grid = torch.stack(torch.meshgrid(2 * x / 50 - 1, 2 * y / 40 - 1, indexing="xy"), dim=-1)
+    expected = F.grid_sample(images, grid[None], mode="bilinear", align_corners=False)
+    actual = function(images.to(device), torch.tensor([box], dtype=torch.float32, device=device), size)
+    margin = 2  # 25.6 and 28.3 pixels become 64: two outputs are less than a pixel, more than half a one
+    inner = (..., slice(margin, -margin), slice(margin, -margin))
+    torch.testing.assert_close(actual.cpu()[inner], expected[inner], atol=1e-6, rtol=1e-6)
+
+
+BAD_BOXES = [
+    (math.nan, 0, 5, 5),
+    (0, 0, 5, math.nan),
+    (-math.inf, 0, 5, 5),
+    (0, -math.inf, math.inf, math.inf),
+    (3, 3, 3, 8),
+    (3, 3, 8, 3),
+    (8, 3, 3, 8),
+    (3, 8, 8, 3),
+    (0, 0, 0, 0),
+    (1e30, 0, 1e30, 5),
+]
+
+
+def test_empty_reversed_and_non_finite_boxes_give_pad_value(implementation):
+    function, device = implementation
+    images = random_images((1, 3, 20, 30), torch.float32).to(device)
+    boxes = torch.tensor([*BAD_BOXES, (0, 0, 30, 20)], device=device)
+    actual = function(images, boxes, (5, 18), mean=[1, 2, 3], std=[2, 2, 2], pad_value=0.75).cpu()
+    assert (actual[:-1] == 0.75).all()
+    assert (actual[-1] != 0.75).all()
+
+
+HUGE_BOXES = [
+    (-1e30, -1e30, 1e30, 1e30),
+    (-3.4e38, -3.4e38, 3.4e38, 3.4e38),
+    (-1e9, 2, 1e9, 9),
+    (2, -2e9, 4, 3e9),
+    (3e9, 3e9, 4e9, 4e9),
+    (-5e18, 0, 1e19, 1),
+    (16777216, 0, 16777218, 5),
+    (-2147483648, -2147483648, 2147483648, 2147483648),
+    (1e-40, 1e-40, 2e-40, 2e-40),
+]
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+def test_huge_and_tiny_boxes_cost_little_and_stay_between_their_pixels(implementation, antialias):
+    function, device = implementation
+    images = random_images((1, 3, 20, 30), torch.float32).to(device)
+    boxes = torch.tensor(HUGE_BOXES, device=device)
+    function(images, boxes, (5, 18))
+    begin = time.perf_counter()
+    actual = function(images, boxes, (5, 18), antialias=antialias, pad_value=0.5).cpu()
+    assert time.perf_counter() - begin < 1
+    assert actual.isfinite().all()
+    assert actual.min() >= -1e-6 and actual.max() <= 1 + 1e-6
+    if antialias:  # almost all of these boxes lies outside
+        torch.testing.assert_close(actual[:2], torch.full_like(actual[:2], 0.5), atol=1e-6, rtol=0)
+
+
+@needs_library
+def test_images_of_more_than_2_31_elements():
+    side = 46400
+    images = torch.empty((1, 1, side, side), dtype=torch.uint8)  # its pages are only made where they are touched
+    assert images.numel() > 2**31
+    images[0, 0, -40:, -50:] = random_images((40, 50), torch.uint8)
+    box = (side - 50, side - 40, side, side)
+    actual = ops.crop_resize(images, torch.tensor([box], dtype=torch.float32), 28)
+    assert_equal_within(actual, interpolated(images, box, (28, 28), True), torch.uint8)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_empty_images_and_no_boxes(implementation, count):
+    function, device = implementation
+    boxes = torch.tensor([[0.0, 0.0, 5.0, 5.0]] * count, device=device).reshape(count, 4)
+    for height, width in ((0, 7), (7, 0), (0, 0)):
+        actual = function(torch.empty(1, 3, height, width, device=device), boxes, (4, 6), pad_value=0.25)
+        assert actual.shape == (count, 3, 4, 6) and (actual == 0.25).all()
+    assert function(torch.empty(1, 0, 8, 8, device=device), boxes, 4).shape == (count, 0, 4, 4)
+    assert function(torch.empty(0, 3, 8, 8, device=device), boxes[:0], 4).shape == (0, 3, 4, 4)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("antialias", [True, False])
+def test_gradients_by_finite_differences(device, antialias):
+    images = random_images((2, 2, 9, 11)).to(device).requires_grad_()
+    boxes = torch.tensor(
+        [[0.0, 0, 11, 9], [2.3, 1.7, 4.9, 8.2], [-3.5, -2, 6, 12.5], [8, 8, 8.5, 8.4], [5, 5, 5, 7], [20, 20, 30, 30]],
+        device=device,
+    )
+    image_index = torch.tensor([0, 1, 1, 0, 1, 0], device=device)
+
+    def function(images):
+        return ops.crop_resize(
+            images, boxes, (3, 4), image_index=image_index, mean=[0.1, 0.2], std=[0.5, 2], antialias=antialias
+        )
+
+    assert gradcheck(function, images, nondet_tol=1e-12)
+    assert gradgradcheck(function, images, nondet_tol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_gradient_equals_that_of_the_twin(implementation, dtype):
+    function, device = implementation
+    boxes = torch.rand(40, 2, generator=torch.Generator().manual_seed(1)) * 60 - 10
+    boxes = torch.cat([boxes, boxes + torch.rand(40, 2, generator=torch.Generator().manual_seed(2)) * 50], dim=1)
+    image_index = torch.arange(40) % 2
+    weights = random_images((40, 3, 12, 20), dtype, seed=3)
+
+    def gradient(function, device, dtype):
+        images = random_images((2, 3, 50, 70), dtype).to(device).requires_grad_()
+        out = function(images, boxes.to(device), (12, 20), image_index=image_index.to(device), std=[0.5, 1, 2])
+        (out * weights.to(device, dtype)).sum().backward()
+        return images.grad.cpu()
+
+    actual = gradient(function, device, dtype)
+    expected = gradient(ops.reference.crop_resize, torch.device("cpu"), torch.float64)
+    assert actual.dtype == dtype
+    tolerance = 20 * TOLERANCE[dtype] if function is ops.reference.crop_resize else 2 * TOLERANCE[dtype]
+    torch.testing.assert_close(actual.double(), expected, atol=tolerance * 5, rtol=tolerance)
+
+
+@needs_library
+def test_gradient_on_the_cpu_is_the_same_on_any_number_of_threads():
+    corners = torch.rand(200, 2, generator=torch.Generator().manual_seed(1)) * 300
+    boxes = torch.cat([corners, corners + 90], dim=1)
+    gradients = []
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            images = random_images((1, 2, 400, 400), torch.float32).requires_grad_()
+            ops.crop_resize(images, boxes, 28).square().sum().backward()
+            gradients.append(images.grad)
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(gradients[0], other) for other in gradients[1:])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_has_a_gradient(device):
+    boxes = torch.tensor([[1.0, 1.0, 6.0, 7.0]], device=device, requires_grad=True)
+    mean = torch.zeros(3, device=device, requires_grad=True)
+    integers = torch.zeros(1, 3, 8, 8, dtype=torch.uint8, device=device)
+    assert not ops.crop_resize(integers, boxes, 4, mean=mean).requires_grad
+    floats = torch.zeros(1, 3, 8, 8, device=device, requires_grad=True)
+    ops.crop_resize(floats, boxes, 4, mean=mean).sum().backward()
+    assert floats.grad.sum().item() == pytest.approx(3 * 16)
+    assert boxes.grad is None and mean.grad is None
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_opcheck(device, dtype, antialias):
+    images = random_images((2, 3, 16, 18), dtype).to(device)
+    images = images.requires_grad_() if dtype.is_floating_point else images
+    boxes = torch.tensor([[1.5, 2, 9, 14], [-2, 3, 12, 30]], device=device)
+    image_index = torch.tensor([1, 0], device=device)
+    for values in (None, torch.ones(3, device=device)):
+        args = (images, boxes, image_index, 5, 7, values, values, antialias, 0.5)
+        opcheck(torch.ops.insight.crop_resize.default, args)
+    grad = random_images((2, 3, 5, 7), torch.float32).to(device).requires_grad_()
+    for values in (None, torch.ones(3, device=device)):
+        args = (grad, boxes, image_index, 2, 16, 18, values, antialias)
+        opcheck(torch.ops.insight.crop_resize_backward.default, args)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiles_into_one_graph(device, dynamic):
+    def loss(images, boxes, size):
+        return ops.crop_resize(images, boxes, size, mean=[0.5, 0.4, 0.3], std=[0.2, 0.2, 0.2]).square().sum()
+
+    compiled = torch.compile(loss, fullgraph=True, dynamic=dynamic)
+    for count, side, size in ((4, 40, 14), (7, 52, 9)):
+        boxes = torch.rand(count, 4, device=device).sort(dim=1).values * side
+        gradients = []
+        for function in (loss, compiled):
+            images = random_images((1, 3, side, side), torch.float32).to(device).requires_grad_()
+            value = function(images, boxes, size)
+            value.backward()
+            gradients.append((value.detach(), images.grad))
+        torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_autocast_changes_nothing(device):
+    boxes = torch.tensor([[1.25, 1.0, 6.0, 7.0]], device=device)
+    for dtype in (torch.uint8, torch.float32, torch.bfloat16):
+        images = random_images((1, 3, 8, 8), dtype).to(device)
+        expected = ops.crop_resize(images, boxes, 4)
+        with torch.autocast(device, dtype=torch.bfloat16):
+            actual = ops.crop_resize(images, boxes.to(torch.float64), 4)
+        assert actual.dtype == expected.dtype and torch.equal(actual, expected)
+
+
+@pytest.mark.gpu
+@needs_library
+def test_image_index_out_of_range_gives_nan_on_cuda():
+    images = torch.rand(2, 3, 8, 8, device="cuda")
+    boxes = torch.tensor([[0.0, 0, 8, 8]] * 3, device="cuda")
+    out = ops.crop_resize(images, boxes, 4, image_index=torch.tensor([0, 2, -1], device="cuda"))
+    assert out[0].isfinite().all() and out[1:].isnan().all()
+
+
+@pytest.mark.gpu
+@needs_library
+def test_gradient_on_cuda_says_that_it_is_not_deterministic():
+    images = torch.rand(1, 3, 8, 8, device="cuda", requires_grad=True)
+    out = ops.crop_resize(images, torch.tensor([[0.0, 0, 8, 8]], device="cuda"), 4)
+    torch.use_deterministic_algorithms(True)
+    try:
+        with pytest.raises(RuntimeError, match="no deterministic implementation"):
+            out.sum().backward()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("index", [2, -1, 2**40])
+def test_image_index_out_of_range_is_an_error_on_the_cpu(index):
+    images, boxes = torch.rand(2, 3, 8, 8), torch.tensor([[0.0, 0, 8, 8]] * 2)
+    for function in (ops.crop_resize, ops.reference.crop_resize):
+        with pytest.raises((ValueError, RuntimeError), match=rf"image_index must lie in \[0, 2\).*{index}"):
+            function(images, boxes, 4, image_index=torch.tensor([0, index]))
+
+
+IMAGES, BOX = torch.rand(1, 3, 8, 8), torch.tensor([[0.0, 0.0, 8.0, 8.0]])
+BAD_ARGUMENTS = [
+    ({"images": IMAGES[0]}, ValueError, r"images must have shape \(B, C, H, W\), got \(3, 8, 8\)"),
+    ({"images": IMAGES.to(torch.int16)}, TypeError, "images must be a tensor .*uint8.*, got torch.int16"),
+    ({"images": IMAGES.numpy()}, TypeError, "images must be a tensor .*, got ndarray"),
+    ({"boxes": BOX[0]}, ValueError, r"boxes must have shape \(N, 4\), got \(4,\)"),
+    ({"boxes": torch.zeros(2, 5)}, ValueError, r"boxes must have shape \(N, 4\), got \(2, 5\)"),
+    ({"boxes": BOX.long()}, TypeError, r"boxes must be a floating-point tensor \(N, 4\), got torch.int64"),
+    ({"boxes": BOX.to("meta")}, ValueError, "boxes must be on the device of images, cpu, got meta"),
+    ({"size": 0}, ValueError, "size must be positive, got 0"),
+    ({"size": (4, -1)}, ValueError, r"size must be positive, got \(4, -1\)"),
+    ({"size": (4, 4, 4)}, ValueError, r"size must be one integer or \(height, width\), got \(4, 4, 4\)"),
+    ({"size": 2.5}, TypeError, "size must hold integers, got 2.5"),
+    ({"image_index": torch.zeros(2, dtype=torch.int64)}, ValueError, r"image_index must have shape \(N,\) = \(1,\)"),
+    ({"image_index": torch.zeros(1)}, TypeError, r"image_index must be an int64 tensor \(N,\), got torch.float32"),
+    ({"mean": [0.5]}, ValueError, r"mean must have one value a channel, shape \(3,\), got \(1,\)"),
+    ({"std": torch.ones(3, 1)}, ValueError, r"std must have one value a channel, shape \(3,\), got \(3, 1\)"),
+    ({"pad_value": math.nan}, ValueError, "pad_value must be finite, got nan"),
+]
+
+
+@pytest.mark.parametrize(("change", "error", "message"), BAD_ARGUMENTS)
+def test_errors_name_the_argument(change, error, message):
+    arguments = {"images": IMAGES, "boxes": BOX, "size": 4} | change
+    with pytest.raises(error, match=message):
+        ops.crop_resize(arguments.pop("images"), arguments.pop("boxes"), arguments.pop("size"), **arguments)
+
+
+@needs_library
+def test_the_op_itself_checks_what_it_reads():
+    op = torch.ops.insight.crop_resize.default
+    index = torch.zeros(1, dtype=torch.int64)
+    for images, boxes, image_index, mean, message in (
+        (IMAGES[0], BOX, index, None, r"images must have shape \(B, C, H, W\)"),
+        (IMAGES.long(), BOX, index, None, "images must be uint8 or floating point"),
+        (IMAGES, BOX.double(), index, None, "boxes must be float32"),
+        (IMAGES, BOX, index.int(), None, "image_index must be int64"),
+        (IMAGES, BOX, index.expand(2), None, r"image_index must have shape \(N,\)"),
+        (IMAGES, BOX, index, torch.zeros(2), r"mean must have shape \(C,\) = \(3,\), got \(2\)"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            op(images, boxes, image_index, 4, 4, mean, None, True, 0.0)
+    with pytest.raises(RuntimeError, match="height must lie in"):
+        op(IMAGES, BOX, index, 0, 4, None, None, True, 0.0)
