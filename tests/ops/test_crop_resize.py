@@ -1,4 +1,4 @@
-"""crop_resize: the compiled op and its PyTorch twin against torch's interpolate, grid_sample and the definition in loops."""
+"""crop_resize: the op and its PyTorch twin against torch's interpolate, grid_sample and the definition in loops."""
 
 import itertools
 import math
