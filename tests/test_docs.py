@@ -1,0 +1,36 @@
+"""The documents name what exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("detectron2")
+from detectron2.config import CfgNode, get_cfg
+
+from insight.config import add_insight_config
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def keys(cfg: CfgNode, prefix: str = "") -> set[str]:
+    found = set()
+    for name, value in cfg.items():
+        found |= keys(value, f"{prefix}{name}.") if isinstance(value, CfgNode) else {prefix + name}
+    return found
+
+
+def test_every_config_key_is_documented_and_none_is_invented():
+    ours, detectron2s = get_cfg(), keys(get_cfg())
+    add_insight_config(ours)
+    documented = set(re.findall(r"^\| `([A-Z0-9_.]+)` \|", (ROOT / "docs/config.md").read_text(), re.MULTILINE))
+    assert documented == keys(ours) - detectron2s
+
+
+@pytest.mark.parametrize("document", ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))])
+def test_files_that_documents_name_exist(document):
+    text = (ROOT / document).read_text()
+    links = [Path(document).parent / m for m in re.findall(r"\]\((?!http|#)([^)#]+)", text)]
+    commands = re.findall(r"\b((?:configs|tools|benchmarks|scripts|docs)/[\w./-]+\.(?:py|yaml|md|png|json))\b", text)
+    missing = [str(p) for p in [*links, *map(Path, commands)] if not (ROOT / p).exists()]
+    assert not missing
