@@ -44,10 +44,11 @@ def _marina(canvas: Canvas, quay: float) -> None:
     rng, reach = canvas.rng, canvas.reach
     pontoon = _PONTOONS[rng.integers(len(_PONTOONS))]
     far = -reach * rng.uniform(0.2, 1.0)
-    length = rng.uniform(7, 13)
+    least = max(6.0, 20 * canvas.gsd)  # smaller boats would be mere dots
+    length = rng.uniform(1.1, 1.6) * least
     x = -reach + rng.uniform(0, 10)
     while x < reach:
-        length = float(np.clip(length * rng.uniform(0.75, 1.3), 6, 18))
+        length = float(np.clip(length * rng.uniform(0.75, 1.3), least, 3 * least))
         width = rng.uniform(1.6, 2.6)
         canvas.paint([rectangle(x, (quay + far) / 2, width, quay - far)], pontoon)
         for side in (-1, 1):

@@ -125,7 +125,8 @@ def _instances(canvas: Canvas) -> list[SceneInstance]:
         x0, y0 = np.maximum(np.floor(placed.low).astype(int) - 1, 0)
         x1, y1 = np.minimum(np.ceil(placed.high).astype(int) + 1, (width, height))
         sub = canvas.ids[y0 * SUPERSAMPLE : y1 * SUPERSAMPLE, x0 * SUPERSAMPLE : x1 * SUPERSAMPLE] == number
-        count = sub.reshape(y1 - y0, SUPERSAMPLE, x1 - x0, SUPERSAMPLE).sum(axis=(1, 3), dtype=np.uint8)
+        corners = [sub[i::SUPERSAMPLE, j::SUPERSAMPLE] for i in range(SUPERSAMPLE) for j in range(SUPERSAMPLE)]
+        count = sum(corner.view(np.uint8) for corner in corners)
         free = ~taken[y0:y1, x0:x1]
         mask = (2 * count >= SUPERSAMPLE**2) & free
         taken[y0:y1, x0:x1] |= mask

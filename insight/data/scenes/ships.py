@@ -9,19 +9,16 @@ from .parts import Material, Part, chamfered, ellipse, rectangle
 _HULLS = ((236, 236, 232), (214, 216, 218), (70, 84, 110), (128, 52, 44), (58, 62, 66), (196, 188, 168))
 _DECKS = ((206, 198, 178), (152, 84, 64), (96, 118, 104), (170, 172, 172), (132, 104, 74))
 _GLASS = Material((38, 46, 56), -5.0)
+# A bow from its tip, 1 long and 1 wide on each side.
+_BOW = np.array([(np.sin(t), np.cos(t) ** 0.75) for t in np.linspace(np.pi / 2 - 1e-9, 0, 6)])
 
 
 def hull(length: float, width: float, bow: float, stern: float) -> np.ndarray:
     """Outline of a hull: the bow is a share `bow` of the length, the transom a share `stern` of the width."""
     half = length / 2
-    t = np.linspace(0, np.pi / 2, 6)
-    x = half - bow * length * (1 - np.sin(t))
-    y = width / 2 * np.cos(t) ** 0.75
-    x, y = x[::-1], y[::-1]  # from the tip backwards
-    starboard = np.stack([x, y], axis=1)
-    transom = np.array([[-0.8 * half, width / 2], [-half, stern * width / 2]])
-    side = np.concatenate([starboard, transom])
-    return np.concatenate([side, side[::-1] * (1, -1)])[:-1]
+    starboard = _BOW * (bow * length, width / 2) + (half - bow * length, 0)
+    side = np.concatenate([starboard, [(-0.8 * half, width / 2), (-half, stern * width / 2)]])
+    return np.concatenate([side, side[:0:-1] * (1, -1)])
 
 
 def boat(rng: np.random.Generator, length: float) -> list[Part]:
