@@ -22,3 +22,4 @@ def __getattr__(name: str):
 
 if find_spec("detectron2") is not None:
     import_module(".modeling.registration", __name__)
+    import_module(".data", __name__)
