@@ -12,7 +12,8 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
 from insight.checkpoint import Checkpointer
-from insight.structures.boxes import enclosing_boxes, validate_boxes
+from insight.structures.boxes import validate_boxes
+from insight.structures.oriented_boxes import enclosing_boxes
 
 from .images import as_rgb, read_image
 from .masks import paste_masks
@@ -103,8 +104,8 @@ class PromptPredictor:
         Args:
             boxes: (N, 4) XYXY in pixels of the image that was set; tensor, array or nested list. A box may leave the
                 image in part.
-            oriented_boxes: (M, 5) centre x, centre y, width, height in pixels, angle in degrees; this model sees the
-                horizontal box around each. Follow `boxes` in the result.
+            oriented_boxes: (M, 5) centre x, centre y, width, height in pixels, angle in degrees, or (M, 8) or
+                (M, 4, 2) corners; this model sees the horizontal box around each. Follow `boxes` in the result.
             mask_format: "rle" for `RLEMasks`, which is small and draws in Detectron2's Visualizer; "bitmap" for
                 Detectron2's (N, H, W) bool tensor.
 

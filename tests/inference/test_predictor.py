@@ -9,7 +9,7 @@ from PIL import Image
 from insight import PromptPredictor
 from insight.checkpoint import Checkpointer, CheckpointError
 from insight.inference import predictor as predictor_module
-from insight.structures.boxes import enclosing_boxes
+from insight.structures.oriented_boxes import enclosing_boxes
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (128, 160, 3), dtype=np.uint8)
 BOXES = torch.tensor([[20.0, 10, 60, 50], [-8.0, 30, 24, 70], [100.0, 90, 101, 127.5], [20.0, 10, 60, 50]])

@@ -1,11 +1,8 @@
-import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from insight.structures.boxes import enclosing_boxes, validate_boxes
+from insight.structures.boxes import validate_boxes
 
 IMAGE = (60, 100)  # height, width
 GOOD = [10.0, 20.0, 30.0, 40.0]
@@ -59,15 +56,3 @@ def test_a_bad_box_is_named_with_its_index_and_value(bad, reason):
 def test_a_wrong_shape_says_what_is_expected(wrong):
     with pytest.raises(ValueError, match=r"boxes: expected .*\(N, 4\)"):
         validate_boxes(wrong, IMAGE)
-
-
-@given(st.floats(-50, 150), st.floats(-50, 150), st.floats(1, 80), st.floats(1, 80), st.floats(-400, 400))
-def test_enclosing_box_is_that_of_opencvs_corners(cx, cy, w, h, angle):
-    corners = cv2.boxPoints(((cx, cy), (w, h), angle))
-    expected = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
-    np.testing.assert_allclose(enclosing_boxes([[cx, cy, w, h, angle]])[0], expected, atol=1e-2)
-
-
-def test_an_oriented_box_without_area_is_refused():
-    with pytest.raises(ValueError, match=r"oriented_boxes\[0\] .* has no area"):
-        enclosing_boxes([[10, 10, 0, 5, 30]])

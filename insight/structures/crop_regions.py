@@ -1,0 +1,143 @@
+"""Region-adaptive magnification: the square around each object that is cut out and enlarged, and the way back.
+
+Coordinates are continuous: pixel i covers i to i + 1, in the image as in the crop.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CropSchedule:
+    """How large a region to cut for an object of a given size.
+
+    Attributes:
+        small: m; objects up to this longest side, in pixels, are cut with a fixed ratio of context.
+        expansion: k_0, that ratio: the region is this many times the object's longest side.
+        max_size: S_max; an object of this size fills its region. Larger ones too: the region is never smaller than
+            the object, which Eq. 1 alone does not say.
+        min_size: smallest region, which bounds the magnification; not in the paper (0 for its literal formula).
+
+    Raises:
+        ValueError: values for which regions would not grow with objects.
+
+    Source: SOPSeg, Eq. 1 and its constants.
+    """
+
+    small: float = 32.0
+    expansion: float = 2.0
+    max_size: float = 1024.0
+    min_size: float = 16.0
+
+    def __post_init__(self) -> None:
+        if not (self.small > 0 and self.expansion >= 1 and self.expansion * self.small < self.max_size):
+            raise ValueError(
+                "CropSchedule: expected small > 0, expansion >= 1 and expansion * small < max_size, got "
+                f"small {self.small}, expansion {self.expansion}, max_size {self.max_size}"
+            )
+
+    def sizes(self, boxes: Tensor) -> Tensor:
+        """Side of the region of each box.
+
+        Args:
+            boxes: (N, 4) float XYXY, image pixels.
+
+        Returns:
+            (N,) S, image pixels; at least the longest side of the box.
+        """
+        longest = (boxes[:, 2:] - boxes[:, :2]).amax(1)
+        slope = (self.max_size - self.expansion * self.small) / (self.max_size - self.small)
+        large = slope * longest + (self.expansion - slope) * self.small
+        size = torch.where(longest < self.small, self.expansion * longest, large)
+        return torch.maximum(size, longest).clamp(min=self.min_size)
+
+
+def crop_regions(boxes: Tensor, schedule: CropSchedule | None = None, positions: Tensor | None = None) -> Tensor:
+    """The square region to cut around each box.
+
+    Args:
+        boxes: (N, 4) float XYXY, image pixels.
+        schedule: how large; None for the paper's constants.
+        positions: (N, 2) a_x and a_y, where the box lies in the free space of its region: 0 at the left or upper
+            border, 1 at the right or lower one; None centres it (inference).
+
+    Returns:
+        (N, 4) XYXY, squares that hold their boxes; may leave the image.
+
+    Source: SOPSeg, Eq. 2, with (x, y) the upper left corner of the box, without which a = 0.5 would not centre it.
+    """
+    sizes = (schedule or CropSchedule()).sizes(boxes)[:, None]
+    free = sizes - (boxes[:, 2:] - boxes[:, :2])
+    corner = boxes[:, :2] - (0.5 if positions is None else positions) * free
+    return torch.cat([corner, corner + sizes], 1)
+
+
+def random_positions(
+    count: int, generator: torch.Generator | None = None, low: float = 0.3, high: float = 0.7
+) -> Tensor:
+    """Where to put objects in their regions in training.
+
+    Args:
+        count: number of boxes, N.
+        generator: source of randomness.
+        low, high: the range of a_x and a_y.
+
+    Returns:
+        (N, 2) float32, uniform.
+
+    Source: SOPSeg, text below Eq. 2.
+    """
+    return low + (high - low) * torch.rand(count, 2, generator=generator)
+
+
+def points_to_crop(points: Tensor, regions: Tensor, crop_size: int) -> Tensor:
+    """Points of the image in the frame of their crop.
+
+    Args:
+        points: (N, ..., 2) XY, image pixels.
+        regions: (N, 4) XYXY, image pixels.
+        crop_size: side of the crops, pixels.
+
+    Returns:
+        (N, ..., 2) XY, crop pixels.
+    """
+    origin, size = _origin_and_size(points, regions)
+    return (points - origin) * (crop_size / size)
+
+
+def points_to_image(points: Tensor, regions: Tensor, crop_size: int) -> Tensor:
+    """Points of crops in the frame of the image; the inverse of `points_to_crop`.
+
+    Args:
+        points: (N, ..., 2) XY, crop pixels.
+        regions: (N, 4) XYXY, image pixels.
+        crop_size: side of the crops, pixels.
+
+    Returns:
+        (N, ..., 2) XY, image pixels.
+    """
+    origin, size = _origin_and_size(points, regions)
+    return points * (size / crop_size) + origin
+
+
+def boxes_to_crop(boxes: Tensor, regions: Tensor, crop_size: int) -> Tensor:
+    """Boxes of the image in the frame of their crop.
+
+    Args:
+        boxes: (N, 4) XYXY, image pixels.
+        regions: (N, 4) XYXY, image pixels.
+        crop_size: side of the crops, pixels.
+
+    Returns:
+        (N, 4) XYXY, crop pixels.
+    """
+    return points_to_crop(boxes.unflatten(1, (2, 2)), regions, crop_size).flatten(1)
+
+
+def _origin_and_size(points: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
+    shape = (len(regions), *(1,) * (points.dim() - 2))
+    origin = regions[:, :2].reshape(*shape, 2)
+    size = (regions[:, 2:] - regions[:, :2]).reshape(*shape, 2)
+    return origin, size

@@ -1,0 +1,160 @@
+"""Oriented boxes: the forms they come in, the box around them, and the three points that prompt SAM with them."""
+
+import math
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from .boxes import refuse_rows
+
+SQUARE_TOLERANCE = 0.01  # two sides closer than this, relative to the longer one, count as equal
+MEANING = "(N, 4, 2) or (N, 8) corners, or (N, 5) centre x, centre y, width, height, angle in degrees"
+
+
+def oriented_corners(oriented_boxes, name: str = "oriented_boxes") -> Tensor:
+    """Bring oriented boxes of any accepted form to corners.
+
+    The angle is Detectron2's: in degrees, counter-clockwise as the image is displayed, from the x axis to the
+    side called width. OpenCV's is the negative.
+
+    Args:
+        oriented_boxes: in image pixels, as tensor, array or nested list: (N, 4, 2) corners in any order; (N, 8) the
+            same flat, as in DOTA's files; (N, 5) centre x, centre y, width, height, angle. N may be 0.
+        name: what to call them in an error.
+
+    Returns:
+        (N, 4, 2) float32 XY on the CPU, clockwise as displayed.
+
+    Raises:
+        ValueError: for another shape, a number that is not finite, or a box without area; names the first such.
+    """
+    try:
+        boxes = torch.as_tensor(oriented_boxes, dtype=torch.float32, device="cpu").detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: expected {MEANING}, got {oriented_boxes!r:.80}") from error
+    if boxes.numel() == 0:
+        return boxes.new_zeros(0, 4, 2)
+    if boxes.shape[1:] not in ((5,), (8,), (4, 2)):
+        raise ValueError(f"{name}: expected {MEANING}, got shape {tuple(boxes.shape)}")
+    refuse_rows(boxes, ~boxes.flatten(1).isfinite().all(1), name, "has a coordinate that is no finite number")
+    if boxes.shape[1:] == (5,):
+        has_area = (boxes[:, 2:4] > 0).all(1)
+        corners = _rotated_corners(boxes)
+    else:
+        corners = _clockwise(boxes.reshape(-1, 4, 2))
+        has_area = _areas(corners) > 0
+    refuse_rows(boxes, ~has_area, name, "has no area")
+    return corners
+
+
+def enclosing_boxes(oriented_boxes, name: str = "oriented_boxes") -> Tensor:
+    """The smallest horizontal box around each oriented box.
+
+    Args:
+        oriented_boxes: any form that `oriented_corners` takes.
+        name: what to call them in an error.
+
+    Returns:
+        (N, 4) float32 XYXY, image pixels.
+
+    Raises:
+        ValueError: as `oriented_corners`.
+    """
+    corners = oriented_corners(oriented_boxes, name)
+    return torch.cat([corners.amin(1), corners.amax(1)], 1)
+
+
+def box_corners(boxes: Tensor) -> Tensor:
+    """The corners of horizontal boxes, which makes oriented boxes of them.
+
+    Args:
+        boxes: (N, 4) float XYXY.
+
+    Returns:
+        (N, 4, 2) XY, clockwise as displayed, from the upper left.
+    """
+    x1, y1, x2, y2 = boxes.unbind(1)
+    return torch.stack([x1, y1, x2, y1, x2, y2, x1, y2], 1).reshape(-1, 4, 2)
+
+
+def oriented_prompt_points(corners: Tensor) -> Tensor:
+    """Three foreground points along the principal axis of each oriented box.
+
+    The axis joins the midpoints of the two shorter sides. In a box that is square (within 1 %), where Eq. 4 leaves
+    the axis open and noise would turn it by 90 degrees, it is the one nearer to horizontal, and of two diagonal
+    ones that from the upper left. The points do not depend on which corner comes first.
+
+    Args:
+        corners: (N, 4, 2) XY, consecutive corners, from `oriented_corners` or `box_corners`.
+
+    Returns:
+        (N, 3, 2) P_1, C, P_2, where P_1 is the left one (of a vertical axis, the upper one).
+
+    Source: SOPSeg, Eq. 4.
+    """
+    c0, c1, c2, c3 = corners.unbind(1)
+    centre = corners.mean(1)
+    first, second = (c1 + c2 - c0 - c3) / 2, (c2 + c3 - c0 - c1) / 2  # between the midpoints of opposite sides
+    first_length, second_length = first.norm(dim=1), second.norm(dim=1)
+    square = (first_length - second_length).abs() <= SQUARE_TOLERANCE * torch.maximum(first_length, second_length)
+    take_first = torch.where(square, _more_horizontal(first, second), first_length > second_length)
+    axis = torch.where(take_first[:, None], first, second)
+    backwards = (axis[:, 0] < 0) | ((axis[:, 0] == 0) & (axis[:, 1] < 0))
+    axis = torch.where(backwards[:, None], -axis, axis)
+    return torch.stack([centre - axis / 4, centre, centre + axis / 4], 1)
+
+
+def minimum_area_rectangles(masks: Tensor) -> Tensor:
+    """The oriented rectangle of least area around each mask, pixels taken as squares.
+
+    Args:
+        masks: (N, H, W) bool.
+
+    Returns:
+        (N, 4, 2) float32 XY, image pixels, clockwise as displayed.
+
+    Raises:
+        ValueError: an empty mask.
+    """
+    corners = torch.zeros(len(masks), 4, 2)
+    for i, mask in enumerate(masks.cpu().numpy()):
+        rows = np.flatnonzero(mask.any(1))
+        if not len(rows):
+            raise ValueError(f"masks[{i}] is empty: it has no rectangle")
+        left = mask[rows].argmax(1)
+        right = mask.shape[1] - mask[rows, ::-1].argmax(1)
+        # The outer corners of the first and last pixel of each row span the mask's convex hull.
+        x = np.concatenate([left, left, right, right])
+        y = np.concatenate([rows, rows + 1, rows, rows + 1])
+        rectangle = cv2.minAreaRect(np.stack([x, y], 1).astype(np.float32))
+        corners[i] = torch.from_numpy(cv2.boxPoints(rectangle))
+    return _clockwise(corners)
+
+
+def _rotated_corners(boxes: Tensor) -> Tensor:
+    """(N, 5) -> (N, 4, 2), clockwise as displayed."""
+    centre, size, angle = boxes[:, None, :2], boxes[:, None, 2:4], boxes[:, 4:] * (math.pi / 180)
+    dx, dy = (size * boxes.new_tensor([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])).unbind(2)
+    cos, sin = angle.cos(), angle.sin()
+    return centre + torch.stack([dx * cos + dy * sin, dy * cos - dx * sin], 2)
+
+
+def _clockwise(corners: Tensor) -> Tensor:
+    """Corners in any order -> in the order of their angle around the centre."""
+    offset = corners - corners.mean(1, keepdim=True)
+    order = torch.atan2(offset[..., 1], offset[..., 0]).argsort(1)
+    return corners.gather(1, order[..., None].expand(-1, -1, 2))
+
+
+def _areas(corners: Tensor) -> Tensor:
+    x, y = corners.double().unbind(2)
+    return (x * y.roll(-1, 1) - y * x.roll(-1, 1)).sum(1) / 2
+
+
+def _more_horizontal(first: Tensor, second: Tensor) -> Tensor:
+    """Whether the first of two axes is nearer to horizontal; of two diagonal ones, whether it is the falling one."""
+    steeper = first[:, 1].abs() - first[:, 0].abs()
+    diagonal = steeper.abs() <= 1e-4 * first.norm(dim=1)
+    return torch.where(diagonal, first[:, 0] * first[:, 1] > 0, steeper < 0)
