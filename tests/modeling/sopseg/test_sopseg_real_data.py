@@ -1,0 +1,74 @@
+"""ViT-T with distilled weights on a real image."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco_mask
+
+from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD, load_sopseg
+from insight.modeling.sopseg.loss import mask_iou
+from insight.ops import crop_resize
+from insight.structures.crop_masks import logits_to_image, paste_masks
+from insight.structures.crop_regions import boxes_to_crop, crop_regions
+
+pytestmark = pytest.mark.real_data
+
+
+@pytest.fixture(scope="module")
+def weights(real_data):
+    path = real_data.parent / "weights" / "minisam_vit_t.pt"
+    if not path.is_file():
+        pytest.skip(f"no weights at {path}")
+    return path
+
+
+@pytest.fixture(scope="module")
+def storage_tanks(real_data):
+    """The first validation image of NWPU VHR-10 with at least four storage tanks, four of them and their masks."""
+    folder = real_data / "nwpu_vhr10"
+    data = json.loads((folder / "annotations" / "instances_val.json").read_text())
+    category = next(c["id"] for c in data["categories"] if c["name"].replace("_", " ") == "storage tank")
+    for image in data["images"]:
+        found = [a for a in data["annotations"] if (a["image_id"], a["category_id"]) == (image["id"], category)][:4]
+        if len(found) == 4:
+            break
+    pixels = cv2.imread(str(folder / "images" / image["file_name"]))[:, :, ::-1].copy()
+    size = pixels.shape[:2]
+    masks = [coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(a["segmentation"], *size))) for a in found]
+    boxes = torch.tensor([a["bbox"] for a in found])
+    boxes[:, 2:] += boxes[:, :2]
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None], boxes, torch.tensor(np.stack(masks)).bool()
+
+
+@torch.no_grad()
+def test_magnified_objects_are_segmented(weights, storage_tanks):
+    image, boxes, masks = storage_tanks
+    regions = crop_regions(boxes)
+    crops = crop_resize(image, regions, 256, mean=PIXEL_MEAN, std=PIXEL_STD)
+    prediction = load_sopseg(weights)(crops, boxes=boxes_to_crop(boxes, regions, 256))
+    found = paste_masks(logits_to_image(prediction.mask_logits[:, 0], regions), image.shape[2:])
+    assert mask_iou(found, masks).mean() > 0.85
+
+
+@torch.no_grad()
+def test_is_mobile_sam(weights, storage_tanks, timm_twin_of, error_between):
+    """The same logits as timm's TinyViT with segment-anything's prompt encoder and decoder."""
+    from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+
+    model = load_sopseg(weights)
+    image, boxes, _ = storage_tanks
+    regions = crop_regions(boxes[:1])
+    crop = crop_resize(image, regions, 256, mean=PIXEL_MEAN, std=PIXEL_STD)
+    box = boxes_to_crop(boxes[:1], regions, 256)
+
+    prompt_encoder = PromptEncoder(256, (16, 16), (256, 256), 16).eval()
+    prompt_encoder.load_state_dict(model.prompt_encoder.state_dict())
+    transformer = TwoWayTransformer(depth=2, embedding_dim=256, mlp_dim=2048, num_heads=8)
+    decoder = MaskDecoder(transformer_dim=256, transformer=transformer).eval()
+    decoder.load_state_dict(model.mask_decoder.state_dict())
+    embedding = model.image_encoder.neck(timm_twin_of(model.image_encoder).forward_features(crop))
+    theirs, _ = decoder(embedding, prompt_encoder.get_dense_pe(), *prompt_encoder(None, box, None), False)
+    assert error_between(model(crop, boxes=box).stages[4], theirs) < 1e-4
