@@ -16,6 +16,9 @@ struct Problem {
   int64_t d;           // of a head
 };
 
+// A contiguous tensor of the shape of t, whatever the strides of t.
+inline Tensor like(const Tensor& t) { return torch::stable::new_empty(t, t.sizes()); }
+
 inline Problem check_arguments(
     const Tensor& local, const Tensor& global_tokens, const Tensor& image_index, int64_t num_heads) {
   INSIGHT_CHECK_SHAPE(local.dim() == 3, local, "(N, T, D)");

@@ -303,9 +303,6 @@ void with_types(ScalarType type, const F& f) {
   }
 }
 
-// Contiguous, whatever the strides of t.
-Tensor like(const Tensor& t) { return torch::stable::new_empty(t, t.sizes()); }
-
 std::tuple<Tensor, Tensor> global_to_local_attention(
     Tensor local, Tensor global_tokens, Tensor image_index, int64_t num_heads) {
   const Problem p = check_arguments(local, global_tokens, image_index, num_heads);

@@ -1,0 +1,129 @@
+// What the CUDA kernels of global-to-local attention share: the problem as they see it, and the rows in the order
+// they are worked on.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <type_traits>
+
+#include "common/global_to_local_attention.h"
+#include "common/global_to_local_attention_launch.h"
+
+namespace insight::attention {
+
+// The type in which numbers of type T are summed.
+template <class T>
+using Compute = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+// Conversions by name: torch builds its extensions without the operators of the half types.
+template <class To, class From>
+__device__ __forceinline__ To convert(From x) {
+  if constexpr (std::is_same_v<From, __half>) {
+    return static_cast<To>(__half2float(x));
+  } else if constexpr (std::is_same_v<From, __nv_bfloat16>) {
+    return static_cast<To>(__bfloat162float(x));
+  } else if constexpr (std::is_same_v<To, __half>) {
+    return __float2half_rn(x);
+  } else if constexpr (std::is_same_v<To, __nv_bfloat16>) {
+    return __float2bfloat16_rn(x);
+  } else {
+    return static_cast<To>(x);
+  }
+}
+
+// Rows of the RoIs sorted by image. Sorted row v is the row row_of(v) of (N * T, D); those of image b begin at
+// roi_start[b] * tokens, and those of no valid image, b = images, come last.
+struct SortedRows {
+  const int* order;       // (N): RoIs sorted by image, in their given order within one
+  const int* roi_start;   // (images + 2)
+  const int* tile_start;  // (images + 2): tiles of rows before image b
+  int tokens;
+  int images;
+
+  __device__ int row_of(int v) const {
+    const int roi = v / tokens;
+    return order[roi] * tokens + (v - roi * tokens);
+  }
+};
+
+// Sizes, as 32-bit numbers (the host checks that they fit).
+struct Sizes {
+  int num_rois, tokens, images, num_keys, channels, heads, d;
+};
+
+// One tile of rows of one image.
+struct RowTile {
+  int image;  // SortedRows::images for RoIs of no valid image; -1: no such tile
+  int first;
+  int last;
+
+  __device__ RowTile(const SortedRows& rows, int tile, int tile_rows) {
+    image = tile < rows.tile_start[rows.images + 1] ? image_of_tile(rows.tile_start, rows.images, tile) : -1;
+    if (image >= 0) {
+      first = rows.roi_start[image] * rows.tokens + (tile - rows.tile_start[image]) * tile_rows;
+      last = min(first + tile_rows, rows.roi_start[image + 1] * rows.tokens);
+    }
+  }
+
+  // For RoIs of no valid image there is nothing right to write into (N, T, D).
+  template <class T>
+  __device__ void fill_nan(T* tensor, const SortedRows& rows, int head, const Sizes& size) const {
+    for (int i = threadIdx.x; i < (last - first) * size.d; i += blockDim.x) {
+      const int64_t row = rows.row_of(first + i / size.d);
+      tensor[row * size.channels + head * size.d + i % size.d] = convert<T>(__int_as_float(0x7fffffff));
+    }
+  }
+};
+
+template <class T>
+struct ForwardArguments {
+  Sizes size;
+  SortedRows rows;
+  const T* local;
+  const T* global_tokens;
+  T* out;
+  void* logsumexp;  // (N, heads, T), float or double
+};
+
+// The statistics of a sorted row: its log-sum-exp of base 2, and the sum over d of grad * out, times 1 / sqrt(d).
+template <class S>
+struct alignas(2 * sizeof(S)) RowStatistics {
+  S logsumexp;
+  S delta;
+};
+
+template <class T>
+struct BackwardArguments {
+  Sizes size;
+  SortedRows rows;
+  const T* local;
+  const T* global_tokens;
+  const T* grad;
+  const int* row_of;       // (N * T): row_of[v], written out
+  const void* statistics;  // RowStatistics (heads, N * T)
+  T* grad_local;
+  void* partial_sums;      // (splits, B, G, D) float or double: gradient of the keys from each part of the rows
+  int splits;
+};
+
+// Tensor-core kernels, for half types; padded_d is tensor_core_head_dim(d).
+int tensor_core_row_tile(int padded_d);
+int tensor_core_key_tile(int padded_d);  // of the pass over keys
+int tensor_core_key_pass_rows(int padded_d);
+template <class T>
+void attend_tensor_cores(const ForwardArguments<T>& arguments, int padded_d, int64_t row_tiles, cudaStream_t stream);
+template <class T>
+void differentiate_tensor_cores(
+    const BackwardArguments<T>& arguments, int padded_d, int64_t row_tiles, cudaStream_t stream);
+
+// Plain kernels, for everything else.
+constexpr int kGeneralTile = 32;  // rows, or keys, of a thread block
+template <class T>
+void attend_general(const ForwardArguments<T>& arguments, int64_t row_tiles, cudaStream_t stream);
+template <class T>
+void differentiate_general(const BackwardArguments<T>& arguments, int64_t row_tiles, cudaStream_t stream);
+
+}  // namespace insight::attention
