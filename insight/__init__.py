@@ -4,6 +4,7 @@ Where Detectron2 is installed, importing this package registers its models and d
 `insight.structures` and SOPSeg need no Detectron2.
 """
 
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -21,5 +22,7 @@ def __getattr__(name: str):
 
 
 if find_spec("detectron2") is not None:
-    import_module(".modeling.registration", __name__)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)  # by Detectron2's layers
+        import_module(".modeling.registration", __name__)
     import_module(".data", __name__)

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -44,6 +45,19 @@ def one_line(error: BaseException) -> str:
     return " ".join(lines)
 
 
+def _is_expected(error: Exception) -> bool:
+    if isinstance(error, AssertionError):
+        return bool(error.args)  # without a message it is for us
+    killed_by_the_system = isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
+    return isinstance(error, EXPECTED) or killed_by_the_system
+
+
+def _terminate(number, frame):
+    if hasattr(signal, "SIGCHLD"):  # torch's handler raises when loading processes get the signal too
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    sys.exit(TERMINATED)
+
+
 def reports_errors(main: Callable) -> Callable:
     """Decorate a tool's `main` so that expected errors end in "error: ..." and an exit code, without a traceback.
 
@@ -61,7 +75,11 @@ def reports_errors(main: Callable) -> Callable:
     def run(*args, **kwargs):
         if os.environ.get("INSIGHT_DEBUG") == "1":
             return main(*args, **kwargs)
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(TERMINATED))
+        signal.signal(signal.SIGTERM, _terminate)
+        # What Detectron2's code makes torch say, and no user can change.
+        warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
+        logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+        logging.raiseExceptions = False  # a log line that cannot be written (a closed pipe) is no news
         # Detectron2's loop logs the traceback of an error that it then raises.
         logging.getLogger("detectron2.engine.train_loop").addFilter(lambda record: record.exc_info is None)
         try:
@@ -71,9 +89,9 @@ def reports_errors(main: Callable) -> Callable:
             sys.exit(INTERRUPTED)
         except torch.multiprocessing.ProcessExitedException as error:
             sys.exit(error.exit_code)  # the child has said why
-        except EXPECTED as error:
-            if isinstance(error, AssertionError) and not error.args:
-                raise  # an assertion without a message is for us
+        except Exception as error:
+            if not _is_expected(error):
+                raise
             print(f"error: {one_line(error)}", file=sys.stderr)
             sys.exit(USAGE)
 

@@ -1,8 +1,8 @@
-import os
 import subprocess
 import sys
 
 import pytest
+import torch
 from torch.utils.data import DataLoader
 
 from insight.errors import one_line, reports_errors
@@ -45,32 +45,65 @@ def test_arguments_and_the_result_pass_through():
     assert main(1, b=2) == 3
 
 
-def run_tool(body, **environment):
-    head = "import os, signal\nfrom insight.errors import reports_errors\n@reports_errors\ndef main():\n    "
-    code = f"{head}{body}\nmain()"
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
-    )
+def end_of(error, monkeypatch, capsys):
+    """Exit code and standard error of a tool that raises `error`."""
+    monkeypatch.setattr("signal.signal", lambda number, handler: None)  # would outlive the test
+
+    @reports_errors
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return caught.value.code, capsys.readouterr().err
 
 
-def test_an_expected_error_is_one_line_and_code_2():
-    done = run_tool("raise ValueError('boxes[0] is inverted')")
-    assert (done.returncode, done.stderr) == (2, "error: boxes[0] is inverted\n")
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (ValueError("boxes[0] is inverted"), "boxes[0] is inverted"),
+        (AssertionError("Override list has odd length"), "Override list has odd length"),
+        (FileNotFoundError(2, "No such file or directory", "a.json"), "a.json: No such file or directory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "CUDA out of memory"),
+        (RuntimeError("DataLoader worker (pid 1) is killed"), "DataLoader worker (pid 1) is killed"),
+    ],
+)
+def test_an_expected_error_is_one_line_and_code_2(error, line, monkeypatch, capsys):
+    assert end_of(error, monkeypatch, capsys) == (2, f"error: {line}\n")
 
 
-@pytest.mark.parametrize("body", ["raise IndexError('ours')", "assert 1 == 2"])
-def test_a_bug_keeps_its_traceback(body):
-    done = run_tool(body)
-    assert done.returncode == 1 and "Traceback" in done.stderr
+@pytest.mark.parametrize("error", [IndexError("ours"), AssertionError(), RuntimeError("shapes do not match")])
+def test_a_bug_keeps_its_traceback(error, monkeypatch, capsys):
+    with pytest.raises(type(error)):
+        end_of(error, monkeypatch, capsys)
 
 
-@pytest.mark.parametrize("name, code", [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_signal_unwinds_the_stack(name, code):
-    done = run_tool(f"try: os.kill(os.getpid(), signal.{name}); signal.pause()\n    finally: print('unwound')")
-    assert (done.returncode, done.stdout) == (code, "unwound\n")
-    assert "Traceback" not in done.stderr
+def test_ctrl_c_is_no_error(monkeypatch, capsys):
+    assert end_of(KeyboardInterrupt(), monkeypatch, capsys) == (130, "interrupted\n")
 
 
-def test_the_debug_variable_shows_the_traceback():
-    done = run_tool("raise ValueError('x')", INSIGHT_DEBUG="1")
-    assert done.returncode == 1 and "Traceback" in done.stderr
+def test_the_debug_variable_shows_the_traceback(monkeypatch, capsys):
+    monkeypatch.setenv("INSIGHT_DEBUG", "1")
+    with pytest.raises(ValueError, match="boxes"):
+        end_of(ValueError("boxes"), monkeypatch, capsys)
+
+
+TERMINATED = """
+import os, signal
+from insight.errors import reports_errors
+
+@reports_errors
+def main():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    finally:
+        print("unwound")
+
+main()
+"""
+
+
+def test_a_terminated_tool_unwinds_its_stack():
+    done = subprocess.run([sys.executable, "-c", TERMINATED], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "unwound\n", "")

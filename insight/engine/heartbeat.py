@@ -1,0 +1,32 @@
+"""A sign of life from slow trainings."""
+
+import time
+
+from detectron2.engine import HookBase
+from detectron2.utils.events import EventWriter
+
+
+class Heartbeat(HookBase):
+    """Print Detectron2's metric line also between its usual prints, when those are far apart.
+
+    Args:
+        printer: prints the line, such as CommonMetricPrinter.
+        usual: iterations between the usual prints.
+        seconds: longest silence.
+    """
+
+    def __init__(self, printer: EventWriter, usual: int = 20, seconds: float = 30.0):
+        self._printer, self._usual, self._seconds = printer, usual, seconds
+
+    def before_train(self) -> None:
+        """Start counting the silence."""
+        self._last = time.monotonic()
+
+    def after_step(self) -> None:
+        """Print if it has been silent for too long."""
+        done = self.trainer.iter + 1
+        if done % self._usual == 0 or done == self.trainer.max_iter:
+            self._last = time.monotonic()
+        elif time.monotonic() - self._last >= self._seconds:
+            self._printer.write()
+            self._last = time.monotonic()
