@@ -1,7 +1,8 @@
+import multiprocessing
 import os
 import pickle
-import subprocess
-import sys
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -103,46 +104,41 @@ def test_detectron2s_pickled_model_zoo_files_load(tmp_path):
     assert (model.backbone.weight.detach().numpy() == weights["backbone.weight"]).all()
 
 
-KILLED = """
-import os, signal, sys, torch
-from insight.checkpoint import Checkpointer
-
-checkpointer = Checkpointer(torch.nn.Linear(100, 100), sys.argv[1])
-checkpointer.save("first")
-write = torch.save
-def killed_half_way(data, file):
-    write(data, file)
-    file.flush()
-    os.kill(os.getpid(), int(sys.argv[2]))
-    signal.pause()
-torch.save = killed_half_way
-checkpointer.save("second")
-"""
+def in_a_process(function, *args):
+    """Run it in a forked process; its exit code."""
+    process = multiprocessing.get_context("fork").Process(target=function, args=args)
+    process.start()
+    process.join()
+    return process.exitcode
 
 
-@pytest.mark.parametrize("signal", [9, 15, 2])
-def test_a_kill_while_saving_leaves_the_last_checkpoint_valid(tmp_path, signal):
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(signal)], capture_output=True)
-    assert done.returncode != 0
-    assert [name for name in sorted(os.listdir(tmp_path)) if not name.startswith(".")] == [
-        "first.pth",
-        "last_checkpoint",
-    ]
+def save_and_be_killed(folder, number):
+    checkpointer = Checkpointer(nn.Linear(100, 100), folder)
+    checkpointer.save("first")
+    write = torch.save
+
+    def write_and_be_killed(data, file):
+        write(data, file)
+        file.flush()
+        os.kill(os.getpid(), number)
+
+    torch.save = write_and_be_killed
+    checkpointer.save("second")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_kill_while_saving_leaves_the_last_checkpoint_valid(tmp_path, number):
+    assert in_a_process(save_and_be_killed, str(tmp_path), number) != 0
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name[0] != ".") == ["first.pth", "last_checkpoint"]
     Checkpointer(nn.Linear(100, 100), str(tmp_path)).resume_or_load("", resume=True)
 
 
-FULL = """
-import resource, sys, torch
-from insight.checkpoint import Checkpointer
-resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))
-try:
-    Checkpointer(torch.nn.Linear(300, 300), sys.argv[1]).save("model")
-except OSError as error:
-    print(error)
-"""
+def save_to_a_full_disk(folder):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    with pytest.raises(OSError, match="model.pth"):
+        Checkpointer(nn.Linear(300, 300), folder).save("model")
 
 
 def test_a_full_disk_is_one_error_and_leaves_no_file(tmp_path):
-    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True)
-    assert "model.pth" in done.stdout, done.stderr
-    assert os.listdir(tmp_path) == []
+    assert in_a_process(save_to_a_full_disk, str(tmp_path)) == 0
+    assert list(tmp_path.iterdir()) == []
