@@ -12,6 +12,8 @@ from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances, PolygonMasks
 from fvcore.transforms.transform import Transform
 
+from . import images
+
 
 class Rotate90Transform(Transform):
     """Rotation by a multiple of 90 degrees, exact: no pixel is interpolated.
@@ -153,24 +155,21 @@ def read_image(dataset_dict: dict, image_format: str) -> np.ndarray:
 
     Args:
         dataset_dict: with "file_name", and perhaps "height" and "width".
-        image_format: as Detectron2's INPUT.FORMAT.
+        image_format: "RGB" or "BGR", as Detectron2's INPUT.FORMAT.
 
     Returns:
-        (H, W, C) uint8.
+        (H, W, 3) uint8.
 
     Raises:
         OSError: it is missing, truncated or no image; one line that names the file.
-        ValueError: its size is not the dataset dict's.
+        ValueError: its size is not the dataset dict's, its pixels are not 8 bits a band, or the format is another.
     """
+    if image_format not in ("RGB", "BGR"):
+        raise ValueError(f'image_format (INPUT.FORMAT): expected "RGB" or "BGR", got {image_format!r}')
     path = dataset_dict["file_name"]
-    try:
-        image = detection_utils.read_image(path, format=image_format)
-    except FileNotFoundError as error:
-        raise OSError(f"no such image: {path}") from error
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
-        raise OSError(
-            f"cannot read image {path}: it is truncated, corrupt or of an unknown format ({error})"
-        ) from error
+    image = images.read_image(path)
+    if image_format == "BGR":
+        image = image[:, :, ::-1]
     height, width = image.shape[:2]
     expected = (dataset_dict.get("height", height), dataset_dict.get("width", width))
     if (height, width) != expected:

@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from insight.data.images import SUFFIXES, read_image
 from insight.files import atomic_write
 
 from .coco_results import CocoResults
-from .images import SUFFIXES, read_image
 from .overlay import draw_instances
 from .predictor import PromptPredictor
 

@@ -12,10 +12,10 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
 from insight.checkpoint import Checkpointer
+from insight.data.images import as_rgb, read_image
 from insight.structures.boxes import validate_boxes
 from insight.structures.oriented_boxes import enclosing_boxes
 
-from .images import as_rgb, read_image
 from .masks import paste_masks
 
 BOXES_AT_ONCE = 256  # bounds memory: RoI features and prompts of this many boxes exist at a time
@@ -79,7 +79,7 @@ class PromptPredictor:
         """Encode an image; `predict` and `detect` then refer to it.
 
         Args:
-            image: a file, or uint8 (H, W, 3); grey and alpha are understood too (see `insight.inference.images`).
+            image: a file, or uint8 (H, W, 3); grey and alpha are understood too (see `insight.data.images`).
             order: of the array's bands, "RGB" or "BGR" (OpenCV's, and what Detectron2's DefaultPredictor takes).
 
         Raises:

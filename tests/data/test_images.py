@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from insight.inference.images import as_rgb, read_image
+from insight.data.images import as_rgb, read_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
@@ -46,9 +46,9 @@ def test_unreadable_files_are_named(tmp_path):
     content = whole.read_bytes()
     for name, data in {"cut.png": content[: len(content) // 2], "text.jpg": b"hello", "empty.tif": b""}.items():
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(OSError, match=f"{name}: cannot be read, it is truncated, corrupt"):
+        with pytest.raises(OSError, match=f"cannot read image .*{name}: it is truncated, corrupt"):
             read_image(tmp_path / name)
-    with pytest.raises(FileNotFoundError, match="absent.png: no such image"):
+    with pytest.raises(FileNotFoundError, match="no such image: .*absent.png"):
         read_image(tmp_path / "absent.png")
 
 

@@ -28,14 +28,16 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such image")
+        raise FileNotFoundError(f"no such image: {path}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # aerial images are large
             image = ImageOps.exif_transpose(Image.open(path))
             image.load()
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
-        raise OSError(f"{path}: cannot be read, it is truncated, corrupt or of an unknown format ({error})") from error
+        raise OSError(
+            f"cannot read image {path}: it is truncated, corrupt or of an unknown format ({error})"
+        ) from error
     if image.mode in ("1", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
         image = image.convert("RGB")
     elif image.mode not in ("L", "LA", "RGB", "RGBA", "RGBX"):
