@@ -34,7 +34,7 @@ def sopseg_loss(prediction: MaskPrediction, masks: Tensor, iou_weight: float = 5
     masks = masks[:, None].float()
     losses = {}
     for scale, stage in prediction.stages.items():
-        target = (F.avg_pool2d(masks, masks.shape[-1] // stage.shape[-1]) >= 0.5).float()
+        target = (F.avg_pool2d(masks, scale) >= 0.5).float()
         losses[f"loss_mask_{scale}"] = _bce_and_dice(stage[:, :1].float(), target)
         if stage.shape[1] > 1:
             losses[f"loss_edge_{scale}"] = _bce_and_dice(stage[:, 1:].float(), edge_targets(target))

@@ -50,7 +50,7 @@ def padded_encoder() -> nn.Module:
     return encoder
 
 
-@pytest.mark.parametrize("size, budget", [(128, 24e9), (256, 82e9), (512, 340e9)])
+@pytest.mark.parametrize("size, budget", [(256, 82e9), (512, 340e9)])
 def test_encoder_computes_no_padding(size, budget):
     with torch.device("meta"):
         assert count_by_torch(build_encoder("vit_l"), torch.zeros(1, 3, size, size)) < budget

@@ -10,6 +10,11 @@ from insight.modeling.sopseg import DECODERS, PIXEL_MEAN, PIXEL_STD, build_sopse
 from insight.modeling.sopseg.decoders import build_decoder
 from insight.modeling.sopseg.encoders import VIT_CONFIGS
 from insight.modeling.sopseg.model import SOPSeg
+from insight.ops import crop_resize
+from insight.structures.crop_masks import logits_to_image, paste_masks
+from insight.structures.crop_regions import crop_regions
+from insight.structures.oriented_boxes import enclosing_boxes, oriented_corners
+from insight.structures.prompts import oriented_prompts
 
 BOXES = torch.tensor([[20.0, 30.0, 100.5, 90.25], [60.0, 10.0, 250.0, 255.0], [100.0, 100.0, 130.0, 128.0]])
 POINTS = torch.tensor([[[40.0, 50.0], [80.0, 70.0]], [[100.0, 100.0], [10.0, 10.0]], [[110.0, 110.0], [0.0, 0.0]]])
@@ -160,6 +165,43 @@ def test_compiles_without_graph_breaks(model, random_weights, error_between, dec
     compiled = torch.compile(sopseg, fullgraph=True, backend="aot_eager")
     found, expected = compiled(crops, boxes=BOXES / 2), sopseg(crops, boxes=BOXES / 2)
     assert error_between(found.mask_logits, expected.mask_logits) < 1e-5
+
+
+@torch.no_grad()
+def test_runs_in_bfloat16_as_a_whole(model, random_weights):
+    sopseg = with_decoder(model, "edge", random_weights).bfloat16()
+    prediction = sopseg(torch.randn(3, 3, 128, 128, dtype=torch.bfloat16), BOXES / 2, POINTS / 2, LABELS)
+    assert prediction.mask_logits.dtype == torch.bfloat16 and prediction.mask_logits.isfinite().all()
+
+
+@pytest.mark.gpu
+@torch.no_grad()
+def test_cuda_gives_what_the_cpu_gives(model, random_weights, error_between):
+    sopseg = with_decoder(model, "edge", random_weights)
+    crops = torch.randn(3, 3, 256, 256)
+    expected = sopseg(crops, BOXES, POINTS, LABELS)
+    found = sopseg.cuda()(crops.cuda(), BOXES.cuda(), POINTS.cuda(), LABELS.cuda())
+    assert error_between(found.mask_logits.cpu(), expected.mask_logits) < 1e-3
+    assert error_between(found.edge_logits.cpu(), expected.edge_logits) < 1e-3
+
+
+@torch.no_grad()
+def test_the_scene_around_an_object_does_not_matter(model):
+    """The mask of an object in a large scene is the mask of the same object in a cutting of it."""
+    scene = torch.randint(0, 256, (1, 3, 300, 400), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    corners = oriented_corners([[210.3, 140.8, 30, 12, 25], [235.0, 160.5, 9, 20, 80]])
+    masks = []
+    for left, top, right, bottom in ((0, 0, 400, 300), (150, 90, 300, 220)):
+        shifted = corners - torch.tensor([float(left), float(top)])
+        regions = crop_regions(enclosing_boxes(shifted))
+        crops = crop_resize(scene[..., top:bottom, left:right], regions, 128, mean=PIXEL_MEAN, std=PIXEL_STD)
+        logits = model(crops, *oriented_prompts(shifted, regions, 128)).mask_logits[:, 0]
+        size = (bottom - top, right - left)
+        masks.append(
+            paste_masks(logits_to_image(logits, regions), size)[:, 90 - top : 220 - top, 150 - left : 300 - left]
+        )
+    assert masks[0].flatten(1).any(1).all()
+    assert (masks[0] != masks[1]).float().mean() < 1e-4  # float32 coordinates differ in their last digits
 
 
 def test_prompts_must_say_their_crop(model):

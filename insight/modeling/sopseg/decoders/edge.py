@@ -50,12 +50,7 @@ class EdgeDecoder(SAMDecoder):
         tokens = self.attend(inputs, self.edge_token.weight)
         mask = self.low_res_masks(tokens, [0])
         edge = self._low_res_edges(tokens.extra, tokens.image)
-        stages, iou = self.refinement(
-            inputs.of_prompt(inputs.features.shallow),
-            tokens.image,
-            inputs.of_prompt(inputs.crops),
-            torch.cat([mask, edge], 1),
-        )
+        stages, iou = self.refinement(inputs, tokens.image, torch.cat([mask, edge], 1))
         return MaskPrediction(stages[1][:, :1], stages[1][:, 1:], iou, stages)
 
     def _low_res_edges(self, token: Tensor, image: Tensor) -> Tensor:

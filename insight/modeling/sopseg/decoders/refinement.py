@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers import LayerNorm2d
+from .prediction import DecoderInput
 
 MAPS = 2  # a prediction is a mask map and an edge map
 IMAGE_CHANNELS = 3
@@ -41,26 +42,25 @@ class ProgressiveRefinement(nn.Module):
         self.heads = nn.ModuleList(_zero_conv(width, MAPS) for width in widths)
         self.iou_head = IoUHead(widths[-1])
 
-    def forward(
-        self, shallow: Tensor, deep: Tensor, crops: Tensor, initial: Tensor
-    ) -> tuple[dict[int, Tensor], Tensor]:
-        """Refine.
+    def forward(self, inputs: DecoderInput, deep: Tensor, initial: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+        """Refine the masks and edges of N prompts; what depends on a crop alone is computed once a crop.
 
         Args:
-            shallow: (N, shallow_channels, H / 16, W / 16) F_s.
+            inputs: crops of H x W, their features and the prompts.
             deep: (N, deep_channels, H / 16, W / 16) F_d.
-            crops: (N, 3, H, W) the normalised image.
             initial: (N, 2, H / 4, W / 4) P_0, logits of mask and edge.
 
         Returns:
             P_4, P_2 and P_1 by their scale, logits (N, 2, H / i, W / i), and the predicted IoU (N,).
         """
-        x = torch.cat([self.reduce_shallow(shallow), self.reduce_deep(deep)], 1)
+        shallow = inputs.of_prompt(self.reduce_shallow(inputs.features.shallow))
+        x = torch.cat([shallow, self.reduce_deep(deep)], 1)
         logits = initial
         seen = F.avg_pool2d(initial.sigmoid(), 2)  # P_8: what R_1 sees; logits would be unbounded
         stages = {}
         for scale, block, head in zip((8, 4, 2), self.blocks, self.heads):
-            x = block(torch.cat([x, F.avg_pool2d(crops, scale), seen], 1))
+            image = inputs.of_prompt(F.avg_pool2d(inputs.crops, scale))
+            x = block(torch.cat([x, image, seen], 1))
             mask, edge = head(x).chunk(2, 1)
             previous = F.interpolate(logits[:, :1], x.shape[2:], mode="bilinear", align_corners=False)
             logits = torch.cat([previous + mask, edge], 1)
