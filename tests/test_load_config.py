@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+pytest.importorskip("detectron2")
+from insight.config import ConfigError, load_config
+
+
+def test_the_defaults_leave_every_part_off():
+    cfg = load_config()
+    assert cfg.is_frozen() and cfg.MODEL.META_ARCHITECTURE == "GeneralizedRCNN"
+    assert not any((cfg.MODEL.PROMPT.LPM.ENABLED, cfg.MODEL.PROMPT.GPM.ENABLED, cfg.MODEL.RPN.AREA_LOSS.ENABLED))
+
+
+def test_overrides_come_after_the_file_and_its_base(tmp_path):
+    (tmp_path / "base.yaml").write_text("VERSION: 2\nSOLVER: {MAX_ITER: 1, BASE_LR: 0.1, IMS_PER_BATCH: 3}\n")
+    (tmp_path / "top.yaml").write_text("_BASE_: base.yaml\nSOLVER: {MAX_ITER: 2, BASE_LR: 0.2}\n")
+    cfg = load_config(str(tmp_path / "top.yaml"), ["SOLVER.BASE_LR", "0.3"])
+    assert (cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.MAX_ITER, cfg.SOLVER.BASE_LR) == (3, 2, 0.3)
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        ("_BASE_: absent.yaml", "absent.yaml"),
+        ("words", "expected sections of KEY: VALUE"),
+        ("MODEL: 3", "expected sections of KEY: VALUE"),
+        ("MODEL: [a\n b: 3", "line 2"),
+        ("VERSION: 2\nMODEL: {NOT_THERE: 1}", "Non-existent config key: MODEL.NOT_THERE"),
+        ("VERSION: 2\nSOLVER: {MAX_ITER: many}", "for config key: SOLVER.MAX_ITER"),
+    ],
+)
+def test_a_wrong_file_is_one_line_that_names_it(tmp_path, content, said):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        load_config(str(path))
+    message = str(caught.value)
+    assert message.startswith(str(path)) and said in message and "\n" not in message
+
+
+def test_a_missing_file_and_an_unknown_device():
+    with pytest.raises(ConfigError, match="--config-file absent.yaml: no such file"):
+        load_config("absent.yaml")
+    with pytest.raises(ConfigError, match="MODEL.DEVICE is 'tpu9': expected cpu, cuda or cuda:N"):
+        load_config("", ["MODEL.DEVICE", "tpu9"])
+
+
+@pytest.mark.parametrize("available", [True, False])
+def test_cuda_becomes_the_cpu_only_where_there_is_no_gpu(monkeypatch, caplog, available):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    cfg = load_config("", ["MODEL.DEVICE", "cuda"])
+    assert cfg.MODEL.DEVICE == ("cuda" if available else "cpu")
+    assert ("there is no GPU: using the CPU" in caplog.text) != available
