@@ -45,9 +45,8 @@ def test_a_missing_file_and_an_unknown_device():
         load_config("", ["MODEL.DEVICE", "tpu9"])
 
 
-@pytest.mark.parametrize("available", [True, False])
-def test_cuda_becomes_the_cpu_only_where_there_is_no_gpu(monkeypatch, caplog, available):
+@pytest.mark.parametrize("available, device", [(True, "cuda"), (False, "cpu")])
+def test_cuda_becomes_the_cpu_only_where_there_is_no_gpu(monkeypatch, caplog, available, device):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    cfg = load_config("", ["MODEL.DEVICE", "cuda"])
-    assert cfg.MODEL.DEVICE == ("cuda" if available else "cpu")
+    assert load_config("", ["MODEL.DEVICE", "cuda"]).MODEL.DEVICE == device
     assert ("there is no GPU: using the CPU" in caplog.text) != available
