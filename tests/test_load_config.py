@@ -48,5 +48,6 @@ def test_a_missing_file_and_an_unknown_device():
 @pytest.mark.parametrize("available, device", [(True, "cuda"), (False, "cpu")])
 def test_cuda_becomes_the_cpu_only_where_there_is_no_gpu(monkeypatch, caplog, available, device):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    assert load_config("", ["MODEL.DEVICE", "cuda"]).MODEL.DEVICE == device
+    chosen = load_config("", ["MODEL.DEVICE", "cuda"]).MODEL.DEVICE
+    assert chosen == device
     assert ("there is no GPU: using the CPU" in caplog.text) != available
