@@ -1,0 +1,300 @@
+"""PromptRCNN against GeneralizedRCNN, its box prompts, and the cases that break detectors."""
+
+import io
+import sys
+
+import pytest
+import torch
+from conftest import build, losses_of, make_config, make_inputs, make_tiny_config, wake_prompts
+from detectron2.modeling import GeneralizedRCNN
+from detectron2.structures import Boxes, Instances, pairwise_iou
+
+ALL = "base/insight.yaml"
+CASCADE = {
+    "MODEL__ROI_HEADS__NAME": "CascadeROIHeads",
+    "MODEL__ROI_BOX_HEAD__CLS_AGNOSTIC_BBOX_REG": True,
+}
+
+
+def parameters(cfg):
+    return sum(p.numel() for p in build(cfg).parameters()) / 1e6
+
+
+def test_parameter_budgets_of_the_papers_table():
+    def of(name):
+        return parameters(make_config(f"insight/mask_rcnn_r50_fpn_{name}.yaml", MODEL__ROI_HEADS__NUM_CLASSES=15))
+
+    baseline = of("baseline")
+    assert baseline == pytest.approx(44.1, rel=0.01)
+    assert of("lpm") - baseline == pytest.approx(2.3, rel=0.05)
+    assert of("gpm") - baseline == pytest.approx(5.1, rel=0.05)
+    assert of("area") == baseline
+    assert of("insight") - baseline == pytest.approx(7.2, rel=0.05)
+
+
+def test_with_everything_off_it_is_generalized_rcnn():
+    cfg = make_tiny_config()
+    ours = build(cfg)
+    cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
+    theirs = build(cfg)
+    assert type(theirs) is GeneralizedRCNN
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(ours.state_dict().values(), theirs.state_dict().values()))
+    inputs = make_inputs()
+    a, b = losses_of(ours, inputs), losses_of(theirs, inputs)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    with torch.no_grad():
+        a, b = ours.eval()(inputs), theirs.eval()(inputs)
+    assert_same_detections(a, b)
+
+
+def assert_same_detections(a, b, **tolerance):
+    for x, y in zip(a, b, strict=True):
+        x, y = x["instances"], y["instances"]
+        assert len(x) == len(y) > 0
+        torch.testing.assert_close(x.pred_boxes.tensor, y.pred_boxes.tensor, **tolerance)
+        torch.testing.assert_close(x.scores, y.scores, **tolerance)
+        assert torch.equal(x.pred_masks, y.pred_masks)
+
+
+@pytest.mark.parametrize("heads", [{}, CASCADE], ids=["standard", "cascade"])
+def test_training_starts_at_the_baseline(heads):
+    baseline = build(make_tiny_config(**heads))
+    prompted = build(make_tiny_config("base/lpm.yaml", "base/gpm.yaml", **heads))
+    extra = prompted.state_dict().keys() - baseline.state_dict().keys()
+    assert extra and baseline.state_dict().keys() < prompted.state_dict().keys()
+    assert all("prompt_encoder." in key or ".fusion." in key for key in extra)
+    inputs = make_inputs(prompt_scale=2)
+    a, b = losses_of(baseline, inputs), losses_of(prompted, inputs)
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    with torch.no_grad():
+        assert_same_detections(baseline.eval()(inputs), prompted.eval()(inputs), rtol=0, atol=0)
+        woken = wake_prompts(prompted)(inputs)
+        assert not torch.equal(woken[0]["instances"].scores, baseline(inputs)[0]["instances"].scores)
+
+
+@pytest.mark.parametrize("heads", [{}, CASCADE], ids=["standard", "cascade"])
+def test_every_parameter_learns_even_without_objects(heads):
+    model = wake_prompts(build(make_tiny_config(ALL, **heads)))
+    for objects in (3, 0):
+        model.zero_grad(set_to_none=True)
+        losses = losses_of(model, make_inputs(objects=objects))
+        assert all(torch.isfinite(v) for v in losses.values())
+        sum(losses.values()).backward()
+        without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+        assert without == []  # so that DistributedDataParallel needs no find_unused_parameters
+        silent = [n for n, p in model.prompt_encoder.named_parameters() if not p.grad.any()]
+        # The spectrum of a real crop is real at frequency 0: no gradient is lost there, only a component is 0.
+        assert silent == []
+
+
+@pytest.mark.parametrize("branches", [["box"], ["mask"]])
+def test_prompts_reach_only_the_branches_asked_for(branches):
+    model = build(make_tiny_config(ALL, MODEL__PROMPT__BRANCHES=branches))
+    names = {name.split(".")[1] for name, _ in model.named_parameters() if ".fusion." in name}
+    assert names == {f"{branches[0]}_pooler"}
+    sum(losses_of(model, make_inputs()).values()).backward()
+
+
+def test_pointrend_pools_inside_its_mask_head():
+    pytest.importorskip("detectron2.projects.point_rend")
+    from detectron2.projects.point_rend import add_pointrend_config
+
+    cfg = make_tiny_config()
+    add_pointrend_config(cfg)
+    cfg.merge_from_list(
+        ["MODEL.ROI_HEADS.NAME", "PointRendROIHeads", "MODEL.ROI_MASK_HEAD.NAME", "PointRendMaskHead"]
+        + ["MODEL.ROI_MASK_HEAD.POOLER_TYPE", "", "MODEL.ROI_MASK_HEAD.IN_FEATURES", ["p2"]]
+        + ["MODEL.ROI_MASK_HEAD.POINT_HEAD_ON", True, "MODEL.ROI_MASK_HEAD.FC_DIM", 32, "MODEL.ROI_MASK_HEAD.NUM_FC", 1]
+        + ["MODEL.ROI_MASK_HEAD.OUTPUT_SIDE_RESOLUTION", 7, "MODEL.POINT_HEAD.NUM_CLASSES", 3]
+        + ["MODEL.POINT_HEAD.FC_DIM", 32, "MODEL.POINT_HEAD.IN_FEATURES", ["p2"]]
+    )
+    baseline = build(cfg)
+    cfg.merge_from_list(["MODEL.PROMPT.LPM.ENABLED", True, "MODEL.PROMPT.GPM.ENABLED", True])
+    prompted = build(cfg)
+    inputs = make_inputs()
+    a, b = losses_of(baseline, inputs), losses_of(prompted, inputs)
+    assert "loss_mask_point" in a and all(torch.equal(a[k], b[k]) for k in a)
+    woken = losses_of(wake_prompts(prompted), inputs)
+    assert not torch.equal(woken["loss_mask"], a["loss_mask"])
+    sum(woken.values()).backward()
+    assert prompted.roi_heads.mask_head.prompt_pooler.fusion[0].weight.grad.any()
+    with torch.no_grad():
+        assert prompted.eval()(inputs)[0]["instances"].pred_masks.shape[1:] == (96, 128)
+
+
+def test_heads_without_a_pooler_are_refused():
+    with pytest.raises(ValueError, match="Res5ROIHeads has no box branch"):
+        build(
+            make_tiny_config(
+                ALL,
+                MODEL__ROI_HEADS__NAME="Res5ROIHeads",
+                MODEL__ROI_HEADS__IN_FEATURES=["p4"],
+                MODEL__ROI_MASK_HEAD__POOLER_RESOLUTION=14,
+            )
+        )
+
+
+def test_images_are_encoded_once_and_boxes_keep_their_order():
+    model = wake_prompts(build(make_tiny_config(ALL))).eval()
+    calls = []
+    model.backbone.register_forward_hook(lambda *_: calls.append("backbone"))
+    for block in model.prompt_encoder.global_to_local.global_blocks:
+        block.register_forward_hook(lambda *_: calls.append("global"))
+    inputs = make_inputs(prompt_scale=2)
+    with torch.no_grad():
+        encoded = model.encode(inputs)
+    assert calls == ["backbone", "global", "global"]
+    boxes = [x["instances"].gt_boxes.tensor for x in inputs]
+    first = model.segment_boxes(encoded, boxes)
+    assert calls == ["backbone", "global", "global"]
+    for given, result in zip(boxes, first):
+        assert torch.equal(result.pred_boxes.tensor, given)
+        assert result.pred_masks.shape == (3, 1, 28, 28)
+        assert result.image_size == (96, 128)
+        assert ((result.scores > 0) & (result.scores < 1)).all()
+        assert (result.pred_classes < 3).all()
+    reverse = model.segment_boxes(encoded, [b.flip(0) for b in boxes])
+    for a, b in zip(first, reverse):
+        torch.testing.assert_close(a.scores, b.scores.flip(0))
+        torch.testing.assert_close(a.pred_masks, b.pred_masks.flip(0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("heads", [{}, CASCADE], ids=["standard", "cascade"])
+def test_scores_of_given_boxes_are_the_box_heads(heads):
+    """Without regression and suppression: compared with Detectron2's own inference on boxes that it cannot move."""
+    model = build(make_tiny_config("base/lpm.yaml", **heads)).eval()
+    cascade = isinstance(model.roi_heads.box_predictor, torch.nn.ModuleList)
+    for predictor in model.roi_heads.box_predictor if cascade else [model.roi_heads.box_predictor]:
+        torch.nn.init.zeros_(predictor.bbox_pred.weight)  # so no box moves
+        torch.nn.init.normal_(predictor.cls_score.weight, std=0.5)
+        predictor.test_nms_thresh, predictor.test_score_thresh, predictor.test_topk_per_image = 1.0, 0.0, 1000
+    inputs = make_inputs()[:1]
+    boxes = inputs[0]["instances"].gt_boxes.tensor
+    with torch.no_grad():
+        encoded = model.encode(inputs)
+        proposals = [Instances((96, 128), proposal_boxes=Boxes(boxes), objectness_logits=torch.ones(3))]
+        detections = model.roi_heads(encoded.images, encoded.features, proposals)[0][0]
+    ours = model.segment_boxes(encoded, [boxes])[0]
+    for box, score, label in zip(boxes, ours.scores, ours.pred_classes):
+        same = detections[pairwise_iou(Boxes(box[None]), detections.pred_boxes)[0] > 0.999]
+        best = same.scores.argmax()
+        assert same.scores[best] == pytest.approx(float(score), abs=1e-5)
+        assert same.pred_classes[best] == label
+    given = model.segment_boxes(encoded, [boxes], [torch.tensor([2, 2, 2])])[0]
+    assert given.pred_classes.tolist() == [2, 2, 2]
+    assert (given.scores <= ours.scores).all()
+
+
+def test_no_boxes_and_no_proposals():
+    model = wake_prompts(build(make_tiny_config(ALL))).eval()
+    inputs = make_inputs()
+    with torch.no_grad():
+        encoded = model.encode(inputs)
+    for boxes in ([torch.zeros(0, 4)] * 2, [torch.tensor([[3.0, 4, 40, 50]]), torch.zeros(0, 4)]):
+        results = model.segment_boxes(encoded, boxes)
+        assert [len(r) for r in results] == [len(b) for b in boxes]
+        assert all(r.pred_masks.shape == (len(r), 1, 28, 28) for r in results)
+    model.proposal_generator.nms_thresh = 0.7
+    model.proposal_generator.min_box_size = 1e6  # every proposal is too small
+    with torch.no_grad():
+        assert [len(x["instances"]) for x in model(inputs)] == [0, 0]
+    with pytest.raises(RuntimeError, match="evaluation mode"):
+        model.train().segment_boxes(encoded, boxes)
+
+
+def test_images_of_different_sizes_and_resolutions():
+    model = wake_prompts(build(make_tiny_config(ALL)))
+    inputs = make_inputs(sizes=((96, 128), (77, 141)))
+    inputs[1]["prompt_image"] = make_inputs(sizes=((200, 366),))[0]["image"]
+    sum(losses_of(model, inputs).values()).backward()
+    with torch.no_grad():
+        assert all(len(x["instances"]) for x in model.eval()(inputs))
+
+
+def test_prompts_read_the_full_resolution_image():
+    model = wake_prompts(build(make_tiny_config(ALL))).eval()
+    inputs = make_inputs(sizes=((96, 128),), prompt_scale=2)
+    boxes = [inputs[0]["instances"].gt_boxes.tensor]
+    with torch.no_grad():
+        sharp = model.segment_boxes(model.encode(inputs), boxes)[0].scores
+        del inputs[0]["prompt_image"]
+        coarse = model.segment_boxes(model.encode(inputs), boxes)[0].scores
+    assert not torch.allclose(sharp, coarse, atol=1e-4)
+
+
+def test_bfloat16_autocast_trains_and_detects():
+    model = wake_prompts(build(make_tiny_config(ALL)))
+    inputs = make_inputs()
+    exact = losses_of(model, inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = losses_of(model, inputs)
+    sum(losses.values()).backward()
+    for name, value in losses.items():
+        assert float(value) == pytest.approx(float(exact[name]), rel=0.3, abs=0.05), name
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert all(torch.isfinite(x["instances"].scores).all() for x in model.eval()(inputs))
+
+
+def test_weights_survive_a_file():
+    cfg = make_tiny_config(ALL)
+    model = wake_prompts(build(cfg)).eval()
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    again = build(cfg, seed=1).eval()
+    again.load_state_dict(torch.load(file, weights_only=True))
+    inputs = make_inputs()
+    with torch.no_grad():
+        assert_same_detections(model(inputs), again(inputs), rtol=0, atol=0)
+
+
+def test_a_pixel_std_of_the_wrong_length_is_named():
+    with pytest.raises(ValueError, match="PIXEL_STD has 2 channels"):
+        build(make_tiny_config(ALL, MODEL__PROMPT__PIXEL_STD=[1.0, 1.0]))
+
+
+def test_an_unknown_branch_is_named():
+    with pytest.raises(ValueError, match=r"BRANCHES must name .* got \['boxes'\]"):
+        build(make_tiny_config(ALL, MODEL__PROMPT__BRANCHES=["boxes"]))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_images_can_be_learned_by_heart():
+    cfg = make_tiny_config(ALL, MODEL__RPN__POST_NMS_TOPK_TEST=50, TEST__DETECTIONS_PER_IMAGE=10)
+    model = build(cfg)
+    inputs = make_inputs()
+    for x in inputs:  # each rectangle in the colour of its class, on noise
+        x["image"] //= 4
+        for mask, label in zip(x["instances"].gt_masks.tensor, x["instances"].gt_classes):
+            x["image"][label, mask] = 255
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    first = None
+    for step in range(80):
+        losses = losses_of(model, inputs, seed=step)
+        total = sum(losses.values())
+        first = first or float(total)
+        optimizer.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    assert float(total) < first / 3
+    model.eval()
+    with torch.no_grad():
+        encoded = model.encode(inputs)
+    results = model.segment_boxes(encoded, [x["instances"].gt_boxes.tensor for x in inputs])
+    for x, result in zip(inputs, results):
+        assert torch.equal(result.pred_classes, x["instances"].gt_classes)
+        assert (result.pred_masks > 0.5).float().mean() > 0.8
+
+
+def test_registered_names_are_those_of_detectron2():
+    from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, PROPOSAL_GENERATOR_REGISTRY
+
+    assert META_ARCH_REGISTRY.get("PromptRCNN").__module__ == "insight.modeling.meta_arch.prompt_rcnn"
+    assert "PromptRPN" in PROPOSAL_GENERATOR_REGISTRY
+    assert "build_timm_fpn_backbone" in BACKBONE_REGISTRY
+    assert "insight.modeling.registration" in sys.modules
