@@ -89,8 +89,7 @@ class LocalPrompt(nn.Module):
             nn.GELU(),
             nn.Linear(hidden, channels),
         )
-        self.mlp = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, channels), nn.GELU())
-        self.out = nn.Linear(channels, dim)
+        self.mlp = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, dim), nn.GELU(), nn.Linear(dim, dim))
         self.out_channels = dim
 
     def forward(self, crops: Tensor) -> Tensor:
@@ -102,8 +101,10 @@ class LocalPrompt(nn.Module):
         Returns:
             (N, dim, grid, grid), grid = crop_size / stride.
         """
-        tokens = torch.cat([self.spatial_patches(crops), self.frequency_patches(self.filter(crops))], dim=1)
-        tokens = self.norm(tokens.flatten(2).transpose(1, 2))  # (N, grid^2, 2 dim)
+        paths = (self.spatial_patches, crops), (self.frequency_patches, self.filter(crops))
+        # Channels last, a convolution leaves its tokens in rows, and no copy is needed to make them so.
+        patches = [conv(x.contiguous(memory_format=torch.channels_last)) for conv, x in paths]
+        tokens = self.norm(torch.cat([x.flatten(2).transpose(1, 2) for x in patches], dim=2))  # (N, grid^2, 2 dim)
         tokens = tokens + self.instance(tokens)[:, None]
-        tokens = self.out(self.mlp(tokens))
+        tokens = self.mlp(tokens)
         return tokens.transpose(1, 2).unflatten(2, (self.grid, self.grid))
