@@ -1,0 +1,67 @@
+"""What do prompts cost a whole detector, and which part of them costs it?
+
+Ours is the model with LPM and GPM; the baseline is the same model without them. Prompts start at zero, so all
+contenders must detect the same. Proposals are given, and the box predictor scores all classes alike, so that every
+contender works on the same boxes: as many as the config allows, and as many detections.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from detectron2.modeling import build_model
+from detectron2.structures import Boxes, Instances
+from harness import Case, Rival
+from torch import Tensor, nn
+
+from insight.config import load_config
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "base"
+PARTS = {"baseline": (), "LPM alone": ("LPM",), "GPM alone": ("GPM",)}
+
+
+def cases(device: torch.device) -> Iterator[Case]:
+    """The light detector as it trains on a CPU; on a GPU also the paper's."""
+    models = {"light.yaml": 384}
+    if device.type == "cuda":
+        models["mask_rcnn_r50_fpn.yaml"] = 800
+    for config, side in models.items():
+        contenders = {name: _Detector(config, parts, side, device) for name, parts in PARTS.items()}
+        ours = _Detector(config, ("LPM", "GPM"), side, device)
+        boxes = len(ours.proposals)
+        yield Case(
+            f"{config.removesuffix('.yaml')} at {side} x {side}, {boxes} proposals",
+            ours,
+            {name: Rival(run, 0.90 if name == "baseline" else None) for name, run in contenders.items()},
+            note="ratio = images per second of all prompts / of the contender",
+        )
+
+
+class _Detector:
+    """Inference of one image: backbone, proposals (computed, then replaced by the given ones), both branches."""
+
+    def __init__(self, config: str, parts: tuple[str, ...], side: int, device: torch.device):
+        options = ["MODEL.DEVICE", str(device), "MODEL.WEIGHTS", "", "MODEL.TIMM.WEIGHTS", ""]
+        for part in parts:
+            options += [f"MODEL.PROMPT.{part}.ENABLED", True]
+        cfg = load_config(str(CONFIGS / config), options)
+        torch.manual_seed(0)
+        self.model = build_model(cfg).eval()
+        predictor = self.model.roi_heads.box_predictor
+        for layer in (predictor.cls_score, predictor.bbox_pred):
+            nn.init.zeros_(layer.weight)
+        generator = torch.Generator().manual_seed(0)
+        count = cfg.MODEL.RPN.POST_NMS_TOPK_TEST
+        corner = torch.rand(count, 2, generator=generator) * (side - 40)
+        boxes = torch.cat([corner, corner + 8 + torch.rand(count, 2, generator=generator) ** 2 * side / 4], dim=1)
+        self.proposals = Instances((side, side), proposal_boxes=Boxes(boxes), objectness_logits=torch.zeros(count))
+        self.proposals = self.proposals.to(device)
+        self.inputs = [{"image": torch.randint(0, 256, (3, side, side), generator=generator, dtype=torch.uint8)}]
+
+    @torch.no_grad()
+    def __call__(self) -> tuple[Tensor, Tensor]:
+        model = self.model
+        encoded = model.encode(self.inputs)
+        model.proposal_generator(encoded.images, encoded.features, None)
+        results, _ = model.roi_heads(encoded.images, encoded.features, [self.proposals], None)
+        return results[0].pred_boxes.tensor, results[0].pred_masks
