@@ -272,16 +272,15 @@ def test_two_images_can_be_learned_by_heart():
         for mask, label in zip(x["instances"].gt_masks.tensor, x["instances"].gt_classes):
             x["image"][label, mask] = 255
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    first = None
-    for step in range(80):
-        losses = losses_of(model, inputs, seed=step)
-        total = sum(losses.values())
-        first = first or float(total)
+    totals = []
+    for step in range(160):
+        total = sum(losses_of(model, inputs, seed=step).values())
+        totals.append(float(total))
         optimizer.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    assert float(total) < first / 3
+    assert sum(totals[-20:]) / 20 < totals[0] / 3  # a single step varies with the boxes that it samples
     model.eval()
     with torch.no_grad():
         encoded = model.encode(inputs)
