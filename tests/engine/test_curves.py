@@ -1,0 +1,44 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from insight.engine.curves import plot_metrics, read_metrics
+
+
+def write(folder, lines):
+    folder.mkdir()
+    (folder / "metrics.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_a_repeated_iteration_counts_once_with_its_last_value(tmp_path):
+    run = write(
+        tmp_path / "run", [{"iteration": 19, "x": 3.0}, {"iteration": 39, "x": 2.0}, {"iteration": 19, "x": 4.0}]
+    )
+    iterations, values = read_metrics(run)["x"]
+    assert iterations.tolist() == [19, 39]
+    assert values.tolist() == [4.0, 2.0]
+
+
+def test_curves_of_two_runs_are_drawn(tmp_path):
+    runs = [
+        write(tmp_path / n, [{"iteration": i, "total_loss": s / (i + 1)} for i in range(9)])
+        for n, s in zip("ab", (1, 2))
+    ]
+    plot_metrics(runs, ["total_loss"], tmp_path / "curves.png")
+    picture = cv2.imread(str(tmp_path / "curves.png"))
+    colors = {tuple(c) for c in np.unique(picture.reshape(-1, 3), axis=0)}
+    assert {(180, 119, 31), (14, 127, 255)} <= colors  # matplotlib's first two, as BGR
+
+
+def test_what_is_missing_is_named(tmp_path):
+    with pytest.raises(ValueError, match="OUTPUT_DIR of a training"):
+        read_metrics(tmp_path)
+    run = write(tmp_path / "run", [{"iteration": 1, "total_loss": 1.0}])
+    with pytest.raises(ValueError, match="'segm/AP'; they have total_loss"):
+        plot_metrics([run], ["segm/AP"], tmp_path / "x.png")
+    (run / "metrics.json").write_text("{broken\n")
+    with pytest.raises(ValueError, match="line 1"):
+        read_metrics(run)

@@ -1,0 +1,22 @@
+#!/usr/bin/env python
+"""Draw the curves of one or more trainings into a picture."""
+
+import argparse
+
+from insight.engine.curves import plot_metrics
+from insight.errors import reports_errors
+
+
+@reports_errors
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="DIR", help="OUTPUT_DIR of a training")
+    parser.add_argument("--metrics", nargs="+", default=["total_loss", "loss_mask"], metavar="NAME", help="%(default)s")
+    parser.add_argument("--output", default="output/training.png", metavar="FILE", help="default: %(default)s")
+    args = parser.parse_args()
+    plot_metrics(args.runs, args.metrics, args.output)
+    print(f"wrote {args.output}")
+
+
+if __name__ == "__main__":
+    main()
