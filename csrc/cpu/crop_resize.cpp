@@ -8,6 +8,7 @@
 
 #include "common/check.h"
 #include "common/crop_resize_args.h"
+#include "cpu/huge_pages.h"
 
 
 namespace insight::crop_resize {
@@ -69,6 +70,7 @@ Tensor forward(Tensor images, Tensor boxes, Tensor image_index, int64_t height, 
   p.std = data_or_null(std);
   p.pad_value = pad_value;
   if (out.numel() == 0) return out;
+  advise_huge_pages(p.out, out.numel() * out.element_size());
   const ForwardItems run = best(avx512_forward, avx2_forward, plain_forward, images.scalar_type());
   torch::stable::parallel_for(0, p.items(), 1, [&](int64_t begin, int64_t end) { run(p, begin, end); });
   return out;

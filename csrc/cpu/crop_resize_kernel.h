@@ -103,20 +103,20 @@ static void vertical(const T* source, const Forward& p, const RowLayout& layout,
   const int64_t vectors = layout.one_column ? values : (values + kLanes - 1) / kLanes;
   const int last = static_cast<int>(layout.one_column ? layout.channels : values - (vectors - 1) * kLanes);
   // Where each vector is a column by itself, all of them may be partial; otherwise only the last one is.
-  const bool blocks = !layout.one_column || last == kLanes;
-  for (int64_t v = 0; v < vectors;) {
+  const int64_t together = layout.one_column && last < kLanes ? 1 : 4;
+  for (int64_t v = 0; v < vectors; v += together) {
     const T* at = source + v * layout.vector_stride;
     Real* to = columns + v * kLanes * kLanes;
-    const int64_t left = vectors - v;
-    if (blocks && left >= 4) {
-      vertical_block<T, kGather, 4>(at, p, layout.vector_stride, left == 4 ? last : kLanes, spans, weights, to);
-      v += 4;
-    } else if (blocks && left >= 2) {
-      vertical_block<T, kGather, 2>(at, p, layout.vector_stride, left == 2 ? last : kLanes, spans, weights, to);
-      v += 2;
+    const int64_t left = vectors - v, count = left < together ? left : together;
+    const int in_last = count == left ? last : kLanes;
+    if (count == 4) {
+      vertical_block<T, kGather, 4>(at, p, layout.vector_stride, in_last, spans, weights, to);
+    } else if (count == 3) {
+      vertical_block<T, kGather, 3>(at, p, layout.vector_stride, in_last, spans, weights, to);
+    } else if (count == 2) {
+      vertical_block<T, kGather, 2>(at, p, layout.vector_stride, in_last, spans, weights, to);
     } else {
       vertical_block<T, kGather, 1>(at, p, layout.vector_stride, last, spans, weights, to);
-      v += 1;
     }
   }
 }
@@ -171,6 +171,10 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
   Span spans_y[kLanes];
   Axis<Real> axis_x{};
   int64_t current = -1, left = 0, right = 0, weighed_x = -1;
+  // Where all rows of a float image start at a cache line, boxes are cut there: a vector then lies in one line, not two.
+  const int64_t strides = p.stride_row | p.stride_channel | p.stride_batch;
+  const bool aligned = sizeof(T) == 4 && layout.pitch == 1 && !layout.gather && strides % kLanes == 0 &&
+                       reinterpret_cast<uintptr_t>(p.images) % 64 == 0;
 
   for (int64_t item = begin_item; item < end_item; ++item) {
     const int64_t n = item / p.groups();
@@ -181,6 +185,7 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
       axis_x = make_axis<Real>(box[0], box[2], g.width, g.image_width, g.antialias);
       for (int64_t o = 0; o < g.width; ++o) taps_x.data()[o] = make_taps(axis_x, o);
       covered(taps_x.data(), g.width, &left, &right);
+      if (aligned) left -= left % kLanes;
       current = n;
       weighed_x = -1;
     }
