@@ -1,10 +1,11 @@
-// Checks of crop_resize's tensors, the same for every device. insight/ops/crop_resize.py says most of it earlier and in
-// the user's terms; these keep a direct call of the op from reading wild memory.
+// The tensors of crop_resize, checked and turned into plain arguments, the same for every device. insight/ops/crop_resize.py
+// says most of it earlier and in the user's terms; these checks keep a direct call of the op from reading wild memory.
 #pragma once
 
 #include <optional>
 
 #include "common/check.h"
+#include "common/crop_resize.h"
 
 namespace insight::crop_resize {
 
@@ -15,10 +16,6 @@ inline bool is_float(ScalarType type) {
 
 inline ScalarType output_type(ScalarType image_type) {
   return image_type == ScalarType::Byte ? ScalarType::Float : image_type;
-}
-
-inline std::optional<Tensor> contiguous(const std::optional<Tensor>& t) {
-  return t ? std::optional<Tensor>(torch::stable::contiguous(*t)) : std::nullopt;
 }
 
 inline bool same_device(const Tensor& a, const Tensor& b) {
@@ -76,5 +73,45 @@ inline void check_backward(const Tensor& grad, const Tensor& boxes, const Tensor
   check_boxes(boxes, image_index, grad);
   check_channels(std, "std", grad);
 }
+
+// Holds the small tensors, made contiguous, as long as their addresses are in use.
+class Arguments {
+ public:
+  Arguments(const Tensor& boxes, const Tensor& image_index, const std::optional<Tensor>& mean,
+            const std::optional<Tensor>& std)
+      : boxes_(torch::stable::contiguous(boxes)), image_index_(torch::stable::contiguous(image_index)) {
+    if (mean) mean_ = torch::stable::contiguous(*mean);
+    if (std) std_ = torch::stable::contiguous(*std);
+  }
+
+  const float* std() const { return std_ ? std_->const_data_ptr<float>() : nullptr; }
+
+  Geometry geometry(int64_t batch, int64_t channels, int64_t image_height, int64_t image_width, int64_t height,
+                    int64_t width, bool antialias) const {
+    return Geometry{boxes_.const_data_ptr<float>(), image_index_.const_data_ptr<int64_t>(), boxes_.size(0), batch,
+                    channels, image_height, image_width, height, width, antialias};
+  }
+
+  // out: (N, C, height, width), contiguous.
+  Forward forward(const Tensor& images, const Tensor& out, bool antialias, double pad_value) const {
+    Forward p{};
+    p.geometry = geometry(images.size(0), images.size(1), images.size(2), images.size(3), out.size(2), out.size(3),
+                          antialias);
+    p.images = images.const_data_ptr();
+    p.stride_batch = images.stride(0);
+    p.stride_channel = images.stride(1);
+    p.stride_row = images.stride(2);
+    p.stride_column = images.stride(3);
+    p.out = out.mutable_data_ptr();
+    p.mean = mean_ ? mean_->const_data_ptr<float>() : nullptr;
+    p.std = std();
+    p.pad_value = pad_value;
+    return p;
+  }
+
+ private:
+  Tensor boxes_, image_index_;
+  std::optional<Tensor> mean_, std_;
+};
 
 }  // namespace insight::crop_resize

@@ -38,58 +38,34 @@ void check_image_index(const Geometry& g) {
   }
 }
 
-Geometry geometry_of(const Tensor& boxes, const Tensor& image_index, int64_t batch, int64_t channels, int64_t image_height,
-                     int64_t image_width, int64_t height, int64_t width, bool antialias) {
-  Geometry g{boxes.const_data_ptr<float>(), image_index.const_data_ptr<int64_t>(), boxes.size(0), batch, channels,
-             image_height, image_width, height, width, antialias};
-  check_image_index(g);
-  return g;
-}
-
-const float* data_or_null(const std::optional<Tensor>& t) { return t ? t->const_data_ptr<float>() : nullptr; }
-
 Tensor forward(Tensor images, Tensor boxes, Tensor image_index, int64_t height, int64_t width, std::optional<Tensor> mean,
                std::optional<Tensor> std, bool antialias, double pad_value) {
   check_forward(images, boxes, image_index, height, width, mean, std);
-  boxes = torch::stable::contiguous(boxes);
-  image_index = torch::stable::contiguous(image_index);
-  mean = contiguous(mean);
-  std = contiguous(std);
-  Tensor out = torch::stable::new_empty(images, {boxes.size(0), images.size(1), height, width},
-                                        output_type(images.scalar_type()));
-  Forward p{};
-  p.geometry = geometry_of(boxes, image_index, images.size(0), images.size(1), images.size(2), images.size(3), height,
-                           width, antialias);
-  p.images = images.const_data_ptr();
-  p.stride_batch = images.stride(0);
-  p.stride_channel = images.stride(1);
-  p.stride_row = images.stride(2);
-  p.stride_column = images.stride(3);
-  p.out = out.mutable_data_ptr();
-  p.mean = data_or_null(mean);
-  p.std = data_or_null(std);
-  p.pad_value = pad_value;
+  const Arguments arguments(boxes, image_index, mean, std);
+  const ScalarType type = images.scalar_type();
+  Tensor out =
+      torch::stable::new_empty(images, {boxes.size(0), images.size(1), height, width}, output_type(type));
+  const Forward p = arguments.forward(images, out, antialias, pad_value);
+  check_image_index(p.geometry);
   if (out.numel() == 0) return out;
   advise_huge_pages(p.out, out.numel() * out.element_size());
-  const ForwardItems run = best(avx512_forward, avx2_forward, plain_forward, images.scalar_type());
-  torch::stable::parallel_for(0, p.items(), 1, [&](int64_t begin, int64_t end) { run(p, begin, end); });
+  const ForwardItems run = best(avx512_forward, avx2_forward, plain_forward, type);
+  torch::stable::parallel_for(0, items(p), 1, [&](int64_t begin, int64_t end) { run(p, begin, end); });
   return out;
 }
 
 Tensor backward(Tensor grad, Tensor boxes, Tensor image_index, int64_t batch, int64_t image_height, int64_t image_width,
                 std::optional<Tensor> std, bool antialias) {
   check_backward(grad, boxes, image_index, batch, image_height, image_width, std);
+  const Arguments arguments(boxes, image_index, std::nullopt, std);
   grad = torch::stable::contiguous(grad);
-  boxes = torch::stable::contiguous(boxes);
-  image_index = torch::stable::contiguous(image_index);
-  std = contiguous(std);
   Tensor out = torch::stable::new_empty(grad, {batch, grad.size(1), image_height, image_width}, grad.scalar_type());
   Backward p{};
-  p.geometry = geometry_of(boxes, image_index, batch, grad.size(1), image_height, image_width, grad.size(2), grad.size(3),
-                           antialias);
+  p.geometry = arguments.geometry(batch, grad.size(1), image_height, image_width, grad.size(2), grad.size(3), antialias);
   p.grad = grad.const_data_ptr();
-  p.std = data_or_null(std);
+  p.std = arguments.std();
   p.grad_images = out.mutable_data_ptr();
+  check_image_index(p.geometry);
   if (out.numel() == 0) return out;
   // About 64 Ki values a band: they stay in the second-level cache, and there are bands enough for all threads.
   p.band = std::max<int64_t>(1, (int64_t{1} << 16) / image_width);

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <new>
 
+#include "common/crop_resize.h"
+
 namespace insight::crop_resize {
 
 using torch::headeronly::BFloat16;
@@ -21,27 +23,9 @@ constexpr int kLanes = 16;
 constexpr int64_t kChunkValues = 1024;
 constexpr int64_t kChunkRows = 1024;
 
-struct Geometry {
-  const float* boxes;           // (N, 4)
-  const int64_t* image_index;   // (N,), each in [0, batch)
-  int64_t num_boxes, batch, channels;
-  int64_t image_height, image_width;
-  int64_t height, width;        // of an output
-  bool antialias;
-};
-
-struct Forward {
-  Geometry geometry;
-  const void* images;
-  int64_t stride_batch, stride_channel, stride_row, stride_column;  // in elements
-  void* out;                    // (N, C, height, width), contiguous
-  const float* mean;            // (C,) or null
-  const float* std;             // (C,) or null
-  double pad_value;
-
-  int64_t groups() const { return (geometry.height + kLanes - 1) / kLanes; }
-  int64_t items() const { return geometry.num_boxes * groups(); }
-};
+// A group of kLanes output rows of one box is an item of the forward pass.
+inline int64_t groups(const Geometry& g) { return (g.height + kLanes - 1) / kLanes; }
+inline int64_t items(const Forward& p) { return p.geometry.num_boxes * groups(p.geometry); }
 
 struct Backward {
   Geometry geometry;

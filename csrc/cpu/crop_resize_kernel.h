@@ -177,8 +177,8 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
                        reinterpret_cast<uintptr_t>(p.images) % 64 == 0;
 
   for (int64_t item = begin_item; item < end_item; ++item) {
-    const int64_t n = item / p.groups();
-    const int64_t row = item % p.groups() * kLanes;
+    const int64_t n = item / groups(g);
+    const int64_t row = item % groups(g) * kLanes;
     const int rows = static_cast<int>(g.height - row < kLanes ? g.height - row : kLanes);
     const float* box = g.boxes + n * 4;
     if (n != current) {
