@@ -1,4 +1,4 @@
-"""The CUDA kernels of crop_resize run on a CPU, a thread for a thread, against the PyTorch twin; and their launch plan."""
+"""The CUDA kernels of crop_resize run on a CPU, thread for thread, against the PyTorch twin; and their launch plan."""
 
 import ctypes
 import math
