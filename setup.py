@@ -85,7 +85,7 @@ def extensions():
         make = cpp_extension.CUDAExtension
         sources += sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc/cuda").glob("*.cu"))
         defines += [("USE_CUDA", None)]
-        flags["nvcc"] = ["-O3", "--expt-relaxed-constexpr", "-Xptxas=-v", "-lineinfo"]
+        flags["nvcc"] = ["-O3", "--expt-relaxed-constexpr", "-lineinfo"]
         if debug:
             flags["nvcc"] += ["-G"]
     built_with = {
