@@ -4,6 +4,7 @@
 import argparse
 
 from insight.config import load_config
+from insight.data.datasets import register_from_config
 from insight.demo import run_demo
 from insight.engine import start_output
 from insight.errors import reports_errors
@@ -19,6 +20,7 @@ def main():
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="more config values")
     args = parser.parse_args()
     cfg = load_config(args.config_file, ["OUTPUT_DIR", args.output, *args.opts])
+    register_from_config(cfg)
     start_output(cfg)
     for name, value in run_demo(cfg).items():
         print(f"{name:14s} {value:6.1f}")
