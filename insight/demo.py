@@ -32,8 +32,7 @@ def run_demo(cfg: CfgNode) -> dict[str, float]:
     """
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=True)
-    trainer.train()
-    found = Trainer.test(cfg, trainer.model)["segm"]
+    found = trainer.train()["segm"]
 
     trained = cfg.clone()
     trained.defrost()

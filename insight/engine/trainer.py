@@ -59,6 +59,15 @@ class Trainer(DefaultTrainer):
         heartbeat = [Heartbeat(CommonMetricPrinter(self.max_iter))] if comm.is_main_process() else []
         return super().build_hooks() + heartbeat
 
+    def train(self) -> dict:
+        """Train to the last iteration and evaluate.
+
+        Returns:
+            The results of the last evaluation, as `Trainer.test` gives them.
+        """
+        super().train()
+        return self._last_eval_results
+
     def resume_or_load(self, resume: bool = True) -> None:
         """Go on from the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS.
 
