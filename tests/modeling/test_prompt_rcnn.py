@@ -5,9 +5,9 @@ import sys
 
 import pytest
 import torch
-from conftest import build, losses_of, make_config, make_inputs, make_tiny_config, wake_prompts
 from detectron2.modeling import GeneralizedRCNN
 from detectron2.structures import Boxes, Instances, pairwise_iou
+from tiny_prompt_rcnn import build, losses_of, make_config, make_inputs, make_tiny_config, wake_prompts
 
 ALL = "base/insight.yaml"
 CASCADE = {

@@ -1,3 +1,5 @@
+"""A promptable R-CNN small enough to build and run in a test, and inputs for it."""
+
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from detectron2.utils.events import EventStorage
 
 import insight
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 # The light model of configs/base without its weights, slimmer still.
 TINY = [
@@ -20,16 +22,8 @@ TINY = [
     *("MODEL.ROI_HEADS.NUM_CLASSES", 3, "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", 16),
     *("MODEL.ROI_BOX_HEAD.FC_DIM", 64, "MODEL.ROI_MASK_HEAD.CONV_DIM", 32, "MODEL.ROI_MASK_HEAD.NUM_CONV", 1),
     *("MODEL.RPN.POST_NMS_TOPK_TRAIN", 30, "MODEL.RPN.POST_NMS_TOPK_TEST", 20, "TEST.DETECTIONS_PER_IMAGE", 5),
-    *(
-        "MODEL.PROMPT.LPM.DIM",
-        16,
-        "MODEL.PROMPT.GPM.DIM",
-        32,
-        "MODEL.PROMPT.GPM.NUM_HEADS",
-        4,
-        "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
-        0.0,
-    ),
+    *("MODEL.PROMPT.LPM.DIM", 16, "MODEL.PROMPT.GPM.DIM", 32, "MODEL.PROMPT.GPM.NUM_HEADS", 4),
+    *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0),
 ]
 
 
