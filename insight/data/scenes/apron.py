@@ -90,7 +90,7 @@ def _servicing(canvas: Canvas, stand: float, nose: float, length: float, pitch: 
         if draw < 0.4:
             canvas.place(car(rng), x, y, heading, "vehicle")
         elif draw < 0.62:
-            canvas.place(truck(rng), x, y, heading, "truck")
+            canvas.place(truck(rng), x, y, heading, "vehicle")
         elif draw < 0.8:
             canvas.place(container(rng), x, y, heading)
         else:

@@ -48,13 +48,12 @@ def draw(canvas: Canvas) -> None:
         _double_row(canvas, row_y, lot[0], stall, fullness, entrance, trees)
         for _ in range(rng.poisson(lot[0] / 45)):  # on their way along the aisle
             lane = row_y + 2 * _STALL_DEPTH + aisle * rng.choice((0.28, 0.72))
-            vehicle, category = (truck(rng), "truck") if rng.random() < 0.12 else (car(rng), "vehicle")
-            canvas.place(vehicle, rng.uniform(-lot[0], lot[0]), lane, rng.choice((0.0, np.pi)), category)
+            parts = truck(rng) if rng.random() < 0.12 else car(rng)
+            canvas.place(parts, rng.uniform(-lot[0], lot[0]), lane, rng.choice((0.0, np.pi)), "vehicle")
     for _ in range(rng.poisson(reach / 12)):
-        category = ("vehicle", "truck")[rng.choice(2, p=[0.75, 0.25])]
-        parts = car(rng) if category == "vehicle" else truck(rng)
+        parts = truck(rng) if rng.random() < 0.25 else car(rng)
         side = rng.choice((-2.0, 2.0))
-        canvas.place(parts, rng.uniform(-1, 1) * reach, road + side, 0.0 if side > 0 else np.pi, category)
+        canvas.place(parts, rng.uniform(-1, 1) * reach, road + side, 0.0 if side > 0 else np.pi, "vehicle")
     canvas.flush()
     _edges(canvas, lot, trees, road)
 
@@ -110,7 +109,7 @@ def _lorry_bay(canvas: Canvas, y: float, half_length: float) -> None:
         heading = rng.choice((-1, 1)) * np.pi / 2 + rng.normal(0, 0.02)
         draw = rng.random()
         if draw < fullness:
-            canvas.place(truck(rng), x, y + rng.normal(0, 0.5), heading, "truck")
+            canvas.place(truck(rng), x, y + rng.normal(0, 0.5), heading, "vehicle")
         elif draw > 0.9:
             canvas.place(container(rng), x, y + rng.normal(0, 0.5), heading)
 

@@ -133,7 +133,7 @@ def _land(canvas: Canvas, quay: float) -> None:
         if draw < 0.28:
             canvas.place(car(rng), x + rng.uniform(0, 2), quay + rng.uniform(3.5, 5), rng.normal(0, 0.05), "vehicle")
         elif draw < 0.42:
-            canvas.place(truck(rng), x + 3, quay + rng.uniform(7.0, 8.0), rng.choice((0, np.pi)), "truck")
+            canvas.place(truck(rng), x + 3, quay + rng.uniform(7.0, 8.0), rng.choice((0, np.pi)), "vehicle")
     canvas.flush()
     y = quay + rng.uniform(12, 18)
     while y < reach:

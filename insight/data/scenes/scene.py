@@ -13,7 +13,7 @@ import numpy as np
 from . import apron, car_park, harbour, sensors, tank_farm
 from .canvas import SUPERSAMPLE, Canvas
 
-CATEGORIES = ("ship", "airplane", "vehicle", "truck", "storage_tank")
+CATEGORIES = ("ship", "airplane", "vehicle", "storage_tank")
 LOOKS = ("optical", "sar")
 _LAYOUTS = {"harbour": harbour, "apron": apron, "car_park": car_park, "tank_farm": tank_farm}
 KINDS = tuple(_LAYOUTS)

@@ -98,7 +98,7 @@ def _road(canvas: Canvas, middle: float, width: float) -> None:
     for along_x in (True, False):
         for _ in range(rng.poisson(reach / 18)):
             position, lane = rng.uniform(-reach, reach), middle + rng.choice((-0.22, 0.22)) * width
-            parts, category = (car(rng), "vehicle") if rng.random() < 0.55 else (truck(rng), "truck")
+            parts = car(rng) if rng.random() < 0.55 else truck(rng)
             x, y = (position, lane) if along_x else (lane, position)
             if not canvas.covered(x, y, 12):
-                canvas.place(parts, x, y, (0.0 if along_x else np.pi / 2) + np.pi * rng.integers(2), category)
+                canvas.place(parts, x, y, (0.0 if along_x else np.pi / 2) + np.pi * rng.integers(2), "vehicle")
