@@ -113,6 +113,7 @@ def in_a_process(function, *args):
 
 
 def save_and_be_killed(folder, number):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
     checkpointer = Checkpointer(nn.Linear(100, 100), folder)
     checkpointer.save("first")
     write = torch.save
