@@ -14,14 +14,7 @@
 #include <cmath>
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define INSIGHT_HOST_DEVICE __host__ __device__ __forceinline__
-#elif defined(__GNUC__)
-// Always inlined, so that each caller compiles it for its own instruction set.
-#define INSIGHT_HOST_DEVICE inline __attribute__((always_inline))
-#else
-#define INSIGHT_HOST_DEVICE inline
-#endif
+#include "common/host_device.h"
 
 namespace insight {
 

@@ -1,13 +1,7 @@
 // Geometry of axis-aligned boxes, once for host and device.
 #pragma once
 
-#if defined(__CUDACC__)
-#define INSIGHT_HOST_DEVICE __host__ __device__ __forceinline__
-#elif defined(__GNUC__)
-#define INSIGHT_HOST_DEVICE inline __attribute__((always_inline))
-#else
-#define INSIGHT_HOST_DEVICE inline
-#endif
+#include "common/host_device.h"
 
 namespace insight {
 

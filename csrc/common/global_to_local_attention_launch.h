@@ -5,11 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define INSIGHT_HOST_DEVICE __host__ __device__ __forceinline__
-#else
-#define INSIGHT_HOST_DEVICE inline
-#endif
+#include "common/host_device.h"
 
 namespace insight::attention {
 
