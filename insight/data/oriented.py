@@ -1,0 +1,227 @@
+"""Oriented boxes as data sets hold them: DOTA's text files and SODA-A's JSON files."""
+
+import json
+import logging
+import math
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .images import SUFFIXES
+
+_SHOWN = 3  # how many offenders a message names
+_IGNORED = "ignore"  # SODA-A's class of regions that hold no single object
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OrientedLabels:
+    """The oriented boxes of one image, in the order of its file.
+
+    Args:
+        corners: (N, 4, 2) float32 XY, image pixels, in the order of the file; a box may leave the image or have no
+            area. `insight.structures.oriented_boxes.oriented_corners` orders them, and refuses boxes without area.
+        class_names: N names, as the file spells them.
+        difficult: (N,) bool: marked as hard to recognise, or cut by the edge of a crop.
+    """
+
+    corners: np.ndarray
+    class_names: list[str]
+    difficult: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.class_names)
+
+
+def find_oriented(folder: str | os.PathLike) -> list[tuple[Path, Path]]:
+    """Pair the images of a folder with their label files, by file name.
+
+    Two layouts are known: DOTA's images/ and labelTxt/*.txt, and SODA-A's Images/ and Annotations/*.json. Sub-folders
+    (train/, val/, test/) are looked into.
+
+    Args:
+        folder: holds the two.
+
+    Returns:
+        (image, label file), in order of the label files' paths. Images without a label file are left out, with one
+        warning; hidden files count for nothing.
+
+    Raises:
+        OSError: there is no such folder.
+        ValueError: it has neither layout, a label file has no image, or two images have one name.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    layouts = (("images", "labelTxt", ".txt"), ("Images", "Annotations", ".json"))
+    found = [names for names in layouts if all((folder / name).is_dir() for name in names[:2])]
+    if not found:
+        raise ValueError(f"{folder}: expected images/ and labelTxt/ (DOTA), or Images/ and Annotations/ (SODA-A)")
+    image_folder, label_folder, suffix = found[0]
+    labels = _files(folder / label_folder, (suffix,))
+    images = _files(folder / image_folder, SUFFIXES)
+    if not labels:
+        raise ValueError(f"{folder / label_folder}: there is no {suffix} file")
+    by_stem = {image.stem: image for image in images}
+    _refuse(
+        folder / image_folder,
+        [name for name, count in Counter(image.stem for image in images).items() if count > 1],
+        "names belong to two images",
+    )
+    _refuse(
+        folder / label_folder,
+        [label.name for label in labels if label.stem not in by_stem],
+        f"label files have no image in {image_folder}/",
+    )
+    bare = sorted(by_stem.keys() - {label.stem for label in labels})
+    if bare:
+        _logger.warning(f"{folder}: left out {len(bare)} images without a label file: {_first(bare)}")
+    return [(by_stem[label.stem], label) for label in labels]
+
+
+def read_oriented(label_file: str | os.PathLike) -> OrientedLabels:
+    """Read the oriented boxes of one image, from a file that `find_oriented` found.
+
+    Args:
+        label_file: DOTA's .txt or SODA-A's .json.
+
+    Returns:
+        The boxes; there may be none.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        ValueError: it is malformed; see `read_dota` and `read_soda_a`.
+    """
+    return read_soda_a(label_file) if Path(label_file).suffix == ".json" else read_dota(label_file)
+
+
+def read_dota(label_file: str | os.PathLike) -> OrientedLabels:
+    """Read one of DOTA's label files.
+
+    A line is "x1 y1 x2 y2 x3 y3 x4 y4 class difficult", in pixels; `difficult` (0, 1, or 2 for a box that was cut by
+    the edge of a crop) may be missing. Lines "imagesource:..." and "gsd:..." and empty lines are skipped.
+
+    Args:
+        label_file: the .txt file.
+
+    Returns:
+        The boxes; there may be none.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        ValueError: a line has another form; names the file and the line.
+    """
+    label_file = Path(label_file)
+    corners, names, difficult = [], [], []
+    for number, line in enumerate(_text(label_file).splitlines(), start=1):
+        words = line.split()
+        if not words or words[0].startswith(("imagesource:", "gsd:")):
+            continue
+        numbers = [_number(word) for word in words[:8]]
+        where = f"{label_file}, line {number}"
+        if len(words) not in (9, 10) or not all(map(math.isfinite, numbers)) or not math.isnan(_number(words[8])):
+            expected = "x1 y1 x2 y2 x3 y3 x4 y4 class difficult"
+            raise ValueError(f"{where}: expected {expected}, got {line.strip()!r:.80}")
+        if len(words) == 10 and not words[9].isdecimal():
+            raise ValueError(f"{where}: expected difficult as 0, 1 or 2, got {words[9]!r:.80}")
+        corners.append(numbers)
+        names.append(words[8])
+        difficult.append(len(words) == 10 and int(words[9]) > 0)
+    return _labels(corners, names, difficult)
+
+
+def read_soda_a(json_file: str | os.PathLike) -> OrientedLabels:
+    """Read one of SODA-A's annotation files.
+
+    It holds {"categories": [{"id", "name"}, ...], "annotations": [{"poly", "category_id"}, ...]}, where a "poly" is
+    [x1, y1, x2, y2, ...] in pixels. Of one with another number of corners than four, which a few of SODA-A's have,
+    the smallest rectangle around it is taken. Polygons of fewer than three corners are left out, with one warning, and
+    so are the regions of the class "ignore", silently.
+
+    Args:
+        json_file: the file of one image.
+
+    Returns:
+        The boxes; there may be none. None is difficult: SODA-A has no such mark.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        ValueError: it is not JSON of that form; names the file and the annotation.
+    """
+    json_file = Path(json_file)
+    try:
+        content = json.loads(_text(json_file))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{json_file}: not JSON ({error})") from error
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(k), list) for k in ("categories", "annotations")
+    ):
+        raise ValueError(f'{json_file}: not a SODA-A file: expected lists "categories" and "annotations"')
+    try:
+        categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{json_file}: categories need id and name") from error
+    corners, names, unusable = [], [], []
+    for i, annotation in enumerate(content["annotations"]):
+        where = f"{json_file}: annotations[{i}]"
+        poly = annotation.get("poly") if isinstance(annotation, dict) else None
+        if not isinstance(poly, list) or len(poly) % 2 or not all(math.isfinite(_number(v)) for v in poly):
+            raise ValueError(f"{where}: expected poly [x1, y1, ...] of finite numbers, got {poly!r:.80}")
+        category = annotation.get("category_id")
+        name = categories.get(int(category)) if str(category).isdecimal() else None
+        if name is None:
+            raise ValueError(f"{where}: its category_id {category!r:.80} is in no category")
+        if name == _IGNORED:
+            continue
+        if len(poly) < 6:
+            unusable.append(i)
+            continue
+        corners.append(poly if len(poly) == 8 else _smallest_rectangle(poly))
+        names.append(name)
+    if unusable:
+        _logger.warning(f"{json_file}: left out {len(unusable)} polygons of less than 3 corners: {_first(unusable)}")
+    return _labels(corners, names, [False] * len(names))
+
+
+def _labels(corners: list, names: list[str], difficult: list[bool]) -> OrientedLabels:
+    return OrientedLabels(np.array(corners, np.float32).reshape(-1, 4, 2), names, np.array(difficult, bool))
+
+
+def _smallest_rectangle(poly: list[float]) -> list[float]:
+    points = np.array(poly, np.float32).reshape(-1, 2)
+    return cv2.boxPoints(cv2.minAreaRect(points)).ravel().tolist()
+
+
+def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and not p.name.startswith("."))
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file ({error})") from error
+
+
+def _number(value) -> float:
+    """The number, or NaN."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _refuse(path: Path, offenders: list[str], reason: str) -> None:
+    if offenders:
+        raise ValueError(f"{path}: {len(offenders)} {reason}: {_first(offenders)}")
+
+
+def _first(values: list) -> str:
+    return ", ".join(map(str, values[:_SHOWN])) + (", ..." if len(values) > _SHOWN else "")
