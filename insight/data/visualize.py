@@ -105,4 +105,4 @@ def _sample(sample: dict, image_format: str) -> tuple[np.ndarray, list | None, n
 
 
 def _own_names() -> list[str]:
-    return [n for n in DatasetCatalog.list() if n.startswith(("scenes_", "nwpu_"))]
+    return [n for n in DatasetCatalog.list() if n.startswith(("scenes_", "nwpu_", "isaid_"))]

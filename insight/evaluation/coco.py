@@ -97,10 +97,11 @@ class CocoEvaluator(DatasetEvaluator):
         results = [r for part in gathered for r in part]
         truth, names, ids = self._ground_truth()
         results = [{**r, "category_id": ids[r["category_id"]]} for r in results]
+        by_id = [name for _, name in sorted(zip(ids, names))]
         if not results:
             self._logger.warning(f"{self.dataset_name}: there is no prediction at all")
         metrics = OrderedDict(
-            (task, average_precision(truth, results, task, self.max_dets, self.area_profile, names))
+            (task, average_precision(truth, results, task, self.max_dets, self.area_profile, by_id))
             for task in self.tasks
         )
         self._logger.info(self._report(metrics))
@@ -122,6 +123,9 @@ class CocoEvaluator(DatasetEvaluator):
             return convert_to_coco_dict(self.dataset_name), names, list(range(len(names)))
         content = json.loads(Path(metadata.json_file).read_text(encoding="utf-8"))
         contiguous = metadata.thing_dataset_id_to_contiguous_id
+        # The data set may hold some of the file's classes only.
+        content["categories"] = [c for c in content["categories"] if c["id"] in contiguous]
+        content["annotations"] = [a for a in content["annotations"] if a["category_id"] in contiguous]
         return content, names, sorted(contiguous, key=contiguous.get)
 
     def _report(self, metrics: dict) -> str:

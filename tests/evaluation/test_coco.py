@@ -203,6 +203,26 @@ def test_areas_that_the_file_lacks_are_measured(data, tmp_path):
         MetadataCatalog.remove("test_bare")
 
 
+def test_a_set_of_some_classes_is_judged_by_them_alone(data):
+    path, predictions = data
+    register_coco("test_some_classes", path, path.parent, classes=["class90", "class4"])
+    try:
+        mine = {}
+        for image_id, instances in predictions.items():
+            instances = instances[instances.pred_classes != 1]
+            instances = Instances(SIZE, **instances.get_fields())
+            instances.pred_classes = torch.tensor([{0: 1, 2: 0}[c] for c in instances.pred_classes.tolist()])
+            mine[image_id] = instances
+        found = feed(CocoEvaluator("test_some_classes"), mine).evaluate()["segm"]
+        whole = feed(CocoEvaluator(NAME), predictions).evaluate()["segm"]
+        assert found["AP-class4"] == whole["AP-class4"] != found["AP-class90"] == whole["AP-class90"]
+        assert found["AP"] == pytest.approx((found["AP-class4"] + found["AP-class90"]) / 2)
+        assert "AP-class7" not in found
+    finally:
+        DatasetCatalog.remove("test_some_classes")
+        MetadataCatalog.remove("test_some_classes")
+
+
 def _half(rank, predictions, folder):
     """One of two processes, which sees every other image."""
     torch.set_num_threads(1)

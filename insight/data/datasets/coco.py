@@ -31,14 +31,14 @@ def register_coco(
         name: what DATASETS.TRAIN and DATASETS.TEST call it.
         annotations: the JSON file.
         image_root: folder that the file names in it are relative to.
-        classes: the names of the classes, where they are known without reading the file.
+        classes: the names of the classes that count, in this order, see `load_coco`; None: all that the file has.
         prepare: called before the file is read, to make it.
     """
 
     def load() -> list[dict]:
         if prepare is not None:
             prepare()
-        dicts, names, ids = load_coco(annotations, image_root)
+        dicts, names, ids = load_coco(annotations, image_root, classes)
         MetadataCatalog.get(name).set(
             thing_classes=names, thing_dataset_id_to_contiguous_id={category: i for i, category in enumerate(ids)}
         )
@@ -80,15 +80,18 @@ def register_from_config(cfg: CfgNode) -> None:
         register_coco(name, annotations, image_root)
 
 
-def load_coco(annotations: Path, image_root: Path) -> tuple[list[dict], list[str], list[int]]:
+def load_coco(
+    annotations: Path, image_root: Path, classes: Sequence[str] | None = None
+) -> tuple[list[dict], list[str], list[int]]:
     """Read and check a COCO JSON file.
 
-    Category ids may have gaps; they are mapped to 0, 1, 2 ... in increasing order. Annotations whose box or mask has no
-    area are left out, with one warning. Images without annotations are kept.
+    Category ids may have gaps; they are mapped to 0, 1, 2 ... in increasing order, or in the order of `classes`.
+    Annotations whose box or mask has no area are left out, with one warning. Images without annotations are kept.
 
     Args:
         annotations: the JSON file.
         image_root: folder of the images.
+        classes: names of the categories that count; annotations of others are left out. None: all of them.
 
     Returns:
         Detectron2's dataset dicts in order of image id, the class names, the category ids of the classes.
@@ -111,11 +114,11 @@ def load_coco(annotations: Path, image_root: Path) -> tuple[list[dict], list[str
     for what, entries in (("image", images), ("category", categories), ("annotation", annos)):
         fail.if_any(_repeated(e["id"] for e in entries), f"{what} ids are not unique")
 
-    ids = sorted(c["id"] for c in categories)
-    by_id = {c["id"]: c["name"] for c in categories}
+    by_id = {c["id"]: c["name"] for c in sorted(categories, key=lambda c: c["id"])}
+    ids = list(by_id) if classes is None else _ids_of(classes, by_id, fail)
     sizes = {i["id"]: (i["height"], i["width"]) for i in images}
     fail.if_any((a["category_id"] for a in annos if a["category_id"] not in by_id),
-                f"annotations have a category_id that is in no category (they are {_first(ids, 20)})")  # fmt: skip
+                f"annotations have a category_id that is in no category (they are {_first(by_id, 20)})")  # fmt: skip
     fail.if_any((a["image_id"] for a in annos if a["image_id"] not in sizes),
                 "annotations have an image_id that is in no image")  # fmt: skip
     fail.if_any((a["id"] for a in annos if not _well_formed(a)),
@@ -129,6 +132,8 @@ def load_coco(annotations: Path, image_root: Path) -> tuple[list[dict], list[str
     objects = defaultdict(list)
     empty = []
     for annotation in annos:
+        if annotation["category_id"] not in index:
+            continue
         converted = _convert(annotation, index, sizes[annotation["image_id"]])
         if converted is None:
             empty.append(annotation["id"])
@@ -159,6 +164,15 @@ class _Failure:
         offenders = list(offenders)
         if offenders:
             raise ValueError(f"{self.path}: {reason}; {len(offenders)} are wrong: {_first(offenders)}")
+
+
+def _ids_of(classes: Sequence[str], names: dict[int, str], fail: _Failure) -> list[int]:
+    """The category id of each class."""
+    fail.if_any(_repeated(names.values()), "category names are not unique")
+    known = f"are in no category (they are {_first(names.values(), 20)})"
+    fail.if_any((name for name in classes if name not in names.values()), f"classes {known}")
+    by_name = {name: category for category, name in names.items()}
+    return [by_name[name] for name in classes]
 
 
 def _read(path: Path) -> dict:

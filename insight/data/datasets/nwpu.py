@@ -15,11 +15,17 @@ CLASSES = (
     "bridge",
     "vehicle",
 )
+SMALL_CLASSES = ("ship", "airplane", "vehicle", "storage_tank")  # those on which SOPSeg is tested
 
 
 def register() -> None:
-    """Register nwpu_vhr10_train (520 images) and nwpu_vhr10_val (130), from nwpu_vhr10/ in the data root."""
+    """Register the data sets, from nwpu_vhr10/ in the data root.
+
+    nwpu_vhr10_train (520 images) and nwpu_vhr10_val (130); nwpu_vhr10_small_train and nwpu_vhr10_small_val are the same
+    with the annotations of SMALL_CLASSES only.
+    """
     folder = data_root() / "nwpu_vhr10"
     for split in ("train", "val"):
         annotations = folder / "annotations" / f"instances_{split}.json"
-        register_coco(f"nwpu_vhr10_{split}", annotations, folder / "images", classes=CLASSES)
+        for name, classes in (("nwpu_vhr10", CLASSES), ("nwpu_vhr10_small", SMALL_CLASSES)):
+            register_coco(f"{name}_{split}", annotations, folder / "images", classes=classes)

@@ -63,6 +63,23 @@ def test_the_same_as_detectron2(write):
         assert {**mine, "iscrowd": 0} == {"iscrowd": 0, **theirs, **({"iscrowd": 0} if "iscrowd" in theirs else {})}
 
 
+def test_some_classes_in_an_order_of_ones_own(write):
+    value = content()
+    value["categories"].append({"id": 7, "name": "plane"})
+    path, root = write(value)
+    dicts, names, ids = load_coco(path, root, ["tank", "plane"])
+    assert (names, ids) == (["tank", "plane"], [90, 7])
+    assert [a["category_id"] for a in dicts[1]["annotations"]] == [0] and len(dicts) == 2
+    with pytest.raises(
+        ValueError, match=r"classes are in no category \(they are ship, plane, tank\); 1 are wrong: car"
+    ):
+        load_coco(path, root, ["ship", "car"])
+    value["categories"][2]["name"] = "ship"
+    path, root = write(value)
+    with pytest.raises(ValueError, match="category names are not unique; 1 are wrong: ship"):
+        load_coco(path, root, ["ship"])
+
+
 def broken(change):
     value = content()
     change(value)

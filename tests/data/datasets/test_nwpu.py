@@ -5,12 +5,13 @@ import pytest
 pytest.importorskip("detectron2")
 
 import numpy as np
+from coco_counts import class_counts, file_counts
 from detectron2.config import get_cfg
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from insight.config import add_insight_config
 from insight.data.datasets.coco import load_coco
-from insight.data.datasets.nwpu import CLASSES
+from insight.data.datasets.nwpu import CLASSES, SMALL_CLASSES
 from insight.data.mappers import PromptDatasetMapper
 
 
@@ -32,3 +33,11 @@ def test_counts_classes_and_a_sample_of_images(real_data, split, images, instanc
         full, resized = sample["prompt_image"].shape[1:], sample["image"].shape[1:]
         assert sorted(full) == sorted((dicts[index]["height"], dicts[index]["width"]))
         assert full[0] / resized[0] == pytest.approx(full[1] / resized[1], rel=0.01)
+
+
+@pytest.mark.real_data
+def test_the_small_classes(real_data):
+    dicts = DatasetCatalog.get("nwpu_vhr10_small_val")
+    path = real_data / "nwpu_vhr10" / "annotations" / "instances_val.json"
+    assert class_counts(dicts, SMALL_CLASSES) == {k: v for k, v in file_counts(path).items() if k in SMALL_CLASSES}
+    assert len(dicts) == 130
