@@ -32,6 +32,41 @@ def encode_crop(crop: np.ndarray, origin: tuple[int, int], image_size: tuple[int
     return coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
 
 
+def decode_crop(code: dict, window: tuple[int, int, int, int]) -> np.ndarray:
+    """The part of a mask that lies in a window; no full-size bitmap is made.
+
+    Args:
+        code: {"size": [height, width], "counts": bytes or str}, COCO's compressed RLE.
+        window: (x0, y0, x1, y1) in pixels, inside the image, x1 and y1 exclusive.
+
+    Returns:
+        (y1 - y0, x1 - x0) bool.
+    """
+    (height, _), (x0, y0, x1, y1) = code["size"], window
+    counts = _decode_counts(code["counts"])
+    ends = np.clip(np.cumsum(counts), x0 * height, x1 * height)  # of the runs, down the columns of the window
+    inside = np.arange(len(counts)) % 2 == 1
+    columns = np.repeat(inside, np.diff(ends, prepend=x0 * height))
+    return columns.reshape(x1 - x0, height)[:, y0:y1].T
+
+
+def _decode_counts(counts: bytes | str) -> np.ndarray:
+    """The run lengths that COCO's compressed string holds.
+
+    A number is a group of characters of 5 bits each, least significant first; bit 5 says that the group goes on, and
+    the last character's bit 4 is the sign. From the fourth on, numbers are differences to the last but one.
+    """
+    characters = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - 48
+    last = np.flatnonzero((characters & 32) == 0)
+    first = np.concatenate([[0], last[:-1] + 1])
+    bits = 5 * (np.arange(len(characters)) - np.repeat(first, last - first + 1))
+    numbers = np.add.reduceat((characters & 31) << bits, first)
+    numbers -= ((characters[last] & 16) > 0) << (bits[last] + 5)
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return numbers
+
+
 class RLEMasks:
     """The masks of N instances of one image as COCO RLE; indexes like a tensor, so it is a field of `Instances`.
 

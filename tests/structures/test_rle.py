@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
-from insight.structures.rle import RLEMasks, encode_crop
+from insight.structures.rle import RLEMasks, decode_crop, encode_crop
 
 
 def reference(bitmap):
@@ -28,6 +28,25 @@ def test_code_of_a_window_is_pycocotools_code_of_the_whole_bitmap(case):
     bitmap = np.zeros(image_size, bool)
     bitmap[y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]] = crop
     assert encode_crop(crop, (x0, y0), image_size) == reference(bitmap)
+
+
+@given(windows(), st.booleans(), st.data())
+def test_a_window_of_a_code_is_that_of_pycocotools_bitmap(case, as_text, data):
+    crop, origin, (height, width) = case
+    code = encode_crop(crop, origin, (height, width))
+    x0, y0 = data.draw(st.integers(0, width)), data.draw(st.integers(0, height))
+    x1, y1 = data.draw(st.integers(x0, width)), data.draw(st.integers(y0, height))
+    given_code = {**code, "counts": code["counts"].decode()} if as_text else code
+    assert np.array_equal(decode_crop(given_code, (x0, y0, x1, y1)), coco_mask.decode(code)[y0:y1, x0:x1] > 0)
+
+
+def test_long_runs_and_many_runs_are_decoded():
+    rng = np.random.default_rng(0)
+    noise = rng.random((300, 200)) > 0.5  # numbers of one character, many of them negative
+    sparse = rng.random((3000, 2000)) > 0.99999  # numbers of up to five characters
+    for bitmap in (noise, sparse):
+        height, width = bitmap.shape
+        assert np.array_equal(decode_crop(reference(bitmap), (0, 0, width, height)), bitmap)
 
 
 @pytest.mark.parametrize("fill", [True, False])
