@@ -1,5 +1,6 @@
 """How well masks fit that were predicted from ground-truth boxes."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
@@ -7,34 +8,44 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
+from tabulate import tabulate
 from tqdm import tqdm
 
 from insight.data.mappers import read_image
 
+from .boundary import BOUNDARY_RATIO, boundary_distance, boundary_iou
 from .coco import masks_to_rle
 
 
 class PromptedIoU:
-    """Collects mask IoUs: their mean over instances, and over classes of each class's mean.
+    """Collects IoU and boundary IoU of masks: their means over instances, and over classes of each class's mean.
 
     Args:
         class_names: by class index.
+        boundary_ratio: of boundary IoU's distance to the diagonal of the image.
+
+    Attributes:
+        instances: a dict for each instance so far: image_id, index (in its image), class (index), iou, boundary_iou.
+        sizes: (height, width) of the images so far.
     """
 
-    def __init__(self, class_names: Sequence[str]):
+    def __init__(self, class_names: Sequence[str], boundary_ratio: float = BOUNDARY_RATIO):
         self.class_names = list(class_names)
-        self._ious: dict[int, list[float]] = defaultdict(list)
+        self.boundary_ratio = boundary_ratio
+        self.instances: list[dict] = []
+        self.sizes: set[tuple[int, int]] = set()
 
-    def update(self, predicted, truth, classes: Sequence[int]) -> None:
+    def update(self, predicted, truth, classes: Sequence[int], image_id: int | str | None = None) -> None:
         """Take one image.
 
         Args:
             predicted: N masks, one for each box in order: (N, H, W) bool or a sequence of COCO RLE.
             truth: N true masks, in the same forms.
             classes: N class indices.
+            image_id: of the image; `instances` tells it.
 
         Raises:
-            ValueError: the lengths differ.
+            ValueError: the lengths or the sizes of the masks differ.
         """
         predicted, truth = masks_to_rle(predicted), masks_to_rle(truth)
         if not len(predicted) == len(truth) == len(classes):
@@ -42,23 +53,68 @@ class PromptedIoU:
                 f"expected as many predicted masks as true masks and classes, "
                 f"got {len(predicted)}, {len(truth)} and {len(classes)}"
             )
-        for one, other, label in zip(predicted, truth, classes):
-            self._ious[int(label)].append(float(coco_mask.iou([one], [other], [0])[0, 0]))
+        boundary_ious = boundary_iou(predicted, truth, self.boundary_ratio).tolist()
+        for index, (one, other, label) in enumerate(zip(predicted, truth, classes)):
+            self.instances.append({
+                "image_id": image_id, "index": index, "class": int(label),
+                "iou": float(coco_mask.iou([one], [other], [0])[0, 0]), "boundary_iou": boundary_ious[index],
+            })  # fmt: skip
+            self.sizes.add(tuple(other["size"]))
+
+    def merge(self, other: "PromptedIoU") -> None:
+        """Take what another has collected, of the same classes and ratio."""
+        self.instances += other.instances
+        self.sizes |= other.sizes
 
     def result(self) -> dict[str, float]:
         """The metrics, in percent.
 
         Returns:
-            "mIoU" over instances, "class mIoU" over the classes that occur, and "IoU-CLASS" of each of them; the first
-            two are NaN without any instance.
+            "mIoU" and "boundary mIoU" over instances, "class mIoU" and "class boundary mIoU" over the classes that
+            occur, "instances"; the means are NaN without any instance. Of each class that occurs "IoU-CLASS", "boundary
+            IoU-CLASS" and "instances-CLASS".
         """
-        by_class = {self.class_names[k]: 100 * float(np.mean(v)) for k, v in sorted(self._ious.items())}
-        every = [iou for ious in self._ious.values() for iou in ious]
-        return {
-            "mIoU": 100 * float(np.mean(every)) if every else float("nan"),
-            "class mIoU": float(np.mean(list(by_class.values()))) if by_class else float("nan"),
-            **{f"IoU-{name}": value for name, value in by_class.items()},
-        }
+        result = {}
+        for name, key in (("", "iou"), ("boundary ", "boundary_iou")):
+            by_class = {k: float(np.mean(v)) for k, v in self._by_class(key).items()}
+            result[f"{name}mIoU"] = _mean([instance[key] for instance in self.instances])
+            result[f"class {name}mIoU"] = _mean(list(by_class.values()))
+            result.update((f"{name}IoU-{self.class_names[k]}", 100 * v) for k, v in by_class.items())
+        result["instances"] = float(len(self.instances))
+        result.update((f"instances-{self.class_names[k]}", float(len(v))) for k, v in self._by_class("iou").items())
+        return result
+
+    def boundary_settings(self) -> str:
+        """What boundary IoU was taken with, such as "ratio 0.005, canvas 512 x 512: 4 px" (width x height)."""
+        if not self.sizes:
+            return "no instances"
+        ordered = sorted(self.sizes, key=lambda size: (math.hypot(*size), size))
+        canvases, distances = [], []
+        for size in (ordered[0], ordered[-1]):
+            canvases.append(f"{size[1]} x {size[0]}")
+            distances.append(str(boundary_distance(size, self.boundary_ratio)))
+        canvas, distance = (" to ".join(dict.fromkeys(ends)) for ends in (canvases, distances))
+        return f"ratio {self.boundary_ratio:g}, canvas {canvas}: {distance} px"
+
+    def report(self) -> str:
+        """A table of the means and of each class."""
+        result = self.result()
+        rows = [("all instances", result["instances"], result["mIoU"], result["boundary mIoU"])]
+        rows += [("mean of classes", None, result["class mIoU"], result["class boundary mIoU"])]
+        for name in (self.class_names[k] for k in self._by_class("iou")):
+            rows.append((name, *(result[f"{key}-{name}"] for key in ("instances", "IoU", "boundary IoU"))))
+        table = tabulate(rows, ("", "instances", "IoU", "boundary IoU"), "simple", floatfmt=("", ".0f", ".2f", ".2f"))
+        return f"boundary IoU: {self.boundary_settings()}\n{table}"
+
+    def _by_class(self, key: str) -> dict[int, list[float]]:
+        values = defaultdict(list)
+        for instance in self.instances:
+            values[instance["class"]].append(instance[key])
+        return dict(sorted(values.items()))
+
+
+def _mean(values: list[float]) -> float:
+    return 100 * float(np.mean(values)) if values else float("nan")
 
 
 def evaluate_prompted(
@@ -85,7 +141,7 @@ def evaluate_prompted(
         size = (entry["height"], entry["width"])
         truth = [annotation_to_rle(a["segmentation"], size) for a in annotations]
         predicted = predict(read_image(entry, image_format), boxes)
-        metric.update(predicted, truth, [a["category_id"] for a in annotations])
+        metric.update(predicted, truth, [a["category_id"] for a in annotations], entry["image_id"])
     return metric.result()
 
 

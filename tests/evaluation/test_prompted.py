@@ -28,16 +28,42 @@ def test_means_over_instances_and_over_classes():
     metric.update(predicted[:2], truth[:2], [0, 0])
     codes = [coco_mask.encode(np.asfortranarray(m, dtype=np.uint8)) for m in predicted[2:]]
     metric.update(codes, truth[2:], [1])
-    result = metric.result()
-    assert result.pop("mIoU") == pytest.approx(100 * (1 + 0.5 + 0.25) / 3)
-    assert result.pop("class mIoU") == pytest.approx(100 * (0.75 + 0.25) / 2)
-    assert result == pytest.approx({"IoU-a": 75, "IoU-b": 25})
+    # d = 1 px. Boundaries of 36 px each; of 36 and 26 px, which share three sides, 10 + 4 + 4; of 36 and 16, two: 9.
+    boundary = [1, 18 / (36 + 26 - 18), 9 / (36 + 16 - 9)]
+    assert metric.result() == pytest.approx({
+        "mIoU": 100 * (1 + 0.5 + 0.25) / 3, "class mIoU": 100 * (0.75 + 0.25) / 2, "IoU-a": 75, "IoU-b": 25,
+        "boundary mIoU": 100 * sum(boundary) / 3,
+        "class boundary mIoU": 100 * (sum(boundary[:2]) / 2 + boundary[2]) / 2,
+        "boundary IoU-a": 100 * sum(boundary[:2]) / 2, "boundary IoU-b": 100 * boundary[2],
+        "instances": 3, "instances-a": 2, "instances-b": 1,
+    })  # fmt: skip
+    assert [(i["index"], i["class"], i["iou"]) for i in metric.instances] == [(0, 0, 1), (1, 0, 0.5), (0, 1, 0.25)]
+
+
+def test_the_report_states_ratio_and_canvas():
+    metric = PromptedIoU(["a", "b"], boundary_ratio=0.02)
+    assert metric.boundary_settings() == "no instances"
+    for size in ((300, 400), (20, 30), (100, 200), (300, 400)):
+        masks = boxes_as_masks([(0, 0, 10, 10)], size)
+        metric.update(masks, masks, [1])
+        if len(metric.sizes) == 1:
+            assert metric.boundary_settings() == "ratio 0.02, canvas 400 x 300: 10 px"
+    settings, *table = metric.report().splitlines()
+    assert settings == "boundary IoU: ratio 0.02, canvas 30 x 20 to 400 x 300: 1 to 10 px"
+    assert [line.split() for line in table[2:]] == [
+        ["all", "instances", "4", "100.00", "100.00"],
+        ["mean", "of", "classes", "100.00", "100.00"],
+        ["b", "4", "100.00", "100.00"],
+    ]
 
 
 def test_nothing_and_wrong_lengths():
     metric = PromptedIoU(["a"])
     metric.update(boxes_as_masks([]), boxes_as_masks([]), [])
-    assert math.isnan(metric.result()["mIoU"])
+    result = metric.result()
+    assert result.pop("instances") == 0
+    assert len(result) == 4 and all(map(math.isnan, result.values()))
+    assert "nan" in metric.report()
     with pytest.raises(ValueError, match="got 1, 2 and 2"):
         metric.update(boxes_as_masks([(0, 0, 1, 1)]), boxes_as_masks([(0, 0, 1, 1)] * 2), [0, 0])
 
@@ -67,4 +93,6 @@ def test_a_data_set_prompted_box_by_box(tmp_path):
         DatasetCatalog.remove("test_prompted")
         MetadataCatalog.remove("test_prompted")
     assert seen == [([3, 2, 1], [[2, 3, 12, 11], [20, 5, 26, 11]])]
-    assert result == pytest.approx({"mIoU": 75, "class mIoU": 75, "IoU-a": 100, "IoU-b": 50})
+    found = {key: result[key] for key in ("mIoU", "class mIoU", "IoU-a", "IoU-b", "instances")}
+    assert found == pytest.approx({"mIoU": 75, "class mIoU": 75, "IoU-a": 100, "IoU-b": 50, "instances": 2})
+    assert result["boundary IoU-a"] == pytest.approx(100)

@@ -1,0 +1,83 @@
+"""IoU of prompted masks as a Detectron2 evaluator."""
+
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+
+from insight.files import atomic_write
+
+from .boundary import BOUNDARY_RATIO
+from .prompted import PromptedIoU
+
+
+class PromptedEvaluator(DatasetEvaluator):
+    """IoU and boundary IoU of the masks that a model gives for prompts, one true mask a prompt.
+
+    Works in one process or in several, each of which has seen a part of the images.
+
+    Args:
+        dataset_name: registered data set, for its class names.
+        output_dir: gets DATASET_prompted.json, the metrics and the IoUs of every instance; None writes nothing.
+        boundary_ratio: of boundary IoU's distance to the diagonal of the image.
+    """
+
+    def __init__(self, dataset_name: str, output_dir: str | Path | None = None, boundary_ratio: float = BOUNDARY_RATIO):
+        self.dataset_name = dataset_name
+        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.boundary_ratio = boundary_ratio
+        self._logger = logging.getLogger(__name__)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all masks."""
+        self._metric = self._new_metric()
+
+    def process(self, inputs: Iterable[dict], outputs: Iterable[dict]) -> None:
+        """Compare the masks of a batch.
+
+        Args:
+            inputs: with "image_id", "truth" (N COCO RLE at the size of the original image) and "classes" (N indices).
+            outputs: with "instances" that have pred_masks, (N, H, W) bool or RLEMasks, in the order of the prompts.
+
+        Raises:
+            ValueError: the numbers or the sizes of masks differ.
+        """
+        for given, output in zip(inputs, outputs):
+            predicted = output["instances"].to("cpu").pred_masks
+            try:
+                self._metric.update(predicted, given["truth"], given["classes"], given["image_id"])
+            except ValueError as error:
+                raise ValueError(f"image {given['image_id']} of {self.dataset_name}: {error}") from error
+
+    def evaluate(self) -> OrderedDict:
+        """Compute the metrics, in the main process.
+
+        Returns:
+            {"prompted": PromptedIoU.result()}; empty in other processes than the main one.
+        """
+        gathered = comm.gather(self._metric, dst=0)
+        if not comm.is_main_process():
+            return OrderedDict()
+        metric = self._new_metric()
+        for part in gathered:
+            metric.merge(part)
+        result = metric.result()
+        self._logger.info(f"Masks of prompts on {self.dataset_name}, in percent; {metric.report()}")
+        if self.output_dir is not None:
+            instances = [{**instance, "class": metric.class_names[instance["class"]]} for instance in metric.instances]
+            content = {"boundary": metric.boundary_settings(), "metrics": result, "instances": instances}
+            with atomic_write(self.output_dir / f"{self.dataset_name}_prompted.json") as file:
+                json.dump(content, file, indent=1)
+        return OrderedDict(prompted=result)
+
+    def _new_metric(self) -> PromptedIoU:
+        metadata = MetadataCatalog.get(self.dataset_name)
+        if not metadata.get("thing_classes"):
+            DatasetCatalog.get(self.dataset_name)  # reading the data set is what names its classes
+        return PromptedIoU(metadata.thing_classes, self.boundary_ratio)
