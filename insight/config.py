@@ -51,6 +51,9 @@ def add_insight_config(cfg: CN) -> None:
     area.MODE = "matched"  # "matched": positive anchors; "literal": Algorithm 1 on the top proposals
     area.IOU_THRESHOLD = 0.5  # "matched" only: least IoU with the ground truth; bounds each term by (1/t - 1)^2
 
+    # --- Cascades. MODEL.ROI_HEADS.NAME must be "CascadeMaskROIHeads" -------------------------------------------
+    cfg.MODEL.ROI_BOX_CASCADE_HEAD.LOSS_WEIGHTS = [1.0, 0.5, 0.25]  # of the losses of each stage, boxes and masks
+
     # --- Backbones of timm. MODEL.BACKBONE.NAME must be "build_timm_fpn_backbone" -------------------------------
     timm = cfg.MODEL.TIMM = CN()
     timm.NAME = "tf_efficientnet_lite0"  # a timm model that supports features_only

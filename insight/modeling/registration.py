@@ -3,5 +3,6 @@
 from .backbone.timm_fpn import build_timm_fpn_backbone
 from .meta_arch.prompt_rcnn import PromptRCNN
 from .proposal_generator.prompt_rpn import PromptRPN
+from .roi_heads import CascadeMaskROIHeads
 
-__all__ = ["PromptRCNN", "PromptRPN", "build_timm_fpn_backbone"]
+__all__ = ["CascadeMaskROIHeads", "PromptRCNN", "PromptRPN", "build_timm_fpn_backbone"]

@@ -10,10 +10,15 @@ from detectron2.structures import Boxes, Instances, pairwise_iou
 from tiny_prompt_rcnn import build, losses_of, make_config, make_inputs, make_tiny_config, wake_prompts
 
 ALL = "base/insight.yaml"
-CASCADE = {
-    "MODEL__ROI_HEADS__NAME": "CascadeROIHeads",
-    "MODEL__ROI_BOX_HEAD__CLS_AGNOSTIC_BBOX_REG": True,
-}
+CASCADE = "base/cascade.yaml"
+HEADS = pytest.mark.parametrize(
+    "files, options",
+    [
+        pytest.param((), {}, id="standard"),
+        pytest.param((CASCADE,), {"MODEL__ROI_HEADS__NAME": "CascadeROIHeads"}, id="detectron2s_cascade"),
+        pytest.param((CASCADE,), {}, id="cascade"),
+    ],
+)
 
 
 def parameters(cfg):
@@ -32,8 +37,9 @@ def test_parameter_budgets_of_the_papers_table():
     assert of("insight") - baseline == pytest.approx(7.2, rel=0.05)
 
 
-def test_with_everything_off_it_is_generalized_rcnn():
-    cfg = make_tiny_config()
+@HEADS
+def test_with_everything_off_it_is_generalized_rcnn(files, options):
+    cfg = make_tiny_config(*files, **options)
     ours = build(cfg)
     cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
     theirs = build(cfg)
@@ -58,10 +64,10 @@ def assert_same_detections(a, b, **tolerance):
         assert torch.equal(x.pred_masks, y.pred_masks)
 
 
-@pytest.mark.parametrize("heads", [{}, CASCADE], ids=["standard", "cascade"])
-def test_training_starts_at_the_baseline(heads):
-    baseline = build(make_tiny_config(**heads))
-    prompted = build(make_tiny_config("base/lpm.yaml", "base/gpm.yaml", **heads))
+@HEADS
+def test_training_starts_at_the_baseline(files, options):
+    baseline = build(make_tiny_config(*files, **options))
+    prompted = build(make_tiny_config(*files, "base/lpm.yaml", "base/gpm.yaml", **options))
     extra = prompted.state_dict().keys() - baseline.state_dict().keys()
     assert extra and baseline.state_dict().keys() < prompted.state_dict().keys()
     assert all("prompt_encoder." in key or ".fusion." in key for key in extra)
@@ -74,9 +80,9 @@ def test_training_starts_at_the_baseline(heads):
         assert not torch.equal(woken[0]["instances"].scores, baseline(inputs)[0]["instances"].scores)
 
 
-@pytest.mark.parametrize("heads", [{}, CASCADE], ids=["standard", "cascade"])
-def test_every_parameter_learns_even_without_objects(heads):
-    model = wake_prompts(build(make_tiny_config(ALL, **heads)))
+@HEADS
+def test_every_parameter_learns_even_without_objects(files, options):
+    model = wake_prompts(build(make_tiny_config(*files, ALL, **options)))
     for objects in (3, 0):
         model.zero_grad(set_to_none=True)
         losses = losses_of(model, make_inputs(objects=objects))
@@ -136,8 +142,9 @@ def test_heads_without_a_pooler_are_refused():
         )
 
 
-def test_images_are_encoded_once_and_boxes_keep_their_order():
-    model = wake_prompts(build(make_tiny_config(ALL))).eval()
+@HEADS
+def test_images_are_encoded_once_and_boxes_keep_their_order(files, options):
+    model = wake_prompts(build(make_tiny_config(*files, ALL, **options))).eval()
     calls = []
     model.backbone.register_forward_hook(lambda *_: calls.append("backbone"))
     for block in model.prompt_encoder.global_to_local.global_blocks:
@@ -161,10 +168,10 @@ def test_images_are_encoded_once_and_boxes_keep_their_order():
         torch.testing.assert_close(a.pred_masks, b.pred_masks.flip(0), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("heads", [{}, CASCADE], ids=["standard", "cascade"])
-def test_scores_of_given_boxes_are_the_box_heads(heads):
+@HEADS
+def test_scores_of_given_boxes_are_the_box_heads(files, options):
     """Without regression and suppression: compared with Detectron2's own inference on boxes that it cannot move."""
-    model = build(make_tiny_config("base/lpm.yaml", **heads)).eval()
+    model = build(make_tiny_config(*files, "base/lpm.yaml", **options)).eval()
     cascade = isinstance(model.roi_heads.box_predictor, torch.nn.ModuleList)
     for predictor in model.roi_heads.box_predictor if cascade else [model.roi_heads.box_predictor]:
         torch.nn.init.zeros_(predictor.bbox_pred.weight)  # so no box moves
@@ -187,8 +194,9 @@ def test_scores_of_given_boxes_are_the_box_heads(heads):
     assert (given.scores <= ours.scores).all()
 
 
-def test_no_boxes_and_no_proposals():
-    model = wake_prompts(build(make_tiny_config(ALL))).eval()
+@HEADS
+def test_no_boxes_and_no_proposals(files, options):
+    model = wake_prompts(build(make_tiny_config(*files, ALL, **options))).eval()
     inputs = make_inputs()
     with torch.no_grad():
         encoded = model.encode(inputs)
@@ -224,8 +232,9 @@ def test_prompts_read_the_full_resolution_image():
     assert not torch.allclose(sharp, coarse, atol=1e-4)
 
 
-def test_bfloat16_autocast_trains_and_detects():
-    model = wake_prompts(build(make_tiny_config(ALL)))
+@HEADS
+def test_bfloat16_autocast_trains_and_detects(files, options):
+    model = wake_prompts(build(make_tiny_config(*files, ALL, **options)))
     inputs = make_inputs()
     exact = losses_of(model, inputs)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -238,8 +247,9 @@ def test_bfloat16_autocast_trains_and_detects():
         assert all(torch.isfinite(x["instances"].scores).all() for x in model.eval()(inputs))
 
 
-def test_weights_survive_a_file():
-    cfg = make_tiny_config(ALL)
+@HEADS
+def test_weights_survive_a_file(files, options):
+    cfg = make_tiny_config(*files, ALL, **options)
     model = wake_prompts(build(cfg)).eval()
     file = io.BytesIO()
     torch.save(model.state_dict(), file)

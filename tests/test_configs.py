@@ -1,0 +1,49 @@
+"""The files of configs/: each can be read, none says again what it inherits, and every row has its file."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("detectron2")
+from detectron2.config import CfgNode
+
+from insight.config import load_config
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+FILES = sorted(CONFIGS.rglob("*.yaml"))
+ROWS = ("baseline", "lpm", "gpm", "area", "insight")
+
+
+def leaves(node, prefix=""):
+    found = {}
+    for name, value in node.items():
+        found |= leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONFIGS)))
+def test_a_file_adds_to_what_it_inherits(file):
+    own = yaml.safe_load(file.read_text())
+    bases = own.pop("_BASE_", [])
+    inherited = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        inherited |= leaves(CfgNode.load_yaml_with_base(str(file.parent / base)))
+    repeated = [key for key, value in leaves(own).items() if inherited.get(key) == value]
+    assert repeated == []
+    assert file.read_text().startswith("# ")
+    load_config(str(file))
+
+
+@pytest.mark.parametrize("model", ["mask_rcnn_r50_fpn", "cascade_mask_rcnn_r50_fpn", "nwpu_light", "isaid_tiles_light"])
+def test_every_row_of_table_ii_differs_from_its_baseline_in_its_parts_only(model):
+    read = {row: leaves(load_config(str(CONFIGS / f"insight/{model}_{row}.yaml"))) for row in ROWS}
+
+    def changed(row):
+        return {key for key, value in read[row].items() if value != read["baseline"][key]}
+
+    lpm, gpm, area = "MODEL.PROMPT.LPM.ENABLED", "MODEL.PROMPT.GPM.ENABLED", "MODEL.RPN.AREA_LOSS.ENABLED"
+    rpn = "MODEL.PROPOSAL_GENERATOR.NAME"
+    assert (changed("lpm"), changed("gpm"), changed("area")) == ({lpm}, {gpm}, {area, rpn})
+    sampling = {"MODEL.PROMPT.SAMPLING.ENABLED", "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT"}
+    assert changed("insight") == {lpm, gpm, area, rpn} | sampling
