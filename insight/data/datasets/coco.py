@@ -1,10 +1,9 @@
 """COCO JSON files as Detectron2 data sets, checked so that a mistake in a file is one line and not a crash later on."""
 
-import json
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -12,7 +11,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 
-_SHOWN = 3  # how many offenders an error names
+from insight.data.file_check import FileCheck, first, has, read_json, repeated
 
 _logger = logging.getLogger(__name__)
 
@@ -80,6 +79,56 @@ def register_from_config(cfg: CfgNode) -> None:
         register_coco(name, annotations, image_root)
 
 
+def read_coco(annotations: Path) -> dict:
+    """Read and check a COCO JSON file by itself; whether its images exist is not looked at.
+
+    Args:
+        annotations: the JSON file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        ValueError: what is wrong with the file, in one line, with the number of offenders and the first of them.
+        OSError: the file is missing or cannot be read.
+    """
+    annotations = Path(annotations)
+    content, check = _sections(annotations), FileCheck(annotations)
+    images, annos, categories = (content[key] for key in ("images", "annotations", "categories"))
+    check.fails_if_any(
+        (i for i in images if not has(i, "id", "file_name", "height", "width")),
+        "images need id, file_name, height and width",
+    )
+    check.fails_if_any((c for c in categories if not has(c, "id", "name")), "categories need id and name")
+    check.fails_if_any(
+        (a for a in annos if not has(a, "id", "image_id", "category_id", "bbox")),
+        "annotations need id, image_id, category_id and bbox",
+    )
+    if not categories:
+        raise ValueError(f"{annotations}: there is no category")
+    for what, entries in (("image", images), ("category", categories), ("annotation", annos)):
+        check.fails_if_any(repeated(e["id"] for e in entries), f"{what} ids are not unique")
+
+    sizes = {i["id"]: (i["height"], i["width"]) for i in images}
+    known = {c["id"] for c in categories}
+    check.fails_if_any(
+        (a["category_id"] for a in annos if a["category_id"] not in known),
+        f"annotations have a category_id that is in no category (they are {first(sorted(known), 20)})",
+    )
+    check.fails_if_any(
+        (a["image_id"] for a in annos if a["image_id"] not in sizes), "annotations have an image_id that is in no image"
+    )
+    check.fails_if_any(
+        (a["id"] for a in annos if not _well_formed(a)),
+        "annotations need bbox [x, y, width, height] and, if any, segmentation as polygons or RLE",
+    )
+    check.fails_if_any(
+        (a["id"] for a in annos if _rle_size(a) not in (None, sizes[a["image_id"]])),
+        "annotations have an RLE of another size than their image",
+    )
+    return content
+
+
 def load_coco(
     annotations: Path, image_root: Path, classes: Sequence[str] | None = None
 ) -> tuple[list[dict], list[str], list[int]]:
@@ -101,37 +150,21 @@ def load_coco(
         OSError: the file is missing or cannot be read.
     """
     annotations, image_root = Path(annotations), Path(image_root)
-    content = _read(annotations)
-    fail = _Failure(annotations)
-    images, annos, categories = (content[key] for key in ("images", "annotations", "categories"))
-    fail.if_any((i for i in images if not _has(i, "id", "file_name", "height", "width")),
-                "images need id, file_name, height and width")  # fmt: skip
-    fail.if_any((c for c in categories if not _has(c, "id", "name")), "categories need id and name")
-    fail.if_any((a for a in annos if not _has(a, "id", "image_id", "category_id", "bbox")),
-                "annotations need id, image_id, category_id and bbox")  # fmt: skip
-    if not categories:
-        raise ValueError(f"{annotations}: there is no category")
-    for what, entries in (("image", images), ("category", categories), ("annotation", annos)):
-        fail.if_any(_repeated(e["id"] for e in entries), f"{what} ids are not unique")
-
-    by_id = {c["id"]: c["name"] for c in sorted(categories, key=lambda c: c["id"])}
-    ids = list(by_id) if classes is None else _ids_of(classes, by_id, fail)
-    sizes = {i["id"]: (i["height"], i["width"]) for i in images}
-    fail.if_any((a["category_id"] for a in annos if a["category_id"] not in by_id),
-                f"annotations have a category_id that is in no category (they are {_first(by_id, 20)})")  # fmt: skip
-    fail.if_any((a["image_id"] for a in annos if a["image_id"] not in sizes),
-                "annotations have an image_id that is in no image")  # fmt: skip
-    fail.if_any((a["id"] for a in annos if not _well_formed(a)),
-                "annotations need bbox [x, y, width, height] and, if any, segmentation as polygons or RLE")  # fmt: skip
-    fail.if_any((a["id"] for a in annos if _rle_size(a) not in (None, sizes[a["image_id"]])),
-                "annotations have an RLE of another size than their image")  # fmt: skip
-    files = {i["id"]: image_root / i["file_name"] for i in images}
-    fail.if_any((str(f) for f in files.values() if not f.is_file()), "images are missing on disk")
+    check = FileCheck(annotations)
+    try:
+        content = read_coco(annotations)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error} (INSIGHT_DATA names the folder of the built-in data sets)") from error
+    by_id = {c["id"]: c["name"] for c in sorted(content["categories"], key=lambda c: c["id"])}
+    ids = list(by_id) if classes is None else _ids_of(classes, by_id, check)
+    sizes = {i["id"]: (i["height"], i["width"]) for i in content["images"]}
+    files = {i["id"]: image_root / i["file_name"] for i in content["images"]}
+    check.fails_if_any((str(f) for f in files.values() if not f.is_file()), "images are missing on disk")
 
     index = {category: i for i, category in enumerate(ids)}
     objects = defaultdict(list)
     empty = []
-    for annotation in annos:
+    for annotation in content["annotations"]:
         if annotation["category_id"] not in index:
             continue
         converted = _convert(annotation, index, sizes[annotation["image_id"]])
@@ -140,7 +173,7 @@ def load_coco(
         else:
             objects[annotation["image_id"]].append(converted)
     if empty:
-        _logger.warning(f"{annotations}: left out {len(empty)} annotations without area: ids {_first(empty)}")
+        _logger.warning(f"{annotations}: left out {len(empty)} annotations without area: ids {first(empty)}")
     dicts = [
         {
             "file_name": str(files[i]),
@@ -154,57 +187,24 @@ def load_coco(
     return dicts, [by_id[i] for i in ids], ids
 
 
-class _Failure:
-    """Raises one line about a file if any of its entries is wrong."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def if_any(self, offenders: Iterable, reason: str) -> None:
-        offenders = list(offenders)
-        if offenders:
-            raise ValueError(f"{self.path}: {reason}; {len(offenders)} are wrong: {_first(offenders)}")
-
-
-def _ids_of(classes: Sequence[str], names: dict[int, str], fail: _Failure) -> list[int]:
+def _ids_of(classes: Sequence[str], names: dict[int, str], check: FileCheck) -> list[int]:
     """The category id of each class."""
-    fail.if_any(_repeated(names.values()), "category names are not unique")
-    known = f"are in no category (they are {_first(names.values(), 20)})"
-    fail.if_any((name for name in classes if name not in names.values()), f"classes {known}")
+    check.fails_if_any(repeated(names.values()), "category names are not unique")
+    known = f"are in no category (they are {first(names.values(), 20)})"
+    check.fails_if_any((name for name in classes if name not in names.values()), f"classes {known}")
     by_name = {name: category for category, name in names.items()}
     return [by_name[name] for name in classes]
 
 
-def _read(path: Path) -> dict:
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path} (INSIGHT_DATA names the folder of the built-in data sets)")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
+def _sections(path: Path) -> dict:
+    """The file's content, whose sections are lists."""
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object with images, annotations and categories, got a list or value")
     for key in ("images", "annotations", "categories"):
         if not isinstance(content.get(key), list):
-            raise ValueError(f'{path}: not a COCO file: expected a list "{key}" (found keys: {_first(content, 8)})')
+            raise ValueError(f'{path}: not a COCO file: expected a list "{key}" (found keys: {first(content, 8)})')
     return content
-
-
-def _has(entry, *keys: str) -> bool:
-    return isinstance(entry, dict) and all(entry.get(key) is not None for key in keys)
-
-
-def _repeated(values: Iterable) -> list:
-    seen, again = set(), []
-    for value in values:
-        (again.append if value in seen else seen.add)(value)
-    return again
-
-
-def _first(values: Iterable, count: int = _SHOWN) -> str:
-    values = list(values)
-    text = ", ".join(f"{v!r:.120}" if isinstance(v, dict) else str(v) for v in values[:count])
-    return text + (", ..." if len(values) > count else "")
 
 
 def _numbers(values, least: int) -> bool:
@@ -220,7 +220,7 @@ def _well_formed(annotation: dict) -> bool:
     if not _numbers(annotation["bbox"], 4) or len(annotation["bbox"]) != 4:
         return False
     if isinstance(mask, dict):
-        return _has(mask, "counts", "size") and _numbers(mask["size"], 2)
+        return has(mask, "counts", "size") and _numbers(mask["size"], 2)
     return mask is None or (isinstance(mask, list) and all(_numbers(p, 0) and len(p) % 2 == 0 for p in mask))
 
 
