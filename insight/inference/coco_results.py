@@ -9,6 +9,7 @@ from detectron2.structures import Instances
 
 from insight.evaluation.coco import instances_to_coco
 from insight.files import atomic_write
+from insight.journal import Journal
 
 
 def to_annotations(instances: Instances) -> list[dict[str, Any]]:
@@ -43,24 +44,10 @@ class CocoResults:
 
     def __init__(self, path: str | os.PathLike, class_names: list[str], settings: dict[str, Any]):
         self.path, self.class_names = Path(path), class_names
-        self._part = Path(f"{path}.part")
-        self._part.parent.mkdir(parents=True, exist_ok=True)
-        header = json.dumps(settings, sort_keys=True)
-        lines = self._complete_lines()
-        if not lines or lines[0] != header:
-            lines = [header]
-        self._results = {result["image"]["file_name"]: result for result in map(json.loads, lines[1:])}
-        with atomic_write(self._part) as file:  # without what a kill cut off
-            file.write("".join(line + "\n" for line in lines))
-
-    def _complete_lines(self) -> list[str]:
-        if not self._part.is_file():
-            return []
-        text = self._part.read_text(encoding="utf-8")
-        return text[: text.rfind("\n") + 1].splitlines()
+        self._journal = Journal(f"{path}.part", settings)
 
     def __contains__(self, file_name: str) -> bool:
-        return file_name in self._results
+        return file_name in self._journal
 
     def add(self, file_name: str, instances: Instances) -> None:
         """Keep the results of an image.
@@ -74,9 +61,7 @@ class CocoResults:
             "image": {"file_name": file_name, "height": height, "width": width},
             "annotations": to_annotations(instances),
         }
-        with open(self._part, "a", encoding="utf-8") as file:
-            file.write(json.dumps(result) + "\n")
-        self._results[file_name] = result
+        self._journal.add(file_name, result)
 
     def finish(self) -> None:
         """Write the file, in order of file name, and remove the `.part`."""
@@ -85,11 +70,12 @@ class CocoResults:
             "annotations": [],
             "categories": [{"id": i, "name": name} for i, name in enumerate(self.class_names, 1)],
         }
-        for image_id, (_, result) in enumerate(sorted(self._results.items()), 1):
+        for image_id, file_name in enumerate(sorted(self._journal), 1):
+            result = self._journal[file_name]
             content["images"].append({"id": image_id, **result["image"]})
             for annotation in result["annotations"]:
                 annotation_id = len(content["annotations"]) + 1
                 content["annotations"].append({"id": annotation_id, **annotation, "image_id": image_id})
         with atomic_write(self.path) as file:
             json.dump(content, file)
-        self._part.unlink()
+        self._journal.path.unlink()
