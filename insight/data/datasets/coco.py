@@ -1,7 +1,6 @@
 """COCO JSON files as Detectron2 data sets, checked so that a mistake in a file is one line and not a crash later on."""
 
 import logging
-import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 
-from insight.data.file_check import FileCheck, first, has, read_json, repeated
+from insight.data.coco_file import read_coco
+from insight.data.file_check import FileCheck, first, repeated
 
 _logger = logging.getLogger(__name__)
 
@@ -79,56 +79,6 @@ def register_from_config(cfg: CfgNode) -> None:
         register_coco(name, annotations, image_root)
 
 
-def read_coco(annotations: Path) -> dict:
-    """Read and check a COCO JSON file by itself; whether its images exist is not looked at.
-
-    Args:
-        annotations: the JSON file.
-
-    Returns:
-        Its content.
-
-    Raises:
-        ValueError: what is wrong with the file, in one line, with the number of offenders and the first of them.
-        OSError: the file is missing or cannot be read.
-    """
-    annotations = Path(annotations)
-    content, check = _sections(annotations), FileCheck(annotations)
-    images, annos, categories = (content[key] for key in ("images", "annotations", "categories"))
-    check.fails_if_any(
-        (i for i in images if not has(i, "id", "file_name", "height", "width")),
-        "images need id, file_name, height and width",
-    )
-    check.fails_if_any((c for c in categories if not has(c, "id", "name")), "categories need id and name")
-    check.fails_if_any(
-        (a for a in annos if not has(a, "id", "image_id", "category_id", "bbox")),
-        "annotations need id, image_id, category_id and bbox",
-    )
-    if not categories:
-        raise ValueError(f"{annotations}: there is no category")
-    for what, entries in (("image", images), ("category", categories), ("annotation", annos)):
-        check.fails_if_any(repeated(e["id"] for e in entries), f"{what} ids are not unique")
-
-    sizes = {i["id"]: (i["height"], i["width"]) for i in images}
-    known = {c["id"] for c in categories}
-    check.fails_if_any(
-        (a["category_id"] for a in annos if a["category_id"] not in known),
-        f"annotations have a category_id that is in no category (they are {first(sorted(known), 20)})",
-    )
-    check.fails_if_any(
-        (a["image_id"] for a in annos if a["image_id"] not in sizes), "annotations have an image_id that is in no image"
-    )
-    check.fails_if_any(
-        (a["id"] for a in annos if not _well_formed(a)),
-        "annotations need bbox [x, y, width, height] and, if any, segmentation as polygons or RLE",
-    )
-    check.fails_if_any(
-        (a["id"] for a in annos if _rle_size(a) not in (None, sizes[a["image_id"]])),
-        "annotations have an RLE of another size than their image",
-    )
-    return content
-
-
 def load_coco(
     annotations: Path, image_root: Path, classes: Sequence[str] | None = None
 ) -> tuple[list[dict], list[str], list[int]]:
@@ -194,39 +144,6 @@ def _ids_of(classes: Sequence[str], names: dict[int, str], check: FileCheck) -> 
     check.fails_if_any((name for name in classes if name not in names.values()), f"classes {known}")
     by_name = {name: category for category, name in names.items()}
     return [by_name[name] for name in classes]
-
-
-def _sections(path: Path) -> dict:
-    """The file's content, whose sections are lists."""
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object with images, annotations and categories, got a list or value")
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content.get(key), list):
-            raise ValueError(f'{path}: not a COCO file: expected a list "{key}" (found keys: {first(content, 8)})')
-    return content
-
-
-def _numbers(values, least: int) -> bool:
-    return (
-        isinstance(values, list)
-        and len(values) >= least
-        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
-    )
-
-
-def _well_formed(annotation: dict) -> bool:
-    mask = annotation.get("segmentation")
-    if not _numbers(annotation["bbox"], 4) or len(annotation["bbox"]) != 4:
-        return False
-    if isinstance(mask, dict):
-        return has(mask, "counts", "size") and _numbers(mask["size"], 2)
-    return mask is None or (isinstance(mask, list) and all(_numbers(p, 0) and len(p) % 2 == 0 for p in mask))
-
-
-def _rle_size(annotation: dict) -> tuple[int, int] | None:
-    mask = annotation.get("segmentation")
-    return tuple(mask["size"]) if isinstance(mask, dict) else None
 
 
 def _convert(annotation: dict, index: dict[int, int], size: tuple[int, int]) -> dict | None:
