@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from .folders import files_under
 from .images import SUFFIXES
 
 _SHOWN = 3  # how many offenders a message names
@@ -63,8 +64,8 @@ def find_oriented(folder: str | os.PathLike) -> list[tuple[Path, Path]]:
     if not found:
         raise ValueError(f"{folder}: expected images/ and labelTxt/ (DOTA), or Images/ and Annotations/ (SODA-A)")
     image_folder, label_folder, suffix = found[0]
-    labels = _files(folder / label_folder, (suffix,))
-    images = _files(folder / image_folder, SUFFIXES)
+    labels = files_under(folder / label_folder, (suffix,))
+    images = files_under(folder / image_folder, SUFFIXES)
     if not labels:
         raise ValueError(f"{folder / label_folder}: there is no {suffix} file")
     by_stem = {image.stem: image for image in images}
@@ -195,10 +196,6 @@ def _labels(corners: list, names: list[str], difficult: list[bool]) -> OrientedL
 def _smallest_rectangle(poly: list[float]) -> list[float]:
     points = np.array(poly, np.float32).reshape(-1, 2)
     return cv2.boxPoints(cv2.minAreaRect(points)).ravel().tolist()
-
-
-def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and not p.name.startswith("."))
 
 
 def _text(path: Path) -> str:

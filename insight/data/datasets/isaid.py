@@ -1,25 +1,10 @@
 """iSAID: optical images of DOTA with instance masks, 15 classes (Waqas Zamir et al. 2019)."""
 
+from ..preparation.painted import ISAID
 from .coco import register_coco
 from .root import data_root
 
-CLASSES = (
-    "ship",
-    "storage_tank",
-    "baseball_diamond",
-    "tennis_court",
-    "basketball_court",
-    "ground_track_field",
-    "bridge",
-    "large_vehicle",
-    "small_vehicle",
-    "helicopter",
-    "swimming_pool",
-    "roundabout",
-    "soccer_ball_field",
-    "plane",
-    "harbor",
-)
+CLASSES = ISAID.classes
 SMALL_CLASSES = (  # those on which SOPSeg is trained and tested
     "ship",
     "plane",

@@ -2,21 +2,18 @@
 
 import json
 import logging
-import multiprocessing
 import os
 import shutil
-import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import cv2
 from iopath.common.file_io import file_lock
-from tqdm import tqdm
 
 from insight.structures.polygons import mask_to_polygons
 
+from ..processes import map_in_processes
 from ..scenes import CATEGORIES, draw_scene, generator_version
 from .coco import register_coco
 from .root import render_root
@@ -84,22 +81,14 @@ def ensure_rendered(folder: Path, split: Split) -> None:
 def _render(folder: Path, split: Split) -> None:
     (folder / "images").mkdir(parents=True)
     images, annotations = [], []
-    # Workers are forked where that is usual: a spawned one would import the caller's script anew.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    with ProcessPoolExecutor(_workers(), context, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
-        draw = partial(_draw, folder / "images", split)
-        drawn = tqdm(pool.map(draw, range(split.count), chunksize=4), "Drawing scenes", split.count, unit="scene")
-        for image, objects in drawn:
-            images.append(image)
-            for annotation in objects:
-                annotations.append({"id": len(annotations) + 1, **annotation})
+    draw = partial(_draw, folder / "images", split)
+    for image, objects in map_in_processes(draw, range(split.count), "Drawing scenes", "scene"):
+        images.append(image)
+        for annotation in objects:
+            annotations.append({"id": len(annotations) + 1, **annotation})
     categories = [{"id": i + 1, "name": name} for i, name in enumerate(CATEGORIES)]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "instances.json").write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
-
-
-def _workers() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _draw(images: Path, split: Split, index: int) -> tuple[dict, list[dict]]:

@@ -1,0 +1,200 @@
+"""Preparing the data sets whose instances are painted into pictures beside the images: iSAID and HRSID."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from insight.files import atomic_write
+
+from ..folders import files_under
+from ..images import read_image
+from .instance_maps import Painting, cut_annotations, read_instance_map
+from .patches import patch_windows
+from .resumable import Source, build_coco, natural_order
+
+ISAID = Painting(
+    classes=(
+        "ship",
+        "storage_tank",
+        "baseball_diamond",
+        "tennis_court",
+        "basketball_court",
+        "ground_track_field",
+        "bridge",
+        "large_vehicle",
+        "small_vehicle",
+        "helicopter",
+        "swimming_pool",
+        "roundabout",
+        "soccer_ball_field",
+        "plane",
+        "harbor",
+    ),
+    colours=(
+        (0, 0, 63),
+        (0, 63, 63),
+        (0, 63, 0),
+        (0, 63, 127),
+        (0, 63, 191),
+        (0, 63, 255),
+        (0, 127, 63),
+        (0, 127, 127),
+        (0, 0, 127),
+        (0, 0, 191),
+        (0, 0, 255),
+        (0, 191, 127),
+        (0, 127, 191),
+        (0, 127, 255),
+        (0, 100, 155),
+    ),
+    first_id=1000,
+)
+HRSID = Painting(classes=("ship",), colours=((128, 0, 0),))
+# The development kit leaves these two images out.
+_ISAID_LEFT_OUT = ("P1527", "P1530")
+_ID, _CLASS = "_instance_id_RGB", "_instance_color_RGB"
+_SHOWN = 3  # how many offenders a message names
+
+_logger = logging.getLogger(__name__)
+
+
+def prepare_isaid(
+    folder: Path, output: Path, *, size: int = 800, overlap: int = 200, skip_bad: bool = False
+) -> dict[str, dict[str, int]]:
+    """Cut iSAID into patches, as its development kit does, and write their instances as COCO files.
+
+    Args:
+        folder: holds train/, val/ or test/, or some of them; in each, in sub-folders or not, NAME.png and, but in
+            test/, NAME_instance_id_RGB.png and NAME_instance_color_RGB.png.
+        output: gets instances_SPLIT.json and SPLIT/NAME_Y0_Y1_X0_X1.png; a killed run goes on, a second does nothing.
+        size: side of a patch, pixels.
+        overlap: of neighbouring patches, pixels.
+        skip_bad: leave out images that cannot be used, with one warning, instead of raising.
+
+    Returns:
+        For each split, how many images and annotations were written and what was left out.
+
+    Raises:
+        OSError, ValueError: a folder or file is missing or cannot be used; nothing is missed silently.
+    """
+    splits = [split for split in ("train", "val", "test") if (folder / split).is_dir()]
+    if not splits:
+        raise ValueError(f"{folder}: expected train/, val/ or test/ with images, as in docs/data.md")
+    found = {
+        split: _find(folder / split, masks=split != "test", leave_out=_ISAID_LEFT_OUT, skip_bad=skip_bad)
+        for split in splits
+    }
+    return {split: _prepare(output, split, sources, ISAID, size, overlap, skip_bad) for split, sources in found.items()}
+
+
+def prepare_hrsid(folder: Path, output: Path, *, skip_bad: bool = False) -> dict[str, dict[str, int]]:
+    """Write HRSID's painted ships as a COCO file; the images stay whole.
+
+    Args:
+        folder: holds NAME.png, NAME_instance_id_RGB.png and NAME_instance_color_RGB.png.
+        output: gets instances_all.json and all/NAME.png; a killed run goes on, a second does nothing.
+        skip_bad: leave out images that cannot be used, with one warning, instead of raising.
+
+    Returns:
+        {"all": how many images and annotations were written and what was left out}.
+
+    Raises:
+        OSError, ValueError: a folder or file is missing or cannot be used.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    sources = _find(folder, masks=True, skip_bad=skip_bad)
+    return {"all": _prepare(output, "all", sources, HRSID, None, 0, skip_bad)}
+
+
+def _find(folder: Path, *, masks: bool, leave_out: Sequence[str] = (), skip_bad: bool) -> list[Source]:
+    """The images in a folder, each with its two pictures, in natural order."""
+    files: dict[str, Path] = {}
+    for path in files_under(folder, (".png",)):
+        if path.stem in files:
+            raise ValueError(f"{folder}: two files are called {path.name}: {files[path.stem]} and {path}")
+        files[path.stem] = path
+    every = {name for name in files if not name.endswith((_ID, _CLASS))}
+    names = sorted(every.difference(leave_out), key=natural_order)
+    if not names:
+        raise ValueError(f"{folder}: there is no image, NAME.png")
+    if masks:
+        wanted = [name + suffix for name in names for suffix in (_ID, _CLASS)]
+        lost = [name for name in files if name.endswith(_ID) and name.removesuffix(_ID) not in every]
+        _complain(
+            folder,
+            [f"{name}.png" for name in wanted if name not in files],
+            "pictures of instances are missing",
+            skip_bad,
+        )
+        _complain(folder, [f"{name}.png" for name in lost], "pictures of instances have no image", skip_bad)
+        names = [name for name in names if name + _ID in files and name + _CLASS in files]
+    return [
+        Source(name, (files[name], files[name + _ID], files[name + _CLASS]) if masks else (files[name],))
+        for name in names
+    ]
+
+
+def _complain(folder: Path, offenders: list[str], reason: str, skip_bad: bool) -> None:
+    if not offenders:
+        return
+    shown = ", ".join(offenders[:_SHOWN]) + (", ..." if len(offenders) > _SHOWN else "")
+    message = f"{folder}: {len(offenders)} {reason}: {shown}"
+    if not skip_bad:
+        raise ValueError(message)
+    _logger.warning(f"{message}; left out")
+
+
+def _prepare(
+    output: Path,
+    split: str,
+    sources: Sequence[Source],
+    painting: Painting,
+    size: int | None,
+    overlap: int,
+    skip_bad: bool,
+) -> dict[str, int]:
+    return build_coco(
+        output / f"instances_{split}.json",
+        sources,
+        partial(_convert, output / split, painting, size, overlap),
+        painting.classes,
+        settings={"painting": asdict(painting), "size": size, "overlap": overlap},
+        skip_bad=skip_bad,
+    )
+
+
+def _convert(folder: Path, painting: Painting, size: int | None, overlap: int, source: Source) -> dict:
+    """Cut one image and its instances; the patches are written to the folder."""
+    image = read_image(source.files[0])
+    height, width = image.shape[:2]
+    instances = None
+    if len(source.files) > 1:
+        instances = read_instance_map(*source.files[1:], painting)
+        if instances.labels.shape != (height, width):
+            h, w = instances.labels.shape
+            raise ValueError(f"{source.files[1]}: is {w} x {h} pixels, its image {width} x {height}")
+    images, annotations, small = [], [], 0
+    for window in [(0, height, 0, width)] if size is None else patch_windows(height, width, size, overlap):
+        y0, y1, x0, x1 = window
+        if window == (0, height, 0, width):
+            name, content = f"{source.name}.png", source.files[0].read_bytes()
+        else:
+            name, content = f"{source.name}_{y0}_{y1}_{x0}_{x1}.png", _png(image[y0:y1, x0:x1])
+        with atomic_write(folder / name, "wb") as file:
+            file.write(content)
+        images.append({"file_name": name, "height": y1 - y0, "width": x1 - x0})
+        cut, left_out = cut_annotations(instances, window) if instances is not None else ([], 0)
+        annotations.append(cut)
+        small += left_out
+    left_out = {"pieces too small": small, "instances without class": instances.unlabelled if instances else 0}
+    return {"images": images, "annotations": annotations, "left_out": {k: v for k, v in left_out.items() if v}}
+
+
+def _png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()

@@ -1,0 +1,165 @@
+"""Building a COCO file out of many sources: a killed run goes on where it stopped, a second run does nothing."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from insight.files import atomic_write
+
+from ..processes import map_in_processes
+
+_SHOWN = 3  # how many offenders a message names
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image and what belongs to it.
+
+    Args:
+        name: distinguishes it from the other sources; part of a file name.
+        files: what the result depends on.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+
+
+def build_coco(
+    output: Path,
+    sources: Sequence[Source],
+    convert: Callable[[Source], dict],
+    classes: Sequence[str],
+    *,
+    settings: dict,
+    skip_bad: bool = False,
+) -> dict[str, int]:
+    """Convert sources in several processes and join what comes of them in one COCO file.
+
+    What each source gave is kept beside `output`, in a folder `.NAME.parts`, until the file is whole. Image ids count
+    from 1 in order of the sources, and so do annotation ids: the file is the same whether or not the run was killed on
+    its way.
+
+    Args:
+        output: the COCO file.
+        sources: what to convert.
+        convert: picklable; from a source to {"images": [...], "annotations": [[...], ...] (one list an image, without
+            ids), "left_out": {reason: count}}; other files that it writes must be whole when it returns.
+        classes: names of the categories, whose ids count from 1.
+        settings: what else the result depends on, as JSON values.
+        skip_bad: leave out sources that raise OSError or ValueError, with one warning, instead of raising.
+
+    Returns:
+        "images" and "annotations", how many; then what was left out, by reason.
+
+    Raises:
+        OSError, ValueError: what `convert` raises, or all sources are bad.
+    """
+    parts = output.with_name(f".{output.name}.parts")
+    record = output.with_name(f".{output.name}.source")
+    signature = _signature({"settings": settings, "classes": list(classes)}, *sources)
+    if output.is_file() and record.is_file():
+        content = json.loads(record.read_text(encoding="utf-8"))
+        if content["signature"] == signature:
+            _logger.info(f"{output} is there already")
+            return content["counts"]
+    parts.mkdir(parents=True, exist_ok=True)
+    work = partial(_convert, convert, parts, settings, skip_bad)
+    bad = [reason for reason in map_in_processes(work, sources, f"Preparing {output.stem}", "image") if reason]
+    if bad:
+        if len(bad) == len(sources):
+            raise ValueError(f"{output}: no source can be used; the first: {bad[0]}")
+        shown = "; ".join(bad[:_SHOWN]) + ("; ..." if len(bad) > _SHOWN else "")
+        _logger.warning(f"{output}: left out {len(bad)} of {len(sources)} images: {shown}")
+    # A part of an earlier run may be of a source that is bad or gone now.
+    counts = _join(output, [_part(parts, source) for source in sources], classes)
+    if bad:
+        counts["unusable images"] = len(bad)
+    with atomic_write(record) as file:
+        json.dump({"signature": signature, "counts": counts}, file)
+    shutil.rmtree(parts)
+    return counts
+
+
+def natural_order(name: str) -> list:
+    """A sorting key under which P10 comes after P9."""
+    return [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", name)]
+
+
+def _convert(convert: Callable, parts: Path, settings: dict, skip_bad: bool, source: Source) -> str | None:
+    """Convert a source to its part, unless that is there; why it cannot be used, if that is to be skipped."""
+    part = _part(parts, source)
+    signature = _signature({"settings": settings}, source)
+    if part.is_file():
+        with open(part, encoding="utf-8") as file:
+            if json.loads(file.readline()) == signature:
+                return None
+        part.unlink()
+    try:
+        content = convert(source)
+    except (OSError, ValueError) as error:
+        if not skip_bad:
+            raise
+        return str(error)
+    with atomic_write(part) as file:
+        file.write(json.dumps(signature) + "\n" + json.dumps(content, separators=(",", ":")))
+    return None
+
+
+def _part(parts: Path, source: Source) -> Path:
+    return parts / f"{source.name}.json"
+
+
+def _signature(settings: dict, *sources: Source) -> str:
+    """Changes when the settings or one of the files change."""
+    states = [
+        [source.name, [(str(path), os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in source.files]]
+        for source in sources
+    ]
+    return hashlib.sha256(json.dumps([settings, states], sort_keys=True).encode()).hexdigest()
+
+
+def _join(output: Path, parts: Sequence[Path], classes: Sequence[str]) -> dict[str, int]:
+    """Write the parts that exist as one file, one in memory at a time: the annotations of iSAID would not fit."""
+    parts = [part for part in parts if part.is_file()]
+    counts = {"images": 0, "annotations": 0}
+    categories = [{"id": i + 1, "name": name} for i, name in enumerate(classes)]
+    with atomic_write(output) as file:
+        file.write(f'{{"categories":{_json(categories)},"images":[')
+        for part in parts:
+            for image in _read(part)["images"]:
+                file.write("," if counts["images"] else "")
+                counts["images"] += 1
+                file.write(_json({"id": counts["images"], **image}))
+        file.write('],"annotations":[')
+        image_id = 0
+        for part in parts:
+            content = _read(part)
+            for annotations in content["annotations"]:
+                image_id += 1
+                for annotation in annotations:
+                    file.write("," if counts["annotations"] else "")
+                    counts["annotations"] += 1
+                    file.write(_json({"id": counts["annotations"], "image_id": image_id, **annotation}))
+            for reason, count in content["left_out"].items():
+                counts[reason] = counts.get(reason, 0) + count
+        file.write("]}")
+    return counts
+
+
+def _read(part: Path) -> dict:
+    with open(part, encoding="utf-8") as file:
+        file.readline()  # the signature
+        return json.loads(file.readline())
+
+
+def _json(value) -> str:
+    return json.dumps(value, separators=(",", ":"))
