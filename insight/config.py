@@ -65,7 +65,10 @@ def add_insight_config(cfg: CN) -> None:
     cfg.SOLVER.OPTIMIZER = "SGD"  # "SGD" or "AdamW"; WEIGHT_DECAY is AdamW's decoupled one then
 
     # --- Data and evaluation ------------------------------------------------------------------------------------
-    cfg.DATASETS.COCO = []  # COCO files to register: [["name", "annotations.json", "image folder"], ...]
+    # COCO files to register: [["name", "annotations.json", "image folder"], ...]; a fourth element, a list of class
+    # names, says which classes count and in which order
+    cfg.DATASETS.COCO = []
+    cfg.DATASETS.BAD = "strict"  # images and annotations that are wrong: "strict" stops, "skip" leaves them out
     cfg.INPUT.ROTATE_90 = False  # in training, rotate by a random multiple of 90 degrees (overhead images have no up)
     cfg.TEST.MAX_DETS = [1, 10, 100]  # detections an image that AP counts, in COCO's three steps
     cfg.TEST.AREA_PROFILE = "coco"  # "coco": small < 32^2 < medium < 96^2; "isaid": small < 144^2 < medium < 512^2

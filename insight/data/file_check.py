@@ -1,24 +1,27 @@
-"""Saying in one line what is wrong with a JSON file."""
+"""Saying in one line what is wrong with a file."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 _SHOWN = 3  # how many offenders an error names
 
 
 class FileCheck:
-    """Raises one line about a file if any of its entries is wrong.
+    """Raises one line about a file if any of its entries is wrong, or notes it and goes on without them.
 
     Args:
         path: the file.
+        strict: raise; otherwise `problems` gathers the offenders by reason.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, strict: bool = True):
         self.path = path
+        self.strict = strict
+        self.problems: dict[str, list] = {}
 
     def fails_if_any(self, offenders: Iterable, reason: str) -> None:
-        """Raise if there are offenders.
+        """Raise if there are offenders, strict or not: without them the file cannot be used.
 
         Args:
             offenders: the entries that are wrong.
@@ -30,6 +33,33 @@ class FileCheck:
         offenders = list(offenders)
         if offenders:
             raise ValueError(f"{self.path}: {reason}; {len(offenders)} are wrong: {first(offenders)}")
+
+    def keep(
+        self, entries: Iterable, good: Callable[[object], bool], reason: str, name: Callable[[object], object]
+    ) -> list:
+        """The entries that are good.
+
+        Args:
+            entries: all of them.
+            good: whether one is.
+            reason: what is expected of them.
+            name: what to call an offender.
+
+        Returns:
+            Those that are good.
+
+        Raises:
+            ValueError: if strict, as `fails_if_any`.
+        """
+        kept, offenders = [], []
+        for entry in entries:
+            (kept if good(entry) else offenders).append(entry)
+        if offenders:
+            names = [name(entry) for entry in offenders]
+            if self.strict:
+                self.fails_if_any(names, reason)
+            self.problems[reason] = names
+        return kept
 
 
 def first(values: Iterable, count: int = _SHOWN) -> str:
@@ -46,12 +76,25 @@ def read_json(path: Path) -> object:
         FileNotFoundError: there is no such file.
         ValueError: it is no JSON.
     """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON ({error})") from error
+
+
+def read_text(path: Path) -> str:
+    """What a text file in UTF-8 holds.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no text.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file ({error})") from error
 
 
 def has(entry: object, *keys: str) -> bool:

@@ -1,13 +1,16 @@
 """Images as people have them: colour, grey, with alpha, as a file or an array."""
 
+import contextlib
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_ORIENTATION = 0x0112  # EXIF's tag; 5 to 8 swap height and width
 _HINT = "choose three bands and stretch them to 8 bits first"
 
 
@@ -27,22 +30,46 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         ValueError: its pixels are not 8 bits a band, or it has other bands than grey, colour and alpha.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such image: {path}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # aerial images are large
-            image = ImageOps.exif_transpose(Image.open(path))
-            image.load()
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
-        raise OSError(
-            f"cannot read image {path}: it is truncated, corrupt or of an unknown format ({error})"
-        ) from error
+    with _opened(path) as image:
+        image = ImageOps.exif_transpose(image)
+        image.load()
     if image.mode in ("1", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
         image = image.convert("RGB")
     elif image.mode not in ("L", "LA", "RGB", "RGBA", "RGBX"):
         raise ValueError(f"{path}: its pixels are {image.mode}, expected 8 bits a band; {_HINT}")
     return as_rgb(np.asarray(image), name=str(path))
+
+
+def image_size(path: str | os.PathLike) -> tuple[int, int]:
+    """The size of an image file as `read_image` gives it, without decoding the pixels.
+
+    Args:
+        path: the file.
+
+    Returns:
+        (height, width).
+
+    Raises:
+        OSError: it is missing or of an unknown format.
+    """
+    with _opened(Path(path)) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) >= 5
+        return image.size if turned else image.size[::-1]
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such image: {path}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # aerial images are large
+            with Image.open(path) as image:
+                yield image
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
+        raise OSError(
+            f"cannot read image {path}: it is truncated, corrupt or of an unknown format ({error})"
+        ) from error
 
 
 def as_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:

@@ -1,20 +1,18 @@
 """Oriented boxes as data sets hold them: DOTA's text files and SODA-A's JSON files."""
 
-import json
 import logging
 import math
 import os
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from .file_check import FileCheck, first, read_json, read_text, repeated
 from .folders import files_under
 from .images import SUFFIXES
 
-_SHOWN = 3  # how many offenders a message names
 _IGNORED = "ignore"  # SODA-A's class of regions that hold no single object
 
 _logger = logging.getLogger(__name__)
@@ -39,7 +37,7 @@ class OrientedLabels:
         return len(self.class_names)
 
 
-def find_oriented(folder: str | os.PathLike) -> list[tuple[Path, Path]]:
+def find_oriented(folder: str | os.PathLike, split: str = "") -> list[tuple[Path, Path]]:
     """Pair the images of a folder with their label files, by file name.
 
     Two layouts are known: DOTA's images/ and labelTxt/*.txt, and SODA-A's Images/ and Annotations/*.json. Sub-folders
@@ -47,10 +45,11 @@ def find_oriented(folder: str | os.PathLike) -> list[tuple[Path, Path]]:
 
     Args:
         folder: holds the two.
+        split: take the label files in this sub-folder only; their images may lie anywhere.
 
     Returns:
         (image, label file), in order of the label files' paths. Images without a label file are left out, with one
-        warning; hidden files count for nothing.
+        warning if no split was asked for; hidden files count for nothing.
 
     Raises:
         OSError: there is no such folder.
@@ -64,24 +63,20 @@ def find_oriented(folder: str | os.PathLike) -> list[tuple[Path, Path]]:
     if not found:
         raise ValueError(f"{folder}: expected images/ and labelTxt/ (DOTA), or Images/ and Annotations/ (SODA-A)")
     image_folder, label_folder, suffix = found[0]
-    labels = files_under(folder / label_folder, (suffix,))
+    labels = files_under(folder / label_folder / split, (suffix,))
     images = files_under(folder / image_folder, SUFFIXES)
     if not labels:
-        raise ValueError(f"{folder / label_folder}: there is no {suffix} file")
+        raise ValueError(f"{folder / label_folder / split}: there is no {suffix} file")
     by_stem = {image.stem: image for image in images}
-    _refuse(
-        folder / image_folder,
-        [name for name, count in Counter(image.stem for image in images).items() if count > 1],
-        "names belong to two images",
+    FileCheck(folder / image_folder).fails_if_any(
+        repeated(image.stem for image in images), "each image needs a name of its own"
     )
-    _refuse(
-        folder / label_folder,
-        [label.name for label in labels if label.stem not in by_stem],
-        f"label files have no image in {image_folder}/",
+    FileCheck(folder / label_folder).fails_if_any(
+        (label.name for label in labels if label.stem not in by_stem), f"label files need an image in {image_folder}/"
     )
     bare = sorted(by_stem.keys() - {label.stem for label in labels})
-    if bare:
-        _logger.warning(f"{folder}: left out {len(bare)} images without a label file: {_first(bare)}")
+    if bare and not split:
+        _logger.warning(f"{folder}: left out {len(bare)} images without a label file: {first(bare)}")
     return [(by_stem[label.stem], label) for label in labels]
 
 
@@ -119,7 +114,7 @@ def read_dota(label_file: str | os.PathLike) -> OrientedLabels:
     """
     label_file = Path(label_file)
     corners, names, difficult = [], [], []
-    for number, line in enumerate(_text(label_file).splitlines(), start=1):
+    for number, line in enumerate(read_text(label_file).splitlines(), start=1):
         words = line.split()
         if not words or words[0].startswith(("imagesource:", "gsd:")):
             continue
@@ -155,10 +150,7 @@ def read_soda_a(json_file: str | os.PathLike) -> OrientedLabels:
         ValueError: it is not JSON of that form; names the file and the annotation.
     """
     json_file = Path(json_file)
-    try:
-        content = json.loads(_text(json_file))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{json_file}: not JSON ({error})") from error
+    content = read_json(json_file)
     if not isinstance(content, dict) or not all(
         isinstance(content.get(k), list) for k in ("categories", "annotations")
     ):
@@ -185,7 +177,7 @@ def read_soda_a(json_file: str | os.PathLike) -> OrientedLabels:
         corners.append(poly if len(poly) == 8 else _smallest_rectangle(poly))
         names.append(name)
     if unusable:
-        _logger.warning(f"{json_file}: left out {len(unusable)} polygons of less than 3 corners: {_first(unusable)}")
+        _logger.warning(f"{json_file}: left out {len(unusable)} polygons of less than 3 corners: {first(unusable)}")
     return _labels(corners, names, [False] * len(names))
 
 
@@ -198,27 +190,9 @@ def _smallest_rectangle(poly: list[float]) -> list[float]:
     return cv2.boxPoints(cv2.minAreaRect(points)).ravel().tolist()
 
 
-def _text(path: Path) -> str:
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file ({error})") from error
-
-
 def _number(value) -> float:
     """The number, or NaN."""
     try:
         return float(value)
     except (TypeError, ValueError):
         return math.nan
-
-
-def _refuse(path: Path, offenders: list[str], reason: str) -> None:
-    if offenders:
-        raise ValueError(f"{path}: {len(offenders)} {reason}: {_first(offenders)}")
-
-
-def _first(values: list) -> str:
-    return ", ".join(map(str, values[:_SHOWN])) + (", ..." if len(values) > _SHOWN else "")

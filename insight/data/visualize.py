@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from insight.inference.overlay import draw_instances
 
+from .datasets import BUILT_IN
 from .mappers import PromptDatasetMapper, read_image
 
 
@@ -43,7 +44,7 @@ def draw_dataset(
         ValueError: no data set has this name, or it is empty.
     """
     if name not in DatasetCatalog.list():
-        raise ValueError(f"no data set is called {name!r}; insight's are: {', '.join(_own_names())}")
+        raise ValueError(f"no data set is called {name!r}; insight's are: {', '.join(BUILT_IN)}")
     dicts = DatasetCatalog.get(name)
     if not dicts:
         raise ValueError(f"data set {name} holds no image")
@@ -102,7 +103,3 @@ def _sample(sample: dict, image_format: str) -> tuple[np.ndarray, list | None, n
         else:
             masks = masks.tensor.numpy()
     return np.ascontiguousarray(image), masks, instances.gt_boxes.tensor.numpy(), instances.gt_classes.tolist()
-
-
-def _own_names() -> list[str]:
-    return [n for n in DatasetCatalog.list() if n.startswith(("scenes_", "nwpu_", "isaid_"))]

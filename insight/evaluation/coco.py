@@ -19,6 +19,8 @@ from faster_coco_eval import COCO, COCOeval_faster
 from pycocotools import mask as coco_mask
 from tabulate import tabulate
 
+from insight.data.coco_file import read_coco
+from insight.data.file_check import FileCheck
 from insight.files import atomic_write
 
 _ALL = 1e5**2
@@ -121,12 +123,10 @@ class CocoEvaluator(DatasetEvaluator):
         if metadata.get("json_file") is None:
             del dicts
             return convert_to_coco_dict(self.dataset_name), names, list(range(len(names)))
-        content = json.loads(Path(metadata.json_file).read_text(encoding="utf-8"))
-        contiguous = metadata.thing_dataset_id_to_contiguous_id
-        # The data set may hold some of the file's classes only.
-        content["categories"] = [c for c in content["categories"] if c["id"] in contiguous]
-        content["annotations"] = [a for a in content["annotations"] if a["category_id"] in contiguous]
-        return content, names, sorted(contiguous, key=contiguous.get)
+        path = Path(metadata.json_file)
+        # Only what the data set holds: some of the file's classes, and nothing that was left out when it was loaded.
+        content = read_coco(path, metadata.get("image_root"), names, FileCheck(path, strict=False))
+        return content, names, [c["id"] for c in content["categories"]]
 
     def _report(self, metrics: dict) -> str:
         ranges = ", ".join(

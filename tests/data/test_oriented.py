@@ -124,6 +124,11 @@ def test_pairs_of_both_layouts(tmp_path, caplog):
         (soda_a / "Images/2.jpg", soda_a / "Annotations/train/2.json"),
         (soda_a / "Images/1.jpg", soda_a / "Annotations/val/1.json"),
     ]
+    caplog.clear()
+    assert find_oriented(soda_a, "val") == [(soda_a / "Images/1.jpg", soda_a / "Annotations/val/1.json")]
+    assert not caplog.text
+    with pytest.raises(ValueError, match="Annotations/test: there is no .json file"):
+        find_oriented(soda_a, "test")
 
 
 def test_folders_that_are_half_there(tmp_path):
@@ -136,10 +141,12 @@ def test_folders_that_are_half_there(tmp_path):
     with pytest.raises(ValueError, match="labelTxt: there is no .txt file"):
         find_oriented(tmp_path)
     lay(tmp_path, *(f"labelTxt/P{i}.txt" for i in range(1, 7)))
-    with pytest.raises(ValueError, match=r"5 label files have no image in images/: P2.txt, P3.txt, P4.txt, \.\.\."):
+    with pytest.raises(
+        ValueError, match=r"label files need an image in images/; 5 are wrong: P2.txt, P3.txt, P4.txt, \.\.\."
+    ):
         find_oriented(tmp_path)
     lay(tmp_path, "images/P1.jpg")
-    with pytest.raises(ValueError, match="1 names belong to two images: P1"):
+    with pytest.raises(ValueError, match="each image needs a name of its own; 1 are wrong: P1"):
         find_oriented(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""COCO JSON files as Detectron2 data sets, checked so that a mistake in a file is one line and not a crash later on."""
+"""COCO JSON files as Detectron2 data sets."""
 
 import logging
 from collections import defaultdict
@@ -10,8 +10,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 
-from insight.data.coco_file import read_coco
-from insight.data.file_check import FileCheck, first, repeated
+from ..coco_file import read_coco
+from ..file_check import FileCheck, first
+
+_BAD = ("strict", "skip")
+_strict = True  # what DATASETS.BAD says; Detectron2 loads a data set by its name, without a config at hand
 
 _logger = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ def register_coco(
     def load() -> list[dict]:
         if prepare is not None:
             prepare()
-        dicts, names, ids = load_coco(annotations, image_root, classes)
+        dicts, names, ids = load_coco(annotations, image_root, classes, _strict)
         MetadataCatalog.get(name).set(
             thing_classes=names, thing_dataset_id_to_contiguous_id={category: i for i, category in enumerate(ids)}
         )
@@ -51,9 +54,10 @@ def register_coco(
 
 
 def register_from_config(cfg: CfgNode) -> None:
-    """Register what DATASETS.COCO lists: [["name", "annotations.json", "image folder"], ...].
+    """Register what DATASETS.COCO lists, and do what DATASETS.BAD says from here on.
 
-    Entries that are registered already, with the same files, are left alone.
+    An entry is ["name", "annotations.json", "image folder"], perhaps with the list of the classes that count as a
+    fourth. Entries that are registered already, with the same files, are left alone.
 
     Args:
         cfg: the config.
@@ -61,11 +65,17 @@ def register_from_config(cfg: CfgNode) -> None:
     Raises:
         ValueError: an entry of another form, a file or folder that does not exist, or a name that is taken.
     """
+    global _strict
+    if cfg.DATASETS.BAD not in _BAD:
+        raise ValueError(f"DATASETS.BAD: expected {' or '.join(_BAD)}, got {cfg.DATASETS.BAD!r}")
+    _strict = cfg.DATASETS.BAD == "strict"
     for i, entry in enumerate(cfg.DATASETS.COCO):
         where = f"DATASETS.COCO[{i}]"
-        if not isinstance(entry, (list, tuple)) or len(entry) != 3 or not all(isinstance(e, str) for e in entry):
-            raise ValueError(f'{where}: expected ["name", "annotations.json", "image folder"], got {entry!r}')
+        if not _is_entry(entry):
+            expected = '["name", "annotations.json", "image folder"], perhaps with a list of classes as a fourth'
+            raise ValueError(f"{where}: expected {expected}, got {entry!r}")
         name, annotations, image_root = entry[0], Path(entry[1]).expanduser(), Path(entry[2]).expanduser()
+        classes = list(entry[3]) if len(entry) == 4 else None
         if not annotations.is_file():
             raise ValueError(f"{where} ({name}): no such file: {annotations}")
         if not image_root.is_dir():
@@ -73,14 +83,45 @@ def register_from_config(cfg: CfgNode) -> None:
         if name in DatasetCatalog.list():
             metadata = MetadataCatalog.get(name)
             files = (metadata.get("json_file"), metadata.get("image_root"))
-            if files != (str(annotations), str(image_root)):
+            if files != (str(annotations), str(image_root)) or classes not in (None, metadata.get("thing_classes")):
                 raise ValueError(f"{where}: the name {name!r} is taken by another data set; choose another")
             continue
-        register_coco(name, annotations, image_root)
+        register_coco(name, annotations, image_root, classes=classes)
+
+
+def require_same_classes(names: Sequence[str]) -> None:
+    """Check that data sets which are used together have the same classes in the same order.
+
+    Args:
+        names: registered data sets; those whose classes are not known yet are loaded.
+
+    Raises:
+        ValueError: two differ in their classes, or what loading one raises.
+    """
+    for name in names:
+        if MetadataCatalog.get(name).get("thing_classes") is None:
+            DatasetCatalog.get(name)
+    classes = {name: list(MetadataCatalog.get(name).thing_classes) for name in names}
+    for name in names[1:]:
+        if classes[name] != classes[names[0]]:
+            raise ValueError(
+                f"data sets {names[0]} and {name} have different classes, or in another order: "
+                f"{first(classes[names[0]], 20)} and {first(classes[name], 20)}; the fourth element of an entry of "
+                "DATASETS.COCO sets them"
+            )
+
+
+def _is_entry(entry) -> bool:
+    return (
+        isinstance(entry, (list, tuple))
+        and len(entry) in (3, 4)
+        and all(isinstance(e, str) for e in entry[:3])
+        and all(isinstance(e, (list, tuple)) and all(isinstance(c, str) for c in e) for e in entry[3:])
+    )
 
 
 def load_coco(
-    annotations: Path, image_root: Path, classes: Sequence[str] | None = None
+    annotations: Path, image_root: Path, classes: Sequence[str] | None = None, strict: bool = True
 ) -> tuple[list[dict], list[str], list[int]]:
     """Read and check a COCO JSON file.
 
@@ -90,7 +131,8 @@ def load_coco(
     Args:
         annotations: the JSON file.
         image_root: folder of the images.
-        classes: names of the categories that count; annotations of others are left out. None: all of them.
+        classes: names of the categories that count, see `read_coco`; annotations of others are left out. None: all.
+        strict: raise for images and annotations that are wrong; otherwise they are left out, with one warning.
 
     Returns:
         Detectron2's dataset dicts in order of image id, the class names, the category ids of the classes.
@@ -100,57 +142,37 @@ def load_coco(
         OSError: the file is missing or cannot be read.
     """
     annotations, image_root = Path(annotations), Path(image_root)
-    check = FileCheck(annotations)
+    check = FileCheck(annotations, strict)
     try:
-        content = read_coco(annotations)
+        content = read_coco(annotations, image_root, classes, check)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error} (INSIGHT_DATA names the folder of the built-in data sets)") from error
-    by_id = {c["id"]: c["name"] for c in sorted(content["categories"], key=lambda c: c["id"])}
-    ids = list(by_id) if classes is None else _ids_of(classes, by_id, check)
-    sizes = {i["id"]: (i["height"], i["width"]) for i in content["images"]}
-    files = {i["id"]: image_root / i["file_name"] for i in content["images"]}
-    check.fails_if_any((str(f) for f in files.values() if not f.is_file()), "images are missing on disk")
-
+    if check.problems:
+        reasons = "; ".join(f"{reason}: {len(who)} ({first(who)})" for reason, who in check.problems.items())
+        _logger.warning(f"{annotations}: left out what is wrong: {reasons}")
+    if not content["images"]:
+        raise ValueError(f"{annotations}: there is no image that can be used")
+    names, ids = ([c[key] for c in content["categories"]] for key in ("name", "id"))
     index = {category: i for i, category in enumerate(ids)}
+    sizes = {i["id"]: (i["height"], i["width"]) for i in content["images"]}
     objects = defaultdict(list)
-    empty = []
     for annotation in content["annotations"]:
-        if annotation["category_id"] not in index:
-            continue
-        converted = _convert(annotation, index, sizes[annotation["image_id"]])
-        if converted is None:
-            empty.append(annotation["id"])
-        else:
-            objects[annotation["image_id"]].append(converted)
-    if empty:
-        _logger.warning(f"{annotations}: left out {len(empty)} annotations without area: ids {first(empty)}")
+        objects[annotation["image_id"]].append(_convert(annotation, index, sizes[annotation["image_id"]]))
     dicts = [
         {
-            "file_name": str(files[i]),
-            "image_id": i,
-            "height": sizes[i][0],
-            "width": sizes[i][1],
-            "annotations": objects[i],
+            "file_name": str(image_root / i["file_name"]),
+            "image_id": i["id"],
+            "height": i["height"],
+            "width": i["width"],
+            "annotations": objects[i["id"]],
         }
-        for i in sorted(sizes)
+        for i in content["images"]
     ]
-    return dicts, [by_id[i] for i in ids], ids
+    return dicts, names, ids
 
 
-def _ids_of(classes: Sequence[str], names: dict[int, str], check: FileCheck) -> list[int]:
-    """The category id of each class."""
-    check.fails_if_any(repeated(names.values()), "category names are not unique")
-    known = f"are in no category (they are {first(names.values(), 20)})"
-    check.fails_if_any((name for name in classes if name not in names.values()), f"classes {known}")
-    by_name = {name: category for category, name in names.items()}
-    return [by_name[name] for name in classes]
-
-
-def _convert(annotation: dict, index: dict[int, int], size: tuple[int, int]) -> dict | None:
-    """A COCO annotation as Detectron2's, or None if it has no area."""
-    width, height = annotation["bbox"][2:]
-    if width <= 0 or height <= 0:
-        return None
+def _convert(annotation: dict, index: dict[int, int], size: tuple[int, int]) -> dict:
+    """A COCO annotation as Detectron2's."""
     result = {
         "bbox": annotation["bbox"],
         "bbox_mode": BoxMode.XYWH_ABS,
@@ -159,14 +181,7 @@ def _convert(annotation: dict, index: dict[int, int], size: tuple[int, int]) -> 
     }
     mask = annotation.get("segmentation")
     if isinstance(mask, dict):
-        if isinstance(mask["counts"], list):
-            mask = coco_mask.frPyObjects(mask, *size)
-        if coco_mask.area(mask) == 0:
-            return None
-        result["segmentation"] = mask
+        result["segmentation"] = coco_mask.frPyObjects(mask, *size) if isinstance(mask["counts"], list) else mask
     elif mask:
-        polygons = [p for p in mask if len(p) >= 6]
-        if not polygons:
-            return None
-        result["segmentation"] = polygons
+        result["segmentation"] = [p for p in mask if len(p) >= 6]
     return result

@@ -17,12 +17,14 @@ SMALL_CLASSES = (  # those on which SOPSeg is trained and tested
 
 
 def register() -> None:
-    """Register the data sets, from isaid_tiles/ in the data root.
+    """Register the data sets, from isaid/ and isaid_tiles/ in the data root.
 
-    isaid_tiles_train (1,400 tiles of 512 x 512) and isaid_tiles_val (200); isaid_tiles_small_train and
-    isaid_tiles_small_val are the same with the annotations of SMALL_CLASSES only.
+    isaid_train, isaid_val and isaid_test (without annotations): patches of 800 x 800 that tools/prepare_data.py makes.
+    isaid_tiles_train (1,400 tiles of 512 x 512) and isaid_tiles_val (200). isaid_small_train and so on are the same
+    with the annotations of SMALL_CLASSES only.
     """
-    folder = data_root() / "isaid_tiles"
-    for split in ("train", "val"):
-        for name, classes in (("isaid_tiles", CLASSES), ("isaid_tiles_small", SMALL_CLASSES)):
-            register_coco(f"{name}_{split}", folder / f"instances_{split}.json", folder / split, classes=classes)
+    for family, splits in (("isaid", ("train", "val", "test")), ("isaid_tiles", ("train", "val"))):
+        folder = data_root() / family
+        for name, classes in ((family, CLASSES), (f"{family}_small", SMALL_CLASSES)):
+            for split in splits:
+                register_coco(f"{name}_{split}", folder / f"instances_{split}.json", folder / split, classes=classes)

@@ -11,6 +11,7 @@ import numpy as np
 
 from insight.files import atomic_write
 
+from ..file_check import first
 from ..folders import files_under
 from ..images import read_image
 from .instance_maps import Painting, cut_annotations, read_instance_map
@@ -58,7 +59,6 @@ HRSID = Painting(classes=("ship",), colours=((128, 0, 0),))
 # The development kit leaves these two images out.
 _ISAID_LEFT_OUT = ("P1527", "P1530")
 _ID, _CLASS = "_instance_id_RGB", "_instance_color_RGB"
-_SHOWN = 3  # how many offenders a message names
 
 _logger = logging.getLogger(__name__)
 
@@ -143,8 +143,7 @@ def _find(folder: Path, *, masks: bool, leave_out: Sequence[str] = (), skip_bad:
 def _complain(folder: Path, offenders: list[str], reason: str, skip_bad: bool) -> None:
     if not offenders:
         return
-    shown = ", ".join(offenders[:_SHOWN]) + (", ..." if len(offenders) > _SHOWN else "")
-    message = f"{folder}: {len(offenders)} {reason}: {shown}"
+    message = f"{folder}: {len(offenders)} {reason}: {first(offenders)}"
     if not skip_bad:
         raise ValueError(message)
     _logger.warning(f"{message}; left out")

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from insight.files import atomic_write
 
+from ..file_check import first
 from ..processes import map_in_processes
-
-_SHOWN = 3  # how many offenders a message names
 
 _logger = logging.getLogger(__name__)
 
@@ -77,8 +76,7 @@ def build_coco(
     if bad:
         if len(bad) == len(sources):
             raise ValueError(f"{output}: no source can be used; the first: {bad[0]}")
-        shown = "; ".join(bad[:_SHOWN]) + ("; ..." if len(bad) > _SHOWN else "")
-        _logger.warning(f"{output}: left out {len(bad)} of {len(sources)} images: {shown}")
+        _logger.warning(f"{output}: left out {len(bad)} of {len(sources)} images: {first(bad)}")
     # A part of an earlier run may be of a source that is bad or gone now.
     counts = _join(output, [_part(parts, source) for source in sources], classes)
     if bad:

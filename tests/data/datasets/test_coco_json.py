@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 
 from insight.config import add_insight_config
 from insight.data.datasets import register_from_config
-from insight.data.datasets.coco import load_coco
+from insight.data.datasets.coco import load_coco, require_same_classes
 
 
 def content() -> dict:
@@ -103,6 +103,11 @@ def broken(change):
         (broken(lambda c: c["annotations"][0].update(bbox=[1, 2, 3])), r"need bbox \[x, y, width, height\].*wrong: 1"),
         (broken(lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 3])), "need bbox"),
         (broken(lambda c: c["annotations"][2].update(segmentation=[[1, 2, 3]])), "polygons or RLE; 1 are wrong: 3"),
+        (broken(lambda c: c["images"][0].update(height="40")), "a height and a width in pixels; 1 .* b.png"),
+        (broken(lambda c: c["images"][1].update(id=7)), "image ids are not unique; 1 are wrong: 7"),
+        (broken(lambda c: c["categories"][1].update(id=90)), "category ids are not unique; 1 are wrong: 90"),
+        (broken(lambda c: c["annotations"][0].update(bbox=[60, 5, 4, 4])), "lie outside their image; .* wrong: 1"),
+        (broken(lambda c: c["annotations"][2].update(segmentation=[[1, -9, 9, -9, 5, 0]])), "lie outside .* wrong: 3"),
         (broken(lambda c: c["images"][0].update(height=41)), "RLE of another size than their image; 2 are wrong: 1, 2"),
     ],
 )  # fmt: skip
@@ -123,7 +128,65 @@ def test_annotations_without_area_are_left_out_with_a_warning(write, caplog):
     path, root = write(value)
     dicts, _, _ = load_coco(path, root)
     assert len(dicts[1]["annotations"]) == 1
-    assert "left out 3 annotations without area: ids 1, 2, 9" in caplog.text
+    assert "left out what is wrong: annotations need a box and a mask with an area: 3 (1, 2, 9)" in caplog.text
+
+
+def test_what_is_wrong_can_be_skipped(write, caplog):
+    value = content()
+    good = value["annotations"][2]
+    value["images"] += [
+        {"id": 8, "file_name": "none.png", "height": 40, "width": 60},
+        {"id": 3, "file_name": "b.png", "height": 40, "width": 60},
+        {"id": 9, "file_name": "b.png", "height": 0, "width": 60},
+        {"id": 10, "file_name": "b.png"},
+        "an image",
+    ]
+    value["annotations"] += [
+        {**good, "id": 4, "image_id": 8},  # leaves with its image
+        {**good, "id": 5, "image_id": 99},
+        {**good, "id": 5, "category_id": 99},
+        {**good, "id": 6, "category_id": 99},
+        {**good, "id": 7, "bbox": [-30, 2, 9, 9]},
+        {**good, "id": 8, "bbox": [1, 2, 9]},
+        {**good, "id": 9, "segmentation": {"size": [4, 6], "counts": [0, 24]}},
+        {**good, "id": 10, "segmentation": []},  # others have masks
+        {**good, "id": 11, "segmentation": [[1, 2, 10, 2, 5, 2]]},  # a line
+        {"id": 12},
+    ]
+    path, root = write(value)
+    with pytest.raises(ValueError, match="images need id, file_name, height and width; 2 are wrong"):
+        load_coco(path, root)
+    dicts, names, _ = load_coco(path, root, strict=False)
+    expected, same_names, _ = load_coco(*write(content()))
+    assert names == same_names and dicts == expected
+    for reason in (
+        "images need id, file_name, height and width: 2 (",
+        "image ids are not unique: 1 (3)",
+        "images need a height and a width in pixels: 1 (b.png)",
+        f"images are missing on disk: 1 ({root / 'none.png'})",
+        "annotations need id, image_id, category_id and bbox: 1 (",
+        "annotation ids are not unique: 1 (5)",
+        "category_id that is in no category (they are 4, 90): 1 (99)",
+        "image_id that is in no image: 1 (99)",
+        "segmentation as polygons or RLE: 1 (8)",
+        "an RLE of another size than their image: 1 (9)",
+        "lie outside their image: 1 (7)",
+        "a box and a mask with an area: 2 (10, 11)",
+    ):
+        assert reason in caplog.text
+    assert len(caplog.records) == 1 and "\n" not in caplog.messages[0]
+    value["images"] = value["images"][2:3]
+    with pytest.raises(ValueError, match="there is no image that can be used"):
+        load_coco(*write(value), strict=False)
+
+
+def test_empty_segmentations_of_a_file_without_masks_are_no_mistake(write, caplog):
+    value = content()
+    for annotation in value["annotations"]:
+        annotation["segmentation"] = []
+    dicts, _, _ = load_coco(*write(value))
+    assert len(dicts[1]["annotations"]) == 3 and not caplog.text
+    assert not any("segmentation" in a for a in dicts[1]["annotations"])
 
 
 def test_a_missing_file_says_where_it_was_looked_for(tmp_path):
@@ -153,9 +216,61 @@ def test_registered_by_config_alone(write):
         MetadataCatalog.remove("test_mine")
 
 
+@pytest.fixture
+def registered(write):
+    """Register config entries; forget them, and DATASETS.BAD, afterwards."""
+    names = set()
+
+    def register(entries, bad="strict"):
+        cfg = config(entries)
+        cfg.DATASETS.BAD = bad
+        names.update(entry[0] for entry in entries)
+        register_from_config(cfg)
+
+    yield register
+    register_from_config(config([]))
+    for name in names:
+        if name in DatasetCatalog.list():
+            DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+def test_classes_and_skipping_by_config(write, registered, caplog):
+    value = content()
+    value["annotations"][0]["image_id"] = 99
+    value["categories"][0]["name"] = "Storage_Tank"  # as iSAID's development kit spells it
+    path, root = write(value)
+    registered([["test_skip", str(path), str(root), ["storage tank", "ship"]]], bad="skip")
+    dicts = DatasetCatalog.get("test_skip")
+    assert [a["category_id"] for a in dicts[1]["annotations"]] == [1, 1]
+    assert MetadataCatalog.get("test_skip").thing_classes == ["storage tank", "ship"]
+    assert "image_id that is in no image: 1 (99)" in caplog.text
+    registered([["test_skip", str(path), str(root), ["storage tank", "ship"]]])
+    with pytest.raises(ValueError, match="image_id that is in no image"):
+        DatasetCatalog.get("test_skip")
+    with pytest.raises(ValueError, match="DATASETS.BAD: expected strict or skip, got 'ignore'"):
+        registered([], bad="ignore")
+    with pytest.raises(ValueError, match="the name 'test_skip' is taken"):
+        registered([["test_skip", str(path), str(root), ["ship"]]])
+
+
+def test_data_sets_used_together_need_the_same_classes(write, registered, tmp_path):
+    value = content()
+    path, root = write(value)
+    other = tmp_path / "other.json"
+    value["categories"] = [{"id": 4, "name": "tank"}, {"id": 90, "name": "ship"}]
+    other.write_text(json.dumps(value))
+    registered([["test_one", str(path), str(root)], ["test_other", str(other), str(root)],
+                ["test_set_right", str(other), str(root), ["ship", "tank"]]])  # fmt: skip
+    require_same_classes(["test_one", "test_set_right"])
+    with pytest.raises(ValueError, match="test_one and test_other have different classes.*ship, tank and tank, ship"):
+        require_same_classes(["test_one", "test_other"])
+
+
 def test_wrong_config_entries(write):
     path, root = write(content())
     for entry, message in (
+        (["x", str(path), str(root), "ship"], r"DATASETS.COCO\[0\]: expected .* perhaps with a list of classes"),
         (["only", "two"], r'DATASETS.COCO\[0\]: expected \["name", "annotations.json", "image folder"\]'),
         (["x", str(root / "none.json"), str(root)], r"DATASETS.COCO\[0\] \(x\): no such file"),
         (["x", str(path), str(root / "none")], r"DATASETS.COCO\[0\] \(x\): no such folder"),

@@ -1,0 +1,13 @@
+"""HRSID: SAR images of 800 x 800 pixels with ship masks (Wei et al. 2020)."""
+
+from ..preparation.painted import HRSID
+from .coco import register_coco
+from .root import data_root
+
+
+def register() -> None:
+    """Register hrsid_train (3,642 images) and hrsid_test (1,962), from hrsid/ in the data root."""
+    folder = data_root() / "hrsid"
+    for split in ("train", "test"):
+        annotations = folder / "annotations" / f"{split}2017.json"
+        register_coco(f"hrsid_{split}", annotations, folder / "JPEGImages", classes=HRSID.classes)
