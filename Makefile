@@ -27,12 +27,12 @@ bench: install  ## Measure the kernels and the detector against PyTorch, as rati
 	$(BIN)/python benchmarks/run.py
 
 clean:  ## Remove the environment and what was built
-	rm -rf $(VENV) build insight/_C.so insight/_build.json *.egg-info
+	rm -rf $(VENV) build insight/*.so insight/_build.json *.egg-info
 
 # A stamp is written last, so an install that was cut off starts again where it left.
 $(VENV)/.deps: pyproject.toml constraints.txt scripts/install_detectron2.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt "setuptools<81" wheel ninja torch torchvision
+	$(BIN)/python -m pip install --quiet -c constraints.txt "setuptools<81" wheel ninja pybind11 torch torchvision
 	INSIGHT_BUILD_OPS=0 $(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation \
 	  -e ".[detectron2,light,test]"
 	$(BIN)/python scripts/install_detectron2.py

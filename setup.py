@@ -1,7 +1,10 @@
-"""Build of the compiled library `insight/_C.so`: every C++ and CUDA kernel, on torch's stable ABI.
+"""Build of what is compiled.
+
+`insight/_C.so`: every C++ and CUDA kernel, on torch's stable ABI; one for every Python.
+`insight/_rle.*.so`: the coder of masks, with pybind11; one for each Python.
 
 Environment:
-    INSIGHT_BUILD_OPS=0    build nothing; the PyTorch twins of the ops are used
+    INSIGHT_BUILD_OPS=0    build nothing; the PyTorch and NumPy twins are used
     FORCE_CUDA=1           build the CUDA kernels without a GPU at hand (needs nvcc)
     FORCE_CUDA=0           never build them
     TORCH_CUDA_ARCH_LIST   architectures, as torch reads it; default: the GPUs here, else "9.0+PTX"
@@ -16,7 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent.resolve()
 
@@ -30,7 +33,7 @@ try:
 except ImportError:
     sys.exit(
         "insight needs torch >= 2.10 at build time and found none. Do:\n"
-        "    pip install torch torchvision\n"
+        "    pip install torch torchvision pybind11\n"
         "    pip install --no-build-isolation -e .\n"
         "(see docs/install.md)"
     )
@@ -68,22 +71,19 @@ def wants_cuda():
     return force == "1" or torch.cuda.is_available()
 
 
-def extensions():
-    """The one extension, and what it was built with (read by `python -m insight.info`)."""
-    if os.environ.get("INSIGHT_BUILD_OPS", "1") == "0":
-        return []
+def ops_extension(debug):
+    """The kernels; writes down what they are built with (read by `python -m insight.info`)."""
     cuda = wants_cuda()
     if cuda and "TORCH_CUDA_ARCH_LIST" not in os.environ and not torch.cuda.is_available():
         os.environ["TORCH_CUDA_ARCH_LIST"] = "9.0+PTX"
-    debug = os.environ.get("DEBUG") == "1"
-    sources = ["csrc/ops.cpp", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc/cpu").glob("*.cpp"))]
+    sources = ["csrc/ops.cpp", *sources_in("csrc/cpu", "*.cpp")]
     # The stable ABI of torch 2.10: one binary for every later torch and every Python.
     defines = [("TORCH_STABLE_ONLY", None), ("TORCH_TARGET_VERSION", "0x020a000000000000")]
-    flags = {"cxx": ["-O0", "-g"] if debug else ["-O3", "-fvisibility=hidden", "-Wall"]}
+    flags = {"cxx": cxx_flags(debug)}
     make = cpp_extension.CppExtension
     if cuda:
         make = cpp_extension.CUDAExtension
-        sources += sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc/cuda").glob("*.cu"))
+        sources += sources_in("csrc/cuda", "*.cu")
         defines += [("USE_CUDA", None)]
         flags["nvcc"] = ["-O3", "--expt-relaxed-constexpr", "-lineinfo"]
         if debug:
@@ -97,21 +97,57 @@ def extensions():
         "debug": debug,
     }
     (ROOT / "insight/_build.json").write_text(json.dumps(built_with, indent=1) + "\n")
-    return [
-        make(
-            "insight._C",
-            sources,
-            include_dirs=[str(ROOT / "csrc")],
-            define_macros=defines,
-            extra_compile_args=flags,
-            py_limited_api=True,
-        )
-    ]
+    return make(
+        "insight._C",
+        sources,
+        include_dirs=[str(ROOT / "csrc")],
+        define_macros=defines,
+        extra_compile_args=flags,
+        py_limited_api=True,
+    )
 
 
-ext_modules = extensions()
+def rle_extension(debug):
+    """The coder of masks."""
+    try:
+        import pybind11
+    except ImportError:
+        sys.exit("insight needs pybind11 at build time and found none: pip install pybind11 (see docs/install.md)")
+    return Extension(
+        "insight._rle",
+        sources_in("csrc/rle", "*.cpp"),
+        include_dirs=[str(ROOT / "csrc"), pybind11.get_include()],
+        # No fused multiply-adds: a pixel at the threshold falls as it does in the NumPy twin.
+        extra_compile_args=[*cxx_flags(debug), "-ffp-contract=off"],
+        language="c++",
+    )
+
+
+def sources_in(folder, pattern):
+    return sorted(str(p.relative_to(ROOT)) for p in (ROOT / folder).glob(pattern))
+
+
+def cxx_flags(debug):
+    return ["-O0", "-g"] if debug else ["-O3", "-fvisibility=hidden", "-Wall"]
+
+
+def extensions():
+    if os.environ.get("INSIGHT_BUILD_OPS", "1") == "0":
+        return []
+    debug = os.environ.get("DEBUG") == "1"
+    return [ops_extension(debug), rle_extension(debug)]
+
+
+class Build(cpp_extension.BuildExtension):
+    """Names `_C.so` without the Python that it does not depend on, and `_rle` with the one that it does."""
+
+    def get_ext_filename(self, name):
+        self.no_python_abi_suffix = not name.endswith("_rle")
+        return super().get_ext_filename(name)
+
+
 setup(
-    ext_modules=ext_modules,
+    ext_modules=extensions(),
     package_data={"insight": ["_C.so", "_build.json"]},
-    cmdclass={"build_ext": cpp_extension.BuildExtension.with_options(no_python_abi_suffix=True)},
+    cmdclass={"build_ext": Build},
 )

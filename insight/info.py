@@ -10,6 +10,7 @@ import torch
 
 from . import __version__, ops
 from .ops import _ext
+from .structures import _rle_ext
 
 # Import name and, where that has no __version__, the name of its distribution.
 PACKAGES = {
@@ -93,7 +94,8 @@ def _cpu_name() -> str:
 
 def _library() -> dict[str, str]:
     built = {f"built with {key}": _text(value) for key, value in _ext.build_info().items()}
-    return {"loaded": "yes" if ops.has_ops() else f"no: {_ext.LOAD_ERROR}"} | built
+    coder = "compiled" if _rle_ext.COMPILED else f"NumPy twin: {_rle_ext.LOAD_ERROR}"
+    return {"loaded": "yes" if ops.has_ops() else f"no: {_ext.LOAD_ERROR}"} | built | {"run-length coder": coder}
 
 
 def _text(value: object) -> str:

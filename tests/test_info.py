@@ -9,6 +9,7 @@ import torch
 
 from insight import info, ops
 from insight.ops import _ext
+from insight.structures import _rle_ext
 
 
 def test_versions_are_those_of_the_modules():
@@ -36,6 +37,16 @@ def test_availability_follows_the_library():
     assert sections["ops"]["area_loss"] == f"cpu: compiled, cuda: {cuda}"
     assert sections["library"]["loaded"] == "yes"
     assert sections["library"]["built with backends"] == ", ".join(backends)
+
+
+def test_which_coder_of_masks_is_used(monkeypatch):
+    said = info.collect()["library"]["run-length coder"]
+    assert (
+        said == "compiled" if _rle_ext.COMPILED else said.startswith("NumPy twin: the run-length coder was not built")
+    )
+    monkeypatch.setattr(_rle_ext, "COMPILED", None)
+    monkeypatch.setattr(_rle_ext, "LOAD_ERROR", "no reason")
+    assert info.collect()["library"]["run-length coder"] == "NumPy twin: no reason"
 
 
 def test_environment_shows_what_matters_and_nothing_else(monkeypatch):

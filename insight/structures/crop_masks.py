@@ -58,7 +58,7 @@ def logits_to_image(logits: Tensor, regions: Tensor) -> ImageWindows:
     windows = F.grid_sample(
         logits[:, None].float(), grid.float(), mode="bilinear", padding_mode="border", align_corners=False
     )[:, 0]
-    outside = (grid.abs() > 1).any(-1)
+    outside = ~(grid.abs() <= 1).all(-1)  # also NaN, of a region without extent
     return ImageWindows(windows.masked_fill(outside, float("-inf")), corners.long())
 
 
@@ -86,4 +86,5 @@ def _relative_centres(corner: Tensor, low: Tensor, high: Tensor, count: int) -> 
     """Centres of `count` pixels from each corner on, -1 at the low and 1 at the high edge of the region: (N, count)."""
     # In float64: the coordinates of a large scene leave float32 no digits for the fraction of a pixel.
     centres = corner.double()[:, None] + torch.arange(count, device=corner.device) + 0.5
-    return 2 * (centres - low.double()[:, None]) / (high - low).double()[:, None] - 1
+    low, high = low.double()[:, None], high.double()[:, None]
+    return 2 * (centres - low) / (high - low) - 1

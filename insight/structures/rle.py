@@ -1,9 +1,16 @@
 """Masks as COCO run-length codes: memory by outline, not by area."""
 
+import math
+import operator
+
 import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
+
+from . import _rle_ext
+
+MOST_PIXELS = 2**32 - 1  # pycocotools counts in 32 bits
 
 
 def encode_crop(crop: np.ndarray, origin: tuple[int, int], image_size: tuple[int, int]) -> dict:
@@ -16,20 +23,67 @@ def encode_crop(crop: np.ndarray, origin: tuple[int, int], image_size: tuple[int
 
     Returns:
         {"size": [height, width], "counts": bytes}, COCO's compressed RLE.
+
+    Raises:
+        TypeError: crop is no array of bool.
+        ValueError: crop has the wrong shape or leaves the image; image_size is not positive or has 2**32 pixels.
     """
-    (x0, y0), (height, width) = origin, image_size
-    # COCO walks down the columns. A run starts where a zero-padded column rises, and ends where it falls.
-    columns = np.pad(crop.T.astype(np.int8), ((0, 0), (1, 1)))
-    edges = np.diff(columns, axis=1)
-    column, row = np.nonzero(edges)
-    places = (x0 + column) * height + y0 + row  # start, end, start, end ... as offsets into the walk
-    # A run that ends at the foot of one column and one that starts at the head of the next are one run.
-    touching = np.nonzero(places[1:-1:2] == places[2::2])[0]
-    places = np.delete(places, np.concatenate([2 * touching + 1, 2 * touching + 2]))
-    counts = np.diff(np.concatenate([[0], places, [height * width]])).tolist()
-    if counts[-1] == 0 and len(counts) > 1:  # the mask holds the last pixel: nothing follows it
-        counts.pop()
-    return coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    height, width = _checked_size(image_size)
+    if not isinstance(crop, np.ndarray) or crop.dtype != bool:
+        raise TypeError(f"crop must be an array (h, w) of bool, got {_describe(crop)}")
+    if crop.ndim != 2:
+        raise ValueError(f"crop must have shape (h, w), got {crop.shape}")
+    x, y = map(operator.index, origin)
+    if x < 0 or y < 0 or x + crop.shape[1] > width or y + crop.shape[0] > height:
+        raise ValueError(
+            f"crop must lie in the image: its {crop.shape[0]} rows and {crop.shape[1]} columns from "
+            f"(x, y) = ({x}, {y}) leave image_size (height, width) = ({height}, {width})"
+        )
+    return {"size": [height, width], "counts": _rle_ext.coder().encode_crop(crop, x, y, height, width)}
+
+
+def encode_logits(logits: Tensor, regions: Tensor, image_size: tuple[int, int], threshold: float = 0.0) -> "RLEMasks":
+    """Masks of the image from the logits of crops, in one pass each: neither windows nor bitmaps are made.
+
+    The masks are those of `crop_masks.logits_to_image` where its logits are above the threshold: the logits are taken
+    for a continuous field, bilinear between the centres of the crop's pixels, and read at the centre of every pixel of
+    the image that lies in the region. Positions are in float64, logits in float32. Runs in one thread, without the GIL.
+
+    Args:
+        logits: (N, h, w) floating point, over the whole region each; on any device. NaN is not in the mask.
+        regions: (N, 4) floating point XYXY, image pixels; may leave the image. One that holds no pixel's centre, such
+            as one without area, gives an empty mask.
+        image_size: (height, width) of the image in pixels.
+        threshold: logits above it are in the mask.
+
+    Returns:
+        The N masks, on the CPU.
+
+    Raises:
+        TypeError: logits or regions are no floating-point tensors.
+        ValueError: a wrong shape; a region that is not finite or reversed; a threshold that is NaN; image_size is not
+            positive or has 2**32 pixels.
+    """
+    height, width = _checked_size(image_size)
+    for name, value, shape in (("logits", logits, "(N, h, w)"), ("regions", regions, "(N, 4)")):
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            raise TypeError(f"{name} must be a floating-point tensor {shape}, got {_describe(value)}")
+    if logits.dim() != 3 or 0 in logits.shape[1:]:
+        raise ValueError(f"logits must have shape (N, h, w) with h, w > 0, got {tuple(logits.shape)}")
+    if regions.shape != (len(logits), 4):
+        raise ValueError(f"regions must have shape ({len(logits)}, 4), one a crop, got {tuple(regions.shape)}")
+    if math.isnan(threshold):
+        raise ValueError("threshold must be a number, got NaN")
+    places = regions.detach().cpu().double()
+    bad = ~(places.isfinite().all(1) & (places[:, :2] <= places[:, 2:]).all(1))
+    if bad.any():
+        first = int(bad.nonzero()[0])
+        raise ValueError(
+            f"regions must be finite with x1 <= x2 and y1 <= y2, got {places[first].tolist()} at index {first}"
+        )
+    values = logits.detach().cpu().float().contiguous().numpy()
+    counts = _rle_ext.coder().encode_logits(values, places.numpy(), height, width, threshold)
+    return RLEMasks([{"size": [height, width], "counts": c} for c in counts], (height, width))
 
 
 def decode_crop(code: dict, window: tuple[int, int, int, int]) -> np.ndarray:
@@ -65,6 +119,20 @@ def _decode_counts(counts: bytes | str) -> np.ndarray:
     numbers[1::2] = np.cumsum(numbers[1::2])
     numbers[2::2] = np.cumsum(numbers[2::2])
     return numbers
+
+
+def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    height, width = map(operator.index, image_size)
+    if height <= 0 or width <= 0 or height * width > MOST_PIXELS:
+        raise ValueError(
+            f"image_size must be (height, width) in positive pixels, at most {MOST_PIXELS} together, "
+            f"got ({height}, {width})"
+        )
+    return height, width
+
+
+def _describe(value: object) -> str:
+    return f"{value.dtype}" if isinstance(value, Tensor | np.ndarray) else type(value).__name__
 
 
 class RLEMasks:

@@ -1,0 +1,34 @@
+"""Loading of the compiled run-length coder; the only place that knows that it may be missing, and what then does."""
+
+import platform
+import warnings
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+from . import rle_reference
+
+
+def _load() -> tuple[ModuleType | None, str | None]:
+    try:
+        return import_module("insight._rle"), None
+    except ImportError as error:
+        return None, (
+            f"the run-length coder was not built for Python {platform.python_version()}; run "
+            f"`pip install --no-build-isolation -e .` (docs/install.md) ({error})"
+        )
+
+
+COMPILED, LOAD_ERROR = _load()  # the module, or one line: why it is not loaded and what to do
+
+
+@cache
+def coder() -> ModuleType:
+    """What encodes masks; warns once where the NumPy twin must do.
+
+    Returns:
+        The compiled module, or `rle_reference` with the same functions.
+    """
+    if COMPILED is None:
+        warnings.warn(f"insight: {LOAD_ERROR}. Using its slower NumPy twin.", stacklevel=3)
+    return COMPILED or rle_reference
