@@ -51,8 +51,18 @@ def add_insight_config(cfg: CN) -> None:
     area.MODE = "matched"  # "matched": positive anchors; "literal": Algorithm 1 on the top proposals
     area.IOU_THRESHOLD = 0.5  # "matched" only: least IoU with the ground truth; bounds each term by (1/t - 1)^2
 
-    # --- Cascades. MODEL.ROI_HEADS.NAME must be "CascadeMaskROIHeads" -------------------------------------------
+    # --- Cascades. MODEL.ROI_HEADS.NAME must be "CascadeMaskROIHeads" or "SCNetROIHeads" ------------------------
     cfg.MODEL.ROI_BOX_CASCADE_HEAD.LOSS_WEIGHTS = [1.0, 0.5, 0.25]  # of the losses of each stage, boxes and masks
+
+    # --- SCNet. MODEL.ROI_HEADS.NAME must be "SCNetROIHeads" ----------------------------------------------------
+    scnet = cfg.MODEL.SCNET = CN()
+    scnet.IN_FEATURES = ["p2", "p3", "p4", "p5", "p6"]  # levels of its semantic head; the last is its context head's
+    scnet.CONTEXT_WEIGHT = 3.0  # weight of the loss of the context head, which tells the classes that an image shows
+    scnet.SEMANTIC = CN()
+    scnet.SEMANTIC.ENABLED = False  # semantic head; learns "sem_seg_file_name" of an image, or else its masks' classes
+    scnet.SEMANTIC.LEVEL = "p3"  # the level at which it brings all levels together and predicts
+    scnet.SEMANTIC.NUM_CLASSES = 0  # of its labels, if they come from files; 0: MODEL.ROI_HEADS.NUM_CLASSES + 1
+    scnet.SEMANTIC.WEIGHT = 0.2  # weight of its loss
 
     # --- Backbones of timm. MODEL.BACKBONE.NAME must be "build_timm_fpn_backbone" -------------------------------
     timm = cfg.MODEL.TIMM = CN()
@@ -72,6 +82,19 @@ def add_insight_config(cfg: CN) -> None:
     cfg.INPUT.ROTATE_90 = False  # in training, rotate by a random multiple of 90 degrees (overhead images have no up)
     cfg.TEST.MAX_DETS = [1, 10, 100]  # detections an image that AP counts, in COCO's three steps
     cfg.TEST.AREA_PROFILE = "coco"  # "coco": small < 32^2 < medium < 96^2; "isaid": small < 144^2 < medium < 512^2
+
+
+def semantic_classes(cfg: CN) -> int:
+    """How many labels the semantic branch of a model tells apart.
+
+    Args:
+        cfg: a config with insight's keys.
+
+    Returns:
+        The number of labels, background included; 0 where the branch is off.
+    """
+    semantic = cfg.MODEL.SCNET.SEMANTIC
+    return (semantic.NUM_CLASSES or cfg.MODEL.ROI_HEADS.NUM_CLASSES + 1) if semantic.ENABLED else 0
 
 
 class ConfigError(ValueError):

@@ -35,7 +35,10 @@ def test_a_file_adds_to_what_it_inherits(file):
     load_config(str(file))
 
 
-@pytest.mark.parametrize("model", ["mask_rcnn_r50_fpn", "cascade_mask_rcnn_r50_fpn", "nwpu_light", "isaid_tiles_light"])
+@pytest.mark.parametrize(
+    "model",
+    ["mask_rcnn_r50_fpn", "cascade_mask_rcnn_r50_fpn", "scnet_r50_fpn", "nwpu_light", "isaid_tiles_light"],
+)
 def test_every_row_of_table_ii_differs_from_its_baseline_in_its_parts_only(model):
     read = {row: leaves(load_config(str(CONFIGS / f"insight/{model}_{row}.yaml"))) for row in ROWS}
 

@@ -12,7 +12,10 @@ from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances, PolygonMasks
 from fvcore.transforms.transform import Transform
 
+from insight.config import semantic_classes
+
 from . import images
+from .label_maps import read_label_map
 
 
 class Rotate90Transform(Transform):
@@ -55,8 +58,9 @@ class PromptDatasetMapper:
     """Detectron2's mapper, with all geometric augmentations before one final resize.
 
     A model input has, besides Detectron2's keys, "prompt_image": uint8 (3, H, W) in INPUT.FORMAT order, the image
-    before the final resize; "image" and "instances" are in the frame after it. If the dataset dict holds an int
-    "sample_seed", the augmentations depend on it alone; otherwise on NumPy's global state.
+    before the final resize; "image" and "instances" are in the frame after it. In training it has "sem_seg", uint8
+    (H, W) in that frame, if the model has a semantic branch and the dataset dict a "sem_seg_file_name". If the dataset
+    dict holds an int "sample_seed", the augmentations depend on it alone; otherwise on NumPy's global state.
 
     Args:
         is_train: whether to augment and to return "instances".
@@ -66,6 +70,7 @@ class PromptDatasetMapper:
         mask_format: "polygon" or "bitmask"; None leaves masks out. An image with a mask in RLE gets bitmasks.
         prompt_image: whether to return "prompt_image".
         recompute_boxes: take the ground-truth boxes from the masks after augmentation; needed with crops.
+        semantic_classes: labels of the model's semantic branch; 0 without one.
     """
 
     @configurable
@@ -79,6 +84,7 @@ class PromptDatasetMapper:
         mask_format: str | None,
         prompt_image: bool,
         recompute_boxes: bool,
+        semantic_classes: int = 0,
     ):
         if mask_format not in (None, "polygon", "bitmask"):
             raise ValueError(f'mask_format (INPUT.MASK_FORMAT): expected "polygon" or "bitmask", got {mask_format!r}')
@@ -89,6 +95,7 @@ class PromptDatasetMapper:
         self.mask_format = mask_format
         self.prompt_image = prompt_image
         self.recompute_boxes = recompute_boxes
+        self.semantic_classes = semantic_classes
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
@@ -107,6 +114,7 @@ class PromptDatasetMapper:
             "mask_format": cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None,
             "prompt_image": cfg.MODEL.PROMPT.LPM.ENABLED or cfg.MODEL.PROMPT.GPM.ENABLED,
             "recompute_boxes": bool(geometry) and cfg.INPUT.CROP.ENABLED and cfg.MODEL.MASK_ON,
+            "semantic_classes": semantic_classes(cfg),
         }
 
     def __call__(self, dataset_dict: dict) -> dict:
@@ -114,7 +122,7 @@ class PromptDatasetMapper:
 
         Raises:
             OSError: the image cannot be read.
-            ValueError: the image has another size than the dataset dict says.
+            ValueError: the image has another size than the dataset dict says, or its label map does not fit.
         """
         result = {k: v for k, v in dataset_dict.items() if k not in ("annotations", "sample_seed")}
         image = read_image(dataset_dict, self.image_format)
@@ -128,7 +136,17 @@ class PromptDatasetMapper:
             result["prompt_image"] = _to_tensor(full.image)
         if self.is_train and "annotations" in dataset_dict:
             result["instances"] = self._instances(dataset_dict["annotations"], transforms, resized.image.shape[:2])
+        if self.is_train and self.semantic_classes and "sem_seg_file_name" in dataset_dict:
+            labels = self._label_map(dataset_dict["sem_seg_file_name"], image.shape[:2])
+            result["sem_seg"] = torch.from_numpy(np.ascontiguousarray(transforms.apply_segmentation(labels)))
         return result
+
+    def _label_map(self, path: str, size: tuple[int, int]) -> np.ndarray:
+        labels = read_label_map(path, self.semantic_classes)
+        if labels.shape != size:
+            found, expected = (f"{w} x {h}" for h, w in (labels.shape, size))
+            raise ValueError(f"{path}: the label map is {found} pixels, its image {expected}")
+        return labels
 
     def _instances(self, annotations: list[dict], transforms: T.TransformList, size: tuple[int, int]) -> Instances:
         annotations = [copy.deepcopy(a) for a in annotations if not a.get("iscrowd", 0)]

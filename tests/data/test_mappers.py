@@ -138,6 +138,65 @@ def test_polygons_and_rle_give_the_same_masks(entry):
                 assert (drawn & bitmap).sum() / union > 0.8
 
 
+@pytest.fixture
+def labelled(entry, tmp_path):
+    """The entry with a label map: 0 on its objects, 1 elsewhere, 255 in its upper left corner."""
+    labels = np.ones((HEIGHT, WIDTH), np.uint8)
+    for annotation in entry["annotations"]:
+        labels[
+            detection_utils.polygons_to_bitmask([np.array(p) for p in annotation["segmentation"]], *labels.shape)
+        ] = 0
+    labels[:20, :20] = 255
+    path = tmp_path / "labels.png"
+    cv2.imwrite(str(path), labels)
+    return {**entry, "sem_seg_file_name": str(path)}
+
+
+SEMANTIC = ("MODEL.SCNET.SEMANTIC.ENABLED", "True", "MODEL.ROI_HEADS.NUM_CLASSES", "1")
+
+
+def test_label_maps_move_with_the_objects(labelled):
+    mapper = make([*SEMANTIC, "INPUT.ROTATE_90", "True", "INPUT.CROP.ENABLED", "True"])
+    for seed in range(8):
+        sample = mapper({**labelled, "sample_seed": seed})
+        labels, instances = sample["sem_seg"], sample["instances"]
+        assert labels.dtype == torch.uint8 and labels.shape == sample["image"].shape[1:] == instances.image_size
+        drawn = torch.zeros(labels.shape, dtype=torch.bool)
+        for polygons in instances.gt_masks.polygons:
+            drawn |= torch.from_numpy(detection_utils.polygons_to_bitmask(polygons, *labels.shape))
+        known = labels != 255
+        assert ((labels == 0) == drawn)[known].float().mean() > 0.97
+
+
+def test_label_maps_are_read_only_by_those_who_learn_them(labelled):
+    assert "sem_seg" not in make()(labelled)
+    assert "sem_seg" not in make(SEMANTIC, is_train=False)(labelled)
+    without = {k: v for k, v in labelled.items() if k != "sem_seg_file_name"}
+    assert "sem_seg" not in make(SEMANTIC)(without)
+
+
+def test_bad_label_maps(labelled, tmp_path):
+    def written(array):
+        cv2.imwrite(str(tmp_path / "bad.png"), array)
+        return {**labelled, "sem_seg_file_name": str(tmp_path / "bad.png")}
+
+    for array, message in (
+        (np.full((HEIGHT, WIDTH), 7, np.uint8), "bad.png: label 7 is no class: expected 0 to 1, and 255 for none"),
+        (np.zeros((HEIGHT, WIDTH, 3), np.uint8), "bad.png: expected a label map of one band of 8 bits, got RGB"),
+        (np.zeros((HEIGHT, WIDTH + 1), np.uint8), "bad.png: the label map is 231 x 150 pixels, its image 230 x 150"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(SEMANTIC)(written(array))
+    whole = Path(labelled["sem_seg_file_name"]).read_bytes()
+    for name, data, message in (("gone.png", None, "no such label map"), ("half.png", whole[:60], "cannot read label")):
+        if data is not None:
+            (tmp_path / name).write_bytes(data)
+        with pytest.raises(OSError, match=f"{message}.*{name}"):
+            make(SEMANTIC)({**labelled, "sem_seg_file_name": str(tmp_path / name)})
+    many = make([*SEMANTIC, "MODEL.SCNET.SEMANTIC.NUM_CLASSES", "8"])
+    assert many(written(np.full((HEIGHT, WIDTH), 7, np.uint8)))["sem_seg"].unique().tolist() == [7]
+
+
 def test_a_seed_decides_and_the_global_state_is_left_alone(entry):
     mapper = make(["INPUT.ROTATE_90", "True", "INPUT.CROP.ENABLED", "True"])
     np.random.seed(1)

@@ -17,6 +17,7 @@ HEADS = pytest.mark.parametrize(
         pytest.param((), {}, id="standard"),
         pytest.param((CASCADE,), {"MODEL__ROI_HEADS__NAME": "CascadeROIHeads"}, id="detectron2s_cascade"),
         pytest.param((CASCADE,), {}, id="cascade"),
+        pytest.param(("base/scnet_light.yaml",), {"MODEL__SCNET__SEMANTIC__ENABLED": True}, id="scnet"),
     ],
 )
 

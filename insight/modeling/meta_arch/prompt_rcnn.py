@@ -19,7 +19,7 @@ class EncodedImages:
 
     Args:
         images: the network's input, normalised and padded.
-        features: feature maps by name, and "prompt" where prompts are on.
+        features: feature maps by name, "prompt" where prompts are on, and what the RoI heads know of whole images.
     """
 
     images: ImageList
@@ -34,7 +34,9 @@ class PromptRCNN(GeneralizedRCNN):
     asked of them, so `encode` once serves many calls of `detect` and `segment_boxes`.
 
     Beyond Detectron2's keys an input dictionary may hold "prompt_image", uint8 (C, H, W) in INPUT.FORMAT order: the
-    same view as "image", not resized, for prompts to read. Without it they read "image".
+    same view as "image", not resized, for prompts to read. Without it they read "image". In training it may hold
+    "sem_seg", integers (H, W), the label of each pixel of "image": RoI heads find these, or None, as "sem_seg" in the
+    features.
 
     Source: Insight Any Instance, section III and Figure 4.
 
@@ -80,6 +82,8 @@ class PromptRCNN(GeneralizedRCNN):
         """
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
+        if hasattr(self.roi_heads, "encode"):  # heads that look at whole images themselves
+            features = self.roi_heads.encode(features)
         if self.prompt_encoder is not None:
             sources = [self._move_to_current_device(x.get("prompt_image", x["image"])) for x in batched_inputs]
             features = {**features, PROMPT_FEATURE: self.prompt_encoder.encode_images(sources, images.image_sizes)}
@@ -99,7 +103,8 @@ class PromptRCNN(GeneralizedRCNN):
         encoded = self.encode(batched_inputs)
         targets = [x["instances"].to(self.device) for x in batched_inputs]
         proposals, losses = self._propose(encoded, batched_inputs, targets)
-        _, detector_losses = self.roi_heads(encoded.images, encoded.features, proposals, targets)
+        features = {**encoded.features, "sem_seg": [self._semantic_labels(x) for x in batched_inputs]}
+        _, detector_losses = self.roi_heads(encoded.images, features, proposals, targets)
         if self.vis_period > 0 and get_event_storage().iter % self.vis_period == 0:
             self.visualize_training(batched_inputs, proposals)
         return {**detector_losses, **losses}
@@ -137,6 +142,10 @@ class PromptRCNN(GeneralizedRCNN):
         if self.proposal_generator is not None:
             return self.proposal_generator(encoded.images, encoded.features, targets)
         return [x["proposals"].to(self.device) for x in batched_inputs], {}
+
+    def _semantic_labels(self, batched_input: dict[str, Any]) -> Tensor | None:
+        labels = batched_input.get("sem_seg")
+        return None if labels is None else labels.to(self.device)
 
     @torch.no_grad()
     def segment_boxes(

@@ -99,7 +99,7 @@ def add_prompts(
         if names is None:
             raise ValueError(
                 f"MODEL.PROMPT.BRANCHES has {branch!r}, but {type(roi_heads).__name__} has no {branch} branch on a "
-                "feature pyramid; use StandardROIHeads, CascadeROIHeads or PointRendROIHeads with this branch on"
+                "feature pyramid; use heads that pool, as StandardROIHeads or CascadeROIHeads do, with this branch on"
             )
         setattr(roi_heads, f"{branch}_in_features", [*names, PROMPT_FEATURE])
         pooler = getattr(roi_heads, f"{branch}_pooler")

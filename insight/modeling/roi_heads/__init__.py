@@ -1,5 +1,6 @@
 """RoI heads that Detectron2 does not have."""
 
 from .cascade_masks import CascadeMaskROIHeads
+from .scnet import SCNetMaskHead, SCNetROIHeads
 
-__all__ = ["CascadeMaskROIHeads"]
+__all__ = ["CascadeMaskROIHeads", "SCNetMaskHead", "SCNetROIHeads"]

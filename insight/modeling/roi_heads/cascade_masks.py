@@ -36,7 +36,9 @@ class CascadeMaskROIHeads(CascadeStages):
     def _mask_losses(self, features: dict[str, Any], stage: Stage, targets: list[Instances]) -> dict[str, Tensor]:
         foreground, _ = stage.foreground(targets, self.num_classes)
         pooled = self._pool_masks(features, [x.proposal_boxes for x in foreground])
-        return self.mask_head[stage.index](pooled, foreground)
+        losses = self.mask_head[stage.index](pooled, foreground)
+        weight = self.stage_weights[stage.index]
+        return {f"{name}_stage{stage.index}": weight * loss for name, loss in losses.items()}
 
     def _forward_mask(self, features: dict[str, Any], instances: list[Instances]) -> list[Instances]:
         """Masks of `pred_boxes` in inference; see StandardROIHeads._forward_mask."""

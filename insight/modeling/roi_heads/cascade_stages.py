@@ -108,12 +108,12 @@ class CascadeStages(CascadeROIHeads):
         proposals = self.label_and_sample_proposals(proposals, targets)
         losses = self._forward_keypoint(features, proposals)
         for stage in self._train_stages(features, proposals, targets):
-            with get_event_storage().name_scope(f"stage{stage.index}"):
-                stage_losses = stage.predictor.losses(stage.predictions, stage.proposals)
-                if self.mask_on:
-                    stage_losses.update(self._mask_losses(features, stage, targets))
             weight = self.stage_weights[stage.index]
-            losses.update({f"{name}_stage{stage.index}": weight * loss for name, loss in stage_losses.items()})
+            with get_event_storage().name_scope(f"stage{stage.index}"):
+                box_losses = stage.predictor.losses(stage.predictions, stage.proposals)
+                losses.update({f"{name}_stage{stage.index}": weight * loss for name, loss in box_losses.items()})
+                if self.mask_on:
+                    losses.update(self._mask_losses(features, stage, targets))
         return proposals, losses
 
     def _train_stages(
@@ -134,4 +134,4 @@ class CascadeStages(CascadeROIHeads):
 
     @abstractmethod
     def _mask_losses(self, features: dict[str, Any], stage: Stage, targets: list[Instances]) -> dict[str, Tensor]:
-        """Losses of the masks on the boxes of a stage, by name; the stage's weight comes on top."""
+        """Losses of the masks that learn from the boxes of a stage, weighted, by name."""

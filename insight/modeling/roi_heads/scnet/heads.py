@@ -1,0 +1,192 @@
+"""SCNet's RoI heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import ROI_HEADS_REGISTRY
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.structures import Boxes, ImageList, Instances
+from torch import Tensor
+
+from insight.config import semantic_classes
+
+from ..cascade_stages import CascadeStages, Stage
+from .context_head import GlobalContextHead, context_loss
+from .relay import FeatureRelayHead
+from .scene import SCENE_FEATURE, SceneFeatures, ScenePooler
+from .semantic_head import SemanticHead
+from .semantic_labels import semantic_labels, semantic_loss
+
+
+@ROI_HEADS_REGISTRY.register()
+class SCNetROIHeads(CascadeStages):
+    """A cascade of boxes, and one mask head on the boxes of its last stage, in training as in use.
+
+    The mask head also gets what the last box head knows of the same box (feature relay). Every RoI feature is joined
+    with the context of its image and, where the semantic branch is on, with semantic features: the poolers do it, so
+    whatever wraps them, such as prompts, works on top.
+
+    Labels of the semantic branch come from the feature dictionary's "sem_seg" where it has them, as PromptRCNN puts
+    them there, and else from the masks of the instances: their classes, and one more for the rest.
+
+    Source: SCNet (arXiv 2012.10150), section 3; loss weights and layers of its MMDetection configuration.
+
+    Args:
+        scene_in_features: names of the levels that the context head (the last) and the semantic head (all) see.
+        context_head: classifies images.
+        context_weight: of its loss.
+        semantic_head: segments images, or None.
+        semantic_weight: of its loss.
+        semantic_stride: of its feature map, pixels.
+        relay: from the box head's feature to the mask branch.
+        kwargs: as CascadeStages'.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        scene_in_features: Sequence[str],
+        context_head: GlobalContextHead,
+        context_weight: float,
+        semantic_head: SemanticHead | None,
+        semantic_weight: float,
+        semantic_stride: int,
+        relay: FeatureRelayHead,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.scene_in_features = list(scene_in_features)
+        self.context_head = context_head
+        self.context_weight = context_weight
+        self.semantic_head = semantic_head
+        self.semantic_weight = semantic_weight
+        self.semantic_stride = semantic_stride
+        self.relay = relay
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+        if not cfg.MODEL.MASK_ON:
+            raise ValueError("SCNetROIHeads is a model of masks: set MODEL.MASK_ON True, or take CascadeROIHeads")
+        arguments = super().from_config(cfg, input_shape)
+        scnet, names = cfg.MODEL.SCNET, cfg.MODEL.SCNET.IN_FEATURES
+        missing = [name for name in (*names, scnet.SEMANTIC.LEVEL) if name not in input_shape]
+        if missing or scnet.SEMANTIC.LEVEL not in names:
+            raise ValueError(
+                f"MODEL.SCNET.IN_FEATURES {list(names)} and SEMANTIC.LEVEL {scnet.SEMANTIC.LEVEL!r}: the former must "
+                f"be levels of the backbone ({', '.join(input_shape)}), the latter one of them"
+            )
+        channels, classes = input_shape[names[0]].channels, cfg.MODEL.ROI_HEADS.NUM_CLASSES
+        stride = input_shape[scnet.SEMANTIC.LEVEL].stride
+        semantic_head = None
+        if labels := semantic_classes(cfg):
+            semantic_head = SemanticHead(channels, len(names), names.index(scnet.SEMANTIC.LEVEL), labels)
+        for branch, keys in (("box", cfg.MODEL.ROI_BOX_HEAD), ("mask", cfg.MODEL.ROI_MASK_HEAD)):
+            semantic_pooler = None
+            if semantic_head is not None:  # pools its features as the branch pools the pyramid's
+                semantic_pooler = ROIPooler(
+                    keys.POOLER_RESOLUTION, [1 / stride], keys.POOLER_SAMPLING_RATIO, keys.POOLER_TYPE
+                )
+            arguments[f"{branch}_pooler"] = ScenePooler(arguments[f"{branch}_pooler"], semantic_pooler)
+            arguments[f"{branch}_in_features"] = [*arguments[f"{branch}_in_features"], SCENE_FEATURE]
+        return {
+            **arguments,
+            "scene_in_features": names,
+            "context_head": GlobalContextHead(channels, classes),
+            "context_weight": scnet.CONTEXT_WEIGHT,
+            "semantic_head": semantic_head,
+            "semantic_weight": scnet.SEMANTIC.WEIGHT,
+            "semantic_stride": stride,
+            "relay": FeatureRelayHead(
+                arguments["box_heads"][-1].output_shape.channels,
+                channels,
+                cfg.MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION,
+                cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION,
+            ),
+        }
+
+    def encode(self, features: dict[str, Any]) -> dict[str, Any]:
+        """Run what depends on whole images alone.
+
+        Args:
+            features: feature maps by name.
+
+        Returns:
+            The same with "scene"; as it is if it has that already.
+        """
+        if SCENE_FEATURE in features:
+            return features
+        maps = [features[name] for name in self.scene_in_features]
+        scene = self.context_head(maps[-1])
+        if self.semantic_head is not None:
+            scene += self.semantic_head(maps)
+        return {**features, SCENE_FEATURE: SceneFeatures(*scene)}
+
+    def forward(
+        self,
+        images: ImageList,
+        features: dict[str, Any],
+        proposals: list[Instances],
+        targets: list[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """Losses in training, detections otherwise; see CascadeStages.forward.
+
+        Args:
+            images: the network's input.
+            features: feature maps by name.
+            proposals: per image, Instances with proposal_boxes and objectness_logits.
+            targets: per image, the ground truth; needed in training.
+
+        Returns:
+            The sampled proposals and the losses by name, or the detections and nothing.
+        """
+        features = self.encode(features)
+        instances, losses = super().forward(images, features, proposals, targets)
+        if self.training:
+            losses.update(self._scene_losses(features, targets))
+        return instances, losses
+
+    def forward_with_given_boxes(self, features: dict[str, Any], instances: list[Instances]) -> list[Instances]:
+        """Masks of given boxes; see StandardROIHeads.forward_with_given_boxes.
+
+        Args:
+            features: feature maps by name.
+            instances: per image, with pred_boxes and pred_classes.
+
+        Returns:
+            The same, with pred_masks.
+        """
+        return super().forward_with_given_boxes(self.encode(features), instances)
+
+    def _scene_losses(self, features: dict[str, Any], targets: list[Instances]) -> dict[str, Tensor]:
+        scene = features[SCENE_FEATURE]
+        losses = {
+            "loss_context": self.context_weight * context_loss(scene.class_logits, [x.gt_classes for x in targets])
+        }
+        if scene.semantic_logits is not None:
+            given = features.get("sem_seg", [None] * len(targets))
+            size = scene.semantic_logits.shape[-2:]
+            labels = semantic_labels(targets, given, size, self.semantic_stride, self.num_classes)
+            losses["loss_semantic"] = self.semantic_weight * semantic_loss(scene.semantic_logits, labels)
+        return losses
+
+    def _mask_losses(self, features: dict[str, Any], stage: Stage, targets: list[Instances]) -> dict[str, Tensor]:
+        if stage.index < self.num_cascade_stages - 1:
+            return {}
+        foreground, selected = stage.foreground(targets, self.num_classes)
+        pooled = self._pool_masks(features, [x.proposal_boxes for x in foreground], stage.shared[selected])
+        losses = self.mask_head(pooled, foreground)
+        return {name: sum(self.stage_weights) * loss for name, loss in losses.items()}
+
+    def _forward_mask(self, features: dict[str, Any], instances: list[Instances]) -> list[Instances]:
+        """Masks of `pred_boxes` in inference; see StandardROIHeads._forward_mask."""
+        boxes = [x.pred_boxes for x in instances]
+        shared = self.box_head[-1](self.box_pooler([features[name] for name in self.box_in_features], boxes))
+        return self.mask_head(self._pool_masks(features, boxes, shared), instances)
+
+    def _pool_masks(self, features: dict[str, Any], boxes: list[Boxes], shared: Tensor) -> Tensor:
+        return self.mask_pooler([features[name] for name in self.mask_in_features], boxes) + self.relay(shared)

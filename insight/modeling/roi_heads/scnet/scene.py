@@ -1,0 +1,63 @@
+"""What is known of whole images, and the pooler that joins it with the features of their boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from detectron2.modeling.poolers import ROIPooler
+from torch import Tensor, nn
+
+SCENE_FEATURE = "scene"  # the entry of a feature dictionary that holds the SceneFeatures
+
+
+@dataclass(frozen=True)
+class SceneFeatures:
+    """A batch of images as SCNet's context and semantic heads see it.
+
+    Args:
+        class_logits: (B, K), the classes that each image shows.
+        context: (B, C).
+        semantic_logits: (B, S, H, W), or None without a semantic head.
+        semantic: (B, C, H, W), or None without a semantic head.
+    """
+
+    class_logits: Tensor
+    context: Tensor
+    semantic_logits: Tensor | None = None
+    semantic: Tensor | None = None
+
+
+class ScenePooler(nn.Module):
+    """A pooler whose output is the RoI feature plus its image's context plus the semantic feature of the same box.
+
+    Args:
+        pooler: pools features: (features, boxes) -> (N, C, h, w).
+        semantic_pooler: pools the semantic feature map likewise; None without a semantic head.
+    """
+
+    def __init__(self, pooler: ROIPooler, semantic_pooler: ROIPooler | None):
+        super().__init__()
+        self.pooler = pooler
+        self.semantic_pooler = semantic_pooler
+
+    def forward(self, features: Sequence[Any], boxes: list[Any]) -> Tensor:
+        """Pool features and add what is known of the images.
+
+        Args:
+            features: what the wrapped pooler takes, and the SceneFeatures.
+            boxes: per image Detectron2's Boxes (N_i), XYXY in pixels of the network's input.
+
+        Returns:
+            (N, C, h, w), N = sum of N_i.
+        """
+        *maps, scene = features
+        pooled = self.pooler(maps, boxes)
+        counts = torch.tensor([len(b) for b in boxes], device=pooled.device)
+        context = scene.context.repeat_interleave(counts, dim=0, output_size=len(pooled))
+        pooled = pooled + context[:, :, None, None]
+        if self.semantic_pooler is not None:
+            pooled = pooled + self.semantic_pooler([scene.semantic], boxes)
+        return pooled
