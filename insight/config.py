@@ -64,6 +64,21 @@ def add_insight_config(cfg: CN) -> None:
     scnet.SEMANTIC.NUM_CLASSES = 0  # of its labels, if they come from files; 0: MODEL.ROI_HEADS.NUM_CLASSES + 1
     scnet.SEMANTIC.WEIGHT = 0.2  # weight of its loss
 
+    # --- SOPSeg. MODEL.META_ARCHITECTURE must be "SOPSEG" --------------------------------------------------------
+    sopseg = cfg.MODEL.SOPSEG = CN()
+    sopseg.ENCODER = "vit_l"  # "vit_t", "vit_b", "vit_l" or "vit_h"
+    sopseg.DECODER = "edge"  # "sam", "hq", "matting" or "edge" (SOPSeg's own)
+    sopseg.WEIGHTS = ""  # SAM checkpoint that training starts from; MODEL.WEIGHTS is one of the whole model
+    sopseg.INPUT_SIZE = 256  # side of a crop, pixels; a multiple of 64 up to 1024
+    sopseg.MAGNIFY = True  # a crop for each object (region-adaptive magnification); False: one, the whole image
+    # Prompts made of true annotations: "box", "min_area_rect" (around the mask) or "oriented_box" (the data set's)
+    sopseg.PROMPT = "min_area_rect"
+    sopseg.JITTER = 0.0  # in training, largest shift of each side of a prompt, as a fraction of the box's side
+    sopseg.MAX_PROMPTS = 8  # prompts drawn of a training image where MAGNIFY is False
+    sopseg.IOU_WEIGHT = 5.0  # weight of the loss of the predicted IoU
+    sopseg.TRAINED_STAGES = 0  # last stages (of a ViT, blocks) of the image encoder that are trained too
+    sopseg.SCRATCH_LR_FACTOR = 20.0  # learning rate of what has no weights in SAM, as a multiple of SOLVER.BASE_LR
+
     # --- Backbones of timm. MODEL.BACKBONE.NAME must be "build_timm_fpn_backbone" -------------------------------
     timm = cfg.MODEL.TIMM = CN()
     timm.NAME = "tf_efficientnet_lite0"  # a timm model that supports features_only
@@ -81,6 +96,7 @@ def add_insight_config(cfg: CN) -> None:
     cfg.DATASETS.BAD = "strict"  # images and annotations that are wrong: "strict" stops, "skip" leaves them out
     cfg.INPUT.ROTATE_90 = False  # in training, rotate by a random multiple of 90 degrees (overhead images have no up)
     cfg.TEST.MAX_DETS = [1, 10, 100]  # detections an image that AP counts, in COCO's three steps
+    cfg.TEST.PROMPT_JITTER = 0.0  # SOPSEG only: largest shift of each side of a prompt, as a fraction of the box's side
     cfg.TEST.AREA_PROFILE = "coco"  # "coco": small < 32^2 < medium < 96^2; "isaid": small < 144^2 < medium < 512^2
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Train or evaluate the model that a config file describes, with Detectron2's usual arguments."""
 
-from insight.engine import Trainer, evaluate, launch, setup, train_arguments
+from insight.engine import evaluate, launch, setup, train_arguments, trainer_class
 from insight.errors import reports_errors
 
 
@@ -12,7 +12,7 @@ def work(args):
     if args.eval_only:
         evaluate(cfg, resume=args.resume)
         return
-    trainer = Trainer(cfg)
+    trainer = trainer_class(cfg)(cfg)
     trainer.resume_or_load(resume=args.resume)
     trainer.train()
 

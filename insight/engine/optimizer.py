@@ -1,16 +1,21 @@
 """The optimizer, by SOLVER.OPTIMIZER."""
 
+from collections.abc import Callable
+
 import torch
 from detectron2 import solver
 from detectron2.config import CfgNode
 
 
-def build_optimizer(cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(
+    cfg: CfgNode, model: torch.nn.Module, lr_factor: Callable[[str], float] | None = None
+) -> torch.optim.Optimizer:
     """Detectron2's SGD, or AdamW with the same parameter groups, rates, decays and gradient clipping.
 
     Args:
         cfg: the config; all of SOLVER's keys apply, MOMENTUM and NESTEROV to SGD only.
         model: its parameters that need a gradient are optimised.
+        lr_factor: AdamW only: by what to multiply the learning rate of a parameter, by its name.
 
     Returns:
         The optimizer.
@@ -28,6 +33,7 @@ def build_optimizer(cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimiz
         weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
         bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
         weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
+        lr_factor_func=lr_factor,
     )
     adamw = torch.optim.AdamW(groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
     return solver.build.maybe_add_gradient_clipping(cfg, adamw)

@@ -70,13 +70,16 @@ class SeededDataset(torch.utils.data.Dataset):
         return self.mapper({**self.dataset[index], "sample_seed": seed})
 
 
-def build_train_loader(cfg: CfgNode, mapper: Callable[[dict], dict], seed: int) -> torch.utils.data.DataLoader:
+def build_train_loader(
+    cfg: CfgNode, mapper: Callable[[dict], dict], seed: int, split: Callable[[list[dict]], list[dict]] | None = None
+) -> torch.utils.data.DataLoader:
     """The loader of DATASETS.TRAIN, by Detectron2's DATALOADER and SOLVER.IMS_PER_BATCH keys.
 
     Args:
         cfg: the config.
         mapper: makes a model input out of a dataset dict with "sample_seed".
         seed: seed of the run, the same in every process.
+        split: makes other samples out of the images' dataset dicts.
 
     Returns:
         An endless loader of lists of model inputs; set `loader.batch_sampler.start` to begin at another iteration.
@@ -90,6 +93,8 @@ def build_train_loader(cfg: CfgNode, mapper: Callable[[dict], dict], seed: int) 
             f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}: expected a multiple of the {world_size} processes"
         )
     dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+    if split is not None:
+        dicts = split(dicts)
     groups = None
     if cfg.DATALOADER.ASPECT_RATIO_GROUPING:  # landscape and portrait images together would be mostly padding
         groups = [int(d["width"] > d["height"]) for d in dicts]

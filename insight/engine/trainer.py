@@ -112,21 +112,3 @@ class Trainer(DefaultTrainer):
             area_profile=cfg.TEST.AREA_PROFILE,
             tasks=("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",),
         )
-
-
-def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
-    """Evaluate a checkpoint on DATASETS.TEST.
-
-    Args:
-        cfg: the config; MODEL.WEIGHTS is the checkpoint.
-        resume: take OUTPUT_DIR's last checkpoint instead, if there is one.
-
-    Returns:
-        The results, as `Trainer.test` gives them.
-
-    Raises:
-        CheckpointError: there is no checkpoint, or it does not fit the model in every parameter.
-    """
-    model = Trainer.build_model(cfg)
-    Checkpointer(model, cfg.OUTPUT_DIR, exact=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    return Trainer.test(cfg, model)

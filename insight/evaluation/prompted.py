@@ -12,6 +12,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from insight.data.mappers import read_image
+from insight.structures.rle import annotation_to_rle
 
 from .boundary import BOUNDARY_RATIO, boundary_distance, boundary_iou
 from .coco import masks_to_rle
@@ -143,15 +144,3 @@ def evaluate_prompted(
         predicted = predict(read_image(entry, image_format), boxes)
         metric.update(predicted, truth, [a["category_id"] for a in annotations], entry["image_id"])
     return metric.result()
-
-
-def annotation_to_rle(segmentation: list | dict, size: tuple[int, int]) -> dict:
-    """Polygons or RLE of a dataset dict as one COCO RLE of the whole image.
-
-    Args:
-        segmentation: polygons [[x, y, ...], ...] or RLE.
-        size: (height, width) of the image.
-    """
-    if isinstance(segmentation, dict):
-        return segmentation
-    return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))

@@ -2,10 +2,12 @@
 
 from .backbone.timm_fpn import build_timm_fpn_backbone
 from .meta_arch.prompt_rcnn import PromptRCNN
+from .meta_arch.sopseg import SOPSEG
 from .proposal_generator.prompt_rpn import PromptRPN
 from .roi_heads import CascadeMaskROIHeads, SCNetMaskHead, SCNetROIHeads
 
 __all__ = [
+    "SOPSEG",
     "CascadeMaskROIHeads",
     "PromptRCNN",
     "PromptRPN",

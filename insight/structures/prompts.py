@@ -1,4 +1,4 @@
-"""Prompts in the frame of their crops, as SOPSeg's model takes them."""
+"""What SOPSeg is prompted with: boxes, points, or both."""
 
 from typing import NamedTuple
 
@@ -9,48 +9,61 @@ from .crop_regions import boxes_to_crop, points_to_crop
 from .oriented_boxes import oriented_prompt_points
 
 
-class CropPrompts(NamedTuple):
-    """Prompts of N objects, each in the pixels of its crop; unpacks into the model's arguments.
+class Prompts(NamedTuple):
+    """Prompts of N objects, in the pixels of an image or each in those of its crop; unpacks into the model's arguments.
 
     Attributes:
-        boxes: (N, 4) float XYXY.
+        boxes: (N, 4) float XYXY, or None.
         points: (N, P, 2) float XY, or None.
-        labels: (N, P) 1 for foreground, or None.
+        labels: (N, P) 1 for foreground, 0 for background, -1 for no point; None without points.
     """
 
-    boxes: Tensor
+    boxes: Tensor | None = None
     points: Tensor | None = None
     labels: Tensor | None = None
 
+    @property
+    def count(self) -> int:
+        """N."""
+        return len(self.boxes if self.boxes is not None else self.points)
 
-def box_prompts(boxes: Tensor, regions: Tensor, crop_size: int) -> CropPrompts:
-    """Prompt with horizontal boxes alone.
+    def select(self, index: Tensor) -> "Prompts":
+        """The prompts of some objects.
 
-    Args:
-        boxes: (N, 4) float XYXY, image pixels.
-        regions: (N, 4) XYXY, image pixels, what was cut for each box.
-        crop_size: side of the crops, pixels.
+        Args:
+            index: (M,) int64 or (N,) bool.
 
-    Returns:
-        The boxes in their crops.
-    """
-    return CropPrompts(boxes_to_crop(boxes, regions, crop_size))
+        Returns:
+            M prompts.
+        """
+        return Prompts(*(None if part is None else part[index] for part in self))
+
+    def to_crops(self, regions: Tensor, crop_size: int) -> "Prompts":
+        """Prompts of an image in the frames of the objects' crops.
+
+        Args:
+            regions: (N, 4) XYXY, image pixels, what was cut for each object.
+            crop_size: side of the crops, pixels.
+
+        Returns:
+            The same prompts, in crop pixels.
+        """
+        boxes = None if self.boxes is None else boxes_to_crop(self.boxes, regions, crop_size)
+        points = None if self.points is None else points_to_crop(self.points, regions, crop_size)
+        return Prompts(boxes, points, self.labels)
 
 
-def oriented_prompts(corners: Tensor, regions: Tensor, crop_size: int) -> CropPrompts:
-    """Prompt with oriented boxes: the horizontal box around each, and three points along its axis.
+def oriented_prompts(corners: Tensor) -> Prompts:
+    """Prompt with oriented boxes: the horizontal box around each, and three foreground points along its axis.
 
     Args:
         corners: (N, 4, 2) XY, image pixels, consecutive corners; `box_corners` makes them of horizontal boxes.
-        regions: (N, 4) XYXY, image pixels, what was cut for each box.
-        crop_size: side of the crops, pixels.
 
     Returns:
-        Boxes and foreground points P_1, C, P_2 in their crops.
+        Boxes and points P_1, C, P_2.
 
     Source: SOPSeg, Eq. 4 to 6.
     """
     boxes = torch.cat([corners.amin(1), corners.amax(1)], 1)
-    points = points_to_crop(oriented_prompt_points(corners), regions, crop_size)
-    labels = torch.ones(points.shape[:2], dtype=torch.int64, device=points.device)
-    return CropPrompts(boxes_to_crop(boxes, regions, crop_size), points, labels)
+    points = oriented_prompt_points(corners)
+    return Prompts(boxes, points, torch.ones(points.shape[:2], dtype=torch.int64, device=points.device))

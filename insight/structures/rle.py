@@ -135,6 +135,18 @@ def _describe(value: object) -> str:
     return f"{value.dtype}" if isinstance(value, Tensor | np.ndarray) else type(value).__name__
 
 
+def annotation_to_rle(segmentation: list | dict, size: tuple[int, int]) -> dict:
+    """Polygons or RLE of a dataset dict as one COCO RLE of the whole image.
+
+    Args:
+        segmentation: polygons [[x, y, ...], ...] or RLE.
+        size: (height, width) of the image.
+    """
+    if isinstance(segmentation, dict):
+        return segmentation
+    return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+
+
 class RLEMasks:
     """The masks of N instances of one image as COCO RLE; indexes like a tensor, so it is a field of `Instances`.
 

@@ -3,20 +3,20 @@
 import torch
 
 from insight.structures.oriented_boxes import box_corners
-from insight.structures.prompts import box_prompts, oriented_prompts
+from insight.structures.prompts import Prompts, oriented_prompts
 
 REGIONS = torch.tensor([[100.0, 200.0, 164.0, 264.0]])  # 64 pixels, four times enlarged in a crop of 256
 
 
 def test_boxes_are_enlarged_with_their_crop():
-    prompts = box_prompts(torch.tensor([[116.0, 222.0, 148.0, 242.0]]), REGIONS, 256)
+    prompts = Prompts(torch.tensor([[116.0, 222.0, 148.0, 242.0]])).to_crops(REGIONS, 256)
     assert prompts.boxes.tolist() == [[64, 88, 192, 168]]
     assert prompts.points is None and prompts.labels is None
 
 
 def test_oriented_boxes_give_a_box_and_three_points():
     diamond = torch.tensor([[[116.0, 232.0], [124.0, 224.0], [148.0, 248.0], [140.0, 256.0]]])
-    prompts = oriented_prompts(diamond, REGIONS, 256)
+    prompts = oriented_prompts(diamond).to_crops(REGIONS, 256)
     assert prompts.boxes.tolist() == [[64, 96, 192, 224]]
     # Midpoints of the short sides (120, 228) and (144, 252), centre (132, 240); P halfway: (126, 234), (138, 246).
     assert prompts.points.tolist() == [[[104, 136], [128, 160], [152, 184]]]
@@ -25,11 +25,11 @@ def test_oriented_boxes_give_a_box_and_three_points():
 
 def test_horizontal_boxes_can_be_prompted_like_oriented_ones():
     boxes = torch.tensor([[116.0, 222.0, 148.0, 242.0]])
-    prompts = oriented_prompts(box_corners(boxes), REGIONS, 256)
-    assert torch.equal(prompts.boxes, box_prompts(boxes, REGIONS, 256).boxes)
+    prompts = oriented_prompts(box_corners(boxes)).to_crops(REGIONS, 256)
+    assert torch.equal(prompts.boxes, Prompts(boxes).to_crops(REGIONS, 256).boxes)
     assert prompts.points.tolist() == [[[96, 128], [128, 128], [160, 128]]]
 
 
 def test_no_boxes():
-    prompts = oriented_prompts(torch.zeros(0, 4, 2), torch.zeros(0, 4), 256)
+    prompts = oriented_prompts(torch.zeros(0, 4, 2)).to_crops(torch.zeros(0, 4), 256)
     assert prompts.boxes.shape == (0, 4) and prompts.points.shape == (0, 3, 2) and prompts.labels.shape == (0, 3)

@@ -179,6 +179,8 @@ def _convert(annotation: dict, index: dict[int, int], size: tuple[int, int]) -> 
         "category_id": index[annotation["category_id"]],
         "iscrowd": annotation.get("iscrowd", 0),
     }
+    if "oriented_box" in annotation:
+        result["oriented_box"] = annotation["oriented_box"]
     mask = annotation.get("segmentation")
     if isinstance(mask, dict):
         result["segmentation"] = coco_mask.frPyObjects(mask, *size) if isinstance(mask["counts"], list) else mask

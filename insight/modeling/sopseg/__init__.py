@@ -5,6 +5,7 @@ from .decoders import DECODERS, MaskPrediction
 from .encoders import ENCODERS, ImageFeatures
 from .loss import sopseg_loss
 from .model import PIXEL_MEAN, PIXEL_STD, SOPSeg, build_sopseg
+from .segment import SegmentedObjects, segment_objects
 
 __all__ = [
     "DECODERS",
@@ -14,7 +15,9 @@ __all__ = [
     "ImageFeatures",
     "MaskPrediction",
     "SOPSeg",
+    "SegmentedObjects",
     "build_sopseg",
     "load_sopseg",
+    "segment_objects",
     "sopseg_loss",
 ]

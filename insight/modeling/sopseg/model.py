@@ -30,10 +30,24 @@ class SOPSeg(nn.Module):
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
 
-    def freeze_encoders(self) -> None:
-        """Fix the image and prompt encoder, as the paper trains; nothing in them depends on training mode."""
+    def freeze_encoders(self, trained_stages: int = 0) -> None:
+        """Fix the image and prompt encoder, as the paper trains; nothing in them depends on training mode.
+
+        Args:
+            trained_stages: last stages of the image encoder (of a ViT, blocks) that stay trainable, and then its neck
+                too; 0 in the paper.
+
+        Raises:
+            ValueError: the encoder has not so many.
+        """
         self.image_encoder.requires_grad_(False)
         self.prompt_encoder.requires_grad_(False)
+        stages = self.image_encoder.stages
+        if not 0 <= trained_stages <= len(stages):
+            raise ValueError(f"trained_stages: expected 0 to {len(stages)}, got {trained_stages}")
+        if trained_stages:
+            stages[len(stages) - trained_stages :].requires_grad_(True)
+            self.image_encoder.neck.requires_grad_(True)
 
     def forward(
         self,

@@ -195,7 +195,7 @@ def test_the_scene_around_an_object_does_not_matter(model):
         shifted = corners - torch.tensor([float(left), float(top)])
         regions = crop_regions(enclosing_boxes(shifted))
         crops = crop_resize(scene[..., top:bottom, left:right], regions, 128, mean=PIXEL_MEAN, std=PIXEL_STD)
-        logits = model(crops, *oriented_prompts(shifted, regions, 128)).mask_logits[:, 0]
+        logits = model(crops, *oriented_prompts(shifted).to_crops(regions, 128)).mask_logits[:, 0]
         size = (bottom - top, right - left)
         masks.append(
             paste_masks(logits_to_image(logits, regions), size)[:, 90 - top : 220 - top, 150 - left : 300 - left]

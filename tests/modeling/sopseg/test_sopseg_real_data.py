@@ -13,7 +13,7 @@ from insight.modeling.sopseg.loss import mask_iou
 from insight.ops import crop_resize
 from insight.structures.crop_masks import logits_to_image, paste_masks
 from insight.structures.crop_regions import crop_regions
-from insight.structures.prompts import box_prompts
+from insight.structures.prompts import Prompts
 
 pytestmark = pytest.mark.real_data
 
@@ -49,7 +49,7 @@ def test_magnified_objects_are_segmented(weights, storage_tanks):
     image, boxes, masks = storage_tanks
     regions = crop_regions(boxes)
     crops = crop_resize(image, regions, 256, mean=PIXEL_MEAN, std=PIXEL_STD)
-    prediction = load_sopseg(weights)(crops, *box_prompts(boxes, regions, 256))
+    prediction = load_sopseg(weights)(crops, *Prompts(boxes).to_crops(regions, 256))
     found = paste_masks(logits_to_image(prediction.mask_logits[:, 0], regions), image.shape[2:])
     assert mask_iou(found, masks).mean() > 0.85
 
@@ -63,7 +63,7 @@ def test_is_mobile_sam(weights, storage_tanks, timm_twin_of, error_between):
     image, boxes, _ = storage_tanks
     regions = crop_regions(boxes[:1])
     crop = crop_resize(image, regions, 256, mean=PIXEL_MEAN, std=PIXEL_STD)
-    box = box_prompts(boxes[:1], regions, 256).boxes
+    box = Prompts(boxes[:1]).to_crops(regions, 256).boxes
 
     prompt_encoder = PromptEncoder(256, (16, 16), (256, 256), 16).eval()
     prompt_encoder.load_state_dict(model.prompt_encoder.state_dict())

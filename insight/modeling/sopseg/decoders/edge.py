@@ -22,6 +22,8 @@ class EdgeDecoder(SAMDecoder):
     Source: SOPSeg, Eq. 7 to 12.
     """
 
+    FROM_SCRATCH = ("refinement",)
+
     def __init__(self, shallow_channels: int, dim: int = 256) -> None:
         super().__init__(shallow_channels, dim)
         self.edge_token = nn.Embedding(1, dim)

@@ -19,6 +19,8 @@ class HQDecoder(SAMDecoder):
     Source: Ke et al. 2023, Segment Anything in High Quality.
     """
 
+    FROM_SCRATCH = ("hf_token", "hf_mlp", "compress_vit_feat", "embedding_encoder", "embedding_maskfeature")
+
     def __init__(self, shallow_channels: int, dim: int = 256) -> None:
         super().__init__(shallow_channels, dim)
         self.hf_token = nn.Embedding(1, dim)

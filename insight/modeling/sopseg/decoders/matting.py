@@ -25,6 +25,8 @@ class MattingDecoder(SAMDecoder):
     Source: Li et al. 2024, Matting Anything; sizes of its `sam_decoder_deep`.
     """
 
+    FROM_SCRATCH = ("refine_8", "refine_4", "refine_2", "refine_1", "head_8", "head_4", "head_1")
+
     def __init__(self, shallow_channels: int, dim: int = 256) -> None:
         super().__init__(shallow_channels, dim)
         widths = (128, 64, 32)  # at 1/8, 1/4, 1/2

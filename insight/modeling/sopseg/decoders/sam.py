@@ -37,6 +37,7 @@ class SAMDecoder(nn.Module):
     """
 
     NUM_MASKS = 4  # one for unambiguous prompts, three for a single point
+    FROM_SCRATCH: tuple[str, ...] = ()  # submodules that SAM's weights do not start
 
     def __init__(self, shallow_channels: int, dim: int = 256) -> None:
         super().__init__()

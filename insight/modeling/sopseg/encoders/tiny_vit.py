@@ -36,6 +36,11 @@ class TinyViTEncoder(nn.Module):
         self.neck = neck(DIMS[-1], out_channels)
         self.register_load_state_dict_pre_hook(_drop_classifier)
 
+    @property
+    def stages(self) -> nn.ModuleList:
+        """What can be trained apart from what comes before it, in order."""
+        return self.layers
+
     def forward(self, images: Tensor) -> ImageFeatures:
         """Encode a batch of crops.
 

@@ -52,6 +52,11 @@ class ViTEncoder(nn.Module):
         self.neck = neck(embed_dim, out_channels)
         self._derived = DerivedTensors()
 
+    @property
+    def stages(self) -> nn.ModuleList:
+        """What can be trained apart from what comes before it, in order."""
+        return self.blocks
+
     def forward(self, images: Tensor) -> ImageFeatures:
         """Encode a batch of crops.
 

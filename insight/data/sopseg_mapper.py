@@ -1,0 +1,192 @@
+"""From a dataset dict to SOPSeg's inputs: crops with prompts for training, images with prompts for evaluation."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.structures import BoxMode
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD
+from insight.ops import crop_resize
+from insight.structures.crop_masks import masks_to_crops
+from insight.structures.crop_plans import one_crop_each, whole_image
+from insight.structures.crop_regions import random_positions
+from insight.structures.oriented_boxes import minimum_area_rectangles, oriented_corners
+from insight.structures.prompts import Prompts, oriented_prompts
+from insight.structures.rle import annotation_to_rle
+
+from .mappers import read_image
+
+PROMPTS = ("box", "min_area_rect", "oriented_box")  # what true annotations are turned into
+
+
+class SOPSegMapper:
+    """Prompts with the true objects of an image, and in training cuts the crops out.
+
+    All that is random depends on the dataset dict's "sample_seed" alone.
+
+    Args:
+        is_train: give crops and masks for the loss, at random positions, mirrored and turned; otherwise images and
+            what to compare masks with.
+        input_size: side of the crops, pixels.
+        magnify: a crop for each object; otherwise one for all of an image.
+        prompt: "box": the annotations' boxes; "min_area_rect": the oriented rectangle of least area around each
+            mask; "oriented_box": the data set's own, which each annotation must hold as "oriented_box".
+        jitter: largest shift of a box edge, as a fraction of the box's side; oriented boxes move, grow and turn as much.
+        max_prompts: objects drawn of a training image.
+    """
+
+    @configurable
+    def __init__(self, is_train: bool, *, input_size: int, magnify: bool, prompt: str, jitter: float, max_prompts: int):
+        if prompt not in PROMPTS:
+            raise ValueError(f"MODEL.SOPSEG.PROMPT: expected one of {', '.join(PROMPTS)}, got {prompt!r}")
+        self.is_train = is_train
+        self.input_size, self.magnify, self.prompt = input_size, magnify, prompt
+        self.jitter, self.max_prompts = jitter, max_prompts
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        """The arguments that a config asks for."""
+        keys = cfg.MODEL.SOPSEG
+        return {
+            "is_train": is_train,
+            "input_size": keys.INPUT_SIZE,
+            "magnify": keys.MAGNIFY,
+            "prompt": keys.PROMPT,
+            "jitter": keys.JITTER if is_train else cfg.TEST.PROMPT_JITTER,
+            "max_prompts": keys.MAX_PROMPTS,
+        }
+
+    def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
+        """Map one dataset dict; it is not changed.
+
+        Args:
+            dataset_dict: Detectron2's, with masks; crowds and objects without mask are left out.
+
+        Returns:
+            What `SOPSEG.forward` takes; for evaluation also "image_id", "height", "width", "truth" (N COCO RLE) and
+            "classes" (N ints).
+
+        Raises:
+            OSError: the image cannot be read.
+            ValueError: the image has another size than the dataset dict says, or an annotation lacks its oriented box.
+        """
+        generator = torch.Generator().manual_seed(dataset_dict.get("sample_seed", dataset_dict["image_id"]))
+        annotations = [a for a in dataset_dict["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
+        if self.is_train and len(annotations) > self.max_prompts:
+            chosen = torch.randperm(len(annotations), generator=generator)[: self.max_prompts]
+            annotations = [annotations[i] for i in chosen.tolist()]
+        image = torch.from_numpy(np.ascontiguousarray(read_image(dataset_dict, "RGB").transpose(2, 0, 1)))
+        image_size = tuple(image.shape[1:])
+        truth = [annotation_to_rle(a["segmentation"], image_size) for a in annotations]
+        if self.is_train:  # polygons that cover no pixel's centre teach nothing
+            covers = [area > 0 for area in coco_mask.area(truth)] if truth else []
+            annotations = [a for a, keep in zip(annotations, covers) if keep]
+            truth = [t for t, keep in zip(truth, covers) if keep]
+        prompts = self._prompts(annotations, truth, image_size, generator)
+        if self.is_train:
+            return self._crops(image, prompts, truth, generator)
+        return {
+            **{key: dataset_dict[key] for key in ("image_id", "file_name")},
+            "height": image_size[0],
+            "width": image_size[1],
+            "image": image,
+            "prompts": prompts,
+            "truth": truth,
+            "classes": [a["category_id"] for a in annotations],
+        }
+
+    def _prompts(self, annotations: list[dict], truth: list[dict], size: tuple[int, int], generator) -> Prompts:
+        if self.prompt == "box":
+            boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
+            boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+            return Prompts(_jitter_boxes(boxes, self.jitter, generator))
+        if self.prompt == "min_area_rect":
+            corners = [minimum_area_rectangles(_bitmap(code)) for code in truth if coco_mask.area(code) > 0]
+            if len(corners) < len(truth):
+                raise ValueError("an annotation's mask covers no pixel, so it has no rectangle: prompt with boxes")
+        else:
+            if any("oriented_box" not in a for a in annotations):
+                raise ValueError(
+                    'MODEL.SOPSEG.PROMPT is oriented_box, but the data set has annotations without "oriented_box"; '
+                    "use min_area_rect"
+                )
+            corners = [oriented_corners([a["oriented_box"]]) for a in annotations]
+        corners = torch.cat(corners) if corners else torch.zeros(0, 4, 2)
+        return oriented_prompts(_jitter_corners(corners, self.jitter, generator))
+
+    def _crops(self, image: Tensor, prompts: Prompts, truth: list[dict], generator) -> dict[str, Any]:
+        size = self.input_size
+        if self.magnify:
+            plan = one_crop_each(prompts.boxes, positions=random_positions(prompts.count, generator))
+        else:
+            plan = whole_image(prompts.count, tuple(image.shape[1:]))
+        crops = crop_resize(image[None], plan.regions, size, mean=PIXEL_MEAN, std=PIXEL_STD)
+        regions = plan.regions[plan.index]
+        masks = [masks_to_crops(_bitmap(code), region[None], size) for code, region in zip(truth, regions)]
+        masks = torch.cat(masks) if masks else torch.zeros(0, size, size, dtype=torch.bool)
+        inputs = crops, prompts.to_crops(regions, size), masks
+        mirror, turns = torch.randint(2, (), generator=generator), torch.randint(4, (), generator=generator)
+        crops, prompts, masks = _turned(*inputs, int(turns), bool(mirror))
+        return {"crops": crops, "prompts": prompts, "index": plan.index, "masks": masks}
+
+
+def one_object_each(dicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Split the dataset dicts of images into those of single objects, so that objects are drawn independently.
+
+    Args:
+        dicts: Detectron2's dataset dicts.
+
+    Returns:
+        A dict with one annotation for each object with a mask; crowds are left out.
+    """
+    return [
+        {**entry, "annotations": [annotation]}
+        for entry in dicts
+        for annotation in entry["annotations"]
+        if not annotation.get("iscrowd", 0) and annotation.get("segmentation")
+    ]
+
+
+def _bitmap(code: dict) -> Tensor:
+    """(1, H, W) bool."""
+    return torch.from_numpy(coco_mask.decode(code)).bool()[None]
+
+
+def _turned(crops: Tensor, prompts: Prompts, masks: Tensor, turns: int, mirror: bool) -> tuple[Tensor, Prompts, Tensor]:
+    """Square crops, what prompts them and their masks, mirrored and then turned counter-clockwise by quarters."""
+    size = crops.shape[-1]
+
+    def turned_points(points: Tensor) -> Tensor:
+        x, y = points.unbind(-1)
+        x = size - x if mirror else x
+        for _ in range(turns):
+            x, y = y, size - x
+        return torch.stack([x, y], -1)
+
+    def turned_map(maps: Tensor) -> Tensor:
+        return torch.rot90(maps.flip(-1) if mirror else maps, turns, (-2, -1)).contiguous()
+
+    corners = turned_points(prompts.boxes.unflatten(1, (2, 2)))
+    boxes = torch.cat([corners.amin(1), corners.amax(1)], 1)
+    points = None if prompts.points is None else turned_points(prompts.points)
+    return turned_map(crops), Prompts(boxes, points, prompts.labels), turned_map(masks)
+
+
+def _jitter_boxes(boxes: Tensor, jitter: float, generator: torch.Generator) -> Tensor:
+    """Every edge of (N, 4) XYXY boxes shifted by up to `jitter` of the box's side."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    return boxes + jitter * sides * (2 * torch.rand(boxes.shape, generator=generator) - 1)
+
+
+def _jitter_corners(corners: Tensor, jitter: float, generator: torch.Generator) -> Tensor:
+    """Oriented boxes (N, 4, 2) with each of their four sides shifted along the box's own axes, as `_jitter_boxes`."""
+    right, down = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
+    shift = jitter * (2 * torch.rand(len(corners), 4, 1, generator=generator) - 1)
+    left, top, more_right, more_down = shift.unbind(1)
+    origin = corners[:, 0] + left * right + top * down
+    wider, higher = (1 + more_right - left) * right, (1 + more_down - top) * down
+    return torch.stack([origin, origin + wider, origin + wider + higher, origin + higher], 1)

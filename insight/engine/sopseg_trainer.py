@@ -1,0 +1,47 @@
+"""The trainer of SOPSeg: objects for images, prompts for detections, and two learning rates."""
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import build_detection_test_loader
+from detectron2.evaluation import DatasetEvaluator
+
+from insight.data.sopseg_mapper import SOPSegMapper, one_object_each
+from insight.evaluation.prompted_evaluator import PromptedEvaluator
+
+from .optimizer import build_optimizer
+from .stream import build_train_loader
+from .trainer import Trainer
+
+
+class SOPSegTrainer(Trainer):
+    """Train and evaluate a config whose MODEL.META_ARCHITECTURE is SOPSEG.
+
+    With MODEL.SOPSEG.MAGNIFY, SOLVER.IMS_PER_BATCH counts objects; DATALOADER's sampler draws objects too, so that
+    RepeatFactorTrainingSampler balances the classes. Otherwise both mean images.
+
+    Args:
+        cfg: the config.
+    """
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
+        """One in which what SAM's weights do not start learns MODEL.SOPSEG.SCRATCH_LR_FACTOR times as fast."""
+        scratch = tuple(f"mask_decoder.{name}." for name in model.mask_decoder.FROM_SCRATCH)
+        factor = cfg.MODEL.SOPSEG.SCRATCH_LR_FACTOR
+        return build_optimizer(cfg, model, lr_factor=lambda name: factor if name.startswith(scratch) else 1.0)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode, seed: int = 0) -> torch.utils.data.DataLoader:
+        """See `insight.engine.stream.build_train_loader`."""
+        split = one_object_each if cfg.MODEL.SOPSEG.MAGNIFY else None
+        return build_train_loader(cfg, SOPSegMapper(cfg, is_train=True), seed, split=split)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> torch.utils.data.DataLoader:
+        """Images of a test set with the prompts of their objects."""
+        return build_detection_test_loader(cfg, dataset_name, mapper=SOPSegMapper(cfg, is_train=False))
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        """IoU and boundary IoU with the true masks."""
+        return PromptedEvaluator(dataset_name, output_dir=f"{cfg.OUTPUT_DIR}/inference")

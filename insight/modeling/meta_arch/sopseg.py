@@ -1,0 +1,119 @@
+"""SOPSeg as a Detectron2 meta-architecture: trained on crops, evaluated and used on images with prompts."""
+
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.structures import Boxes, Instances
+from torch import Tensor
+
+from insight.structures.crop_plans import CropPlan, one_crop_each, whole_image
+from insight.structures.prompts import Prompts
+from insight.structures.rle import RLEMasks, encode_logits
+
+from ..sopseg import SOPSeg, build_sopseg, load_sopseg, segment_objects, sopseg_loss
+
+
+@META_ARCH_REGISTRY.register()
+class SOPSEG(SOPSeg):
+    """SOPSeg behind Detectron2's interface; its checkpoints load with `load_sopseg`, and those of SAM load here.
+
+    Args:
+        model: encoders and decoder.
+        input_size: side of the crops, pixels.
+        magnify: cut a region out around each object; otherwise all objects are seen in one crop, the whole image.
+        iou_weight: weight of the loss of the predicted IoU.
+        trained_stages: last stages (of a ViT, blocks) of the image encoder that are trained; the rest is frozen.
+
+    Source: SOPSeg, Figure 1.
+    """
+
+    @configurable
+    def __init__(
+        self, *, model: SOPSeg, input_size: int, magnify: bool, iou_weight: float = 5.0, trained_stages: int = 0
+    ):
+        super().__init__(model.image_encoder, model.prompt_encoder, model.mask_decoder)
+        self.input_size, self.magnify, self.iou_weight = input_size, magnify, iou_weight
+        self.freeze_encoders(trained_stages)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        keys = cfg.MODEL.SOPSEG
+        if keys.WEIGHTS:
+            model = load_sopseg(keys.WEIGHTS, keys.ENCODER, keys.DECODER)
+        else:
+            model = build_sopseg(keys.ENCODER, keys.DECODER)
+        return {
+            "model": model,
+            "input_size": keys.INPUT_SIZE,
+            "magnify": keys.MAGNIFY,
+            "iou_weight": keys.IOU_WEIGHT,
+            "trained_stages": keys.TRAINED_STAGES,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.prompt_encoder.no_mask_embed.weight.device
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Instances]]:
+        """Losses in training, masks of the prompted objects otherwise.
+
+        Args:
+            batched_inputs: of `SOPSegMapper`. In training: "crops" (R, 3, s, s) float32, normalised; "prompts" of N
+                objects in crop pixels; "index" (N,) int64, their crops; "masks" (N, s, s) bool. Otherwise: "image"
+                uint8 (3, H, W) RGB, "prompts" in its pixels, with boxes, and perhaps "classes" (N ints).
+
+        Returns:
+            Losses by name, or for each image {"instances": Instances}, one for each prompt in its order: pred_boxes
+            (as given), scores (predicted IoU), pred_masks (RLEMasks), pred_classes (as given, else 0).
+        """
+        if self.training:
+            return self._losses(batched_inputs)
+        return [{"instances": self._segment(one)} for one in batched_inputs]
+
+    def plan(self, boxes: Tensor, image_size: tuple[int, int]) -> CropPlan:
+        """The regions of an image to look at.
+
+        Args:
+            boxes: (N, 4) float XYXY, image pixels.
+            image_size: (height, width) of the image, pixels.
+
+        Returns:
+            One region an object, or one for all.
+        """
+        return one_crop_each(boxes) if self.magnify else whole_image(len(boxes), image_size)
+
+    def _losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        crops = torch.cat([one["crops"] for one in batched_inputs]).to(self.device)
+        first = torch.tensor([0] + [len(one["crops"]) for one in batched_inputs[:-1]]).cumsum(0)
+        index = torch.cat([one["index"] + start for one, start in zip(batched_inputs, first)]).to(self.device)
+        prompts = Prompts(
+            *(None if parts[0] is None else torch.cat(parts).to(self.device)
+              for parts in zip(*(one["prompts"] for one in batched_inputs)))
+        )  # fmt: skip
+        masks = torch.cat([one["masks"] for one in batched_inputs]).to(self.device)
+        one_each = torch.equal(index, torch.arange(len(crops), device=self.device))  # then nothing need be copied
+        prediction = self.decode(crops, self.encode(crops), *prompts, image_index=None if one_each else index)
+        return sopseg_loss(prediction, masks, self.iou_weight)
+
+    def _segment(self, one: dict[str, Any]) -> Instances:
+        image_size = tuple(one["image"].shape[1:])
+        boxes = one["prompts"].boxes
+        codes, scores = [None] * len(boxes), torch.zeros(len(boxes))
+        plan = self.plan(boxes, image_size)
+        for found in segment_objects(self, one["image"], one["prompts"], plan, self.input_size):
+            index = found.index.cpu()
+            scores[index] = found.iou.cpu()
+            masks = encode_logits(found.logits.cpu(), found.regions.cpu(), image_size)
+            for i, code in zip(index.tolist(), masks):
+                codes[i] = code
+        classes = torch.as_tensor(one.get("classes", [0] * len(boxes)), dtype=torch.int64)
+        return Instances(
+            image_size,
+            pred_boxes=Boxes(boxes.cpu()),
+            scores=scores,
+            pred_classes=classes,
+            pred_masks=RLEMasks(codes, image_size),
+        )

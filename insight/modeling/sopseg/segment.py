@@ -1,0 +1,134 @@
+"""From an image and prompts in its pixels to the masks of the objects, in batches that fit the memory."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from insight.ops import crop_resize
+from insight.structures.crop_plans import CropPlan
+from insight.structures.prompts import Prompts
+
+from .encoders import ImageFeatures
+from .model import PIXEL_MEAN, PIXEL_STD, SOPSeg
+
+T = TypeVar("T")
+
+# Pixels of crops that are worked on at a time. More does not make a CPU faster; a GPU has the room.
+PIXELS_AT_ONCE = {"cpu": 16 * 256**2, "cuda": 256 * 256**2}
+
+_logger = logging.getLogger(__name__)
+
+
+class SegmentedObjects(NamedTuple):
+    """Masks of n of an image's objects, each in the square region that it was seen in.
+
+    Attributes:
+        index: (n,) int64, which of the prompts these are.
+        logits: (n, s, s) float32, over the whole region; the mask is where they are above 0.
+        regions: (n, 4) float32 XYXY, image pixels.
+        iou: (n,) float32, the predicted quality of the masks.
+    """
+
+    index: Tensor
+    logits: Tensor
+    regions: Tensor
+    iou: Tensor
+
+
+@torch.no_grad()
+def segment_objects(
+    model: SOPSeg, image: Tensor, prompts: Prompts, plan: CropPlan, input_size: int = 256
+) -> Iterator[SegmentedObjects]:
+    """Segment the prompted objects of an image, a batch at a time; every region is encoded once.
+
+    Where the memory does not suffice for a batch, it is halved, with a warning, and the work goes on.
+
+    Args:
+        model: in evaluation mode.
+        image: (3, H, W) uint8 or float RGB, pixel values 0 to 255, on any device.
+        prompts: N prompts, image pixels.
+        plan: the regions to look at, and which of them each prompt is answered from.
+        input_size: side of the crops, pixels; a multiple of 64 up to 1024.
+
+    Yields:
+        Every prompt once, on the model's device, those of one region together.
+
+    Raises:
+        RuntimeError: there is not enough memory for one crop (`torch.OutOfMemoryError` on a GPU).
+    """
+    device = next(model.parameters()).device
+    image = image.to(device)
+    regions, index = plan.regions.to(device, torch.float32), plan.index.to(device)
+    prompts = Prompts(*(None if part is None else part.to(device) for part in prompts))
+    order = index.argsort(stable=True)
+    ends = torch.searchsorted(index[order], torch.arange(len(regions) + 1, device=device)).tolist()
+    crops_at_once, prompts_at_once = (Batches(max(1, PIXELS_AT_ONCE[device.type] // input_size**2)) for _ in "cp")
+
+    def encode(part: slice) -> tuple[Tensor, ImageFeatures]:
+        crops = crop_resize(image[None], regions[part], input_size, mean=PIXEL_MEAN, std=PIXEL_STD)
+        return crops, model.encode(crops)
+
+    for group, (crops, features) in crops_at_once.run(len(regions), encode):
+        members = order[ends[group.start] : ends[group.stop]]
+
+        def decode(part: slice) -> SegmentedObjects:
+            mine = members[part]
+            local = index[mine] - group.start
+            # With one prompt a crop, in order, no embedding need be copied.
+            one_each = len(mine) == len(crops) and bool((local == torch.arange(len(crops), device=device)).all())
+            in_crops = prompts.select(mine).to_crops(regions[index[mine]], input_size)
+            predicted = model.decode(crops, features, *in_crops, image_index=None if one_each else local)
+            return SegmentedObjects(
+                mine, predicted.mask_logits[:, 0].float(), regions[index[mine]], predicted.iou.float()
+            )
+
+        for _, objects in prompts_at_once.run(len(members), decode):
+            yield objects
+
+
+class Batches:
+    """Work in consecutive batches, halved whenever the memory does not suffice.
+
+    Args:
+        at_once: size of a batch.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self.at_once = at_once
+
+    def run(self, count: int, work: Callable[[slice], T]) -> Iterator[tuple[slice, T]]:
+        """Do the work.
+
+        Args:
+            count: number of items.
+            work: does that of some of the items.
+
+        Yields:
+            The items of each batch, and what `work` returned for them.
+
+        Raises:
+            RuntimeError: what `work` raised, if it is not lack of memory or a single item is too much.
+        """
+        start = 0
+        while start < count:
+            part = slice(start, min(start + self.at_once, count))
+            try:
+                result = work(part)
+            except RuntimeError as error:
+                if not _out_of_memory(error) or part.stop - part.start == 1:
+                    raise
+                self.at_once = (part.stop - part.start) // 2
+                _logger.warning(
+                    f"out of memory with {part.stop - part.start} crops or prompts: going on with {self.at_once}"
+                )
+                continue
+            yield part, result
+            start = part.stop
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    # On a CPU torch has no class of its own for it.
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
