@@ -73,7 +73,7 @@ def add_insight_config(cfg: CN) -> None:
     sopseg.MAGNIFY = True  # a crop for each object (region-adaptive magnification); False: one, the whole image
     # Prompts made of true annotations: "box", "min_area_rect" (around the mask) or "oriented_box" (the data set's)
     sopseg.PROMPT = "min_area_rect"
-    sopseg.JITTER = 0.0  # in training, largest shift of each side of a prompt, as a fraction of the box's side
+    sopseg.JITTER = 0.0  # in training, largest shift of each side of a prompt, as a fraction of the box's extent
     sopseg.MAX_PROMPTS = 8  # prompts drawn of a training image where MAGNIFY is False
     sopseg.IOU_WEIGHT = 5.0  # weight of the loss of the predicted IoU
     sopseg.TRAINED_STAGES = 0  # last stages (of a ViT, blocks) of the image encoder that are trained too
@@ -96,7 +96,7 @@ def add_insight_config(cfg: CN) -> None:
     cfg.DATASETS.BAD = "strict"  # images and annotations that are wrong: "strict" stops, "skip" leaves them out
     cfg.INPUT.ROTATE_90 = False  # in training, rotate by a random multiple of 90 degrees (overhead images have no up)
     cfg.TEST.MAX_DETS = [1, 10, 100]  # detections an image that AP counts, in COCO's three steps
-    cfg.TEST.PROMPT_JITTER = 0.0  # SOPSEG only: largest shift of each side of a prompt, as a fraction of the box's side
+    cfg.TEST.PROMPT_JITTER = 0.0  # SOPSEG only: largest shift of each side of a prompt, as a fraction of its extent
     cfg.TEST.AREA_PROFILE = "coco"  # "coco": small < 32^2 < medium < 96^2; "isaid": small < 144^2 < medium < 512^2
 
 

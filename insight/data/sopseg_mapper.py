@@ -35,7 +35,7 @@ class SOPSegMapper:
         magnify: a crop for each object; otherwise one for all of an image.
         prompt: "box": the annotations' boxes; "min_area_rect": the oriented rectangle of least area around each
             mask; "oriented_box": the data set's own, which each annotation must hold as "oriented_box".
-        jitter: largest shift of a box edge, as a fraction of the box's side; oriented boxes move, grow and turn as much.
+        jitter: largest shift of each side of a box along the box's axes, as a fraction of its extent.
         max_prompts: objects drawn of a training image.
     """
 

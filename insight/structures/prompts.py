@@ -27,11 +27,11 @@ class Prompts(NamedTuple):
         """N."""
         return len(self.boxes if self.boxes is not None else self.points)
 
-    def select(self, index: Tensor) -> "Prompts":
+    def select(self, index: Tensor | slice) -> "Prompts":
         """The prompts of some objects.
 
         Args:
-            index: (M,) int64 or (N,) bool.
+            index: (M,) int64, (N,) bool, or a slice.
 
         Returns:
             M prompts.

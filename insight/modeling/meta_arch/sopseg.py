@@ -1,5 +1,6 @@
 """SOPSeg as a Detectron2 meta-architecture: trained on crops, evaluated and used on images with prompts."""
 
+import logging
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ class SOPSEG(SOPSeg):
         keys = cfg.MODEL.SOPSEG
         if keys.WEIGHTS:
             model = load_sopseg(keys.WEIGHTS, keys.ENCODER, keys.DECODER)
+            logging.getLogger(__name__).info(f"Starting from SAM's weights in {keys.WEIGHTS}")
         else:
             model = build_sopseg(keys.ENCODER, keys.DECODER)
         return {

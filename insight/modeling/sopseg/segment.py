@@ -11,6 +11,7 @@ from insight.ops import crop_resize
 from insight.structures.crop_plans import CropPlan
 from insight.structures.prompts import Prompts
 
+from .decoders import MaskPrediction
 from .encoders import ImageFeatures
 from .model import PIXEL_MEAN, PIXEL_STD, SOPSeg
 
@@ -73,20 +74,25 @@ def segment_objects(
 
     for group, (crops, features) in crops_at_once.run(len(regions), encode):
         members = order[ends[group.start] : ends[group.stop]]
+        seen_in = regions[index[members]]
+        in_crops = prompts.select(members).to_crops(seen_in, input_size)
+        answers = _decode(prompts_at_once, model, crops, features, in_crops, index[members] - group.start)
+        for part, found in answers:
+            yield SegmentedObjects(members[part], found.mask_logits[:, 0].float(), seen_in[part], found.iou.float())
 
-        def decode(part: slice) -> SegmentedObjects:
-            mine = members[part]
-            local = index[mine] - group.start
-            # With one prompt a crop, in order, no embedding need be copied.
-            one_each = len(mine) == len(crops) and bool((local == torch.arange(len(crops), device=device)).all())
-            in_crops = prompts.select(mine).to_crops(regions[index[mine]], input_size)
-            predicted = model.decode(crops, features, *in_crops, image_index=None if one_each else local)
-            return SegmentedObjects(
-                mine, predicted.mask_logits[:, 0].float(), regions[index[mine]], predicted.iou.float()
-            )
 
-        for _, objects in prompts_at_once.run(len(members), decode):
-            yield objects
+def _decode(
+    batches: "Batches", model: SOPSeg, crops: Tensor, features: ImageFeatures, prompts: Prompts, crop_of: Tensor
+) -> "Iterator[tuple[slice, MaskPrediction]]":
+    """Answer prompts in crop pixels, each from its crop."""
+
+    def decode(part: slice) -> MaskPrediction:
+        mine = crop_of[part]
+        # With one prompt a crop, in order, no embedding need be copied.
+        one_each = torch.equal(mine, torch.arange(len(crops), device=mine.device))
+        return model.decode(crops, features, *prompts.select(part), image_index=None if one_each else mine)
+
+    return batches.run(prompts.count, decode)
 
 
 class Batches:

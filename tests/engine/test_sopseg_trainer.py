@@ -1,0 +1,97 @@
+"""SOPSEG through Detectron2's training loop, on rectangles."""
+
+import pytest
+import torch
+
+from insight.engine import evaluate, trainer_class
+from insight.engine.sopseg_trainer import SOPSegTrainer
+from insight.modeling.meta_arch import sopseg as face
+from insight.modeling.sopseg import SOPSeg, load_sopseg
+from insight.modeling.sopseg.decoders import build_decoder
+from insight.modeling.sopseg.encoders import ViTEncoder
+from insight.modeling.sopseg.prompt_encoder import PromptEncoder
+
+
+def build_small(encoder, decoder):
+    image_encoder = ViTEncoder(48, 4, 3, (1, 3))
+    return SOPSeg(image_encoder, PromptEncoder(), build_decoder(decoder, image_encoder.shallow_channels))
+
+
+@pytest.fixture
+def cfg(tiny_cfg, monkeypatch):
+    monkeypatch.setattr(face, "build_sopseg", build_small)
+    tiny_cfg.MODEL.META_ARCHITECTURE = "SOPSEG"
+    tiny_cfg.MODEL.SOPSEG.INPUT_SIZE = 64
+    tiny_cfg.SOLVER.OPTIMIZER = "AdamW"
+    tiny_cfg.SOLVER.BASE_LR = 2e-4
+    tiny_cfg.SOLVER.MAX_ITER = 30
+    tiny_cfg.SOLVER.STEPS = []
+    tiny_cfg.SOLVER.CHECKPOINT_PERIOD = 100
+    tiny_cfg.SOLVER.IMS_PER_BATCH = 6
+    return tiny_cfg
+
+
+def test_learns_the_rectangles_and_evaluates_a_checkpoint_to_the_same(cfg):
+    trainer = trainer_class(cfg)(cfg)
+    assert isinstance(trainer, SOPSegTrainer)
+    trainer.resume_or_load(False)
+    before = SOPSegTrainer.test(cfg, trainer.model)["prompted"]["class mIoU"]
+    frozen = {k: v.clone() for k, v in trainer.model.state_dict().items() if not k.startswith("mask_decoder")}
+    after = trainer.train()["prompted"]
+    assert after["class mIoU"] > max(before, 50)
+    state = trainer.model.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in frozen.items())
+    cfg.MODEL.WEIGHTS = f"{cfg.OUTPUT_DIR}/model_final.pth"
+    assert evaluate(cfg)["prompted"] == after
+
+
+def test_whole_images_and_box_prompts(cfg):
+    cfg.MODEL.SOPSEG.MAGNIFY = False
+    cfg.MODEL.SOPSEG.PROMPT = "box"
+    cfg.MODEL.SOPSEG.DECODER = "sam"
+    cfg.SOLVER.MAX_ITER = 3
+    trainer = trainer_class(cfg)(cfg)
+    trainer.resume_or_load(False)
+    assert 0 <= trainer.train()["prompted"]["mIoU"] <= 100
+
+
+@pytest.mark.parametrize("decoder", ["hq", "matting", "edge"])
+def test_what_sam_does_not_start_learns_faster(cfg, decoder):
+    cfg.MODEL.SOPSEG.DECODER = decoder
+    model = SOPSegTrainer.build_model(cfg)
+    optimizer = SOPSegTrainer.build_optimizer(cfg, model)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    sam = set(build_small("", "sam").state_dict())
+    edge_branch = ("mask_decoder.edge_token", "mask_decoder.edge_mlp", "mask_decoder.edge_upscaling")  # copies of SAM's
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            assert id(parameter) not in rates
+        else:
+            scratch = name not in sam and not name.startswith(edge_branch)
+            assert rates[id(parameter)] == pytest.approx(2e-4 * (20 if scratch else 1)), name
+
+
+def test_last_stages_can_be_trained(cfg):
+    cfg.MODEL.SOPSEG.TRAINED_STAGES = 1
+    model = SOPSegTrainer.build_model(cfg)
+    trained = {n for n, p in model.image_encoder.named_parameters() if p.requires_grad}
+    assert trained == {n for n in model.image_encoder.state_dict() if n.startswith(("blocks.3.", "neck."))}
+    cfg.MODEL.SOPSEG.TRAINED_STAGES = 5
+    with pytest.raises(ValueError, match="trained_stages: expected 0 to 4, got 5"):
+        SOPSegTrainer.build_model(cfg)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_one_of_load_sopseg(tiny_cfg, tmp_path):
+    tiny_cfg.MODEL.META_ARCHITECTURE = "SOPSEG"
+    tiny_cfg.MODEL.SOPSEG.ENCODER = "vit_t"
+    tiny_cfg.MODEL.SOPSEG.INPUT_SIZE = 64
+    tiny_cfg.SOLVER.OPTIMIZER = "AdamW"
+    tiny_cfg.SOLVER.MAX_ITER = 1
+    tiny_cfg.SOLVER.STEPS = []
+    tiny_cfg.DATASETS.TEST = ()
+    trainer = trainer_class(tiny_cfg)(tiny_cfg)
+    trainer.resume_or_load(False)
+    trainer.train()
+    loaded = load_sopseg(f"{tiny_cfg.OUTPUT_DIR}/model_final.pth", "vit_t", "edge").state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in trainer.model.state_dict().items())
