@@ -9,6 +9,7 @@ from insight.data.sopseg_mapper import SOPSegMapper, one_object_each
 from insight.evaluation.prompted_evaluator import PromptedEvaluator
 
 from .optimizer import build_optimizer
+from .step import mixed_precision_dtype
 from .stream import build_train_loader
 from .trainer import Trainer
 
@@ -40,6 +41,13 @@ class SOPSegTrainer(Trainer):
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> torch.utils.data.DataLoader:
         """Images of a test set with the prompts of their objects."""
         return build_detection_test_loader(cfg, dataset_name, mapper=SOPSegMapper(cfg, is_train=False))
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: torch.nn.Module, evaluators: list[DatasetEvaluator] | None = None) -> dict:
+        """Detectron2's evaluation, in the precision of training."""
+        device = torch.device(cfg.MODEL.DEVICE)
+        with torch.autocast(device.type, mixed_precision_dtype(device), enabled=cfg.SOLVER.AMP.ENABLED):
+            return super().test(cfg, model, evaluators)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
