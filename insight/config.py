@@ -98,6 +98,8 @@ def add_insight_config(cfg: CN) -> None:
     cfg.TEST.MAX_DETS = [1, 10, 100]  # detections an image that AP counts, in COCO's three steps
     cfg.TEST.PROMPT_JITTER = 0.0  # SOPSEG only: largest shift of each side of a prompt, as a fraction of its extent
     cfg.TEST.AREA_PROFILE = "coco"  # "coco": small < 32^2 < medium < 96^2; "isaid": small < 144^2 < medium < 512^2
+    cfg.TEST.BOUNDARY_AP = False  # also Boundary AP of the masks
+    cfg.TEST.BOUNDARY_RATIO = 0.02  # of the width of its boundaries to the diagonal of the image
 
 
 def semantic_classes(cfg: CN) -> int:

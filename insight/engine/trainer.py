@@ -104,11 +104,13 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        """COCO AP with the config's TEST.MAX_DETS and TEST.AREA_PROFILE."""
+        """COCO AP as the config's TEST keys have it."""
+        tasks = ["bbox"] + ["segm"] * cfg.MODEL.MASK_ON + ["boundary"] * (cfg.MODEL.MASK_ON and cfg.TEST.BOUNDARY_AP)
         return CocoEvaluator(
             dataset_name,
             output_dir=f"{cfg.OUTPUT_DIR}/inference",
             max_dets=cfg.TEST.MAX_DETS,
             area_profile=cfg.TEST.AREA_PROFILE,
-            tasks=("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",),
+            tasks=tasks,
+            boundary_ratio=cfg.TEST.BOUNDARY_RATIO,
         )

@@ -30,21 +30,24 @@ AREA_PROFILES = {
     # The iSAID development kit's cocoeval.py.
     "isaid": {"small": (10**2, 144**2), "medium": (144**2, 512**2), "large": (512**2, _ALL)},
 }
-TASKS = ("bbox", "segm")
+TASKS = ("bbox", "segm", "boundary")
+BOUNDARY_AP_RATIO = 0.02  # Cheng et al. 2021
 
 
 class CocoEvaluator(DatasetEvaluator):
     """Average precision of boxes and masks; AP counts the last of `max_dets` detections of an image and class.
 
-    Works in one process or in several, each of which has seen a part of the images. Predictions are Detectron2's, with
-    pred_masks as (N, H, W) bool or as a sequence of COCO RLE.
+    The task "boundary" is Boundary AP (Cheng et al. 2021): as "segm", but the IoU of two masks is the lesser of theirs
+    and of their boundaries'. Works in one process or in several, each of which has seen a part of the images.
+    Predictions are Detectron2's, with pred_masks as (N, H, W) bool or as a sequence of COCO RLE.
 
     Args:
         dataset_name: registered data set; its json_file is the ground truth, or else its dataset dicts.
         output_dir: gets DATASET_results.json (COCO detections) and DATASET_metrics.json; None writes nothing.
         max_dets: detections an image and class that count, increasing; (1, 10, 100) is COCO's, (1, 10, 1000) iSAID's.
         area_profile: "coco" or "isaid", see AREA_PROFILES.
-        tasks: of "bbox" and "segm".
+        tasks: of "bbox", "segm" and "boundary".
+        boundary_ratio: of the width of a boundary to the diagonal of its image, for "boundary".
 
     Raises:
         ValueError: an argument is none of what is allowed.
@@ -56,7 +59,8 @@ class CocoEvaluator(DatasetEvaluator):
         output_dir: str | Path | None = None,
         max_dets: Sequence[int] = (1, 10, 100),
         area_profile: str = "coco",
-        tasks: Sequence[str] = TASKS,
+        tasks: Sequence[str] = ("bbox", "segm"),
+        boundary_ratio: float = BOUNDARY_AP_RATIO,
     ):
         max_dets = [int(m) for m in max_dets]
         if not max_dets or max_dets[0] < 1 or max_dets != sorted(set(max_dets)):
@@ -66,7 +70,10 @@ class CocoEvaluator(DatasetEvaluator):
             raise ValueError(f"area_profile (TEST.AREA_PROFILE): expected one of {known}, got {area_profile!r}")
         if not tasks or not set(tasks) <= set(TASKS):
             raise ValueError(f"tasks: expected some of {', '.join(TASKS)}, got {tuple(tasks)}")
+        if not boundary_ratio > 0:
+            raise ValueError(f"boundary_ratio (TEST.BOUNDARY_RATIO): expected a number above 0, got {boundary_ratio}")
         self.dataset_name = dataset_name
+        self.boundary_ratio = boundary_ratio
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.max_dets, self.area_profile, self.tasks = max_dets, area_profile, tuple(tasks)
         self._logger = logging.getLogger(__name__)
@@ -90,8 +97,8 @@ class CocoEvaluator(DatasetEvaluator):
         """Compute the metrics, in the main process.
 
         Returns:
-            {"bbox": {"AP", "AP50", "AP75", "APs", "APm", "APl", "AP-CLASS" ...}, "segm": ...} in percent, NaN where
-            there is no ground truth; empty in other processes than the main one.
+            {"bbox": {"AP", "AP50", "AP75", "APs", "APm", "APl", "AP-CLASS" ...}, "segm": ..., "boundary": ...}, of the
+            tasks, in percent, NaN where there is no ground truth; empty in other processes than the main one.
         """
         gathered = comm.gather(self._results, dst=0)
         if not comm.is_main_process():
@@ -103,7 +110,12 @@ class CocoEvaluator(DatasetEvaluator):
         if not results:
             self._logger.warning(f"{self.dataset_name}: there is no prediction at all")
         metrics = OrderedDict(
-            (task, average_precision(truth, results, task, self.max_dets, self.area_profile, by_id))
+            (
+                task,
+                average_precision(
+                    truth, results, task, self.max_dets, self.area_profile, by_id, boundary_ratio=self.boundary_ratio
+                ),
+            )
             for task in self.tasks
         )
         self._logger.info(self._report(metrics))
@@ -111,6 +123,8 @@ class CocoEvaluator(DatasetEvaluator):
             with atomic_write(self.output_dir / f"{self.dataset_name}_results.json") as file:
                 json.dump(results, file)
             settings = {"max_dets": self.max_dets, "area_profile": self.area_profile}
+            if "boundary" in self.tasks:
+                settings["boundary_ratio"] = self.boundary_ratio
             with atomic_write(self.output_dir / f"{self.dataset_name}_metrics.json") as file:
                 json.dump({**settings, **metrics}, file, indent=2)
         return metrics
@@ -138,6 +152,7 @@ class CocoEvaluator(DatasetEvaluator):
         lines = [
             f"Average precision on {self.dataset_name}, in percent",
             f"at most {self.max_dets[-1]} detections an image and class; areas ({self.area_profile}): {ranges}",
+            *([f"boundary: ratio {self.boundary_ratio:g} of the image's diagonal"] if "boundary" in self.tasks else []),
             tabulate(rows, ("", *keys), "simple", floatfmt=".2f"),
         ]
         classes = [key for key in next(iter(metrics.values())) if key.startswith("AP-")]
@@ -193,41 +208,70 @@ def average_precision(
     max_dets: Sequence[int] = (1, 10, 100),
     area_profile: str = "coco",
     class_names: Sequence[str] = (),
+    boundary_ratio: float = BOUNDARY_AP_RATIO,
 ) -> dict[str, float]:
     """COCO average precision of detections.
 
     Args:
         truth: COCO dictionary.
         results: COCO detections; may be empty.
-        task: "bbox" or "segm". For "segm" the area of a detection is its mask's.
+        task: "bbox", "segm" or "boundary". For the latter two the area of a detection is its mask's.
         max_dets: detections an image and class, increasing; the last one counts.
         area_profile: see AREA_PROFILES.
         class_names: of the categories by increasing id; with more than one, the AP of each is added.
+        boundary_ratio: of the width of a boundary to the diagonal of its image, for "boundary".
 
     Returns:
         AP, AP50, AP75, APs, APm, APl and AP-CLASS, in percent; NaN where there is no ground truth.
     """
-    unused = {"bbox": "segmentation", "segm": "bbox"}[task]
+    precision = precision_table(truth, results, task, max_dets, area_profile, boundary_ratio)[..., -1]
+    thresholds = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
+    metrics = {name: _mean(precision[which, :, :, 0]) for name, which in thresholds.items()}
+    for i, name in enumerate(AREA_PROFILES[area_profile], start=1):
+        metrics[f"AP{name[0]}"] = _mean(precision[:, :, :, i])
+    if len(class_names) > 1:
+        metrics.update((f"AP-{name}", _mean(precision[:, :, k, 0])) for k, name in enumerate(class_names))
+    return metrics
+
+
+def _mean(precision: np.ndarray) -> float:
+    known = precision[precision > -1]
+    return float(known.mean() * 100) if known.size else float("nan")
+
+
+def precision_table(
+    truth: dict,
+    results: list[dict],
+    task: str,
+    max_dets: Sequence[int] = (1, 10, 100),
+    area_profile: str = "coco",
+    boundary_ratio: float = BOUNDARY_AP_RATIO,
+) -> np.ndarray:
+    """The precision that COCO's metrics are means of.
+
+    Args:
+        truth, results, task, max_dets, area_profile, boundary_ratio: as `average_precision` takes them.
+
+    Returns:
+        (T, R, K, A, M) float64, -1 where there is no ground truth: by IoU threshold (0.50, 0.55 ... 0.95), recall (0,
+        0.01 ... 1), category by increasing id, area range (all, small, medium, large), detection limit.
+    """
+    unused = "segmentation" if task == "bbox" else "bbox"
     results = [{k: v for k, v in r.items() if k != unused} for r in copy.deepcopy(results)]
     reference = COCO(_with_areas(truth))
     ranges = {name: list(limits) for name, limits in AREA_PROFILES[area_profile].items()}
-    evaluation = COCOeval_faster(reference, reference.loadRes(results), task, ranges, lambda *_: None)
+    evaluation = COCOeval_faster(
+        reference,
+        reference.loadRes(results),
+        task,
+        ranges,
+        lambda *_: None,
+        boundary_dilation_ratio=boundary_ratio,
+    )
     evaluation.params.maxDets = list(max_dets)
     evaluation.evaluate()
     evaluation.accumulate()
-    precision = evaluation.eval["precision"]  # IoU threshold, recall, class, area range, detection limit
-
-    def mean(values: np.ndarray) -> float:
-        values = values[values > -1]
-        return float(values.mean() * 100) if values.size else float("nan")
-
-    thresholds = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
-    metrics = {name: mean(precision[which, :, :, 0, -1]) for name, which in thresholds.items()}
-    for i, name in enumerate(ranges, start=1):
-        metrics[f"AP{name[0]}"] = mean(precision[:, :, :, i, -1])
-    if len(class_names) > 1:
-        metrics.update((f"AP-{name}", mean(precision[:, :, k, 0, -1])) for k, name in enumerate(class_names))
-    return metrics
+    return evaluation.eval["precision"]
 
 
 def _with_areas(truth: dict) -> dict:

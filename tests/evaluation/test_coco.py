@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 
+import cv2
 import numpy as np
 import pytest
 
@@ -95,12 +96,12 @@ def feed(evaluator, predictions):
     return evaluator
 
 
-def reference(path, results, task, max_dets, profile):
+def reference(path, results, task, max_dets, profile, evaluator=COCOeval):
     """pycocotools; its AP takes precision at the last detection limit."""
     results = [{k: v for k, v in r.items() if k != {"bbox": "segmentation", "segm": "bbox"}[task]} for r in results]
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(path))
-        evaluation = COCOeval(truth, truth.loadRes(results), task)
+        evaluation = evaluator(truth, truth.loadRes(results), task)
         evaluation.params.maxDets, evaluation.params.areaRng = max_dets, RANGES[profile]
         evaluation.evaluate()
         evaluation.accumulate()
@@ -132,6 +133,46 @@ def test_equals_pycocotools(data, tmp_path, profile, max_dets):
         assert 5 < metrics[task]["AP"] < 95
     written = json.loads((tmp_path / f"{NAME}_metrics.json").read_text())
     assert written["max_dets"] == max_dets and written["area_profile"] == profile
+
+
+class BoundaryEval(COCOeval):
+    """pycocotools with the IoU of Boundary AP: that of the boundaries, of whole images, bounds that of the masks."""
+
+    ratio = 0.02
+
+    def computeIoU(self, image, category):
+        ious = super().computeIoU(image, category)
+        if len(ious) == 0:
+            return ious
+        truth = self._gts[image, category]
+        found = sorted(self._dts[image, category], key=lambda d: -d["score"])[: self.params.maxDets[-1]]
+        boundaries = [[self.boundary(a["segmentation"]) for a in part] for part in (found, truth)]
+        for i, one in enumerate(boundaries[0]):
+            for j, other in enumerate(boundaries[1]):
+                if not truth[j]["iscrowd"]:
+                    ious[i, j] = min(ious[i, j], (one & other).sum() / max((one | other).sum(), 1))
+        return ious
+
+    def boundary(self, code):
+        padded = np.pad(coco_mask.decode(code), 1)
+        eroded = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=round(self.ratio * np.hypot(*SIZE)))
+        return (padded > eroded)[1:-1, 1:-1]
+
+
+@pytest.mark.parametrize("ratio", [0.02, 0.005])
+def test_boundary_ap_equals_pycocotools_with_eroded_masks(data, tmp_path, monkeypatch, caplog, ratio):
+    caplog.set_level("INFO", "insight")
+    path, predictions = data
+    evaluator = CocoEvaluator(NAME, tmp_path, tasks=("segm", "boundary"), boundary_ratio=ratio)
+    metrics = feed(evaluator, predictions).evaluate()
+    results = json.loads((tmp_path / f"{NAME}_results.json").read_text())
+    monkeypatch.setattr(BoundaryEval, "ratio", ratio)
+    expected = reference(path, results, "segm", [1, 10, 100], "coco", BoundaryEval)
+    for key, value in expected.items():
+        assert metrics["boundary"][key] == pytest.approx(value, abs=1e-9, nan_ok=True), key
+    assert 1 < metrics["boundary"]["AP"] < metrics["segm"]["AP"]
+    assert json.loads((tmp_path / f"{NAME}_metrics.json").read_text())["boundary_ratio"] == ratio
+    assert f"boundary: ratio {ratio} of the image's diagonal" in caplog.text
 
 
 def test_profiles_and_limits_matter(data):
@@ -254,7 +295,8 @@ def test_two_processes_give_what_one_gives(data, tmp_path):
         ({"max_dets": []}, "TEST.MAX_DETS"),
         ({"max_dets": [100, 10, 1]}, r"increasing numbers of at least 1, got \[100, 10, 1\]"),
         ({"area_profile": "dota"}, "expected one of coco, isaid, got 'dota'"),
-        ({"tasks": ("keypoints",)}, "tasks: expected some of bbox, segm"),
+        ({"tasks": ("keypoints",)}, "tasks: expected some of bbox, segm, boundary"),
+        ({"boundary_ratio": 0}, r"boundary_ratio \(TEST.BOUNDARY_RATIO\): expected a number above 0, got 0"),
     ],
 )
 def test_wrong_arguments(arguments, message):
