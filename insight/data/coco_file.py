@@ -1,13 +1,12 @@
 """COCO JSON files, checked so that a mistake in a file is one line and not a crash later on. Needs no Detectron2."""
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pycocotools import mask as coco_mask
 
-from .file_check import FileCheck, first, has, read_json, repeated
+from .file_check import FileCheck, first, has, numbers, read_json, repeated
 
 WITHOUT_AREA = "annotations need a box and a mask with an area"
 
@@ -107,7 +106,7 @@ def _images(images: list, check: FileCheck) -> list[dict]:
     images = check.keep(images, _new("id"), "image ids are not unique", lambda i: i["id"])
     return check.keep(
         images,
-        lambda i: _numbers([i["height"], i["width"]], 2) and min(i["height"], i["width"]) > 0,
+        lambda i: numbers([i["height"], i["width"]], 2) and min(i["height"], i["width"]) > 0,
         "images need a height and a width in pixels",
         lambda i: i["file_name"],
     )
@@ -169,21 +168,13 @@ def _new(key: str) -> Callable[[dict], bool]:
     return is_new
 
 
-def _numbers(values, least: int) -> bool:
-    return (
-        isinstance(values, list)
-        and len(values) >= least
-        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
-    )
-
-
 def _well_formed(annotation: dict) -> bool:
     mask = annotation.get("segmentation")
-    if not _numbers(annotation["bbox"], 4) or len(annotation["bbox"]) != 4:
+    if not numbers(annotation["bbox"], 4) or len(annotation["bbox"]) != 4:
         return False
     if isinstance(mask, dict):
-        return has(mask, "counts", "size") and _numbers(mask["size"], 2)
-    return mask is None or (isinstance(mask, list) and all(_numbers(p, 0) and len(p) % 2 == 0 for p in mask))
+        return has(mask, "counts", "size") and numbers(mask["size"], 2)
+    return mask is None or (isinstance(mask, list) and all(numbers(p, 0) and len(p) % 2 == 0 for p in mask))
 
 
 def _touches(annotation: dict, size: tuple[int, int]) -> bool:

@@ -1,6 +1,7 @@
 """Saying in one line what is wrong with a file."""
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -108,3 +109,12 @@ def repeated(values: Iterable) -> list:
     for value in values:
         (again.append if value in seen else seen.add)(value)
     return again
+
+
+def numbers(values: object, least: int) -> bool:
+    """Whether this is a list of at least so many finite numbers."""
+    return (
+        isinstance(values, list)
+        and len(values) >= least
+        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
+    )

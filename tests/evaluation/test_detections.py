@@ -1,0 +1,84 @@
+"""Files of detections, in both forms, and what is wrong with them."""
+
+import json
+
+import pytest
+
+pytest.importorskip("detectron2")
+
+from boxes_coco import detections, rle, truth
+
+from insight.evaluation.detections import read_detections
+
+BOX = [1, 2, 10, 8]
+TRUTH = truth(("car", BOX), images=(1, 2))
+GOOD = detections(("car", BOX, 0.5), ("tank", BOX, 0, 2))
+
+
+def write(tmp_path, content):
+    path = tmp_path / "found.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def coco_file(**changes):
+    """As tools/predict.py writes it, with ids of its own: images are 8 and 9, tank is 1, car is 2."""
+    annotations = [
+        {"id": 1, "image_id": 9, "category_id": 2, "bbox": BOX, "score": 0.5, "segmentation": rle(BOX), "area": 80},
+        {"id": 2, "image_id": 8, "category_id": 1, "bbox": BOX, "score": 0, "segmentation": rle(BOX), "area": 80},
+    ]
+    images = [{"id": 8, "file_name": "2.png", "height": 100}, {"id": 9, "file_name": "1.png", "height": 100}]
+    categories = [{"id": 1, "name": "tank"}, {"id": 2, "name": "car"}]
+    return {"images": images, "annotations": annotations, "categories": categories, **changes}
+
+
+def test_a_list(tmp_path):
+    extra = [{**d, "id": i, "area": 3} for i, d in enumerate(GOOD)]
+    assert read_detections(write(tmp_path, extra), TRUTH) == GOOD
+    assert read_detections(write(tmp_path, []), TRUTH) == []
+    boxes = [{k: v for k, v in d.items() if k != "segmentation"} for d in GOOD]
+    assert read_detections(write(tmp_path, boxes), TRUTH) == boxes
+
+
+def test_a_coco_file_by_names(tmp_path):
+    assert read_detections(write(tmp_path, coco_file()), TRUTH) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[1, 2", "not JSON"),
+        ("3", "expected detections: a list of them, or an object with the lists images"),
+        ({"images": []}, "expected detections: a list of them, or an object with the lists images"),
+        ([1], r"need image_id, category_id, score, and bbox or segmentation; 1 are wrong: 1"),
+        ([{"image_id": 1, "category_id": 3, "score": 1}], "and bbox or segmentation; 1 are wrong"),
+        (TRUTH, "detections need image_id, category_id, score"),  # the ground truth itself
+        ([{**GOOD[0], "image_id": 5}, *GOOD], "an image_id that the ground truth does not have; 1 are wrong: 5"),
+        ([{**d, "category_id": 1} for d in GOOD], "a category_id that the ground truth does not have; 2 .*: 1, 1"),
+        ([{**GOOD[0], "score": float("nan")}], "need a finite score"),
+        ([{**GOOD[0], "bbox": [1, 2, 3]}], r"bbox \[x, y, width, height\] if any"),
+        ([{**GOOD[0], "segmentation": [[1, 2, 3, 4, 5, 6]]}], "segmentation as RLE if any"),
+        ([{**GOOD[0], "segmentation": {**rle(BOX), "size": [9, 9]}}], "an RLE of another size than their image"),
+        (coco_file(images=[{"id": 8, "file_name": "2.png"}, {"id": 9, "file_name": "other.png"}]),
+         "images are not among the ground truth's; 1 are wrong: other.png"),
+        (coco_file(categories=[{"id": 1, "name": "ship"}, {"id": 2, "name": "car"}]),
+         "categories are not among the ground truth's; 1 are wrong: ship"),
+        (coco_file(images=[{"id": 8}]), "images need id and file_name"),
+        (coco_file(images=[{"id": 8, "file_name": "2.png"}]), "an image_id or category_id that the file does not have"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line(tmp_path, content, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        read_detections(write(tmp_path, content), TRUTH)
+    assert str(caught.value).startswith(str(tmp_path / "found.json")) and "\n" not in str(caught.value)
+
+
+def test_images_that_cannot_be_told_apart(tmp_path):
+    twice = {**TRUTH, "images": [{**i, "file_name": f"{i['id']}/same.png"} for i in TRUTH["images"]]}
+    with pytest.raises(ValueError, match="the ground truth's images cannot be told apart by file_name; 1 .*: same.png"):
+        read_detections(write(tmp_path, coco_file()), twice)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file: .*absent.json"):
+        read_detections(tmp_path / "absent.json", TRUTH)
