@@ -105,12 +105,12 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         """COCO AP as the config's TEST keys have it."""
-        tasks = ["bbox"] + ["segm"] * cfg.MODEL.MASK_ON + ["boundary"] * (cfg.MODEL.MASK_ON and cfg.TEST.BOUNDARY_AP)
+        of_masks = ("segm", "boundary") if cfg.TEST.BOUNDARY_AP else ("segm",)
         return CocoEvaluator(
             dataset_name,
             output_dir=f"{cfg.OUTPUT_DIR}/inference",
             max_dets=cfg.TEST.MAX_DETS,
             area_profile=cfg.TEST.AREA_PROFILE,
-            tasks=tasks,
+            tasks=("bbox", *of_masks) if cfg.MODEL.MASK_ON else ("bbox",),
             boundary_ratio=cfg.TEST.BOUNDARY_RATIO,
         )

@@ -258,7 +258,7 @@ def precision_table(
     """
     unused = "segmentation" if task == "bbox" else "bbox"
     results = [{k: v for k, v in r.items() if k != unused} for r in copy.deepcopy(results)]
-    reference = COCO(_with_areas(truth))
+    reference = COCO(_prepared(truth))
     ranges = {name: list(limits) for name, limits in AREA_PROFILES[area_profile].items()}
     evaluation = COCOeval_faster(
         reference,
@@ -274,12 +274,15 @@ def precision_table(
     return evaluation.eval["precision"]
 
 
-def _with_areas(truth: dict) -> dict:
-    """A copy whose annotations all have iscrowd and area; COCO's own files do, those of others may not."""
+def _prepared(truth: dict) -> dict:
+    """A copy whose annotations all have iscrowd and area, as COCO's own files, and are numbered from 1.
+
+    To COCO's code an instance of id 0 that a detection has found is one that none has found.
+    """
     sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
     annotations = []
-    for annotation in truth["annotations"]:
-        annotation = {"iscrowd": 0, **annotation}
+    for number, annotation in enumerate(truth["annotations"], 1):
+        annotation = {"iscrowd": 0, **annotation, "id": number}
         if annotation.get("area") is None:
             annotation["area"] = _area(annotation, sizes[annotation["image_id"]])
         annotations.append(annotation)

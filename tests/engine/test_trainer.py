@@ -131,3 +131,13 @@ def test_mixed_precision_computes_in_bfloat16_on_the_cpu(train_cfg):
     trainer.train()
     assert seen == {torch.bfloat16}
     assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+
+
+def test_the_evaluator_is_as_the_config_has_it(tiny_cfg):
+    name = tiny_cfg.DATASETS.TEST[0]
+    assert Trainer.build_evaluator(tiny_cfg, name).tasks == ("bbox", "segm")
+    tiny_cfg.TEST.BOUNDARY_AP, tiny_cfg.TEST.BOUNDARY_RATIO = True, 0.01
+    evaluator = Trainer.build_evaluator(tiny_cfg, name)
+    assert evaluator.tasks == ("bbox", "segm", "boundary") and evaluator.boundary_ratio == 0.01
+    tiny_cfg.MODEL.MASK_ON = False
+    assert Trainer.build_evaluator(tiny_cfg, name).tasks == ("bbox",)

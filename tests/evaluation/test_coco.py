@@ -21,6 +21,7 @@ from pycocotools.cocoeval import COCOeval
 
 from insight.data.datasets.coco import register_coco
 from insight.evaluation import CocoEvaluator
+from insight.evaluation.coco import average_precision, instances_to_coco
 from insight.structures.rle import RLEMasks
 
 NAME, SIZE, CATEGORIES = "test_evaluation", (700, 800), (4, 7, 90)
@@ -262,6 +263,20 @@ def test_a_set_of_some_classes_is_judged_by_them_alone(data):
     finally:
         DatasetCatalog.remove("test_some_classes")
         MetadataCatalog.remove("test_some_classes")
+
+
+def test_an_annotation_of_id_0_counts_as_any_other(data):
+    path, predictions = data
+    results = [
+        {**r, "category_id": CATEGORIES[r["category_id"]]}
+        for image_id, instances in predictions.items()
+        for r in instances_to_coco(instances, image_id)
+    ]
+    content = json.loads(path.read_text())
+    expected = average_precision(content, results, "bbox")
+    for annotation in content["annotations"]:
+        annotation["id"] -= 1
+    assert average_precision(content, results, "bbox") == expected
 
 
 def _half(rank, predictions, folder):
