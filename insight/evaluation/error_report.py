@@ -1,0 +1,104 @@
+"""An error breakdown as JSON values, as Markdown and as a picture."""
+
+import math
+import os
+
+import numpy as np
+from tabulate import tabulate
+
+from insight.files import atomic_write
+
+from .error_breakdown import ALL_FALSE_POSITIVES, CAUSES, ErrorBreakdown, mean_of_known
+
+
+def breakdown_as_json(breakdown: ErrorBreakdown) -> dict:
+    """All numbers as JSON values.
+
+    Returns:
+        {"all": {"instances", "AP50", "errors": {cause: count}, "AP50 if fixed": {cause: AP}}, "classes": {name: the
+        same}}; AP in percent, None where there is no instance.
+    """
+    everything = {
+        "instances": int(breakdown.instances.sum()),
+        "AP50": _known(mean_of_known(breakdown.ap)),
+        "errors": {cause: int(breakdown.counts[cause].sum()) for cause in CAUSES},
+        "AP50 if fixed": {cause: _known(mean_of_known(ap)) for cause, ap in breakdown.fixed.items()},
+    }
+    classes = {
+        name: {
+            "instances": int(breakdown.instances[k]),
+            "AP50": _known(breakdown.ap[k]),
+            "errors": {cause: int(breakdown.counts[cause][k]) for cause in CAUSES},
+            "AP50 if fixed": {cause: _known(ap[k]) for cause, ap in breakdown.fixed.items()},
+        }
+        for k, name in enumerate(breakdown.class_names)
+    }
+    return {"all": everything, "classes": classes}
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def breakdown_table(breakdown: ErrorBreakdown) -> str:
+    """A Markdown table: errors of each cause, AP50 if it is fixed, and the gain."""
+    counts = {cause: int(breakdown.counts[cause].sum()) for cause in CAUSES}
+    counts[ALL_FALSE_POSITIVES] = sum(counts[cause] for cause in CAUSES if cause != "missed")
+    rows = [
+        (cause, counts.get(cause, ""), mean_of_known(breakdown.fixed[cause]), breakdown.gain(cause))
+        for cause in breakdown.fixed
+    ]
+    return tabulate(rows, ("cause", "errors", "AP50 if fixed", "gain"), "github", floatfmt=("", "", ".2f", "+.2f"))
+
+
+def breakdown_as_markdown(breakdown: ErrorBreakdown, title: str) -> str:
+    """The table of `breakdown_table`, and what each class has and would gain.
+
+    Args:
+        breakdown: what to report.
+        title: the heading.
+    """
+    counts, gains = [], []
+    for k, name in enumerate(breakdown.class_names):
+        counts.append((name, breakdown.instances[k], *(breakdown.counts[cause][k] for cause in CAUSES)))
+        gains.append((name, breakdown.ap[k], *(breakdown.fixed[cause][k] - breakdown.ap[k] for cause in CAUSES)))
+    return "\n\n".join([
+        f"# {title}: AP50 {mean_of_known(breakdown.ap):.2f}",
+        breakdown_table(breakdown),
+        "## Errors by class",
+        tabulate(counts, ("class", "instances", *CAUSES), "github"),
+        "## AP50 by class, and its gain if a cause is fixed",
+        tabulate(gains, ("class", "AP50", *CAUSES), "github", floatfmt=("", ".2f", *["+.2f"] * len(CAUSES))),
+    ]) + "\n"  # fmt: skip
+
+
+def draw_breakdown(breakdown: ErrorBreakdown, title: str, output: str | os.PathLike) -> None:
+    """Draw what each cause costs, and the errors of each class, into a PNG file.
+
+    Args:
+        breakdown: what to draw.
+        title: of the picture.
+        output: the PNG file.
+    """
+    from matplotlib.figure import Figure  # only drawing needs it
+
+    figure = Figure(figsize=(11, 1.6 + 0.3 * max(len(CAUSES) + 2, len(breakdown.class_names))), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(2, 3))
+    figure.suptitle(title)
+    causes = list(breakdown.fixed)
+    colours = {cause: f"C{i}" for i, cause in enumerate(CAUSES)}
+    gains = np.nan_to_num([breakdown.gain(cause) for cause in causes])
+    bars = left.barh(causes, gains, color=[colours.get(cause, "0.6") for cause in causes])
+    left.bar_label(bars, fmt="%.1f", padding=2)
+    left.margins(x=0.15)
+    left.set(xlabel="AP50 gained if fixed, points")
+    left.invert_yaxis()
+    start = np.zeros(len(breakdown.class_names))
+    for cause in CAUSES:
+        right.barh(breakdown.class_names, breakdown.counts[cause], left=start, color=colours[cause], label=cause)
+        start += breakdown.counts[cause]
+    right.set(xlabel="errors")
+    right.invert_yaxis()
+    right.legend(fontsize="small")
+    with atomic_write(output, "wb") as file:
+        figure.savefig(file, format="png", dpi=110)
