@@ -14,7 +14,7 @@ def read_detections(path: Path, truth: dict) -> list[dict]:
     Args:
         path: COCO detections, a list as `CocoEvaluator` writes it, or a COCO file with scores as `tools/predict.py`
             writes it. The latter's images are known by their file names, without folders, its categories by name.
-        truth: COCO dictionary, as `read_coco` gives it.
+        truth: COCO dictionary, as `insight.data.coco_file.read_coco` gives it.
 
     Returns:
         Dicts with image_id, category_id, score and bbox (XYWH), segmentation (RLE), or both.

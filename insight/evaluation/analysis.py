@@ -1,0 +1,89 @@
+"""Everything that can be read from detections and a ground truth, written into a folder."""
+
+import json
+import logging
+import os
+import re
+from pathlib import Path
+
+from insight.data.coco_file import read_coco
+from insight.data.file_check import FileCheck, first, repeated
+from insight.files import atomic_write
+
+from .detections import read_detections
+from .error_breakdown import BACKGROUND, FOREGROUND, ErrorBreakdown, error_breakdown
+from .error_report import breakdown_as_json, breakdown_as_markdown, draw_breakdown
+from .precision_recall import draw_precision_recall, precision_recall
+
+_logger = logging.getLogger(__name__)
+_NAMES = {"bbox": "Boxes", "segm": "Masks"}
+
+
+def analyse(
+    predictions: str | os.PathLike, annotations: str | os.PathLike, output: str | os.PathLike, max_dets: int = 100
+) -> dict[str, ErrorBreakdown]:
+    """Draw precision over recall and break down the errors, of boxes and of masks.
+
+    Writes, in `output`/bbox and `output`/segm: precision_recall.png (the classes at IoU 0.5),
+    precision_recall/ID_CLASS.png and precision_recall/all_classes.png (at several thresholds), errors.json, errors.md
+    and errors.png.
+
+    Args:
+        predictions: file of detections, see `read_detections`.
+        annotations: COCO file of the ground truth; its images are not read.
+        output: the folder.
+        max_dets: detections an image and class that count.
+
+    Returns:
+        The error breakdown of "bbox", of "segm", or of both: of what all detections and all annotations have.
+
+    Raises:
+        ValueError: a file is not what it should be, there is no instance, or neither boxes nor masks can be compared.
+        OSError: a file cannot be read or written.
+    """
+    if max_dets < 1:
+        raise ValueError(f"max_dets: expected at least 1, got {max_dets}")
+    check = FileCheck(Path(annotations))
+    truth = read_coco(check.path, check=check)
+    check.fails_if_any(repeated(c["name"] for c in truth["categories"]), "category names are not unique")
+    for reason, who in check.problems.items():
+        _logger.warning(f"{annotations}: {reason}; left out {len(who)}: {first(who)}")
+    if all(a.get("iscrowd", 0) for a in truth["annotations"]):
+        raise ValueError(f"{annotations}: there is no instance to compare detections with")
+    detections = read_detections(Path(predictions), truth)
+    if not detections:
+        _logger.warning(f"{predictions}: there is no detection at all")
+    breakdowns = {}
+    for task, key in (("bbox", "bbox"), ("segm", "segmentation")):
+        lacking = {
+            str(predictions): sum(not d.get(key) for d in detections),
+            str(annotations): sum(not a.get(key) for a in truth["annotations"]),
+        }
+        lines = [f"{count} entries of {path} have no {key}" for path, count in lacking.items() if count]
+        if lines:
+            _logger.warning(f"{_NAMES[task]} are not analysed: {' and '.join(lines)}")
+            continue
+        breakdowns[task] = _analyse_task(truth, detections, task, Path(output, task), max_dets)
+    if not breakdowns:
+        raise ValueError(f"{predictions} and {annotations}: neither boxes nor masks can be compared; {lines[0]}")
+    return breakdowns
+
+
+def _analyse_task(truth: dict, detections: list[dict], task: str, folder: Path, max_dets: int) -> ErrorBreakdown:
+    title = f"{_NAMES[task]}, at most {max_dets} detections an image and class"
+    curves = precision_recall(truth, detections, task, max_dets)
+    by_class = {name: curve["IoU 0.50"] for name, curve in curves.items()}
+    draw_precision_recall(by_class, f"{title}, IoU 0.50", folder / "precision_recall.png")
+    ids = {category["name"]: f"{category['id']}_" for category in truth["categories"]}
+    for name, curve in curves.items():
+        file_name = ids.get(name, "") + re.sub(r"[^\w-]+", "_", name) + ".png"
+        draw_precision_recall(curve, f"{title}: {name}", folder / "precision_recall" / file_name)
+
+    breakdown = error_breakdown(truth, detections, task, max_dets)
+    settings = {"task": task, "max_dets": max_dets, "foreground_iou": FOREGROUND, "background_iou": BACKGROUND}
+    with atomic_write(folder / "errors.json") as file:
+        json.dump({**settings, **breakdown_as_json(breakdown)}, file, indent=1)
+    with atomic_write(folder / "errors.md") as file:
+        file.write(breakdown_as_markdown(breakdown, title))
+    draw_breakdown(breakdown, title, folder / "errors.png")
+    return breakdown

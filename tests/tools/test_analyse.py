@@ -1,0 +1,103 @@
+"""tools/analyse.py as a user runs it."""
+
+import json
+
+import cv2
+import pytest
+from boxes_coco import random_case
+
+from insight.evaluation.coco import average_precision
+
+
+@pytest.fixture
+def files(tmp_path):
+    """The files of a ground truth and of detections, and their contents."""
+    truth, found = random_case()
+    paths = tmp_path / "truth.json", tmp_path / "found.json"
+    for path, content in zip(paths, (truth, found)):
+        path.write_text(json.dumps(content))
+    return *paths, truth, found
+
+
+def test_pictures_and_tables(run_tool, files, tmp_path):
+    truth_file, found_file, truth, found = files
+    done = run_tool("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / "out")
+    assert done.code == 0, done.err
+    for task in ("bbox", "segm"):
+        folder = tmp_path / "out" / task
+        written = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+        classes = ["20_tank.png", "3_car.png", "7_boat.png", "all_classes.png"]
+        assert written == sorted(
+            [
+                "errors.json",
+                "errors.md",
+                "errors.png",
+                "precision_recall.png",
+                *(f"precision_recall/{c}" for c in classes),
+            ]
+        )
+        for name in written:
+            assert not name.endswith(".png") or cv2.imread(str(folder / name)).std() > 5
+        errors = json.loads((folder / "errors.json").read_text())
+        assert errors["task"] == task and errors["max_dets"] == 100
+        assert errors["all"]["AP50"] == pytest.approx(average_precision(truth, found, task)["AP50"])
+        for cause, count in errors["all"]["errors"].items():
+            assert count == sum(one["errors"][cause] for one in errors["classes"].values())
+            line = next(line for line in done.out.splitlines() if line.startswith(f"| {cause} "))
+            fixed = errors["all"]["AP50 if fixed"][cause]
+            cells = [cell.strip() for cell in line.split("|")[1:-1]]
+            assert cells == [cause, str(count), f"{fixed:.2f}", f"{fixed - errors['all']['AP50']:+.2f}"]
+            assert line in (folder / "errors.md").read_text()
+
+
+def test_detections_of_boxes_alone(run_tool, files, tmp_path, caplog):
+    truth_file, found_file, _, found = files
+    for detection in found[:3]:
+        del detection["segmentation"]
+    found_file.write_text(json.dumps(found))
+    done = run_tool("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / "out", "--max-dets", 3)
+    assert done.code == 0, done.err
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["bbox"]
+    assert f"Masks are not analysed: 3 entries of {found_file} have no segmentation" in caplog.text
+    assert json.loads((tmp_path / "out" / "bbox" / "errors.json").read_text())["max_dets"] == 3
+
+
+def test_nothing_found(run_tool, files, tmp_path, caplog):
+    truth_file, found_file, truth, _ = files
+    found_file.write_text("[]")
+    done = run_tool("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert "there is no detection at all" in caplog.text
+    errors = json.loads((tmp_path / "out" / "segm" / "errors.json").read_text())["all"]
+    assert errors["AP50"] == 0 and errors["AP50 if fixed"]["missed"] is None
+    assert errors["errors"]["missed"] == errors["instances"] == sum(not a["iscrowd"] for a in truth["annotations"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"found": "[1, 2"}, "found.json: not JSON"),
+        ({"truth": "{}"}, 'truth.json: not a COCO file: expected a list "images"'),
+        ({"truth": None}, "no such file: "),
+        ({"max_dets": 0}, "max_dets: expected at least 1, got 0"),
+        ({"annotations": []}, "truth.json: there is no instance to compare detections with"),
+        ({"name": "boat"}, "truth.json: category names are not unique; 2 are wrong: boat, boat"),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(run_tool, files, tmp_path, change, said):
+    truth_file, found_file, truth, _ = files
+    if "name" in change:
+        truth["categories"] = [{**c, "name": change["name"]} for c in truth["categories"]]
+    truth["annotations"] = change.get("annotations", truth["annotations"])
+    truth_file.write_text(json.dumps(truth))
+    for key, path in (("truth", truth_file), ("found", found_file)):
+        if isinstance(change.get(key), str):
+            path.write_text(change[key])
+        elif key in change:
+            path.unlink()
+    limit = ["--max-dets", change.get("max_dets", 100)]
+    done = run_tool("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / "out", *limit)
+    assert done.code == 2
+    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and said in errors[0] and "Traceback" not in done.err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,36 @@
+#!/usr/bin/env python
+"""Draw precision over recall of detections, and tell which kinds of errors cost how much AP."""
+
+import argparse
+
+from insight.errors import reports_errors
+from insight.evaluation.analysis import analyse
+from insight.evaluation.error_report import breakdown_table
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The arguments of this command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "predictions",
+        metavar="PREDICTIONS.json",
+        help="detections: inference/DATASET_results.json of an evaluation, or predictions.json of tools/predict.py",
+    )
+    parser.add_argument("--annotations", required=True, metavar="GT.json", help="COCO file of the ground truth")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for pictures and tables")
+    parser.add_argument(
+        "--max-dets", type=int, default=100, metavar="N", help="detections an image and class that count (default: 100)"
+    )
+    return parser
+
+
+@reports_errors
+def main() -> None:
+    """Run the command."""
+    args = arguments().parse_args()
+    for task, breakdown in analyse(args.predictions, args.annotations, args.output, args.max_dets).items():
+        print(f"\n{task}, written to {args.output}/{task}\n{breakdown_table(breakdown)}")
+
+
+if __name__ == "__main__":
+    main()
