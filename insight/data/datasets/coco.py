@@ -126,11 +126,12 @@ def load_coco(
     """Read and check a COCO JSON file.
 
     Category ids may have gaps; they are mapped to 0, 1, 2 ... in increasing order, or in the order of `classes`.
-    Annotations whose box or mask has no area are left out, with one warning. Images without annotations are kept.
+    Annotations whose box or mask has no area are left out, with one warning. Images without annotations are kept. An
+    image may have "sem_seg_file_name", beyond COCO: its label map, for the semantic branch of a model.
 
     Args:
         annotations: the JSON file.
-        image_root: folder of the images.
+        image_root: folder of the images and label maps.
         classes: names of the categories that count, see `read_coco`; annotations of others are left out. None: all.
         strict: raise for images and annotations that are wrong; otherwise they are left out, with one warning.
 
@@ -165,6 +166,7 @@ def load_coco(
             "height": i["height"],
             "width": i["width"],
             "annotations": objects[i["id"]],
+            **({"sem_seg_file_name": str(image_root / i["sem_seg_file_name"])} if "sem_seg_file_name" in i else {}),
         }
         for i in content["images"]
     ]

@@ -41,6 +41,10 @@ class InstanceMap:
     classes: np.ndarray
     unlabelled: int
 
+    def class_map(self, background: int) -> np.ndarray:
+        """(H, W) uint8: the class of each pixel; `background` where there is no instance."""
+        return np.append(self.classes, background).astype(np.uint8)[self.labels - 1]  # label 0 reads the last entry
+
 
 def read_instance_map(id_file: Path, class_file: Path, painting: Painting) -> InstanceMap:
     """Read the two pictures of an image.

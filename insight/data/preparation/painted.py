@@ -58,6 +58,7 @@ ISAID = Painting(
 HRSID = Painting(classes=("ship",), colours=((128, 0, 0),))
 # The development kit leaves these two images out.
 _ISAID_LEFT_OUT = ("P1527", "P1530")
+_LABELS = "labels"  # folder of the label maps, beside the images
 _ID, _CLASS = "_instance_id_RGB", "_instance_color_RGB"
 
 _logger = logging.getLogger(__name__)
@@ -71,7 +72,8 @@ def prepare_isaid(
     Args:
         folder: holds train/, val/ or test/, or some of them; in each, in sub-folders or not, NAME.png and, but in
             test/, NAME_instance_id_RGB.png and NAME_instance_color_RGB.png.
-        output: gets instances_SPLIT.json and SPLIT/NAME_Y0_Y1_X0_X1.png; a killed run goes on, a second does nothing.
+        output: gets instances_SPLIT.json, SPLIT/NAME_Y0_Y1_X0_X1.png and, with the class of each pixel, 15 being
+            background, SPLIT/labels/NAME_Y0_Y1_X0_X1.png; a killed run goes on, a second does nothing.
         size: side of a patch, pixels.
         overlap: of neighbouring patches, pixels.
         skip_bad: leave out images that cannot be used, with one warning, instead of raising.
@@ -163,13 +165,13 @@ def _prepare(
         sources,
         partial(_convert, output / split, painting, size, overlap),
         painting.classes,
-        settings={"painting": asdict(painting), "size": size, "overlap": overlap},
+        settings={"painting": asdict(painting), "size": size, "overlap": overlap, "labels": _LABELS},
         skip_bad=skip_bad,
     )
 
 
 def _convert(folder: Path, painting: Painting, size: int | None, overlap: int, source: Source) -> dict:
-    """Cut one image and its instances; the patches are written to the folder."""
+    """Cut one image and its instances; the patches and their label maps are written to the folder."""
     image = read_image(source.files[0])
     height, width = image.shape[:2]
     instances = None
@@ -178,16 +180,22 @@ def _convert(folder: Path, painting: Painting, size: int | None, overlap: int, s
         if instances.labels.shape != (height, width):
             h, w = instances.labels.shape
             raise ValueError(f"{source.files[1]}: is {w} x {h} pixels, its image {width} x {height}")
+        class_map = instances.class_map(background=len(painting.classes))
     images, annotations, small = [], [], 0
     for window in [(0, height, 0, width)] if size is None else patch_windows(height, width, size, overlap):
         y0, y1, x0, x1 = window
         if window == (0, height, 0, width):
             name, content = f"{source.name}.png", source.files[0].read_bytes()
         else:
-            name, content = f"{source.name}_{y0}_{y1}_{x0}_{x1}.png", _png(image[y0:y1, x0:x1])
+            name, content = f"{source.name}_{y0}_{y1}_{x0}_{x1}.png", _png(image[y0:y1, x0:x1, ::-1])
         with atomic_write(folder / name, "wb") as file:
             file.write(content)
-        images.append({"file_name": name, "height": y1 - y0, "width": x1 - x0})
+        entry = {"file_name": name, "height": y1 - y0, "width": x1 - x0}
+        if instances is not None:
+            entry["sem_seg_file_name"] = f"{_LABELS}/{name}"
+            with atomic_write(folder / _LABELS / name, "wb") as file:
+                file.write(_png(class_map[y0:y1, x0:x1]))
+        images.append(entry)
         cut, left_out = cut_annotations(instances, window) if instances is not None else ([], 0)
         annotations.append(cut)
         small += left_out
@@ -196,4 +204,4 @@ def _convert(folder: Path, painting: Painting, size: int | None, overlap: int, s
 
 
 def _png(image: np.ndarray) -> bytes:
-    return cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
+    return cv2.imencode(".png", image)[1].tobytes()

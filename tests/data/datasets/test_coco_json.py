@@ -63,6 +63,14 @@ def test_the_same_as_detectron2(write):
         assert {**mine, "iscrowd": 0} == {"iscrowd": 0, **theirs, **({"iscrowd": 0} if "iscrowd" in theirs else {})}
 
 
+def test_an_image_may_name_its_label_map(write):
+    value = content()
+    value["images"][0]["sem_seg_file_name"] = "labels/b.png"
+    path, root = write(value)
+    dicts, _, _ = load_coco(path, root)
+    assert dicts[1]["sem_seg_file_name"] == str(root / "labels/b.png") and "sem_seg_file_name" not in dicts[0]
+
+
 def test_some_classes_in_an_order_of_ones_own(write):
     value = content()
     value["categories"].append({"id": 7, "name": "plane"})

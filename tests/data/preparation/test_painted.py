@@ -67,6 +67,12 @@ def test_patches_and_masks_are_those_of_the_pictures(small, tmp_path):
         patch = cv2.imread(str(output / "train" / image["file_name"]))
         assert np.array_equal(patch, original[name][y0:y1, x0:x1])
         assert (image["height"], image["width"]) == patch.shape[:2]
+        labels = cv2.imread(str(output / "train" / image["sem_seg_file_name"]), cv2.IMREAD_UNCHANGED)
+        colours = np.array([*ISAID.colours, (0, 0, 0)], np.uint8)[labels][:, :, ::-1]
+        drawn = cv2.imread(str(source / "train" / "images" / f"{name}_instance_color_RGB.png"))[y0:y1, x0:x1]
+        if name == "P10":
+            drawn = drawn * (ids[y0:y1, x0:x1] >= 1000)[..., None]  # 999 is no instance
+        assert np.array_equal(colours, drawn)
         for annotation in coco.imgToAnns[image["id"]]:
             mask = coco.annToMask(annotation).astype(bool)
             assert annotation["area"] == mask.sum() and annotation["iscrowd"] == 0
@@ -176,6 +182,9 @@ def test_the_real_isaid_image(real_data, tmp_path):
     for image in coco.dataset["images"]:
         y0, y1, x0, x1 = map(int, image["file_name"].removesuffix(".png").split("_")[1:])
         patch = ids[y0:y1, x0:x1]
+        labels = cv2.imread(str(tmp_path / "out" / "train" / image["sem_seg_file_name"]), cv2.IMREAD_UNCHANGED)
+        palette = np.array([*ISAID.colours, (0, 0, 0)], np.uint8)
+        assert np.array_equal(palette[labels], colours[y0:y1, x0:x1])
         expected = {}  # as the development kit finds them
         for number in np.unique(patch[patch >= 1000]):
             outlines, _ = cv2.findContours((patch == number).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
