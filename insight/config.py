@@ -1,5 +1,6 @@
 """Every config key that insight adds to Detectron2's, with its default and its meaning; reading config files."""
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,6 +123,7 @@ class ConfigError(ValueError):
 def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
     """Read a config: Detectron2's defaults, insight's, the file and its _BASE_, then the overrides.
 
+    Where Detectron2's project point_rend is installed, the config has its keys too.
     A MODEL.DEVICE of "cuda" becomes "cpu", with a warning, where there is no GPU.
 
     Args:
@@ -136,6 +138,10 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
     """
     cfg = get_cfg()
     add_insight_config(cfg)
+    with contextlib.suppress(ModuleNotFoundError):  # a project of Detectron2's, which an installation may lack
+        from detectron2.projects.point_rend import add_pointrend_config
+
+        add_pointrend_config(cfg)
     if config_file:
         if not Path(config_file).is_file():
             raise ConfigError(f"--config-file {config_file}: no such file")

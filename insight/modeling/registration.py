@@ -1,5 +1,7 @@
 """Importing this module registers insight's models with Detectron2."""
 
+from importlib.util import find_spec
+
 from .backbone.timm_fpn import build_timm_fpn_backbone
 from .meta_arch.prompt_rcnn import PromptRCNN
 from .meta_arch.sopseg import SOPSEG
@@ -15,3 +17,6 @@ __all__ = [
     "SCNetROIHeads",
     "build_timm_fpn_backbone",
 ]
+
+if find_spec("detectron2.projects") is not None and find_spec("detectron2.projects.point_rend") is not None:
+    from .roi_heads import point_rend  # noqa: F401

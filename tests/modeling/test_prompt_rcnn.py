@@ -104,33 +104,6 @@ def test_prompts_reach_only_the_branches_asked_for(branches):
     sum(losses_of(model, make_inputs()).values()).backward()
 
 
-def test_pointrend_pools_inside_its_mask_head():
-    pytest.importorskip("detectron2.projects.point_rend")
-    from detectron2.projects.point_rend import add_pointrend_config
-
-    cfg = make_tiny_config()
-    add_pointrend_config(cfg)
-    cfg.merge_from_list(
-        ["MODEL.ROI_HEADS.NAME", "PointRendROIHeads", "MODEL.ROI_MASK_HEAD.NAME", "PointRendMaskHead"]
-        + ["MODEL.ROI_MASK_HEAD.POOLER_TYPE", "", "MODEL.ROI_MASK_HEAD.IN_FEATURES", ["p2"]]
-        + ["MODEL.ROI_MASK_HEAD.POINT_HEAD_ON", True, "MODEL.ROI_MASK_HEAD.FC_DIM", 32, "MODEL.ROI_MASK_HEAD.NUM_FC", 1]
-        + ["MODEL.ROI_MASK_HEAD.OUTPUT_SIDE_RESOLUTION", 7, "MODEL.POINT_HEAD.NUM_CLASSES", 3]
-        + ["MODEL.POINT_HEAD.FC_DIM", 32, "MODEL.POINT_HEAD.IN_FEATURES", ["p2"]]
-    )
-    baseline = build(cfg)
-    cfg.merge_from_list(["MODEL.PROMPT.LPM.ENABLED", True, "MODEL.PROMPT.GPM.ENABLED", True])
-    prompted = build(cfg)
-    inputs = make_inputs()
-    a, b = losses_of(baseline, inputs), losses_of(prompted, inputs)
-    assert "loss_mask_point" in a and all(torch.equal(a[k], b[k]) for k in a)
-    woken = losses_of(wake_prompts(prompted), inputs)
-    assert not torch.equal(woken["loss_mask"], a["loss_mask"])
-    sum(woken.values()).backward()
-    assert prompted.roi_heads.mask_head.prompt_pooler.fusion[0].weight.grad.any()
-    with torch.no_grad():
-        assert prompted.eval()(inputs)[0]["instances"].pred_masks.shape[1:] == (96, 128)
-
-
 def test_heads_without_a_pooler_are_refused():
     with pytest.raises(ValueError, match="Res5ROIHeads has no box branch"):
         build(

@@ -1,0 +1,45 @@
+"""PointRend's mask head, for batches without objects too. Detectron2's project point_rend must be installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import ROI_MASK_HEAD_REGISTRY
+from detectron2.projects.point_rend import PointRendMaskHead
+from detectron2.structures import Instances
+from torch import Tensor
+
+
+@ROI_MASK_HEAD_REGISTRY.register()
+class InsightPointRendMaskHead(PointRendMaskHead):
+    """Detectron2's head, whose training stops with an error at a batch in which no box lies on an object.
+
+    Its number of classes is MODEL.ROI_HEADS.NUM_CLASSES; MODEL.POINT_HEAD.NUM_CLASSES is not read.
+
+    Args:
+        cfg: the config.
+        input_shape: of the feature maps, by name.
+    """
+
+    def __init__(self, cfg: CfgNode, input_shape: dict[str, ShapeSpec]):
+        cfg = cfg.clone()
+        cfg.defrost()
+        cfg.MODEL.POINT_HEAD.NUM_CLASSES = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+        super().__init__(cfg, input_shape)
+
+    def forward(self, features: dict[str, Any], instances: list[Instances]) -> dict[str, Tensor] | list[Instances]:
+        """Losses in training, masks otherwise; see PointRendMaskHead.forward.
+
+        Args:
+            features: feature maps by name.
+            instances: per image, the boxes; in training with their ground truth.
+
+        Returns:
+            Losses by name, or the instances with pred_masks.
+        """
+        if self.training and not any(len(x) for x in instances):
+            nothing = sum(parameter.sum() for parameter in self.parameters()) * 0
+            return {"loss_mask": nothing, "loss_mask_point": nothing}
+        return super().forward(features, instances)
