@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from insight.data.images import as_rgb, read_image
+from insight.data.images import as_rgb, image_size, read_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
@@ -22,6 +22,7 @@ def test_every_8_bit_mode_is_read_as_colour(tmp_path, mode, expected):
     path = tmp_path / "image.png"
     Image.fromarray(RGB).convert(mode).save(path)
     np.testing.assert_array_equal(read_image(path), expected)
+    assert image_size(path) == (5, 7)
 
 
 def test_exif_rotation_is_applied(tmp_path):
@@ -30,6 +31,7 @@ def test_exif_rotation_is_applied(tmp_path):
     exif[0x0112] = 6  # turn by 90 degrees clockwise to show
     Image.fromarray(RGB).save(path, exif=exif)
     np.testing.assert_array_equal(read_image(path), np.rot90(RGB, -1))
+    assert image_size(path) == (7, 5)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.int32])
@@ -48,6 +50,8 @@ def test_unreadable_files_are_named(tmp_path):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(OSError, match=f"cannot read image .*{name}: it is truncated, corrupt"):
             read_image(tmp_path / name)
+    with pytest.raises(OSError, match="cannot read image .*text.jpg"):
+        image_size(tmp_path / "text.jpg")
     with pytest.raises(FileNotFoundError, match="no such image: .*absent.png"):
         read_image(tmp_path / "absent.png")
 

@@ -19,7 +19,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from insight.data.datasets.coco import register_coco
+from insight.config import load_config
+from insight.data.datasets.coco import register_coco, register_from_config
 from insight.evaluation import CocoEvaluator
 from insight.evaluation.coco import average_precision, instances_to_coco
 from insight.structures.rle import RLEMasks
@@ -277,6 +278,25 @@ def test_an_annotation_of_id_0_counts_as_any_other(data):
     for annotation in content["annotations"]:
         annotation["id"] -= 1
     assert average_precision(content, results, "bbox") == expected
+
+
+def test_what_is_skipped_when_loading_is_no_ground_truth(data, tmp_path):
+    path, predictions = data
+    content = json.loads(path.read_text())
+    content["images"].append({"id": 99, "file_name": "gone.png", "height": SIZE[0], "width": SIZE[1]})
+    lost = [{**a, "id": a["id"] + 1000, "image_id": 99} for a in content["annotations"] if a["image_id"] == 1]
+    content["annotations"] += [*lost, {**content["annotations"][0], "id": 2000, "bbox": [900, 2, 9, 9]}]
+    bad = tmp_path / "bad.json"
+    bad.write_text(json.dumps(content))
+    cfg = load_config("", ["DATASETS.BAD", "skip", "DATASETS.COCO", repr([["test_bad", str(bad), str(path.parent)]])])
+    register_from_config(cfg)
+    try:
+        found = feed(CocoEvaluator("test_bad"), predictions).evaluate()
+        assert found == feed(CocoEvaluator(NAME), predictions).evaluate()
+    finally:
+        register_from_config(load_config())
+        DatasetCatalog.remove("test_bad")
+        MetadataCatalog.remove("test_bad")
 
 
 def _half(rank, predictions, folder):

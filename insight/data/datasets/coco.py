@@ -51,6 +51,8 @@ def register_coco(
     metadata.set(json_file=str(annotations), image_root=str(image_root), evaluator_type="coco")
     if classes is not None:
         metadata.set(thing_classes=list(classes))
+    if prepare is not None:
+        metadata.set(prepare=prepare)
 
 
 def register_from_config(cfg: CfgNode) -> None:

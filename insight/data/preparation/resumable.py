@@ -118,11 +118,13 @@ def _part(parts: Path, source: Source) -> Path:
 
 def _signature(settings: dict, *sources: Source) -> str:
     """Changes when the settings or one of the files change."""
-    states = [
-        [source.name, [(str(path), os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in source.files]]
-        for source in sources
-    ]
+    states = [[source.name, [(str(path), *_state(path)) for path in source.files]] for source in sources]
     return hashlib.sha256(json.dumps([settings, states], sort_keys=True).encode()).hexdigest()
+
+
+def _state(path: Path) -> tuple[int, int]:
+    state = os.stat(path) if path.is_file() else None  # that it is missing is for `convert` to say
+    return (state.st_size, state.st_mtime_ns) if state else (-1, -1)
 
 
 def _join(output: Path, parts: Sequence[Path], classes: Sequence[str]) -> dict[str, int]:

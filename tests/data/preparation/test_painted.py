@@ -1,8 +1,12 @@
 """iSAID and HRSID out of painted instances: drawn here, and the real ones."""
 
+import multiprocessing
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -110,6 +114,32 @@ def test_a_second_run_does_nothing_and_a_killed_one_goes_on(small, tmp_path, mon
     monkeypatch.setattr("insight.data.preparation.resumable.map_in_processes", None)
     assert prepare_isaid(source, output, size=40, overlap=10) == counts
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_after_a_kill_the_result_is_the_same(tmp_path):
+    source, rng = tmp_path / "isaid", np.random.default_rng(0)
+    for i in range(40):
+        paint(source / "train", f"P{i}", (50, 52), [(1000, 0, (2, 12, 3, 20)), (1001, 8, (30, 40, 10, 40))], rng)
+    expected = prepare_isaid(source, tmp_path / "whole", size=40, overlap=10)
+
+    def run():
+        os.setsid()
+        prepare_isaid(source, tmp_path / "out", size=40, overlap=10)
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    parts = tmp_path / "out" / ".instances_train.json.parts"
+    deadline = time.monotonic() + 120
+    while not (parts.is_dir() and len(os.listdir(parts)) > 2):
+        assert process.is_alive() and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+    assert not (tmp_path / "out" / "instances_train.json").exists() and len(os.listdir(parts)) < 40
+    assert prepare_isaid(source, tmp_path / "out", size=40, overlap=10) == expected
+    for path in (tmp_path / "whole").rglob("*.*[gn]"):
+        assert (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
 
 
 def test_what_changed_is_done_again(small, tmp_path):

@@ -1,0 +1,125 @@
+"""What is missing or wrong in a data set, file by file."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from .coco_file import WITHOUT_AREA, read_coco
+from .datasets import BUILT_IN
+from .file_check import FileCheck, first
+from .folders import files_under
+from .images import SUFFIXES, read_image
+from .oriented import find_oriented, read_oriented
+from .processes import map_in_processes
+
+
+@dataclass
+class Findings:
+    """What a check found; each finding is a line that names the file.
+
+    Args:
+        fatal: stops training and evaluation.
+        wrong: stops them too, unless DATASETS.BAD is skip, which leaves it out.
+        notes: left out or unused anyway.
+        images: that can be used.
+        objects: that can be used.
+    """
+
+    fatal: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    images: int = 0
+    objects: int = 0
+
+
+def check_dataset(name: str) -> Findings:
+    """Read all of a data set and gather what is missing or wrong. Every image is decoded, in several processes.
+
+    Args:
+        name: registered data set, of a COCO file or of a folder of oriented boxes.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ValueError: no data set has this name, or it is of another kind.
+    """
+    if name not in DatasetCatalog.list():
+        raise ValueError(f"no data set is called {name!r}; insight's are: {', '.join(BUILT_IN)}")
+    metadata = MetadataCatalog.get(name)
+    if metadata.get("json_file") is not None:
+        prepare = metadata.get("prepare")
+        if prepare is not None:
+            prepare()
+        return _check_coco(Path(metadata.json_file), Path(metadata.image_root), metadata.get("thing_classes"))
+    if metadata.get("oriented_folder") is not None:
+        return _check_oriented(Path(metadata.oriented_folder), metadata.split, metadata.thing_classes)
+    raise ValueError(f"{name}: only data sets of COCO files and of oriented boxes can be checked")
+
+
+def _check_coco(annotations: Path, image_root: Path, classes: list[str] | None) -> Findings:
+    found = Findings()
+    if not image_root.is_dir():
+        found.fatal.append(f"{image_root}: no such folder, expected the images")
+    check = FileCheck(annotations, strict=False)
+    try:
+        content = read_coco(annotations, image_root if image_root.is_dir() else None, classes, check)
+    except (OSError, ValueError) as error:
+        found.fatal.append(str(error))
+        return found
+    for reason, offenders in check.problems.items():
+        lines = [f"{annotations}: {reason}: {offender!s:.200}" for offender in offenders]
+        (found.notes if reason == WITHOUT_AREA else found.wrong).extend(lines)
+    found.images, found.objects = len(content["images"]), len(content["annotations"])
+    if not image_root.is_dir():
+        return found
+    sizes = {image_root / i["file_name"]: (i["height"], i["width"]) for i in content["images"]}
+    found.fatal += _look_at(sizes)
+    maps = [image_root / i["sem_seg_file_name"] for i in content["images"] if "sem_seg_file_name" in i]
+    found.fatal += [f"{path}: no such label map" for path in maps if not path.is_file()]
+    listed = {*sizes, *maps}
+    unused = [path.name for path in files_under(image_root, SUFFIXES) if path not in listed]
+    if unused:  # as a rule those of another split
+        found.notes.append(f"{image_root}: {len(unused)} images are not in {annotations.name}: {first(unused)}")
+    return found
+
+
+def _check_oriented(folder: Path, split: str, classes: list[str]) -> Findings:
+    found = Findings()
+    try:
+        pairs = find_oriented(folder, split)
+    except (OSError, ValueError) as error:
+        found.fatal.append(str(error))
+        return found
+    for _, label in pairs:
+        try:
+            labels = read_oriented(label)
+        except (OSError, ValueError) as error:
+            found.fatal.append(str(error))
+            continue
+        unknown = Counter(name for name in labels.class_names if name not in classes)
+        found.fatal += [f"{label}: {count} boxes of the unknown class {name!r}" for name, count in unknown.items()]
+        flat = [i for i, box in enumerate(labels.corners) if (box.min(0) == box.max(0)).any()]
+        found.notes += [f"{label}: box {i} has no area" for i in flat]
+        found.objects += len(labels) - len(flat)
+    found.images = len(pairs)
+    found.fatal += _look_at(dict.fromkeys(image for image, _ in pairs))
+    return found
+
+
+def _look_at(sizes: dict[Path, tuple[int, int] | None]) -> list[str]:
+    """What is wrong with image files whose (height, width) is known or not."""
+    return [line for line in map_in_processes(_decode, sizes.items(), "Decoding images", "image") if line]
+
+
+def _decode(work: tuple[Path, tuple[int, int] | None]) -> str | None:
+    path, size = work
+    try:
+        height, width = read_image(path).shape[:2]
+    except (OSError, ValueError) as error:
+        return str(error)
+    if size not in (None, (height, width)):
+        return f"{path}: is {width} x {height} pixels, its annotations say {size[1]} x {size[0]}"
+    return None

@@ -1,0 +1,57 @@
+"""Folders of oriented boxes as Detectron2 data sets."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip("detectron2")
+
+import cv2
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
+
+from insight.data.datasets import dota, soda_a
+from insight.data.datasets.oriented import load_oriented
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labelTxt").mkdir()
+    for name, text in (("b", ""), ("a", "1 2 11 4 10 8 1 7 ship 1\n3 3 9 3 9 3 3 3 plane 0\n")):
+        cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), np.zeros((30, 40, 3), np.uint8))
+        (tmp_path / "labelTxt" / f"{name}.txt").write_text(text)
+    return tmp_path
+
+
+def test_dicts(folder, caplog):
+    first, second = load_oriented(folder, dota.CLASSES)
+    assert first["file_name"] == str(folder / "images" / "a.png") and first["image_id"] == 1
+    assert (first["height"], first["width"]) == (30, 40) and second["annotations"] == []
+    assert first["annotations"] == [
+        {"bbox": [1, 2, 11, 8], "bbox_mode": BoxMode.XYXY_ABS, "category_id": 1, "iscrowd": 0,
+         "oriented_box": [1, 2, 11, 4, 10, 8, 1, 7], "difficult": True}
+    ]  # fmt: skip
+    assert "left out 1 boxes without area, in a.txt" in caplog.text
+
+
+def test_an_unknown_class_is_named(folder):
+    with pytest.raises(ValueError, match="a.txt: classes are ship, car; 1 are wrong: plane"):
+        load_oriented(folder, ("ship", "car"))
+
+
+def test_registered():
+    assert MetadataCatalog.get("dota_val").thing_classes == list(dota.CLASSES)
+    assert MetadataCatalog.get("soda_a_test").thing_classes == list(soda_a.CLASSES)
+    assert {"dota_train", "soda_a_train", "soda_a_val"} <= set(DatasetCatalog.list())
+
+
+@pytest.mark.real_data
+def test_the_real_boxes(real_data, tmp_path):
+    shutil.copytree(real_data / "dota_obb", tmp_path / "dota")
+    dicts = load_oriented(tmp_path / "dota", dota.CLASSES)
+    count = {d["file_name"].rsplit("/", 1)[1]: len(d["annotations"]) for d in dicts}
+    assert count["P0706.png"] == 536 and count["P1888.png"] == 64 and len(dicts) == 6
+    big = next(d for d in dicts if d["file_name"].endswith("P0706.png"))
+    assert (big["height"], big["width"]) == (1182, 1111)

@@ -1,0 +1,164 @@
+"""tools/prepare_data.py as a user runs it."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("detectron2")
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+NAME = "prepare_data_test"
+
+
+@pytest.fixture
+def data(tmp_path):
+    """The DATASETS.COCO override of a good data set, its COCO file, and a way to change it."""
+    (tmp_path / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), rng.integers(0, 256, (40, 60, 3), np.uint8))
+    square = [[10, 5, 30, 5, 30, 25, 10, 25]]
+    content = {
+        "images": [{"id": i, "file_name": f"{n}.png", "height": 40, "width": 60} for i, n in ((1, "a"), (2, "b"))],
+        "categories": [{"id": 1, "name": "ship"}, {"id": 2, "name": "tank"}],
+        "annotations": [
+            {"id": i, "image_id": 1, "category_id": 1, "bbox": [10, 5, 20, 20], "segmentation": square} for i in (1, 2)
+        ],
+    }
+    path = tmp_path / "coco.json"
+
+    def write(change=lambda content: None):
+        change(content)
+        path.write_text(json.dumps(content))
+
+    write()
+    yield ["DATASETS.COCO", repr([[NAME, str(path), str(tmp_path / "images")]])], path, write
+    if NAME in DatasetCatalog.list():
+        DatasetCatalog.remove(NAME)
+        MetadataCatalog.remove(NAME)
+
+
+def test_a_good_data_set(data, run_tool):
+    done = run_tool("prepare_data", "check", NAME, *data[0])
+    assert done.code == 0, done.err
+    assert done.out == f"{NAME}: 0 fatal, 0 wrong, 0 notes; 2 images and 2 objects can be used\n"
+
+
+def test_each_fault_is_a_line_that_names_the_file(data, run_tool, tmp_path):
+    override, path, write = data
+
+    def spoil(content):
+        content["images"].append({"id": 3, "file_name": "gone.png", "height": 40, "width": 60})
+        content["images"].append({"id": 4, "file_name": "cut.png", "height": 40, "width": 60})
+        content["images"][1]["height"] = 41
+        content["images"][0]["sem_seg_file_name"] = "labels/a.png"
+        content["annotations"].append({**content["annotations"][0], "id": 2})
+        content["annotations"].append({**content["annotations"][0], "id": 7, "image_id": 9})
+        content["annotations"].append({**content["annotations"][0], "id": 8, "segmentation": [[1, 1, 2, 2]]})
+
+    whole = (tmp_path / "images" / "a.png").read_bytes()
+    (tmp_path / "images" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "images" / "extra.png").write_bytes(whole)
+    write(spoil)
+    done = run_tool("prepare_data", "check", NAME, *override)
+    assert done.code == 1
+    lines = done.out.splitlines()
+    images = tmp_path / "images"
+    assert f"fatal: {images / 'b.png'}: is 60 x 40 pixels, its annotations say 60 x 41" in lines
+    assert any(line.startswith(f"fatal: cannot read image {images / 'cut.png'}") for line in lines)
+    assert f"fatal: {images / 'labels' / 'a.png'}: no such label map" in lines
+    assert f"wrong: {path}: images are missing on disk: {images / 'gone.png'}" in lines
+    assert f"wrong: {path}: annotation ids are not unique: 2" in lines
+    assert f"wrong: {path}: annotations have an image_id that is in no image: 9" in lines
+    assert f"note: {path}: annotations need a box and a mask with an area: 8" in lines
+    assert f"note: {images}: 1 images are not in coco.json: extra.png" in lines
+    assert lines[-2:] == [
+        f"{NAME}: 3 fatal, 3 wrong, 2 notes; 3 images and 2 objects can be used",
+        "docs/data.md says which files are expected where",
+    ]
+
+
+def test_what_can_be_skipped_is_no_failure_if_asked(data, run_tool):
+    override, _, write = data
+    write(lambda content: content["annotations"][0].update(image_id=9))
+    assert run_tool("prepare_data", "check", "--strict", NAME, *override).code == 1
+    done = run_tool("prepare_data", "check", "--skip-bad", NAME, *override)
+    assert done.code == 0 and "0 fatal, 1 wrong, 0 notes; 2 images and 1 objects can be used" in done.out
+
+
+def test_a_data_set_that_is_not_there(run_tool):
+    done = run_tool("prepare_data", "check", "hrsid_nope")
+    assert done.code == 2 and "error: no data set is called 'hrsid_nope'; insight's are: scenes_train" in done.err
+    for name in ("ssdd_train", "soda_a_val"):
+        done = run_tool("prepare_data", "check", name)
+        assert done.code == 1 and "fatal: " in done.out and "no such" in done.out and "Traceback" not in done.err
+
+
+def test_oriented_boxes(run_tool, tmp_path):
+    from insight.data.datasets.oriented import register_oriented
+
+    for name in ("images", "labelTxt"):
+        (tmp_path / name).mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((40, 60, 3), np.uint8))
+    lines = ("0 0 9 0 9 9 0 9 ship 0", "0 0 9 0 9 0 0 0 ship 0", "0 0 40 0 40 40 0 40 tank 0")
+    (tmp_path / "labelTxt" / "a.txt").write_text("\n".join(lines))
+    register_oriented(NAME, tmp_path, ("ship", "tank"))
+    try:
+        done = run_tool("prepare_data", "check", NAME)
+        assert done.code == 0 and f"note: {tmp_path / 'labelTxt' / 'a.txt'}: box 1 has no area" in done.out
+        done = run_tool("prepare_data", "statistics", NAME)
+        assert re.search(r"ship +1 +1 +9 ", done.out) and re.search(r"tank +1 +1 +40 ", done.out), done.out
+        (tmp_path / "labelTxt" / "a.txt").write_text("0 0 9 0 9 9 0 9 boat 0\n")
+        done = run_tool("prepare_data", "check", NAME)
+        assert done.code == 1 and "a.txt: 1 boxes of the unknown class 'boat'" in done.out
+        (tmp_path / "labelTxt" / "a.txt").write_text("0 0 9 0 ship\n")
+        done = run_tool("prepare_data", "check", NAME)
+        assert done.code == 1 and "a.txt, line 1: expected x1 y1" in done.out
+    finally:
+        DatasetCatalog.remove(NAME)
+        MetadataCatalog.remove(NAME)
+
+
+def test_statistics(data, run_tool):
+    done = run_tool("prepare_data", "statistics", NAME, *data[0])
+    assert done.code == 0, done.err
+    assert f"{NAME}: 2 images, 60 x 40 to 60 x 40 pixels" in done.out
+    assert re.search(r"ship +2 +1 +20 +20.0 to 20.0 +100.0 %", done.out), done.out
+    assert re.search(r"tank +0 +0\s*\n", done.out) and re.search(r"all +2 +1 +20 ", done.out)
+
+
+def test_preparing(run_tool, tmp_path):
+    painted = np.zeros((20, 30, 3), np.uint8)
+    painted[5:10, 5:15] = (0, 0, 128)  # BGR: HRSID's red
+    ids = np.zeros((20, 30, 3), np.uint8)
+    ids[5:10, 5:15] = (0, 64, 0)
+    (tmp_path / "in").mkdir()
+    for suffix, picture in (("", painted), ("_instance_id_RGB", ids), ("_instance_color_RGB", painted)):
+        cv2.imwrite(str(tmp_path / "in" / f"P1{suffix}.png"), picture)
+    args = ("prepare_data", "hrsid", "--input", tmp_path / "in", "--output", tmp_path / "out")
+    for _ in range(2):
+        done = run_tool(*args)
+        assert (done.code, done.out) == (0, "all: 1 images, 1 annotations\n"), done.err
+    content = json.loads((tmp_path / "out" / "instances_all.json").read_text())
+    assert content["annotations"][0]["bbox"] == [5, 5, 10, 5]
+    (tmp_path / "in" / "P1_instance_id_RGB.png").unlink()
+    done = run_tool(*args)
+    assert done.code == 2 and "pictures of instances are missing: P1_instance_id_RGB.png" in done.err
+    done = run_tool("prepare_data", "isaid", "--input", tmp_path / "in", "--output", tmp_path / "out")
+    assert done.code == 2 and done.err.strip().splitlines()[-1].startswith("error: ") and "train/" in done.err
+
+
+def test_foreground(data, run_tool, tmp_path):
+    _, path, write = data
+    args = ("prepare_data", "foreground", "--output", tmp_path / "out")
+    done = run_tool(*args, f"both={path},{path}")
+    assert done.code == 0 and "| both | 4 | 50.0 % | 50.0 % | 0.0 % | 8.33 % |" in done.out, done.err
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"foreground.md", "foreground.json", "foreground.png"}
+    write(lambda content: content["annotations"][0].update(image_id=9))
+    done = run_tool(*args, path)
+    assert done.code == 2 and f"error: {path}: annotations have an image_id" in done.err
+    assert "| coco | 2 |" in run_tool(*args, "--skip-bad", path).out

@@ -1,0 +1,119 @@
+#!/usr/bin/env python
+"""Prepare data sets, check them file by file, and say what is in them."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from insight.config import load_config
+from insight.data.check import check_dataset
+from insight.data.datasets import register_from_config
+from insight.data.file_check import FileCheck
+from insight.data.foreground import foreground_ratios, report_foreground
+from insight.data.preparation.painted import prepare_hrsid, prepare_isaid
+from insight.data.preparation.sat_mtb import prepare_sat_mtb
+from insight.data.statistics import describe_dataset
+from insight.errors import reports_errors
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The arguments of this command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, summary: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=summary, description=f"{summary}.")
+
+    def bad(part: argparse.ArgumentParser, skip: str) -> None:
+        choice = part.add_mutually_exclusive_group()
+        choice.add_argument("--strict", action="store_true", help="stop at what is wrong (default)")
+        choice.add_argument("--skip-bad", action="store_true", help=skip)
+
+    for name, summary in (
+        ("isaid", "cut iSAID into patches of 800 x 800 with COCO files, as its development kit does"),
+        ("hrsid", "make a COCO file of HRSID's painted instances"),
+        ("sat_mtb", "join SAT-MTB's masks, one file a frame, in one COCO file; it is written into the input folder"),
+    ):
+        part = command(name, summary)
+        part.add_argument("--input", type=Path, required=True, metavar="DIR", help="as its publishers ship it")
+        if name != "sat_mtb":
+            part.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for what is made")
+        bad(part, "leave out images that cannot be used, with one warning")
+    for name, summary in (
+        ("check", "say file by file what is missing or wrong; exit code 1 if anything is"),
+        ("statistics", "count images, objects and their sizes, class by class"),
+    ):
+        part = command(name, summary)
+        part.add_argument("dataset", metavar="NAME", help="registered data set")
+        part.add_argument("--config-file", default="", metavar="FILE", help="config whose DATASETS.COCO counts too")
+        if name == "check":
+            bad(part, "exit code 1 only for what DATASETS.BAD skip cannot leave out")
+        part.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
+    part = command("foreground", "share of each image that instances cover: Table I and Fig. 1 (a) of the paper")
+    part.add_argument(
+        "annotations", nargs="+", metavar="[NAME=]FILE[,FILE]", help="COCO files; those of one data set share a row"
+    )
+    part.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for foreground.{md,json,png}")
+    bad(part, "leave out annotations that are wrong")
+    return parser
+
+
+def prepare(args: argparse.Namespace) -> int:
+    """Run one of the preparing commands."""
+    if args.command == "isaid":
+        done = prepare_isaid(args.input, args.output, skip_bad=args.skip_bad)
+    elif args.command == "hrsid":
+        done = prepare_hrsid(args.input, args.output, skip_bad=args.skip_bad)
+    else:
+        done = prepare_sat_mtb(args.input, skip_bad=args.skip_bad)
+    for split, counts in done.items():
+        made = f"{counts.pop('images')} images, {counts.pop('annotations')} annotations"
+        print(f"{split}: {made}" + "".join(f"; left out {count} {reason}" for reason, count in counts.items()))
+    return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    """Print what is wrong with a data set."""
+    found = check_dataset(args.dataset)
+    for kind in ("fatal", "wrong", "notes"):
+        for line in getattr(found, kind):
+            print(f"{kind.removesuffix('s')}: {line}")
+    print(
+        f"{args.dataset}: {len(found.fatal)} fatal, {len(found.wrong)} wrong, {len(found.notes)} notes; "
+        f"{found.images} images and {found.objects} objects can be used"
+    )
+    if found.fatal:
+        print("docs/data.md says which files are expected where")
+    return int(bool(found.fatal or (found.wrong and not args.skip_bad)))
+
+
+def foreground(args: argparse.Namespace) -> int:
+    """Write the table and the figure of foreground ratios."""
+    ratios = {}
+    for text in args.annotations:
+        name, _, files = text.rpartition("=")
+        paths = [Path(file) for file in files.split(",")]
+        parts = [foreground_ratios(path, FileCheck(path, strict=not args.skip_bad)) for path in paths]
+        ratios[name or paths[0].stem] = np.concatenate(parts)
+    print(report_foreground(ratios, args.output), end="")
+    return 0
+
+
+@reports_errors
+def main() -> int:
+    """Run the command."""
+    args = arguments().parse_args()
+    if args.command in ("check", "statistics"):
+        register_from_config(load_config(args.config_file, ["MODEL.DEVICE", "cpu", *args.opts]))
+    if args.command == "check":
+        return check(args)
+    if args.command == "statistics":
+        print(describe_dataset(args.dataset))
+        return 0
+    return foreground(args) if args.command == "foreground" else prepare(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
