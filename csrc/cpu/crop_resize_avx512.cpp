@@ -1,6 +1,7 @@
 // Kernels of crop_resize for AVX-512.
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "common/bilinear.h"
 #include "cpu/crop_resize.h"

@@ -7,6 +7,8 @@
 //      transposition, 16 columns of one vector each;
 //   2. horizontal: each output column is a weighted sum of such columns; no gather, whatever the scale;
 //   3. finish: normalisation, padding, transposition back to rows, conversion.
+// Where outputs are so far apart that most columns would be computed for nothing (bilinear without antialias), each output
+// row is made directly of the pairs of neighbouring pixels that its outputs read (sparse_rows).
 // Rows and columns are taken in chunks of fixed size, whose sums add up, so scratch memory does not depend on the image.
 
 // How the values of an image row are cut into vectors of 16.
@@ -158,6 +160,69 @@ static void finish(const Real* sums, const Taps<Real>* taps_x, const Taps<Real>*
   }
 }
 
+// Where each output of a row finds its pair of pixels, and how much each of them counts; up to a multiple of kLanes.
+struct Pairs {
+  Aligned<int32_t> left;           // image column of the left pixel
+  Aligned<Real> weights[2];        // of the left and the right pixel
+  Aligned<Real> inside;
+
+  explicit Pairs(int64_t outputs)
+      : left(padded(outputs)), weights{Aligned<Real>(padded(outputs)), Aligned<Real>(padded(outputs))},
+        inside(padded(outputs)) {}
+
+  static int64_t padded(int64_t outputs) { return (outputs + kLanes - 1) / kLanes * kLanes; }
+
+  void fill(const Axis<Real>& axis, const Taps<Real>* taps, int64_t outputs) {
+    for (int64_t o = 0; o < padded(outputs); ++o) {
+      const Taps<Real> t = o < outputs ? taps[o] : Taps<Real>{0, 0, Real(0), Real(0), Real(0)};
+      // Both pixels of a pair are read, so the pair of the image's last column starts one column earlier.
+      const int32_t last = axis.length - 2, start = t.begin < last ? t.begin : last;
+      left.data()[o] = start;
+      inside.data()[o] = t.inside;
+      for (int32_t side = 0; side < 2; ++side) {
+        const int32_t k = start + side - t.begin;
+        weights[side].data()[o] = k >= 0 && k < t.count ? tap_weight(axis, t, k) : Real(0);
+      }
+    }
+  }
+};
+
+// Output rows in all channels, bilinear, each of the one or two image rows that it reads.
+static void sparse_rows(const Forward& p, const Real* image, const Axis<Real>& axis_y, const Taps<Real>* taps_y, int rows,
+                        Pairs& pairs, Real* out) {
+  const int64_t width = p.geometry.width, plane = p.geometry.height * width;
+  const Lanes zero = broadcast(Real(0)), one = broadcast(Real(1)), pad = broadcast(static_cast<Real>(p.pad_value));
+  const int count = static_cast<int>(width < kLanes ? width : kLanes);
+  for (int i = 0; i < rows; ++i, out += width) {
+    const Taps<Real>& t = taps_y[i];
+    const Real* upper = image + t.begin * p.stride_row;
+    const Real* lower = t.count > 1 ? upper + p.stride_row : upper;
+    const Lanes weight_upper = broadcast(t.count > 0 ? tap_weight(axis_y, t, 0) : Real(0));
+    const Lanes weight_lower = broadcast(t.count > 1 ? tap_weight(axis_y, t, 1) : Real(0));
+    for (int64_t tile = 0; tile < width; tile += kLanes) {
+      const int64_t x = tile + count > width ? width - count : tile;  // the last tile overlaps: whole vectors are stored
+      const Lanes weight_left = load(pairs.weights[0].data() + x), weight_right = load(pairs.weights[1].data() + x);
+      const Lanes inside = multiply_add(load(pairs.inside.data() + x), broadcast(t.inside), zero);
+      const Lanes padding = multiply_add(pad, multiply_add(broadcast(Real(-1)), inside, one), zero);
+      for (int64_t c = 0; c < p.geometry.channels; ++c) {
+        const Real scale = p.std ? Real(1) / static_cast<Real>(p.std[c]) : Real(1);
+        const Real shift = p.mean ? -static_cast<Real>(p.mean[c]) * scale : Real(0);
+        Lanes sum = zero;
+        if (t.count > 0) {
+          Lanes left, right;
+          blend_pairs(upper + c * p.stride_channel, lower + c * p.stride_channel, weight_upper, weight_lower,
+                      pairs.left.data() + x, left, right);
+          // A pixel without weight is no part of the output, and must not make it NaN.
+          sum = multiply_add(weight_left, where_nonzero(weight_left, left),
+                             multiply_add(weight_right, where_nonzero(weight_right, right), zero));
+        }
+        const Lanes offset = multiply_add(broadcast(shift), inside, padding);
+        store_outputs(out + c * plane + x, multiply_add(sum, broadcast(scale), offset), count);
+      }
+    }
+  }
+}
+
 template <typename T, typename Out>
 static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item) {
   const Geometry& g = p.geometry;
@@ -175,6 +240,9 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
   const int64_t strides = p.stride_row | p.stride_channel | p.stride_batch;
   const bool aligned = sizeof(T) == 4 && layout.pitch == 1 && !layout.gather && strides % kLanes == 0 &&
                        reinterpret_cast<uintptr_t>(p.images) % 64 == 0;
+  const bool pairs_can_be_read = std::is_same_v<T, Real> && p.stride_column == 1 && g.image_width >= 2;
+  Pairs pairs(pairs_can_be_read ? g.width : 0);
+  bool sparse = false;
 
   for (int64_t item = begin_item; item < end_item; ++item) {
     const int64_t n = item / groups(g);
@@ -185,6 +253,8 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
       axis_x = make_axis<Real>(box[0], box[2], g.width, g.image_width, g.antialias);
       for (int64_t o = 0; o < g.width; ++o) taps_x.data()[o] = make_taps(axis_x, o);
       covered(taps_x.data(), g.width, &left, &right);
+      sparse = pairs_can_be_read && axis_x.radius == 1.0 && axis_x.scale > kSparseScale;
+      if (sparse) pairs.fill(axis_x, taps_x.data(), g.width);
       if (aligned) left -= left % kLanes;
       current = n;
       weighed_x = -1;
@@ -197,6 +267,14 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
     int64_t top, bottom, weighed_y = -1;
     covered(taps_y, kLanes, &top, &bottom);
     const T* image = static_cast<const T*>(p.images) + g.image_index[n] * p.stride_batch;
+
+    if constexpr (std::is_same_v<T, Real>) {
+      if (sparse && axis_y.radius == 1.0) {
+        sparse_rows(p, image, axis_y, taps_y, rows, pairs,
+                    static_cast<Real*>(p.out) + (n * g.channels * g.height + row) * g.width);
+        continue;
+      }
+    }
 
     for (int64_t c0 = 0; c0 < g.channels; c0 += layout.channels) {
       const int64_t channels = g.channels - c0 < layout.channels ? g.channels - c0 : layout.channels;

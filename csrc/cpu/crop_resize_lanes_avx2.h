@@ -46,6 +46,37 @@ static inline Lanes load_pixels(const T* p, int count) {
   return widen(some);
 }
 
+// The left and the right pixel at[i], at[i] + 1 of two image rows, blended, of 8 outputs. Loads and shuffles: a gather is
+// slower on some processors.
+static inline void blend_eight_pairs(const float* upper, const float* lower, __m256 weight_upper, __m256 weight_lower,
+                                     const int32_t* at, __m256& left, __m256& right) {
+  const auto two = [&](const float* row, int i) {
+    const __m128d first = _mm_load_sd(reinterpret_cast<const double*>(row + at[i]));
+    return _mm_castpd_ps(_mm_loadh_pd(first, reinterpret_cast<const double*>(row + at[i + 1])));
+  };
+  const auto four = [&](int i) {
+    const __m256 above = _mm256_insertf128_ps(_mm256_castps128_ps256(two(upper, i)), two(upper, i + 4), 1);
+    const __m256 below = _mm256_insertf128_ps(_mm256_castps128_ps256(two(lower, i)), two(lower, i + 4), 1);
+    return _mm256_fmadd_ps(weight_upper, above, _mm256_mul_ps(weight_lower, below));
+  };
+  const __m256 a = four(0), b = four(2);
+  left = _mm256_shuffle_ps(a, b, 0x88);
+  right = _mm256_shuffle_ps(a, b, 0xdd);
+}
+
+static inline void blend_pairs(const float* upper, const float* lower, const Lanes& weight_upper,
+                               const Lanes& weight_lower, const int32_t* at, Lanes& left, Lanes& right) {
+  blend_eight_pairs(upper, lower, weight_upper.lo, weight_lower.lo, at, left.lo, right.lo);
+  blend_eight_pairs(upper, lower, weight_upper.lo, weight_lower.lo, at + 8, left.hi, right.hi);
+}
+
+// The values where the weights are not zero, else zero.
+static inline Lanes where_nonzero(const Lanes& weights, const Lanes& values) {
+  const __m256 zero = _mm256_setzero_ps();
+  return {_mm256_and_ps(_mm256_cmp_ps(weights.lo, zero, _CMP_NEQ_UQ), values.lo),
+          _mm256_and_ps(_mm256_cmp_ps(weights.hi, zero, _CMP_NEQ_UQ), values.hi)};
+}
+
 static inline void store_outputs(float* p, const Lanes& a, int count) {
   if (count == kLanes) return store(p, a);
   alignas(32) float all[kLanes];

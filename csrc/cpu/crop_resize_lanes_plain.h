@@ -36,6 +36,22 @@ static inline Lanes load_pixels(const T* p, int count) {
   return r;
 }
 
+// The left and the right pixel at[i], at[i] + 1 of two image rows, blended, in each lane.
+static inline void blend_pairs(const Real* upper, const Real* lower, const Lanes& weight_upper, const Lanes& weight_lower,
+                               const int32_t* at, Lanes& left, Lanes& right) {
+  for (int i = 0; i < kLanes; ++i) {
+    left.v[i] = weight_upper.v[i] * upper[at[i]] + weight_lower.v[i] * lower[at[i]];
+    right.v[i] = weight_upper.v[i] * upper[at[i] + 1] + weight_lower.v[i] * lower[at[i] + 1];
+  }
+}
+
+// The values where the weights are not zero, else zero.
+static inline Lanes where_nonzero(const Lanes& weights, const Lanes& values) {
+  Lanes r;
+  for (int i = 0; i < kLanes; ++i) r.v[i] = weights.v[i] != Real(0) ? values.v[i] : Real(0);
+  return r;
+}
+
 template <typename Out>
 static inline void store_outputs(Out* p, const Lanes& a, int count) {
   for (int i = 0; i < count; ++i) p[i] = static_cast<Out>(a.v[i]);

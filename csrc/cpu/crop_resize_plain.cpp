@@ -1,5 +1,6 @@
 // Kernels of crop_resize for any processor, and those of double.
 #include <algorithm>
+#include <type_traits>
 
 #include "common/bilinear.h"
 #include "cpu/crop_resize.h"

@@ -58,7 +58,7 @@ def test_the_matched_loss_is_that_of_the_positive_anchors():
     labels = [torch.tensor([1, 1, 1, 0])]  # the third is positive but of IoU 1/3, the fourth is not positive
     with EventStorage():
         loss = rpn.losses(boxes, logits, labels, [deltas], [gt.expand(4, 4)])["loss_rpn_area"]
-    assert float(loss) == pytest.approx(3.0 * (0.2**2 + 0.2**2) / 2, rel=1e-4)
+    assert float(loss) == pytest.approx(3.0 * (0.2**2 + 0.2**2) / rpn.batch_size_per_image, rel=1e-4)
     loss.backward()
     assert deltas.grad[0, 0, 2:].gt(0).all() and deltas.grad[0, 1, 2:].lt(0).all()  # shrink the one, grow the other
     assert not deltas.grad[0, 2:].any() and not deltas.grad[..., :2].any()
@@ -77,7 +77,7 @@ def test_the_matched_loss_is_bounded_by_its_threshold():
             labels[0][i] = 1
             if i % 25 == 0:
                 loss = rpn.losses(boxes, logits, labels, [deltas], [gt.expand(500, 4)])["loss_rpn_area"]
-                assert 0 <= loss <= (1 / threshold - 1) ** 2
+                assert 0 <= loss * rpn.batch_size_per_image <= (1 / threshold - 1) ** 2
 
 
 def test_half_precision_deltas_are_decoded_in_float32():
@@ -88,7 +88,7 @@ def test_half_precision_deltas_are_decoded_in_float32():
     with EventStorage():
         loss = rpn.losses(boxes, logits, [torch.tensor([1])], [deltas], [gt])["loss_rpn_area"]
     assert loss.dtype == torch.float32 and torch.isfinite(loss)
-    assert float(loss) == pytest.approx((690 * 710 / 490000 - 1) ** 2, rel=1e-3)
+    assert float(loss) * rpn.batch_size_per_image == pytest.approx((690 * 710 / 490000 - 1) ** 2, rel=1e-3)
 
 
 def test_the_literal_loss_takes_every_proposal():

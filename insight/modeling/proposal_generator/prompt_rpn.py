@@ -144,15 +144,19 @@ class PromptRPN(RPN):
     def _matched_area_loss(
         self, anchors: Tensor, deltas: Tensor, labels: list[Tensor], gt_boxes: list[Tensor]
     ) -> Tensor:
-        """Mean over the images of Algorithm 1 on the positive anchors, decoded in float32 with gradient."""
+        """Algorithm 1 on the positive anchors, decoded in float32 with gradient, normalised as the RPN's other losses.
+
+        Algorithm 1 divides by the number of proposals, Detectron2 divides the RPN's losses by that of all sampled
+        anchors, some forty times as many. Undone, that difference makes the area loss drown the others.
+        """
         total = deltas.new_zeros((), dtype=torch.float32)
         for image_deltas, image_labels, image_gt in zip(deltas, labels, gt_boxes):
             positive = (image_labels == 1).nonzero()[:, 0]
             decoded = self.box2box_transform.apply_deltas(image_deltas[positive].float(), anchors[positive])
             # One row an anchor became one row an object; others of the image are no anchor's target.
             objects = image_gt[positive].unique(dim=0)
-            total = total + ops.area_loss(decoded, objects, iou_threshold=self.area_loss_iou)
-        return total / len(labels)
+            total = total + ops.area_loss(decoded, objects, iou_threshold=self.area_loss_iou, reduction="sum")
+        return total / (len(labels) * self.batch_size_per_image)
 
     @staticmethod
     def _literal_area_loss(proposals: list[Instances], gt_instances: list[Instances]) -> Tensor:
