@@ -480,3 +480,30 @@ def test_the_op_itself_checks_what_it_reads():
             op(images, boxes, image_index, 4, 4, mean, None, True, 0.0)
     with pytest.raises(RuntimeError, match="height must lie in"):
         op(IMAGES, BOX, index, 0, 4, None, None, True, 0.0)
+
+
+@pytest.mark.parametrize("size", [(9, 7), (16, 28), (5, 33)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bilinear_samples_far_apart_read_their_own_pixels_alone(size, dtype):
+    """Shrinking by far without antialias: a pixel between the samples may be NaN, at the image's border too."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 3, 150, 170, generator=generator, dtype=dtype)
+    boxes = torch.tensor(
+        [[10.3, 5.1, 150.9, 140.2], [-60.0, -45.5, 120.0, 100.0], [0, 0, 170, 150], [50, 60, 900, 800]]
+    )
+    index = torch.tensor([0, 1, 1, 0])
+    options = {
+        "image_index": index,
+        "mean": [0.1, 0.2, 0.3],
+        "std": [0.5, 0.6, 0.7],
+        "antialias": False,
+        "pad_value": 2.0,
+    }
+    expected = ops.reference.crop_resize(images, boxes, size, **options)
+    torch.testing.assert_close(ops.crop_resize(images, boxes, size, **options), expected, atol=1e-4, rtol=1e-4)
+    read = torch.zeros_like(images, dtype=torch.bool)
+    leaf = images.clone().requires_grad_()
+    read[torch.autograd.grad(ops.crop_resize(leaf, boxes, size, **options).sum(), leaf)[0] != 0] = True
+    holes = images.masked_fill(~read, float("nan"))
+    assert holes.isnan().float().mean() > 0.3
+    torch.testing.assert_close(ops.crop_resize(holes, boxes, size, **options), expected, atol=1e-4, rtol=1e-4)
