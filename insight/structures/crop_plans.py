@@ -48,3 +48,69 @@ def whole_image(count: int, image_size: tuple[int, int]) -> CropPlan:
     """
     side = float(max(image_size))
     return CropPlan(torch.tensor([[0.0, 0.0, side, side]]), torch.zeros(count, dtype=torch.int64))
+
+
+def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | None = None) -> CropPlan:
+    """Regions that several objects of similar size share, where they lie close together, as boats in a marina do.
+
+    Greedy: starting from the smallest object that has no region yet, the region that holds the most such objects.
+    An object may share a region that is up to 1 / magnification times as large as its own and not smaller, if it lies
+    in it with some context around it. One that finds no company keeps its own region.
+
+    Args:
+        boxes: (N, 4) float XYXY, image pixels.
+        magnification: least magnification of an object, as a fraction of what it would have alone; above 0, below 1.
+        schedule: how large regions are; None for the paper's constants.
+
+    Returns:
+        R <= N regions for N prompts.
+
+    Raises:
+        ValueError: magnification is not between 0 and 1.
+    """
+    if not 0 < magnification < 1:
+        raise ValueError(f"magnification: expected a fraction between 0 and 1, got {magnification}")
+    schedule = schedule or CropSchedule()
+    own = crop_regions(boxes, schedule).double()
+    sizes = own[:, 2] - own[:, 0]
+    needed = _with_context(boxes.double(), sizes)
+    index = torch.full((len(boxes),), -1)
+    regions = []
+    for seed in sizes.argsort(stable=True).tolist():
+        if index[seed] >= 0:
+            continue
+        side = sizes[seed] / magnification
+        low, high = torch.minimum(needed[:, :2], needed[seed, :2]), torch.maximum(needed[:, 2:], needed[seed, 2:])
+        near = ((high - low) <= side).all(1) & (sizes <= side) & (index < 0)
+        members = _most_together(needed, near.nonzero()[:, 0], seed, side)
+        index[members] = len(regions)
+        if len(members) == 1:
+            regions.append(own[seed])
+            continue
+        centre = (needed[members, :2].amin(0) + needed[members, 2:].amax(0)) / 2
+        regions.append(torch.cat([centre - side / 2, centre + side / 2]))
+    regions = torch.stack(regions) if regions else boxes.new_zeros(0, 4)
+    return CropPlan(regions.float(), index)
+
+
+def _with_context(boxes: Tensor, sizes: Tensor) -> Tensor:
+    """Boxes with what a shared region must show around them: a tenth of the longest side, less where S has less."""
+    longest = (boxes[:, 2:] - boxes[:, :2]).amax(1)
+    margin = torch.minimum(0.1 * longest, 0.3 * (sizes - longest))[:, None]
+    return torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], 1)
+
+
+def _most_together(needed: Tensor, candidates: Tensor, seed: int, side: Tensor) -> Tensor:
+    """Which of the candidates a square of this side can hold together with the seed, as many as possible."""
+    boxes = needed[candidates]
+    # The best square can be moved until a box touches its left and one its upper border.
+    left, top = (boxes[:, axis][boxes[:, axis] <= needed[seed, axis]] for axis in (0, 1))
+    left = left[left + side >= needed[seed, 2]]
+    top = top[top + side >= needed[seed, 3]]
+    tolerance = 1e-6 * side  # of the rounding of sums
+    fits_x = (boxes[:, 0] >= left[:, None]) & (boxes[:, 2] <= left[:, None] + side + tolerance)
+    fits_y = (boxes[:, 1] >= top[:, None]) & (boxes[:, 3] <= top[:, None] + side + tolerance)
+    held = fits_x[:, None] & fits_y[None]
+    counts = held.sum(2)
+    best = int(counts.flatten().argmax())
+    return candidates[held.flatten(0, 1)[best]]

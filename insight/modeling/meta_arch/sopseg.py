@@ -9,7 +9,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from insight.structures.crop_plans import CropPlan, one_crop_each, whole_image
+from insight.structures.crop_plans import CropPlan, one_crop_each, shared_crops, whole_image
 from insight.structures.prompts import Prompts
 from insight.structures.rle import RLEMasks, encode_logits
 
@@ -25,6 +25,7 @@ class SOPSEG(SOPSeg):
         input_size: side of the crops, pixels.
         magnify: cut a region out around each object; otherwise all objects are seen in one crop, the whole image.
         iou_weight: weight of the loss of the predicted IoU.
+        shared_crops: let close objects share a crop, at this fraction of their own magnification or more; 0: never.
         trained_stages: last stages (of a ViT, blocks) of the image encoder that are trained; the rest is frozen.
 
     Source: SOPSeg, Figure 1.
@@ -32,10 +33,18 @@ class SOPSEG(SOPSeg):
 
     @configurable
     def __init__(
-        self, *, model: SOPSeg, input_size: int, magnify: bool, iou_weight: float = 5.0, trained_stages: int = 0
+        self,
+        *,
+        model: SOPSeg,
+        input_size: int,
+        magnify: bool,
+        shared_crops: float = 0.0,
+        iou_weight: float = 5.0,
+        trained_stages: int = 0,
     ):
         super().__init__(model.image_encoder, model.prompt_encoder, model.mask_decoder)
-        self.input_size, self.magnify, self.iou_weight = input_size, magnify, iou_weight
+        self.input_size, self.magnify, self.shared_crops = input_size, magnify, shared_crops
+        self.iou_weight = iou_weight
         self.freeze_encoders(trained_stages)
 
     @classmethod
@@ -50,6 +59,7 @@ class SOPSEG(SOPSeg):
             "model": model,
             "input_size": keys.INPUT_SIZE,
             "magnify": keys.MAGNIFY,
+            "shared_crops": keys.SHARED_CROPS,
             "iou_weight": keys.IOU_WEIGHT,
             "trained_stages": keys.TRAINED_STAGES,
         }
@@ -83,9 +93,11 @@ class SOPSEG(SOPSeg):
             image_size: (height, width) of the image, pixels.
 
         Returns:
-            One region an object, or one for all.
+            One region an object, shared by some, or one for all.
         """
-        return one_crop_each(boxes) if self.magnify else whole_image(len(boxes), image_size)
+        if not self.magnify:
+            return whole_image(len(boxes), image_size)
+        return shared_crops(boxes, self.shared_crops) if self.shared_crops else one_crop_each(boxes)
 
     def _losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
         crops = torch.cat([one["crops"] for one in batched_inputs]).to(self.device)

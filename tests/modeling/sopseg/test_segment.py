@@ -69,11 +69,6 @@ def test_every_region_is_encoded_once(model, monkeypatch):
     assert seen == [1]
 
 
-def test_whole_image_is_a_square_from_the_upper_left():
-    plan = whole_image(2, (90, 120))
-    assert plan.regions.tolist() == [[0, 0, 120, 120]] and plan.index.tolist() == [0, 0]
-
-
 def test_points_alone(model):
     points = Prompts(points=torch.tensor([[[30.0, 40.0]], [[80.0, 60.0]]]), labels=torch.ones(2, 1, dtype=torch.int64))
     logits, regions, _, _ = gather(model, whole_image(2, (90, 120)), points)

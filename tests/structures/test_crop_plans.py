@@ -1,0 +1,72 @@
+"""Which crops serve which prompts."""
+
+import pytest
+import torch
+
+from insight.structures.crop_plans import one_crop_each, shared_crops, whole_image
+from insight.structures.crop_regions import CropSchedule, crop_regions
+
+
+def marina(count, seed=0, extent=600.0):
+    generator = torch.Generator().manual_seed(seed)
+    sides = 8 + 40 * torch.rand(count, 2, generator=generator)
+    corners = extent * torch.rand(count, 2, generator=generator)
+    return torch.cat([corners, corners + sides], 1)
+
+
+def test_one_crop_each_is_the_schedule():
+    boxes = marina(5)
+    plan = one_crop_each(boxes)
+    assert torch.equal(plan.regions, crop_regions(boxes)) and plan.index.tolist() == list(range(5))
+
+
+def test_whole_image_is_a_square_from_the_upper_left():
+    plan = whole_image(2, (90, 120))
+    assert plan.regions.tolist() == [[0, 0, 120, 120]] and plan.index.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("magnification", [0.5, 0.8])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_object_is_whole_in_its_region_and_large_enough(magnification, seed):
+    boxes = marina(150, seed)
+    plan = shared_crops(boxes, magnification)
+    own = CropSchedule().sizes(boxes)
+    mine = plan.regions[plan.index]
+    side = mine[:, 2] - mine[:, 0]
+    torch.testing.assert_close(side, mine[:, 3] - mine[:, 1])
+    assert (side >= own * 0.9999).all() and (side <= own / magnification * 1.0001).all()
+    assert (boxes[:, :2] >= mine[:, :2]).all() and (boxes[:, 2:] <= mine[:, 2:]).all()
+    assert sorted(set(plan.index.tolist())) == list(range(len(plan.regions)))
+    assert len(plan.regions) < 0.7 * len(boxes)
+
+
+def test_more_tolerance_needs_fewer_regions():
+    boxes = marina(200)
+    counts = [len(shared_crops(boxes, m).regions) for m in (0.9, 0.7, 0.5)]
+    assert counts[0] > counts[1] > counts[2]
+
+
+def test_objects_without_company_keep_their_own_regions():
+    boxes = torch.tensor([[0.0, 0, 30, 30], [500, 0, 530, 30], [0, 500, 200, 700]])
+    plan = shared_crops(boxes, 0.5)
+    torch.testing.assert_close(plan.regions[plan.index], crop_regions(boxes))
+
+
+def test_two_neighbours_share_and_a_larger_one_does_not():
+    boxes = torch.tensor([[10.0, 10, 40, 40], [45, 10, 75, 40], [0, 0, 120, 120]])
+    plan = shared_crops(boxes, 0.6)
+    assert plan.index[0] == plan.index[1] != plan.index[2] and len(plan.regions) == 2
+
+
+def test_no_boxes_and_objects_beyond_the_largest_region():
+    assert shared_crops(torch.zeros(0, 4), 0.5).regions.shape == (0, 4)
+    huge = torch.tensor([[0.0, 0, 5000, 4000], [10, 10, 5010, 3000]])
+    plan = shared_crops(huge, 0.5)
+    mine = plan.regions[plan.index]
+    assert (huge[:, :2] >= mine[:, :2]).all() and (huge[:, 2:] <= mine[:, 2:]).all()
+
+
+@pytest.mark.parametrize("magnification", [0.0, 1.0, float("nan")])
+def test_a_senseless_magnification_is_refused(magnification):
+    with pytest.raises(ValueError, match="magnification: expected a fraction between 0 and 1"):
+        shared_crops(marina(3), magnification)
