@@ -1,61 +1,11 @@
 """What is told of the outcomes: the table, the JSON file, and the comparison with an earlier one."""
 
 import json
-import os
-import platform
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
-import torch
 from harness import OURS, Measurement, Outcome
-
-import insight
-
-
-def describe_machine(device: torch.device) -> dict:
-    """Where and with what the outcomes were measured.
-
-    Args:
-        device: the device under test.
-
-    Returns:
-        The keys date (UTC), commit, machine, cpu, cores, threads, gpu (None on the CPU), python, torch, insight.
-    """
-    return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": device.type,
-        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "insight": insight.__version__,
-    }
-
-
-def _commit() -> str:
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return head.stdout.strip() + (" with changes" if changed.stdout.strip() else "")
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or "unknown")
 
 
 def save(path: Path, machine: dict, outcomes: Sequence[Outcome]) -> None:
@@ -63,7 +13,7 @@ def save(path: Path, machine: dict, outcomes: Sequence[Outcome]) -> None:
 
     Args:
         path: the file.
-        machine: of `describe_machine`.
+        machine: of `insight.machine.describe_machine`.
         outcomes: of `harness.measure`.
     """
     partial = path.with_name(path.name + ".partial")

@@ -22,6 +22,8 @@ import report
 import torch
 from harness import QUICK, Effort, Outcome, measure
 
+from insight.machine import describe_machine
+
 FOLDER = Path(__file__).parent
 
 
@@ -80,7 +82,7 @@ def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
     """
     args = parse(arguments)
     device = torch.device(args.device)
-    machine = report.describe_machine(device)
+    machine = describe_machine(device)
     print(", ".join(f"{key} {value}" for key, value in machine.items() if value is not None), flush=True)
     outcomes = []
     for outcome in outcomes_of(args.only, device, QUICK if args.quick else Effort(), folder):

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from . import __version__, ops
+from .machine import cpu_name
 from .ops import _ext
 from .structures import _rle_ext
 
@@ -74,7 +75,7 @@ def _version(name: str, distribution: str | None) -> str:
 def _machine() -> dict[str, str]:
     machine = {
         "platform": platform.platform(),
-        "cpu": f"{_cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads of torch",
+        "cpu": f"{cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads of torch",
     }
     if not torch.cuda.is_available():
         return machine | {"gpu": "none that torch can use"}
@@ -82,14 +83,6 @@ def _machine() -> dict[str, str]:
         gpu = torch.cuda.get_device_properties(i)
         machine[f"gpu {i}"] = f"{gpu.name}, sm_{gpu.major}{gpu.minor}, {gpu.total_memory / 2**30:.0f} GiB"
     return machine
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        lines = []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _library() -> dict[str, str]:

@@ -1,9 +1,15 @@
 """What a config asks for: its trainer, and its evaluation."""
 
+from pathlib import Path
+
+import torch
 from detectron2.config import CfgNode
+from detectron2.utils import comm
 
 from insight.checkpoint import Checkpointer
+from insight.machine import describe_machine
 
+from .results import RESULTS, by_dataset, config_digest, write_results
 from .sopseg_trainer import SOPSegTrainer
 from .trainer import Trainer
 
@@ -21,10 +27,11 @@ def trainer_class(cfg: CfgNode) -> type[Trainer]:
 
 
 def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
-    """Evaluate a checkpoint on DATASETS.TEST.
+    """Evaluate a checkpoint on DATASETS.TEST; OUTPUT_DIR/results.json keeps what comes out.
 
     Args:
-        cfg: the config; MODEL.WEIGHTS is the checkpoint.
+        cfg: the config; MODEL.WEIGHTS is the checkpoint. SAM as it is, which is SOPSEG with the mask decoder "sam", may
+            do without one: MODEL.SOPSEG.WEIGHTS is all of it.
         resume: take OUTPUT_DIR's last checkpoint instead, if there is one.
 
     Returns:
@@ -35,5 +42,22 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
     """
     trainer = trainer_class(cfg)
     model = trainer.build_model(cfg)
-    Checkpointer(model, cfg.OUTPUT_DIR, exact=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    return trainer.test(cfg, model)
+    loaded = {}
+    if not _is_sam(cfg) or cfg.MODEL.WEIGHTS or resume:
+        loaded = Checkpointer(model, cfg.OUTPUT_DIR, exact=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    made = describe_machine(torch.device(cfg.MODEL.DEVICE))
+    results = trainer.test(cfg, model)
+    if comm.is_main_process():
+        write_results(
+            Path(cfg.OUTPUT_DIR, RESULTS),
+            by_dataset(cfg, results),
+            config=config_digest(cfg),
+            iteration=loaded["iteration"] + 1 if "iteration" in loaded else None,
+            made=made,
+        )
+    return results
+
+
+def _is_sam(cfg: CfgNode) -> bool:
+    keys = cfg.MODEL.SOPSEG
+    return cfg.MODEL.META_ARCHITECTURE == "SOPSEG" and keys.DECODER == "sam" and bool(keys.WEIGHTS)

@@ -2,6 +2,7 @@
 
 import logging
 import weakref
+from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
@@ -17,9 +18,11 @@ from insight.checkpoint import Checkpointer
 from insight.data.datasets.coco import require_same_classes
 from insight.data.mappers import PromptDatasetMapper
 from insight.evaluation import CocoEvaluator
+from insight.machine import describe_machine
 
 from .heartbeat import Heartbeat
 from .optimizer import build_optimizer
+from .results import RESULTS, by_dataset, config_digest, write_results
 from .step import TrainStep
 from .stream import build_train_loader
 
@@ -39,6 +42,7 @@ class Trainer(DefaultTrainer):
         TrainerBase.__init__(self)
         if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):  # used as a library, without `setup`
             setup_logger()
+        self._origin = {"config": config_digest(cfg), "made": describe_machine(torch.device(cfg.MODEL.DEVICE))}
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         self.cfg = cfg
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
@@ -62,12 +66,15 @@ class Trainer(DefaultTrainer):
         return super().build_hooks() + heartbeat
 
     def train(self) -> dict:
-        """Train to the last iteration and evaluate.
+        """Train to the last iteration and evaluate; OUTPUT_DIR/results.json keeps what comes out.
 
         Returns:
             The results of the last evaluation, as `Trainer.test` gives them.
         """
         super().train()
+        if comm.is_main_process():
+            results = by_dataset(self.cfg, self._last_eval_results)
+            write_results(Path(self.cfg.OUTPUT_DIR, RESULTS), results, iteration=self.max_iter, **self._origin)
         return self._last_eval_results
 
     def resume_or_load(self, resume: bool = True) -> None:

@@ -1,0 +1,131 @@
+"""results.json: what a run came to, so that it need not be repeated."""
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from detectron2.config import CfgNode
+
+from insight.config import load_config
+from insight.files import atomic_write
+
+RESULTS, CONFIG = "results.json", "config.yaml"
+# Where and how a run works, not what it comes to.
+_PLACES = ("OUTPUT_DIR", "MODEL.DEVICE", "DATALOADER.NUM_WORKERS")
+
+Metrics = dict[str, dict[str, dict[str, float]]]
+
+
+def by_dataset(cfg: CfgNode, results: dict) -> Metrics:
+    """The results of `Trainer.test`, which leaves the name out where there is one data set.
+
+    Args:
+        cfg: the config that was tested.
+        results: what came out.
+
+    Returns:
+        {data set: {task: {metric: value}}}
+    """
+    return {cfg.DATASETS.TEST[0]: results} if len(cfg.DATASETS.TEST) == 1 else dict(results)
+
+
+def write_results(path: str | os.PathLike, results: Metrics, **more: Any) -> None:
+    """Write results; the file is whole or absent.
+
+    Args:
+        path: the JSON file.
+        results: {data set: {task: {metric: value}}}; what is no number becomes null.
+        more: other values to keep, beside "results".
+    """
+    plain = {
+        dataset: {
+            task: {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+            for task, metrics in tasks.items()
+        }
+        for dataset, tasks in results.items()
+    }
+    with atomic_write(path) as file:
+        json.dump({**more, "results": plain}, file, indent=1)
+
+
+def read_results(path: str | os.PathLike) -> dict[str, Any]:
+    """Read what `write_results` wrote.
+
+    Args:
+        path: the JSON file.
+
+    Returns:
+        "results", with NaN for null, and what else was kept.
+
+    Raises:
+        ValueError: it is not such a file.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        for tasks in content["results"].values():
+            for metrics in tasks.values():
+                metrics.update((name, float("nan")) for name, value in metrics.items() if value is None)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path}: not the results of a run ({error!r}); remove it") from error
+    return content
+
+
+def config_digest(cfg: CfgNode | str) -> str:
+    """A short name of all that decides what a run comes to.
+
+    Args:
+        cfg: the config, or its text.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    leaves = _leaves(yaml.safe_load(cfg.dump() if isinstance(cfg, CfgNode) else cfg))
+    return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def finished_run(folder: str | os.PathLike, cfg: CfgNode) -> dict[str, Any] | None:
+    """The results of a run, if it has ended.
+
+    Args:
+        folder: its OUTPUT_DIR.
+        cfg: what was to be run. Keys that are newer than the run count as left at their defaults; which device worked,
+            and how many processes loaded data, does not matter.
+
+    Returns:
+        As `read_results`; None where there is no run, or one that has not ended.
+
+    Raises:
+        ValueError: the folder holds a run of another config.
+    """
+    path = Path(folder, CONFIG)
+    if not path.is_file():
+        return None
+    changes = _changes(path, cfg)
+    if changes:
+        shown = "; ".join(changes[:3]) + (f"; {len(changes) - 3} more" if len(changes) > 3 else "")
+        raise ValueError(f"{folder}: holds a run of another config ({shown}): remove it, or choose another folder")
+    results = Path(folder, RESULTS)
+    if not results.is_file():
+        return None
+    content = read_results(results)
+    return content if content.get("config") == config_digest(path.read_text(encoding="utf-8")) else None
+
+
+def _changes(path: Path, cfg: CfgNode) -> list[str]:
+    """How the config that a run was started with differs."""
+    then, now = (_leaves(yaml.safe_load(c.dump())) for c in (load_config(str(path)), cfg))
+    weights = then["MODEL.WEIGHTS"]
+    if weights and Path(weights).parent.resolve() == path.parent.resolve():
+        then["MODEL.WEIGHTS"] = now["MODEL.WEIGHTS"]  # the run's own checkpoint was evaluated
+    return [f"{key} was {then[key]!r}, now {value!r}" for key, value in now.items() if then[key] != value]
+
+
+def _leaves(node: dict, prefix: str = "") -> dict[str, Any]:
+    found = {}
+    for name, value in node.items():
+        found |= _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return {key: value for key, value in found.items() if key not in _PLACES}
