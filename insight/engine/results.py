@@ -41,15 +41,24 @@ def write_results(path: str | os.PathLike, results: Metrics, **more: Any) -> Non
         results: {data set: {task: {metric: value}}}; what is no number becomes null.
         more: other values to keep, beside "results".
     """
-    plain = {
-        dataset: {
-            task: {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-            for task, metrics in tasks.items()
-        }
-        for dataset, tasks in results.items()
-    }
     with atomic_write(path) as file:
-        json.dump({**more, "results": plain}, file, indent=1)
+        json.dump(plain({**more, "results": results}), file, indent=1)
+
+
+def plain(node: Any) -> Any:
+    """What JSON can hold.
+
+    Args:
+        node: dicts, lists and values.
+
+    Returns:
+        The same, with None for what is no finite number.
+    """
+    if isinstance(node, dict):
+        return {key: plain(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [plain(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
 
 
 def read_results(path: str | os.PathLike) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""The runs that a table is made of, and where they lie."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+
+from insight.config import load_config
+from insight.engine.results import RESULTS, finished_run, read_results
+
+from .spec import Row, Table
+
+# What is measured on a trained model, by the task that the results have it under; each a tool of its own.
+STEPS = {"missed": "prompt_missed", "jitter": "prompt_jitter"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A row of a table with one seed.
+
+    Args:
+        row: what is run.
+        seed: None where nothing is drawn: `row.eval_only`.
+        folder: its OUTPUT_DIR.
+        overrides: KEY VALUE KEY VALUE ... for the row's config file.
+        cfg: the config that comes of it.
+        steps: what is measured on the trained model, of STEPS.
+    """
+
+    row: Row
+    seed: int | None
+    folder: Path
+    overrides: tuple[str, ...]
+    cfg: CfgNode
+    steps: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The row's name, and the seed."""
+        return self.row.name if self.seed is None else f"{self.row.name}, seed {self.seed}"
+
+    def trained(self) -> dict[str, Any] | None:
+        """What the run came to, as `finished_run` gives it, without the steps."""
+        return finished_run(self.folder, self.cfg)
+
+    def step_results(self, step: str) -> dict[str, Any] | None:
+        """What one of the steps came to; None if it was not done since the run ended."""
+        path, results = self.folder / f"{step}.json", self.folder / RESULTS
+        if not path.is_file() or path.stat().st_mtime < results.stat().st_mtime:
+            return None
+        return read_results(path)
+
+    def results(self) -> dict[str, Any] | None:
+        """As `trained`, with the metrics of the steps that were done."""
+        content = self.trained()
+        if content is not None:
+            for step in self.steps:
+                for dataset, tasks in (self.step_results(step) or {"results": {}})["results"].items():
+                    content["results"].setdefault(dataset, {}).update(tasks)
+        return content
+
+
+def plan_runs(table: Table, folder: str | os.PathLike, overrides: Sequence[str] = ()) -> list[Run]:
+    """The runs of a table: every row with the first seed, then with the next.
+
+    A run's folder is named after its config file, the row's options and the seed, so that tables share their runs.
+
+    Args:
+        table: the table.
+        folder: of all runs.
+        overrides: KEY VALUE KEY VALUE ... for every row; a row's own options count more.
+
+    Returns:
+        The runs, each once.
+
+    Raises:
+        ValueError: of `load_config`; two rows are the same; a column is of a data set that a row is not evaluated on.
+    """
+    tasks = {column.path[1] for column in table.columns if not column.is_measure}
+    steps = tuple(step for step in STEPS if step in tasks)
+    if not torch.cuda.is_available():
+        overrides = ["MODEL.DEVICE", "cpu", *overrides]  # which load_config would do with a warning for each
+    runs = {}
+    for seed in table.seeds:
+        for row in table.rows:
+            run_seed = None if row.eval_only else seed
+            values = [str(value) for pair in row.options.items() for value in pair]
+            place = Path(folder, row.config.resolve().parent.name, _name(row, run_seed))
+            if place in runs:
+                if runs[place].row is not row:
+                    raise ValueError(f"rows {runs[place].row.name!r} and {row.name!r} are the same run")
+                continue  # one for all seeds
+            values = [*map(str, overrides), *values, "OUTPUT_DIR", str(place)]
+            values += [] if run_seed is None else ["SEED", str(run_seed)]
+            try:
+                cfg = load_config(str(row.config), values)
+            except ValueError as error:
+                raise ValueError(f"row {row.name!r}: {error}") from error
+            _check_columns(table, row, cfg)
+            runs[place] = Run(row, run_seed, place, tuple(values), cfg, steps)
+    return list(runs.values())
+
+
+def _name(row: Row, seed: int | None) -> str:
+    options = [f"{key.rsplit('.', 1)[-1]}_{value}" for key, value in row.options.items()]
+    parts = [row.config.stem, *options, "eval_only" if seed is None else f"seed{seed}"]
+    return re.sub(r"[^\w.-]+", "_", "-".join(parts))
+
+
+def _check_columns(table: Table, row: Row, cfg: CfgNode) -> None:
+    for column in table.columns:
+        if not column.is_measure and column.path[0] not in cfg.DATASETS.TEST:
+            raise ValueError(
+                f"column {column.title!r} is of {column.path[0]}, but row {row.name!r} is evaluated on "
+                f"{', '.join(cfg.DATASETS.TEST) or 'nothing'} (DATASETS.TEST)"
+            )

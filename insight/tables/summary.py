@@ -1,0 +1,120 @@
+"""Means, deviations and gains: the cells of a table."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from insight.engine.results import Metrics
+
+from .runs import STEPS, Run
+from .spec import Column, Table
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of a row.
+
+    Args:
+        values: of each run that is there; NaN where there is no ground truth.
+        gain: of the mean over the first row's, the difference; None for measures and in the first row.
+    """
+
+    values: tuple[float, ...]
+    gain: float | None = None
+
+    @property
+    def mean(self) -> float | None:
+        """Of the values that are numbers; None without any."""
+        known = [value for value in self.values if not math.isnan(value)]
+        return statistics.fmean(known) if known else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation; None of fewer than two."""
+        known = [value for value in self.values if not math.isnan(value)]
+        return statistics.stdev(known) if len(known) > 1 else None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A table with its numbers.
+
+    Args:
+        table: the description.
+        columns: its columns, those with a * written out.
+        cells: a list for each row, a cell for each column.
+        runs: the runs.
+        results: for each run `Run.results`, None where it has not ended.
+    """
+
+    table: Table
+    columns: tuple[Column, ...]
+    cells: tuple[tuple[Cell, ...], ...]
+    runs: tuple[Run, ...]
+    results: tuple[dict[str, Any] | None, ...]
+
+
+def summarize(table: Table, runs: Sequence[Run], measures: dict[tuple[str, str], float]) -> Summary:
+    """Put together what is known.
+
+    Args:
+        table: the table.
+        runs: of `plan_runs`.
+        measures: by row name and metric, what was measured of the model.
+
+    Returns:
+        The summary.
+
+    Raises:
+        ValueError: a run has results, but not the metric of a column.
+    """
+    results = tuple(run.results() for run in runs)
+    metrics = [content["results"] if content else {} for content in results]
+    columns = [written_out for column in table.columns for written_out in _write_out(column, metrics)]
+    cells: list[tuple[Cell, ...]] = []
+    for row in table.rows:
+        own = [found for run, found in zip(runs, metrics) if run.row is row and found]
+        cells.append(tuple(_cell(column, row.name, own, measures) for column in columns))
+    gained = [
+        tuple(_with_gain(cell, first, column) for cell, first, column in zip(row, cells[0], columns))
+        for row in cells[1:]
+    ]
+    return Summary(table, tuple(columns), (cells[0], *gained), tuple(runs), results)
+
+
+def _write_out(column: Column, metrics: list[Metrics]) -> list[Column]:
+    """A column for each metric that a * stands for, in the order of the results."""
+    if "*" not in column.metric:
+        return [column]
+    dataset, task, pattern = column.path
+    before, after = pattern.split("*")
+    found = {}
+    for name in (name for run in metrics for name in run.get(dataset, {}).get(task, {})):
+        if name.startswith(before) and name.endswith(after) and len(name) >= len(before) + len(after):
+            found[name] = name[len(before) : len(name) - len(after)]
+    return [Column(column.title.replace("*", part), f"{dataset}/{task}/{name}") for name, part in found.items()]
+
+
+def _cell(column: Column, row: str, runs: list[Metrics], measures: dict[tuple[str, str], float]) -> Cell:
+    if column.is_measure:
+        value = measures.get((row, column.metric))
+        return Cell(() if value is None else (value,))
+    dataset, task, name = column.path
+    values = []
+    for found in runs:
+        known = found.get(dataset, {}).get(task)
+        if known is None and task in STEPS:
+            continue  # not done yet
+        if known is None or name not in known:
+            there = ", ".join(known) if known else f"only the tasks {', '.join(found.get(dataset, {})) or '(none)'}"
+            raise ValueError(f"column {column.title!r}: row {row!r} has no {column.metric}; there are {there}")
+        values.append(known[name])
+    return Cell(tuple(values))
+
+
+def _with_gain(cell: Cell, first: Cell, column: Column) -> Cell:
+    if column.is_measure or cell.mean is None or first.mean is None:
+        return cell
+    return Cell(cell.values, cell.mean - first.mean)

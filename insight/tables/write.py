@@ -1,0 +1,106 @@
+"""Tables as Markdown and JSON."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from insight.engine.results import plain
+from insight.files import atomic_write
+
+from .plot import draw
+from .summary import Cell, Summary
+
+
+def write_table(summary: Summary, folder: str | os.PathLike, command: str, made: dict[str, Any]) -> list[Path]:
+    """Write NAME.md, NAME.json and, once there is a number, NAME.png.
+
+    Args:
+        summary: the table.
+        folder: where they go.
+        command: that makes the table.
+        made: of `describe_machine`, of this process; runs tell their own.
+
+    Returns:
+        The files.
+    """
+    base = Path(folder, summary.table.name)
+    paths = [base.with_suffix(".md"), base.with_suffix(".json")]
+    with atomic_write(paths[0]) as file:
+        file.write(markdown(summary, command, made))
+    with atomic_write(paths[1]) as file:
+        json.dump(plain(_as_json(summary, command, made)), file, indent=1)
+    if draw(summary, base.with_suffix(".png")):
+        paths.append(base.with_suffix(".png"))
+    return paths
+
+
+def markdown(summary: Summary, command: str, made: dict[str, Any]) -> str:
+    """The table for a reader.
+
+    Args:
+        summary, command, made: as `write_table`.
+
+    Returns:
+        Markdown.
+    """
+    table = summary.table
+    lines = [f"# {table.title}", ""]
+    lines += _row(["", *(column.title for column in summary.columns)])
+    lines += _row(["---"] * (1 + len(summary.columns)))
+    for row, cells in zip(table.rows, summary.cells):
+        lines += _row([row.name, *map(_text, cells)])
+    done = [(run, content) for run, content in zip(summary.runs, summary.results) if content]
+    lines += ["", *([table.note.strip(), ""] if table.note else [])]
+    seeds = ", ".join(map(str, dict.fromkeys(run.seed for run in summary.runs if run.seed is not None))) or "none"
+    lines += [
+        f"Mean ± sample standard deviation over the seeds ({seeds}); in parentheses the gain over the first row. "
+        f"{len(done)} of {len(summary.runs)} runs are there; - is what is not.",
+        "",
+        f"- command: `{command}`",
+        f"- written: {made['date']}, commit {made['commit']}",
+    ]
+    origins: dict[str, list[str]] = {}
+    for run, content in done:
+        origins.setdefault(_origin(content["made"]), []).append(run.label)
+    lines += [f"- {'; '.join(labels)}: {origin}" for origin, labels in origins.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _row(texts: list[str]) -> list[str]:
+    return ["| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"]
+
+
+def _text(cell: Cell) -> str:
+    if cell.mean is None:
+        return "no truth" if cell.values else "-"
+    text = f"{cell.mean:.2f}"
+    if cell.deviation is not None:
+        text += f" ± {cell.deviation:.2f}"
+    return text if cell.gain is None else f"{text} ({cell.gain:+.2f})"
+
+
+def _origin(made: dict[str, Any]) -> str:
+    """Where and with what a run was made, to the day."""
+    hardware = made["gpu"] or f"{made['cpu']}, {made['threads']} of {made['cores']} threads"
+    return f"{made['date'][:10]}, commit {made['commit']}, torch {made['torch']}, {hardware}, {made['machine']}"
+
+
+def _as_json(summary: Summary, command: str, made: dict[str, Any]) -> dict[str, Any]:
+    rows = []
+    for row, cells in zip(summary.table.rows, summary.cells):
+        runs = [
+            {"seed": run.seed, "folder": str(run.folder), **content}
+            for run, content in zip(summary.runs, summary.results)
+            if run.row is row and content
+        ]
+        numbers = {
+            column.title: {"values": cell.values, "mean": cell.mean, "deviation": cell.deviation, "gain": cell.gain}
+            for column, cell in zip(summary.columns, cells)
+        }
+        rows.append(
+            {"name": row.name, "config": str(row.config), "options": row.options, "cells": numbers, "runs": runs}
+        )
+    columns = [dataclasses.asdict(column) for column in summary.columns]
+    return {"title": summary.table.title, "command": command, "made": made, "columns": columns, "rows": rows}

@@ -1,0 +1,64 @@
+"""Which runs a table is made of, and where they lie."""
+
+import os
+import shutil
+
+import pytest
+
+from insight.engine.results import write_results
+from insight.tables.runs import plan_runs
+
+
+def test_every_row_with_the_first_seed_then_with_the_next(description, read, tmp_path):
+    description["rows"].append({"name": "as it is", "config": "tiny.yaml", "eval_only": True})
+    runs = plan_runs(read(description), tmp_path / "runs", ["SOLVER.MAX_ITER", "9", "SOLVER.BASE_LR", "0.1"])
+    assert [run.label for run in runs] == [
+        "baseline, seed 1", "faster, seed 1", "as it is", "baseline, seed 2", "faster, seed 2",
+    ]  # fmt: skip
+    folder = tmp_path / "runs" / tmp_path.name
+    assert [run.folder.relative_to(folder).as_posix() for run in runs] == [
+        "tiny-seed1", "tiny-BASE_LR_0.01-seed1", "tiny-eval_only", "tiny-seed2", "tiny-BASE_LR_0.01-seed2",
+    ]  # fmt: skip
+    assert [run.cfg.SEED for run in runs] == [1, 1, 7, 2, 2]  # 7 is the config's own
+    assert [run.cfg.SOLVER.BASE_LR for run in runs] == [0.1, 0.01, 0.1, 0.1, 0.01]  # a row's options count more
+    assert all(run.cfg.SOLVER.MAX_ITER == 9 and str(run.folder) == run.cfg.OUTPUT_DIR for run in runs)
+
+
+def test_a_data_set_that_a_row_is_not_evaluated_on_is_told_before_anything_runs(description, read, tmp_path):
+    description["columns"]["box AP"] = "other_val/bbox/AP"
+    with pytest.raises(
+        ValueError, match="column 'box AP' is of other_val, but row 'baseline' is evaluated on small_val"
+    ):
+        plan_runs(read(description), tmp_path)
+
+
+def test_an_option_that_is_none_names_its_row(description, read, tmp_path):
+    description["rows"][1]["options"] = {"SOLVER.RATE": 1}
+    with pytest.raises(ValueError, match="row 'faster': KEY VALUE overrides: Non-existent key: SOLVER.RATE"):
+        plan_runs(read(description), tmp_path)
+
+
+def test_two_rows_that_are_one_run_are_told(description, read, tmp_path):
+    del description["rows"][1]["options"]
+    with pytest.raises(ValueError, match="rows 'baseline' and 'faster' are the same run"):
+        plan_runs(read(description), tmp_path)
+
+
+def test_steps_count_if_they_are_younger_than_the_run(description, read, finish, tmp_path):
+    description["columns"]["after prompts"] = "small_val/missed/merged AP"
+    run = plan_runs(read(description), tmp_path / "runs")[0]
+    assert run.steps == ("missed",) and run.results() is None
+    finish(run)
+    assert run.results()["results"] == {"small_val": {"segm": {"AP": 10.0}}}
+    write_results(run.folder / "missed.json", {"small_val": {"missed": {"merged AP": 11.0}}})
+    assert run.results()["results"]["small_val"] == {"segm": {"AP": 10.0}, "missed": {"merged AP": 11.0}}
+    os.utime(run.folder / "missed.json", (1, 1))
+    assert run.step_results("missed") is None
+
+
+def test_tables_share_runs(description, read, finish, tmp_path):
+    finish(plan_runs(read(description), tmp_path / "runs")[0])
+    description["title"], description["rows"][0]["name"] = "Another", "plain"
+    assert plan_runs(read(description), tmp_path / "runs")[0].results()["iteration"] == 8
+    shutil.rmtree(tmp_path / "runs")
+    assert plan_runs(read(description), tmp_path / "runs")[0].results() is None

@@ -1,0 +1,51 @@
+#!/usr/bin/env python
+"""Make a table: do the runs that it lacks and write it as Markdown, JSON and PNG; after a kill, repeat to go on."""
+
+import argparse
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+
+from insight.errors import reports_errors
+from insight.tables import make_table, read_table
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The arguments of this command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", metavar="FILE", help="description of the table, such as those in configs/tables/")
+    parser.add_argument(
+        "--output", default="output/tables", metavar="DIR", help="runs and results; tables share them (%(default)s)"
+    )
+    parser.add_argument("--seeds", metavar="K,K", help="instead of those that the file names")
+    parser.add_argument("--num-gpus", type=int, default=1, metavar="N", help="to train with (default: %(default)s)")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config values, for every row")
+    return parser
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """The whole numbers of "1,2"."""
+    if not all(part.isdecimal() for part in text.split(",")):
+        raise ValueError(f"--seeds {text}: expected whole numbers, as in 1,2")
+    return tuple(dict.fromkeys(map(int, text.split(","))))
+
+
+@reports_errors
+def main() -> int:
+    """Run the command."""
+    args = arguments().parse_intermixed_args()
+    table = read_table(args.table)
+    if args.seeds:
+        table = dataclasses.replace(table, seeds=parse_seeds(args.seeds))
+    command = shlex.join(["python", "tools/make_table.py", *sys.argv[1:]])
+    paths, failures = make_table(table, args.output, Path(__file__).parent, command, args.opts, args.num_gpus)
+    print(paths[0].read_text(encoding="utf-8"))
+    print(f"wrote {', '.join(map(str, paths))}")
+    for label, reason in failures.items():
+        print(f"error: {label}: {reason}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
