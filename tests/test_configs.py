@@ -11,7 +11,7 @@ from detectron2.config import CfgNode
 from insight.config import load_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-FILES = sorted(CONFIGS.rglob("*.yaml"))
+FILES = sorted(file for file in CONFIGS.rglob("*.yaml") if file.parent.name != "tables")
 ROWS = ("baseline", "lpm", "gpm", "area", "insight")
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD
 from insight.ops import crop_resize
+from insight.structures.boxes import jitter_boxes
 from insight.structures.crop_masks import masks_to_crops
 from insight.structures.crop_plans import one_crop_each, whole_image
 from insight.structures.crop_regions import random_positions
@@ -103,7 +104,7 @@ class SOPSegMapper:
         if self.prompt == "box":
             boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
             boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-            return Prompts(_jitter_boxes(boxes, self.jitter, generator))
+            return Prompts(jitter_boxes(boxes, self.jitter, generator))
         if self.prompt == "min_area_rect":
             corners = [minimum_area_rectangles(_bitmap(code)) for code in truth if coco_mask.area(code) > 0]
             if len(corners) < len(truth):
@@ -176,14 +177,8 @@ def _turned(crops: Tensor, prompts: Prompts, masks: Tensor, turns: int, mirror: 
     return turned_map(crops), Prompts(boxes, points, prompts.labels), turned_map(masks)
 
 
-def _jitter_boxes(boxes: Tensor, jitter: float, generator: torch.Generator) -> Tensor:
-    """Every edge of (N, 4) XYXY boxes shifted by up to `jitter` of the box's side."""
-    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-    return boxes + jitter * sides * (2 * torch.rand(boxes.shape, generator=generator) - 1)
-
-
 def _jitter_corners(corners: Tensor, jitter: float, generator: torch.Generator) -> Tensor:
-    """Oriented boxes (N, 4, 2) with each of their four sides shifted along the box's own axes, as `_jitter_boxes`."""
+    """Oriented boxes (N, 4, 2) with each of their four sides shifted along the box's own axes, as `jitter_boxes`."""
     right, down = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
     shift = jitter * (2 * torch.rand(len(corners), 4, 1, generator=generator) - 1)
     left, top, more_right, more_down = shift.unbind(1)

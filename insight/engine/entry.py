@@ -43,7 +43,7 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
     trainer = trainer_class(cfg)
     model = trainer.build_model(cfg)
     loaded = {}
-    if not _is_sam(cfg) or cfg.MODEL.WEIGHTS or resume:
+    if not is_sam(cfg) or cfg.MODEL.WEIGHTS or resume:
         loaded = Checkpointer(model, cfg.OUTPUT_DIR, exact=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     made = describe_machine(torch.device(cfg.MODEL.DEVICE))
     results = trainer.test(cfg, model)
@@ -58,6 +58,14 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
     return results
 
 
-def _is_sam(cfg: CfgNode) -> bool:
+def is_sam(cfg: CfgNode) -> bool:
+    """Whether a config describes SAM as it is, whose weights are all in MODEL.SOPSEG.WEIGHTS.
+
+    Args:
+        cfg: the config.
+
+    Returns:
+        Whether it does.
+    """
     keys = cfg.MODEL.SOPSEG
     return cfg.MODEL.META_ARCHITECTURE == "SOPSEG" and keys.DECODER == "sam" and bool(keys.WEIGHTS)

@@ -32,6 +32,22 @@ def validate_boxes(boxes, image_size: tuple[int, int] | None, name: str = "boxes
     return boxes
 
 
+def jitter_boxes(boxes: Tensor, jitter: float, generator: torch.Generator | None = None) -> Tensor:
+    """Shift every edge at random, as if a person had drawn the box.
+
+    Args:
+        boxes: (N, 4) XYXY, pixels.
+        jitter: largest shift of an edge as a fraction of the box's side along it; below 0.5, so that no box inverts.
+        generator: of the draws; None is torch's default one.
+
+    Returns:
+        (N, 4) XYXY, pixels; may leave the image.
+    """
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    sides = torch.stack([width, height, width, height], dim=1)
+    return boxes + (torch.rand(boxes.shape, generator=generator, device=boxes.device) * 2 - 1) * jitter * sides
+
+
 def _as_table(values, columns: int, name: str, meaning: str) -> Tensor:
     """`values` as (N, columns) finite float32 on the CPU."""
     try:

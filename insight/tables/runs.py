@@ -1,5 +1,6 @@
 """The runs that a table is made of, and where they lie."""
 
+import functools
 import os
 import re
 from collections.abc import Sequence
@@ -79,7 +80,8 @@ def plan_runs(table: Table, folder: str | os.PathLike, overrides: Sequence[str] 
         The runs, each once.
 
     Raises:
-        ValueError: of `load_config`; two rows are the same; a column is of a data set that a row is not evaluated on.
+        ValueError: of `load_config`; two rows are the same; a column is of a data set that a row is not evaluated on;
+            what the table needs was not given.
     """
     tasks = {column.path[1] for column in table.columns if not column.is_measure}
     steps = tuple(step for step in STEPS if step in tasks)
@@ -101,7 +103,7 @@ def plan_runs(table: Table, folder: str | os.PathLike, overrides: Sequence[str] 
                 cfg = load_config(str(row.config), values)
             except ValueError as error:
                 raise ValueError(f"row {row.name!r}: {error}") from error
-            _check_columns(table, row, cfg)
+            _check(table, row, cfg)
             runs[place] = Run(row, run_seed, place, tuple(values), cfg, steps)
     return list(runs.values())
 
@@ -112,7 +114,10 @@ def _name(row: Row, seed: int | None) -> str:
     return re.sub(r"[^\w.-]+", "_", "-".join(parts))
 
 
-def _check_columns(table: Table, row: Row, cfg: CfgNode) -> None:
+def _check(table: Table, row: Row, cfg: CfgNode) -> None:
+    for key in table.needs:
+        if not functools.reduce(getattr, key.split("."), cfg):
+            raise ValueError(f"the table needs {key}: give {key} VALUE at the end of the command")
     for column in table.columns:
         if not column.is_measure and column.path[0] not in cfg.DATASETS.TEST:
             raise ValueError(

@@ -19,12 +19,14 @@ class Row:
         config: its config file.
         options: config values that differ from the file.
         eval_only: evaluate the weights that the config names, without training.
+        over: name of the row that its gains are over; empty for the first.
     """
 
     name: str
     config: Path
     options: dict[str, Any] = field(default_factory=dict)
     eval_only: bool = False
+    over: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Table:
         seeds: a run of each row for each.
         plot: its picture.
         note: what a reader must know.
+        needs: config keys that must not be empty, which whoever makes the table gives, such as MODEL.SOPSEG.WEIGHTS.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Table:
     seeds: tuple[int, ...] = (1,)
     plot: Plot = Plot()
     note: str = ""
+    needs: tuple[str, ...] = ()
 
 
 def read_table(path: str | os.PathLike) -> Table:
@@ -119,28 +123,32 @@ def read_table(path: str | os.PathLike) -> Table:
         str(path),
         content,
         {"title": str, "rows": list, "columns": dict},
-        {"seeds": list, "plot": dict, "note": str},
+        {"seeds": list, "plot": dict, "note": str, "needs": list},
     )
     rows = tuple(_row(f"{path}: row {i}", row, path.parent) for i, row in enumerate(content["rows"], 1))
     columns = tuple(_column(f"{path}: column {title!r}", title, m) for title, m in content["columns"].items())
     names = [row.name for row in rows]
     if not rows or len(set(names)) < len(names):
         raise ValueError(f"{path}: rows: expected at least one, and no name twice, got {', '.join(names) or 'none'}")
+    unknown = [row for row in rows if row.over not in ("", *names)]
+    if unknown:
+        raise ValueError(f"{path}: row {unknown[0].name!r}: over: there is no row {unknown[0].over!r}")
     if not columns:
         raise ValueError(f"{path}: columns: expected at least one TITLE: METRIC")
     seeds = content.get("seeds", [1])
     if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds) or len(set(seeds)) < len(seeds):
         raise ValueError(f"{path}: seeds: expected different whole numbers from 0 up, got {seeds}")
     plot = _plot(f"{path}: plot", content.get("plot", {}), rows, columns)
-    return Table(path.stem, content["title"], rows, columns, tuple(seeds), plot, content.get("note", ""))
+    needs = tuple(map(str, content.get("needs", [])))
+    return Table(path.stem, content["title"], rows, columns, tuple(seeds), plot, content.get("note", ""), needs)
 
 
 def _row(where: str, node: object, folder: Path) -> Row:
-    _check(where, node, {"name": str, "config": str}, {"options": dict, "eval_only": bool})
+    _check(where, node, {"name": str, "config": str}, {"options": dict, "eval_only": bool, "over": str})
     config = folder / node["config"]
     if not config.is_file():
         raise ValueError(f"{where} ({node['name']}): config: no such file: {config}")
-    return Row(node["name"], config, node.get("options", {}), node.get("eval_only", False))
+    return Row(node["name"], config, node.get("options", {}), node.get("eval_only", False), node.get("over", ""))
 
 
 def _column(where: str, title: object, metric: object) -> Column:

@@ -18,7 +18,7 @@ class Cell:
 
     Args:
         values: of each run that is there; NaN where there is no ground truth.
-        gain: of the mean over the first row's, the difference; None for measures and in the first row.
+        gain: of the mean over that of the row to compare with, the difference; None for measures and in that row.
     """
 
     values: tuple[float, ...]
@@ -77,11 +77,12 @@ def summarize(table: Table, runs: Sequence[Run], measures: dict[tuple[str, str],
     for row in table.rows:
         own = [found for run, found in zip(runs, metrics) if run.row is row and found]
         cells.append(tuple(_cell(column, row.name, own, measures) for column in columns))
-    gained = [
-        tuple(_with_gain(cell, first, column) for cell, first, column in zip(row, cells[0], columns))
-        for row in cells[1:]
-    ]
-    return Summary(table, tuple(columns), (cells[0], *gained), tuple(runs), results)
+    names = [row.name for row in table.rows]
+    gained = []
+    for row, own in zip(table.rows, cells):
+        other = cells[names.index(row.over or names[0])]
+        gained.append(tuple(_with_gain(*three) for three in zip(own, other, columns)) if other is not own else own)
+    return Summary(table, tuple(columns), tuple(gained), tuple(runs), results)
 
 
 def _write_out(column: Column, metrics: list[Metrics]) -> list[Column]:
@@ -114,7 +115,7 @@ def _cell(column: Column, row: str, runs: list[Metrics], measures: dict[tuple[st
     return Cell(tuple(values))
 
 
-def _with_gain(cell: Cell, first: Cell, column: Column) -> Cell:
-    if column.is_measure or cell.mean is None or first.mean is None:
+def _with_gain(cell: Cell, other: Cell, column: Column) -> Cell:
+    if column.is_measure or cell.mean is None or other.mean is None:
         return cell
-    return Cell(cell.values, cell.mean - first.mean)
+    return Cell(cell.values, cell.mean - other.mean)

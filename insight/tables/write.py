@@ -54,9 +54,10 @@ def markdown(summary: Summary, command: str, made: dict[str, Any]) -> str:
     done = [(run, content) for run, content in zip(summary.runs, summary.results) if content]
     lines += ["", *([table.note.strip(), ""] if table.note else [])]
     seeds = ", ".join(map(str, dict.fromkeys(run.seed for run in summary.runs if run.seed is not None))) or "none"
+    others = "".join(f"; {row.name}: over {row.over}" for row in table.rows if row.over)
     lines += [
-        f"Mean ± sample standard deviation over the seeds ({seeds}); in parentheses the gain over the first row. "
-        f"{len(done)} of {len(summary.runs)} runs are there; - is what is not.",
+        f"Mean ± sample standard deviation over the seeds ({seeds}); in parentheses the gain over the first row"
+        f"{others}. {len(done)} of {len(summary.runs)} runs are there; - is what is not.",
         "",
         f"- command: `{command}`",
         f"- written: {made['date']}, commit {made['commit']}",

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from insight.modeling.prompt import jitter_boxes, sample_box_prompts
+from insight.modeling.prompt import sample_box_prompts
 
 SIZE = (300, 400)
 
@@ -10,18 +10,6 @@ def boxes(n, seed=0):
     generator = torch.Generator().manual_seed(seed)
     corner = torch.rand(n, 2, generator=generator) * torch.tensor([350.0, 250.0])
     return torch.cat([corner, corner + 5 + torch.rand(n, 2, generator=generator) * 45], dim=1)
-
-
-def test_edges_move_by_at_most_the_fraction_of_their_side():
-    given = boxes(2000)
-    torch.manual_seed(0)
-    moved = jitter_boxes(given, 0.2, (10_000, 10_000))
-    sides = (given[:, 2:] - given[:, :2]).repeat(1, 2)
-    shift = (moved - given) / sides
-    assert shift.abs().max() <= 0.2 + 1e-5
-    assert shift.abs().max() > 0.19
-    torch.testing.assert_close(shift.std(dim=0), torch.full((4,), 0.2 / 3**0.5), rtol=0.1, atol=0)  # uniform
-    assert torch.corrcoef(shift.T).fill_diagonal_(0).abs().max() < 0.1  # each edge by itself
 
 
 def test_boxes_stay_inside_the_image_and_are_not_empty():

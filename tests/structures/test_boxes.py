@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from insight.structures.boxes import validate_boxes
+from insight.structures.boxes import jitter_boxes, validate_boxes
 
 IMAGE = (60, 100)  # height, width
 GOOD = [10.0, 20.0, 30.0, 40.0]
@@ -56,3 +56,16 @@ def test_a_bad_box_is_named_with_its_index_and_value(bad, reason):
 def test_a_wrong_shape_says_what_is_expected(wrong):
     with pytest.raises(ValueError, match=r"boxes: expected .*\(N, 4\)"):
         validate_boxes(wrong, IMAGE)
+
+
+def test_jittered_edges_move_by_at_most_the_fraction_of_their_side():
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.rand(2000, 2, generator=generator) * 300
+    given = torch.cat([corner, corner + 5 + torch.rand(2000, 2, generator=generator) * 45], dim=1)
+    moved = jitter_boxes(given, 0.2, generator)
+    sides = (given[:, 2:] - given[:, :2]).repeat(1, 2)
+    shift = (moved - given) / sides
+    assert shift.abs().max() <= 0.2 + 1e-5
+    assert shift.abs().max() > 0.19
+    torch.testing.assert_close(shift.std(dim=0), torch.full((4,), 0.2 / 3**0.5), rtol=0.1, atol=0)  # uniform
+    assert torch.corrcoef(shift.T).fill_diagonal_(0).abs().max() < 0.1  # each edge by itself

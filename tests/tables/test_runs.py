@@ -38,6 +38,13 @@ def test_an_option_that_is_none_names_its_row(description, read, tmp_path):
         plan_runs(read(description), tmp_path)
 
 
+def test_what_a_table_needs_must_be_given(description, read, tmp_path):
+    description["needs"] = ["MODEL.WEIGHTS"]
+    with pytest.raises(ValueError, match="the table needs MODEL.WEIGHTS: give MODEL.WEIGHTS VALUE"):
+        plan_runs(read(description), tmp_path)
+    assert plan_runs(read(description), tmp_path, ["MODEL.WEIGHTS", "some.pth"])
+
+
 def test_two_rows_that_are_one_run_are_told(description, read, tmp_path):
     del description["rows"][1]["options"]
     with pytest.raises(ValueError, match="rows 'baseline' and 'faster' are the same run"):

@@ -46,6 +46,13 @@ def test_classes_without_truth_and_runs_that_are_not_there(summary_of, runs, mad
     assert "| faster | no truth | 13.00 (+2.00) |" in text and "3 of 4 runs are there" in text
 
 
+def test_gains_over_another_row_than_the_first(summary_of, description, made):
+    baseline, faster = description["rows"]
+    summary = summary_of(rows=[{**baseline, "over": "faster"}, {**faster, "over": "faster"}])
+    assert [cells[0].gain for cells in summary.cells] == [-4.0, None]
+    assert "the gain over the first row; baseline: over faster;" in markdown(summary, "make it", made)
+
+
 def test_a_star_is_a_column_for_each_class(summary_of):
     summary = summary_of(columns={"AP of *": "small_val/segm/AP-*", "parameters": "parameters"})
     assert [c.title for c in summary.columns] == ["AP of bar", "AP of square", "parameters"]

@@ -8,7 +8,7 @@ from .encoder import PromptEncoder
 from .global_to_local import GlobalToLocalPrompt
 from .local import LocalPrompt
 from .pooler import PROMPT_FEATURE, PromptPooler, add_prompts
-from .sampling import jitter_boxes, sample_box_prompts
+from .sampling import sample_box_prompts
 
 __all__ = [
     "PROMPT_FEATURE",
@@ -18,6 +18,5 @@ __all__ = [
     "PromptEncoder",
     "PromptPooler",
     "add_prompts",
-    "jitter_boxes",
     "sample_box_prompts",
 ]

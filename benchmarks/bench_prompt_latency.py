@@ -1,0 +1,66 @@
+"""What does a box prompt cost once its image is encoded, for few boxes and for many?
+
+Ours is `PromptPredictor.predict` of the model with LPM and GPM on an encoded image, from boxes to run-length masks.
+The rivals are the same model without prompt modules (prompts start at zero, so both must answer the same), and ours
+when the image is encoded anew for every call. The paper states 40 ms a prompt after encoding, on an RTX 3090.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.modeling import build_model
+from harness import Case, Rival
+from torch import Tensor
+
+from insight import PromptPredictor
+from insight.config import load_config
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "base"
+COUNTS = (1, 10, 100, 1000)
+
+
+def cases(device: torch.device) -> Iterator[Case]:
+    """The light model at 512 x 512; on a GPU also the paper's at 800 x 800."""
+    models = {"light.yaml": 512}
+    if device.type == "cuda":
+        models["mask_rcnn_r50_fpn.yaml"] = 800
+    for config, side in models.items():
+        generator = np.random.default_rng(0)
+        image = generator.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        prompted, plain = (_predictor(config, on, side, device) for on in (True, False))
+        for predictor in (prompted, plain):
+            predictor.set_image(image)
+        for count in COUNTS:
+            corners = generator.uniform(0, side - 60, (count, 2))
+            boxes = np.hstack([corners, corners + generator.uniform(8, 60, (count, 2))])
+            yield Case(
+                f"{config.removesuffix('.yaml')} at {side} x {side}, {count:,} boxes",
+                partial(_answer, prompted, boxes),
+                {
+                    "without prompt modules": Rival(partial(_answer, plain, boxes)),
+                    "encoding too": Rival(partial(_encode_and_answer, prompted, image, boxes)),
+                },
+                note=f"divide by {count:,} for one prompt" if count > 1 else "",
+            )
+
+
+def _predictor(config: str, prompts: bool, side: int, device: torch.device) -> PromptPredictor:
+    options = ["MODEL.DEVICE", str(device), "MODEL.WEIGHTS", "", "MODEL.TIMM.WEIGHTS", ""]
+    for part in ("LPM", "GPM"):
+        options += [f"MODEL.PROMPT.{part}.ENABLED", prompts]
+    torch.manual_seed(0)
+    model = build_model(load_config(str(CONFIGS / config), options).clone())
+    return PromptPredictor(model, min_size=side, max_size=side)
+
+
+def _answer(predictor: PromptPredictor, boxes: np.ndarray) -> tuple[Tensor, Tensor]:
+    found = predictor.predict(boxes)
+    return found.scores, found.pred_classes
+
+
+def _encode_and_answer(predictor: PromptPredictor, image: np.ndarray, boxes: np.ndarray) -> tuple[Tensor, Tensor]:
+    predictor.set_image(image)
+    return _answer(predictor, boxes)

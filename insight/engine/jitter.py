@@ -1,0 +1,112 @@
+"""How well inexact prompts are answered: mask IoU over the noise of the boxes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
+from torch import Tensor
+from tqdm import tqdm
+
+from insight.checkpoint import Checkpointer
+from insight.data.mappers import read_image
+from insight.evaluation import PromptedIoU
+from insight.inference.predictor import PromptPredictor
+from insight.structures.boxes import jitter_boxes
+from insight.structures.rle import annotation_to_rle
+
+from .entry import is_sam, trainer_class
+from .results import Metrics, by_dataset
+
+NOISES = (0.0, 0.05, 0.1, 0.2, 0.3)
+
+
+def jitter_curve(cfg: CfgNode, noises: Sequence[float] = NOISES) -> Metrics:
+    """Prompt a model with true boxes whose sides are shifted, and compare the masks.
+
+    A noise of 0.1 shifts each side by up to a tenth of the box's extent, either way, all shifts equally likely. The
+    draws depend on the image alone, so that all models get the same. SOPSeg is prompted as its config has it.
+
+    Args:
+        cfg: the config; MODEL.WEIGHTS is the checkpoint.
+        noises: largest shifts, as fractions of the box's extent; below 0.5.
+
+    Returns:
+        {data set: {"jitter": {"mIoU at 0.1": ..., "class mIoU at 0.1": ..., ...}}}, in percent.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it does not fit.
+        ValueError: a noise is negative, or so large that a box could turn over; the model has no masks.
+    """
+    if not all(0 <= noise < 0.5 for noise in noises):
+        raise ValueError(f"noises: expected numbers from 0 to below 0.5, got {', '.join(map(str, noises))}")
+    is_sopseg = cfg.MODEL.META_ARCHITECTURE == "SOPSEG"
+    if not is_sopseg and not cfg.MODEL.MASK_ON:
+        raise ValueError("MODEL.MASK_ON is False: there are no masks to compare")
+    curves = (_of_sopseg if is_sopseg else _of_detector)(cfg, noises)
+    return {dataset: {"jitter": dict(_named(noises, results))} for dataset, results in curves.items()}
+
+
+def _named(noises: Sequence[float], results: list[dict[str, float]]):
+    for noise, metrics in zip(noises, results):
+        for name in ("mIoU", "class mIoU", "boundary mIoU"):
+            yield f"{name} at {noise:g}", metrics[name]
+
+
+def _of_sopseg(cfg: CfgNode, noises: Sequence[float]) -> dict[str, list[dict[str, float]]]:
+    trainer = trainer_class(cfg)
+    model = trainer.build_model(cfg)
+    if cfg.MODEL.WEIGHTS or not is_sam(cfg):
+        Checkpointer(model, exact=True).load(cfg.MODEL.WEIGHTS, checkpointables=[])
+    curves: dict[str, list[dict[str, float]]] = {}
+    for noise in noises:
+        noisy = cfg.clone()
+        noisy.defrost()
+        noisy.TEST.PROMPT_JITTER = noise
+        for dataset, results in by_dataset(noisy, trainer.test(noisy, model)).items():
+            curves.setdefault(dataset, []).append(results["prompted"])
+    return curves
+
+
+def _of_detector(cfg: CfgNode, noises: Sequence[float]) -> dict[str, list[dict[str, float]]]:
+    predictor = PromptPredictor(cfg)
+    return {dataset: _on_dataset(predictor, dataset, noises) for dataset in cfg.DATASETS.TEST}
+
+
+def _on_dataset(predictor: PromptPredictor, dataset: str, noises: Sequence[float]) -> list[dict[str, float]]:
+    dicts = DatasetCatalog.get(dataset)
+    metrics = [PromptedIoU(MetadataCatalog.get(dataset).thing_classes) for _ in noises]
+    for entry in tqdm(dicts, f"Prompting with noise on {dataset}", unit="image"):
+        annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
+        if not annotations:
+            continue
+        size = entry["height"], entry["width"]
+        boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
+        truth = [annotation_to_rle(a["segmentation"], size) for a in annotations]
+        classes = [a["category_id"] for a in annotations]
+        predictor.set_image(read_image(entry, "RGB"), order="RGB")  # once for all noises
+        for noise, metric in zip(noises, metrics):
+            prompts = noisy_boxes(torch.tensor(np.array(boxes, np.float32)), noise, entry["image_id"], size)
+            metric.update(predictor.predict(prompts).pred_masks, truth, classes, entry["image_id"])
+    return [metric.result() for metric in metrics]
+
+
+def noisy_boxes(boxes: Tensor, noise: float, seed: int, size: tuple[int, int]) -> Tensor:
+    """True boxes as an inexact person draws them, inside the image.
+
+    Args:
+        boxes: (N, 4) XYXY, pixels.
+        noise: largest shift of a side, as a fraction of the box's extent.
+        seed: of the draws; for one seed the shifts of all noises are in proportion.
+        size: (height, width) of the image, pixels.
+
+    Returns:
+        (N, 4) XYXY, pixels. A box of which nothing would be left in the image is not shifted.
+    """
+    limits = boxes.new_tensor([size[1], size[0], size[1], size[0]])
+    shifted = jitter_boxes(boxes, noise, torch.Generator().manual_seed(seed))
+    shifted = torch.minimum(shifted.clamp(min=0), limits)
+    is_left = (shifted[:, 2:] > shifted[:, :2]).all(dim=1, keepdim=True)
+    return torch.where(is_left, shifted, boxes)

@@ -1,0 +1,100 @@
+"""Instances that a detector misses, given to it as box prompts: how much a person's boxes add to average precision.
+
+Source: Insight Any Instance, section IV-F and Table XI.
+"""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from detectron2.data import DatasetCatalog
+from detectron2.structures import Boxes, BoxMode, Instances, pairwise_iou
+from torch import Tensor
+from tqdm import tqdm
+
+from insight.data.mappers import read_image
+
+from .coco import CocoEvaluator
+
+LEAST_SCORE = 0.05  # of a detection that counts; Detectron2's default for what a detector gives
+LEAST_IOU = 0.5  # of the box of a detection with that of the instance it finds
+
+
+class Predictor(Protocol):
+    """What is evaluated, such as `insight.PromptPredictor`."""
+
+    def set_image(self, image: np.ndarray, order: str) -> None:
+        """Take an image, (H, W, 3) uint8."""
+
+    def detect(self) -> Instances:
+        """Find instances in it, by themselves."""
+
+    def predict(self, boxes: Tensor) -> Instances:
+        """Answer boxes, one instance each."""
+
+
+def is_missed(boxes: Tensor, classes: Tensor, found: Instances, least_score: float = LEAST_SCORE) -> Tensor:
+    """Which true instances of an image no detection finds.
+
+    A detection finds an instance if it has its class, a score of at least `least_score`, and a box whose IoU with the
+    instance's is at least LEAST_IOU; it may find several.
+
+    Args:
+        boxes: (N, 4) XYXY, the true boxes, pixels of the image.
+        classes: (N,) int64, theirs.
+        found: detections, with pred_boxes, pred_classes and scores.
+        least_score: of a detection that counts.
+
+    Returns:
+        (N,) bool.
+    """
+    overlaps = pairwise_iou(Boxes(boxes), found.pred_boxes) >= LEAST_IOU
+    counts = (classes[:, None] == found.pred_classes) & (found.scores >= least_score)
+    return ~(overlaps & counts).any(dim=1)
+
+
+def evaluate_missed(
+    predictor: Predictor,
+    dataset_name: str,
+    least_score: float = LEAST_SCORE,
+    max_dets: tuple[int, ...] = (1, 10, 100),
+    area_profile: str = "coco",
+) -> dict[str, float]:
+    """Average precision of what is found, and of that together with the answers to the boxes of what is missed.
+
+    The answers have the class and the score that the model gives them.
+
+    Args:
+        predictor: the model.
+        dataset_name: registered data set; crowds are not prompted with.
+        least_score: of a detection that counts as one.
+        max_dets, area_profile: as `CocoEvaluator` takes them.
+
+    Returns:
+        In percent, of masks (of boxes, for a model without masks), "automatic METRIC" and "prompted METRIC" of AP,
+        AP50, AP75, APs, APm and APl; and the numbers of "instances" and of those "missed".
+    """
+    evaluators, numbers = {}, {"instances": 0, "missed": 0}
+    for entry in tqdm(DatasetCatalog.get(dataset_name), "Prompting what is missed", unit="image"):
+        predictor.set_image(read_image(entry, "RGB"), order="RGB")
+        found = predictor.detect()
+        if not evaluators:
+            task = "segm" if found.has("pred_masks") else "bbox"
+            for name in ("automatic", "prompted"):
+                evaluators[name] = CocoEvaluator(
+                    dataset_name, max_dets=max_dets, area_profile=area_profile, tasks=(task,)
+                )
+        annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0)]
+        boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
+        boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+        missed = is_missed(boxes, torch.tensor([a["category_id"] for a in annotations]), found, least_score)
+        with_answers = Instances.cat([found, predictor.predict(boxes[missed])]) if missed.any() else found
+        for evaluator, instances in zip(evaluators.values(), (found, with_answers)):
+            evaluator.process([entry], [{"instances": instances}])
+        numbers["instances"] += len(boxes)
+        numbers["missed"] += int(missed.sum())
+    results = {}
+    for name, evaluator in evaluators.items():
+        (metrics,) = evaluator.evaluate().values()
+        results.update((f"{name} {key}", value) for key, value in metrics.items() if not key.startswith("AP-"))
+    return {**results, **{name: float(value) for name, value in numbers.items()}}

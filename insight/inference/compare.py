@@ -1,0 +1,156 @@
+"""Pictures side by side: the truth, and what several models make of the same image."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import build_model
+from detectron2.structures import BoxMode, Instances
+from tqdm import tqdm
+
+from insight.checkpoint import Checkpointer
+from insight.data.mappers import read_image
+from insight.data.sopseg_mapper import SOPSegMapper
+from insight.evaluation import PromptedIoU
+from insight.files import atomic_write
+from insight.structures.rle import annotation_to_rle
+
+from .overlay import draw_instances
+from .predictor import PromptPredictor
+
+_SIDE = 800  # a panel is enlarged to about this, pixels
+_TITLE = 28  # height of the line above it, pixels
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model to compare.
+
+    Args:
+        name: what stands above its panel.
+        cfg: its config; MODEL.WEIGHTS is the checkpoint.
+    """
+
+    name: str
+    cfg: CfgNode
+
+
+def choose_entries(dataset: str, images: Sequence[str] = (), count: int = 8) -> list[dict]:
+    """Entries of a data set to draw.
+
+    Args:
+        dataset: registered name.
+        images: file names, with or without folders and endings; empty for the first ones.
+        count: how many, where no images are named.
+
+    Returns:
+        Dataset dicts.
+
+    Raises:
+        ValueError: an image is not in the data set.
+    """
+    entries = DatasetCatalog.get(dataset)
+    if not images:
+        return entries[:count]
+    known = {}
+    for entry in entries:
+        path = Path(entry["file_name"])
+        known |= {path.name: entry, path.stem: entry}
+    absent = [image for image in images if Path(image).name not in known]
+    if absent:
+        raise ValueError(f"{absent[0]}: no such image in {dataset} ({len(absent)} of those named)")
+    return [known[Path(image).name] for image in images]
+
+
+def draw_comparisons(
+    contenders: Sequence[Contender],
+    dataset: str,
+    entries: Sequence[dict],
+    output: str | os.PathLike,
+    *,
+    prompted: bool = False,
+    score_threshold: float = 0.5,
+) -> list[Path]:
+    """A picture for each image, with a panel for the truth and one for each model.
+
+    Args:
+        contenders: the models; their classes are those of the data set. SOPSEG is always prompted, as its config has
+            it.
+        dataset: registered name, for the class names.
+        entries: of `choose_entries`.
+        output: folder of the PNG files.
+        prompted: prompt detectors with the true boxes instead of letting them find objects.
+        score_threshold: least score of what a detector finds by itself.
+
+    Returns:
+        The files.
+    """
+    names = MetadataCatalog.get(dataset).thing_classes
+    answers = [(one.name, _answerer(one.cfg, prompted, score_threshold)) for one in contenders]
+    paths = []
+    for entry in tqdm(entries, "Drawing", unit="image"):
+        image = read_image(entry, "RGB")
+        annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
+        truth = [annotation_to_rle(a["segmentation"], image.shape[:2]) for a in annotations]
+        classes = [a["category_id"] for a in annotations]
+        panels = [_panel("truth", image, truth, classes, [names[c] for c in classes])]
+        for name, (answer, is_prompted) in answers:
+            found = answer({**entry, "annotations": annotations}, image)
+            labels = None if is_prompted else [names[c] for c in found.pred_classes.tolist()]
+            title = f"{name}: mean IoU {_iou(found, truth, names):.1f}" if is_prompted and truth else name
+            colors = classes if is_prompted else found.pred_classes.tolist()
+            boxes = found.pred_boxes.tensor.numpy() if is_prompted else None
+            panels.append(_panel(title, image, found.pred_masks, colors, labels, boxes))
+        path = Path(output, f"{Path(entry['file_name']).stem}.png")
+        with atomic_write(path, "wb") as file:
+            file.write(cv2.imencode(".png", np.hstack(panels)[:, :, ::-1])[1].tobytes())
+        paths.append(path)
+    return paths
+
+
+def _answerer(
+    cfg: CfgNode, prompted: bool, score_threshold: float
+) -> tuple[Callable[[dict, np.ndarray], Instances], bool]:
+    """From an entry and its image to instances on the CPU; and whether they are answers to its annotations."""
+    if cfg.MODEL.META_ARCHITECTURE == "SOPSEG":
+        model = build_model(cfg.clone()).eval()
+        if cfg.MODEL.WEIGHTS or not cfg.MODEL.SOPSEG.WEIGHTS:
+            Checkpointer(model, exact=True).load(cfg.MODEL.WEIGHTS, checkpointables=[])
+        mapper = SOPSegMapper(cfg, is_train=False)
+
+        @torch.no_grad()
+        def segment(entry: dict, image: np.ndarray) -> Instances:
+            return model([mapper(entry)])[0]["instances"].to("cpu")
+
+        return segment, True
+    predictor = PromptPredictor(cfg)
+
+    def ask(entry: dict, image: np.ndarray) -> Instances:
+        predictor.set_image(image)
+        if prompted:
+            boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in entry["annotations"]]
+            return predictor.predict(boxes)
+        found = predictor.detect()
+        return found[found.scores >= score_threshold]
+
+    return ask, prompted
+
+
+def _iou(found: Instances, truth: list[dict], names: list[str]) -> float:
+    metric = PromptedIoU(names)
+    metric.update(found.pred_masks, truth, [0] * len(truth))
+    return metric.result()["mIoU"]
+
+
+def _panel(title: str, image: np.ndarray, masks, classes, labels, boxes=None) -> np.ndarray:
+    scale = max(1, round(_SIDE / max(image.shape[:2])))
+    picture = draw_instances(image, masks, boxes, labels, classes, scale=scale)
+    strip = np.zeros((_TITLE, picture.shape[1], 3), np.uint8)
+    cv2.putText(strip, title, (6, _TITLE - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.pad(np.vstack([strip, picture]), ((0, 0), (0, 4), (0, 0)))

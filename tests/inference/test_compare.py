@@ -1,0 +1,52 @@
+"""Pictures side by side."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from tiny import write_dataset
+
+from insight.data.datasets.coco import register_coco
+from insight.inference.compare import Contender, choose_entries, draw_comparisons
+
+NAME = "test_compare"
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    register_coco(NAME, *write_dataset(tmp_path / "rectangles"))
+    yield NAME
+    DatasetCatalog.remove(NAME)
+    MetadataCatalog.remove(NAME)
+
+
+@pytest.fixture
+def contender(prompt_cfg, prompt_model, dataset, tmp_path):
+    torch.save({"model": prompt_model.state_dict()}, tmp_path / "model.pth")
+    cfg = prompt_cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.WEIGHTS, cfg.DATASETS.TEST = str(tmp_path / "model.pth"), (dataset,)
+    return Contender("ours", cfg)
+
+
+def test_images_are_chosen_by_name_or_from_the_start(dataset):
+    assert [e["image_id"] for e in choose_entries(dataset, count=2)] == [1, 2]
+    assert [e["image_id"] for e in choose_entries(dataset, ["some/where/3.png", "1"])] == [4, 2]
+    with pytest.raises(ValueError, match="9.png: no such image in test_compare"):
+        choose_entries(dataset, ["9.png", "1.png"])
+
+
+@pytest.mark.parametrize("prompted", [False, True])
+def test_a_panel_for_the_truth_and_for_each_model(contender, dataset, tmp_path, prompted):
+    entries = choose_entries(dataset, ["0", "5"])  # the last one holds nothing
+    two = [Contender("theirs", contender.cfg), contender]
+    options = {"prompted": prompted, "score_threshold": 0.0}
+    paths = draw_comparisons(two, dataset, entries, tmp_path / "out", **options)
+    assert [p.name for p in paths] == ["0.png", "5.png"]
+    picture = cv2.imread(str(paths[0]))
+    height, width = picture.shape[:2]
+    assert width % 3 == 0 and height > 600
+    truth, first, second = np.split(picture[28:], 3, axis=1)  # below the titles
+    assert np.array_equal(first, second) and not np.array_equal(truth, first)
+    assert picture[:28].any()

@@ -1,0 +1,73 @@
+"""Numbers of models: against other ways to count, and against time that passes only when it is told to."""
+
+import pytest
+import torch
+from torch import nn
+
+from insight.config import load_config
+from insight.tables import measures
+
+SOPSEG = ["MODEL.META_ARCHITECTURE", "SOPSEG", "MODEL.SOPSEG.ENCODER", "vit_t", "MODEL.SOPSEG.INPUT_SIZE", "128",
+          "MODEL.DEVICE", "cpu"]  # fmt: skip
+
+
+def sopseg(*options):
+    return load_config("", [*SOPSEG, *options])
+
+
+def test_cost_grows_with_crops_and_otherwise_with_decodings():
+    one, ten = (measures.count_gmacs(sopseg(), n) for n in (1, 10))
+    assert ten == pytest.approx(10 * one, rel=5e-3)  # the embedding of positions is computed once
+    one, ten = (measures.count_gmacs(sopseg("MODEL.SOPSEG.MAGNIFY", "False"), n) for n in (1, 10))
+    assert one < ten < 5 * one
+
+
+def test_the_count_is_that_of_known_layers(monkeypatch):
+    class Known(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.linear = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(4, 6)
+
+        def forward(self, crops, boxes, **points):
+            return self.conv(crops), self.linear(boxes)
+
+    monkeypatch.setattr(measures, "build_sopseg", lambda encoder, decoder: Known())
+    expected = 5 * (128 * 128 * 8 * 3 * 9 + 4 * 6) / 1e9
+    assert measures.count_gmacs(sopseg(), 5) == pytest.approx(expected)
+    assert measures.count_parameters(sopseg()) == 3 * 9 * 8 + 8 + 4 * 6 + 6
+
+
+def test_only_sopseg_is_counted():
+    with pytest.raises(ValueError, match="gmacs: counted of SOPSEG only, not of GeneralizedRCNN"):
+        measures.count_gmacs(load_config("", ["MODEL.DEVICE", "cpu"]), 1)
+
+
+def test_parameters_of_a_detector(monkeypatch):
+    built = []
+
+    def build_model(cfg):
+        built.append((cfg.MODEL.TIMM.WEIGHTS, cfg.MODEL.DEVICE))
+        return nn.Linear(3, 5)
+
+    monkeypatch.setattr(measures, "build_model", build_model)
+    cfg = load_config("", ["MODEL.TIMM.WEIGHTS", "absent.pth", "MODEL.DEVICE", "cpu"])
+    assert measures.count_parameters(cfg) == 20 and built == [("", "cpu")]
+
+
+def test_speed_is_a_ratio_of_medians_in_turns(monkeypatch):
+    now, order = [0.0], []
+
+    class Contender:
+        def __init__(self, seconds):
+            self.seconds, self.inputs = seconds, [[{}]] * 5
+
+        def run(self, index):
+            order.append(self.seconds)
+            now[0] += self.seconds
+            return self.seconds * (100 if index == 2 else 1)  # one image is disturbed, for both
+
+    monkeypatch.setattr(measures, "_Contender", Contender)
+    first, second = measures.measure_speed([0.1, 0.2])
+    assert first == pytest.approx({"fps": 10, "speed": 1.0}) and second == pytest.approx({"fps": 5, "speed": 0.5})
+    assert order[-4:] in ([0.2, 0.1, 0.1, 0.2], [0.1, 0.2, 0.2, 0.1]) and len(order) == 14
+    assert torch.is_grad_enabled()

@@ -1,0 +1,28 @@
+"""The tables of configs/tables: each can be made, and says what its runs have."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from insight.tables import read_table
+from insight.tables.runs import STEPS, plan_runs
+
+ROOT = Path(__file__).resolve().parents[2]
+TASKS = {"bbox", "segm", "prompted", *STEPS}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "tables").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_table_can_be_made(path, tmp_path):
+    table = read_table(path)
+    given = [value for key in table.needs for value in (key, "some.pth")]
+    runs = plan_runs(dataclasses.replace(table, seeds=table.seeds[:1]), tmp_path, given)
+    assert [run.row for run in runs] == list(table.rows)
+    for column in table.columns:
+        assert column.is_measure or column.path[1] in TASKS
+    assert path.read_text().startswith("# ")
+    assert path.stem in (ROOT / "docs" / "tables.md").read_text()
+
+
+def test_every_tool_of_a_step_exists():
+    assert [step for step, tool in STEPS.items() if not (ROOT / "tools" / f"{tool}.py").is_file()] == []

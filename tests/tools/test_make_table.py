@@ -1,0 +1,117 @@
+import json
+import sys
+
+import pytest
+import yaml
+
+from insight.tables import sweep
+
+
+@pytest.fixture
+def table(project, tmp_path):
+    """A table of two rows of the tiny prompt model, two iterations each; the second is of another learning rate."""
+    config = str(project / "config.yaml")
+    description = {
+        "title": "Tiny",
+        "rows": [
+            {"name": "baseline", "config": config},
+            {"name": "faster", "config": config, "options": {"SOLVER.BASE_LR": 0.01}},
+        ],
+        "columns": {"mask AP": "tool_rectangles/segm/AP", "parameters": "parameters"},
+    }
+    path = tmp_path / "tiny_table.yaml"
+    path.write_text(yaml.safe_dump(description, sort_keys=False))
+    return path
+
+
+OVERRIDES = ["SOLVER.MAX_ITER", "2", "DATALOADER.NUM_WORKERS", "0"]
+
+
+def test_help(run_tool):
+    done = run_tool("make_table", "--help")
+    assert done.code == 0 and "--seeds" in done.out
+
+
+@pytest.mark.parametrize(
+    "change, arguments, said",
+    [
+        ("title", [], "title is missing"),
+        (None, ["--seeds", "1,x"], "--seeds 1,x: expected whole numbers, as in 1,2"),
+        (None, ["SOLVER.MAX", "1"], "row 'baseline': KEY VALUE overrides: Non-existent key: SOLVER.MAX"),
+        (
+            None,
+            ["DATASETS.TEST", "('elsewhere',)"],
+            "is of tool_rectangles, but row 'baseline' is evaluated on elsewhere",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(run_tool, table, tmp_path, change, arguments, said):
+    if change:
+        table.write_text(table.read_text().replace(f"{change}: Tiny\n", ""))
+    done = run_tool("make_table", table, "--output", tmp_path / "out", *arguments)
+    assert done.code == 2
+    (error,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert said in error and not (tmp_path / "out" / "runs").exists()
+
+
+def test_options_may_stand_before_and_after_the_file(run_tool, table, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sweep, "execute", lambda job, bar, lock: seen.append(job.command) or "stopped")
+    done = run_tool("make_table", table, "--output", tmp_path / "out", "--seeds", "3", *OVERRIDES)
+    assert done.code == 1
+    assert [line for line in done.err.splitlines() if line.startswith("error: ")] == [
+        f"error: {name}, seed 3: stopped ({tmp_path}/out/runs/{folder}-seed3/output.txt)"
+        for name, folder in zip(
+            ("baseline", "faster"), (f"{table_folder(table)}/config", f"{table_folder(table)}/config-BASE_LR_0.01")
+        )
+    ]
+    assert "MAX_ITER" in " ".join(seen[0]) and "| baseline | - |" in done.out
+    assert sorted(p.name for p in (tmp_path / "out").glob("tiny_table.*")) == [
+        "tiny_table.json", "tiny_table.md", "tiny_table.png",
+    ]  # fmt: skip
+
+
+def table_folder(table):
+    config = yaml.safe_load(table.read_text())["rows"][0]["config"]
+    return config.split("/")[-2]
+
+
+def wait_for(condition, process):
+    import time
+
+    for _ in range(6000):
+        if condition():
+            return
+        assert process.poll() is None, process.output.read_text()
+        time.sleep(0.05)
+    raise AssertionError("timed out")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there a command outlives one that was killed")
+def test_a_killed_sweep_goes_on_and_repeats_nothing(start_tool, table, tmp_path):
+    output = tmp_path / "out"
+    runs = output / "runs" / table_folder(table)
+    first, second = runs / "config-seed1", runs / "config-BASE_LR_0.01-seed1"
+    killed = start_tool("make_table", table, "--output", output, *OVERRIDES)
+    wait_for(lambda: (second / "config.yaml").exists(), killed)  # the second run has begun
+    killed.kill()
+    killed.wait()
+    ended = (first / "results.json").stat().st_mtime_ns
+    assert not (second / "results.json").exists()
+    assert "| baseline | " in (output / "tiny_table.md").read_text()
+
+    again = start_tool("make_table", table, "--output", output, *OVERRIDES)
+    assert again.wait(500) == 0, again.output.read_text()
+    assert "1 of 2 runs are there, 1 to do" in again.output.read_text()
+    assert (first / "results.json").stat().st_mtime_ns == ended
+    content = json.loads((output / "tiny_table.json").read_text())
+    assert [len(row["runs"]) for row in content["rows"]] == [1, 1]
+    assert content["rows"][1]["cells"]["mask AP"]["gain"] is not None
+    assert (output / "tiny_table.png").exists()
+
+    once_more = start_tool("make_table", table, "--output", output, *OVERRIDES)
+    assert once_more.wait(500) == 0 and "2 of 2 runs are there, 0 to do" in once_more.output.read_text()
+    other = start_tool("make_table", table, "--output", output, "SOLVER.MAX_ITER", "3")
+    assert other.wait(500) == 2
+    assert "holds a run of another config (SOLVER.MAX_ITER was 2, now 3" in other.output.read_text()

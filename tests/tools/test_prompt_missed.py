@@ -1,0 +1,59 @@
+import cv2
+import pytest
+
+from insight.engine.results import read_results
+
+
+@pytest.fixture
+def model(project, trained):
+    return ["--config-file", trained / "config.yaml", "--weights", trained / "model_final.pth"]
+
+
+def test_missed_instances(run_tool, model, tmp_path):
+    done = run_tool("prompt_missed", *model, "--output", tmp_path / "missed.json", "--score-threshold", "0.99")
+    assert done.code == 0, done.err
+    found = read_results(tmp_path / "missed.json")
+    metrics = found["results"]["tool_rectangles"]["missed"]
+    assert metrics["instances"] == 15 and metrics["missed"] == 15 and found["least_score"] == 0.99
+    assert 0 <= metrics["automatic AP"] <= metrics["prompted AP50"] <= 100
+    assert "15 of 15 instances are missed" in done.out
+
+
+def test_noise(run_tool, model, tmp_path):
+    done = run_tool("prompt_jitter", *model, "--output", tmp_path / "jitter.json", "--noise", "0", "--noise", "0.3")
+    assert done.code == 0, done.err
+    metrics = read_results(tmp_path / "jitter.json")["results"]["tool_rectangles"]["jitter"]
+    assert set(metrics) == {f"{name} at {n}" for name in ("mIoU", "class mIoU", "boundary mIoU") for n in ("0", "0.3")}
+    assert 0 <= metrics["mIoU at 0.3"] <= 100
+
+
+def test_pictures(run_tool, trained, tmp_path):
+    run = f"two steps={trained}"
+    done = run_tool("compare", "--runs", run, f"again={trained}/config.yaml,{trained}/model_final.pth",
+                    "--output", tmp_path / "pictures", "--images", "0.png", "--prompted")  # fmt: skip
+    assert done.code == 0, done.err
+    assert cv2.imread(str(tmp_path / "pictures" / "0.png")).shape[1] % 3 == 0
+
+
+@pytest.mark.parametrize(
+    "tool, arguments, said",
+    [
+        ("prompt_missed", ["--weights", "absent.pth"], "absent.pth: no such checkpoint"),
+        ("prompt_jitter", ["--noise", "0.7"], "noises: expected numbers from 0 to below 0.5, got 0.7"),
+    ],
+)
+def test_a_mistake_is_one_line(run_tool, trained, tmp_path, tool, arguments, said):
+    done = run_tool(tool, "--config-file", trained / "config.yaml", "--output", tmp_path / "o.json", *arguments)
+    assert done.code == 2 and said in done.err and not (tmp_path / "o.json").exists()
+
+
+@pytest.mark.parametrize(
+    "run, said",
+    [
+        ("ours", "--runs ours: expected NAME=DIR or NAME=CONFIG,WEIGHTS"),
+        ("ours=absent.yaml,x", "absent.yaml: no such file"),
+    ],
+)
+def test_a_run_that_is_none_is_told(run_tool, tmp_path, run, said):
+    done = run_tool("compare", "--runs", run, "--output", tmp_path)
+    assert done.code == 2 and said in done.err

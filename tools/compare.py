@@ -1,0 +1,75 @@
+#!/usr/bin/env python
+"""Draw images of a data set side by side: the truth, and what each of several models makes of them."""
+
+import argparse
+from pathlib import Path
+
+from insight.config import load_config
+from insight.data.datasets import register_from_config
+from insight.errors import reports_errors
+from insight.inference.compare import Contender, choose_entries, draw_comparisons
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The arguments of this command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: compare.py --runs baseline=output/baseline ours=output/ours --output output/compare",
+    )
+    parser.add_argument(
+        "--runs",
+        nargs="+",
+        required=True,
+        metavar="NAME=RUN",
+        help="models: an OUTPUT_DIR of a training, or CONFIG,WEIGHTS (no WEIGHTS: those that the config names)",
+    )
+    parser.add_argument("--dataset", metavar="NAME", help="default: the first of DATASETS.TEST of the first model")
+    parser.add_argument("--images", nargs="+", default=[], metavar="FILE", help="names of its images")
+    parser.add_argument("--count", type=int, default=8, help="else, how many of its first ones (default: 8)")
+    parser.add_argument(
+        "--prompted", action="store_true", help="give detectors the true boxes as prompts (SOPSEG always gets prompts)"
+    )
+    parser.add_argument(
+        "--score-threshold", type=float, default=0.5, metavar="S", help="least score of a found instance (default: 0.5)"
+    )
+    parser.add_argument("--output", default="output/compare", metavar="DIR", help="for the pictures (%(default)s)")
+    parser.add_argument("--device", default="", help="cpu, cuda or cuda:N; default: as the configs have it")
+    return parser
+
+
+def contender(text: str, device: str) -> Contender:
+    """The model that NAME=DIR or NAME=CONFIG,WEIGHTS means."""
+    name, _, run = text.partition("=")
+    config, _, weights = run.partition(",")
+    if not name or not config:
+        raise ValueError(f"--runs {text}: expected NAME=DIR or NAME=CONFIG,WEIGHTS")
+    if Path(config).is_dir():
+        config, weights = f"{config}/config.yaml", weights or f"{config}/model_final.pth"
+    overrides = [*(["MODEL.WEIGHTS", weights] if weights else []), *(["MODEL.DEVICE", device] if device else [])]
+    cfg = load_config(config, overrides)
+    register_from_config(cfg)
+    return Contender(name, cfg)
+
+
+@reports_errors
+def main() -> None:
+    """Run the command."""
+    args = arguments().parse_args()
+    contenders = [contender(text, args.device) for text in args.runs]
+    dataset = args.dataset or next(iter(contenders[0].cfg.DATASETS.TEST), None)
+    if dataset is None:
+        raise ValueError("no data set: give --dataset NAME")
+    entries = choose_entries(dataset, args.images, args.count)
+    paths = draw_comparisons(
+        contenders,
+        dataset,
+        entries,
+        args.output,
+        prompted=args.prompted,
+        score_threshold=args.score_threshold,
+    )
+    print(f"{len(paths)} pictures in {args.output}")
+
+
+if __name__ == "__main__":
+    main()
