@@ -91,7 +91,11 @@ def do_runs(runs: Sequence[Run], tools: Path, after_each: Callable[[], None], nu
     total = sum(job.iterations for _, job in lacking)
     print(f"{len(runs) - len(lacking)} of {len(runs)} runs are there, {len(lacking)} to do", file=sys.stderr)
     failures = {}
-    with tqdm(total=total, unit="it", file=sys.stderr, disable=not lacking) as bar:
+    quiet = 0.5 if sys.stderr.isatty() else 60.0  # seconds between two lines
+    # Without smoothing: iterations are told many at a time, so only their mean speed says when all will be done.
+    with tqdm(
+        total=total, unit="it", file=sys.stderr, disable=not lacking, smoothing=0, mininterval=quiet, maxinterval=quiet
+    ) as bar:
         for number, (run, first) in enumerate(lacking, 1):
             run.folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -131,7 +135,8 @@ def execute(job: Job, bar: tqdm, lock: int) -> str | None:
             now = max(seen, _iterations_done(job))
             bar.update(now - seen)
             seen = now
-            bar.refresh()
+            if sys.stderr.isatty():
+                bar.refresh()
     if process.returncode == 0:
         bar.update(job.iterations - seen)
         bar.write(f"{job.label}: done in {tqdm.format_interval(time.monotonic() - start)}", file=sys.stderr)

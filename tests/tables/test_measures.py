@@ -19,7 +19,7 @@ def test_cost_grows_with_crops_and_otherwise_with_decodings():
     one, ten = (measures.count_gmacs(sopseg(), n) for n in (1, 10))
     assert ten == pytest.approx(10 * one, rel=5e-3)  # the embedding of positions is computed once
     one, ten = (measures.count_gmacs(sopseg("MODEL.SOPSEG.MAGNIFY", "False"), n) for n in (1, 10))
-    assert one < ten < 5 * one
+    assert one < ten < 6 * one  # one encoding, ten decodings
 
 
 def test_the_count_is_that_of_known_layers(monkeypatch):

@@ -109,9 +109,3 @@ def test_a_killed_sweep_goes_on_and_repeats_nothing(start_tool, table, tmp_path)
     assert [len(row["runs"]) for row in content["rows"]] == [1, 1]
     assert content["rows"][1]["cells"]["mask AP"]["gain"] is not None
     assert (output / "tiny_table.png").exists()
-
-    once_more = start_tool("make_table", table, "--output", output, *OVERRIDES)
-    assert once_more.wait(500) == 0 and "2 of 2 runs are there, 0 to do" in once_more.output.read_text()
-    other = start_tool("make_table", table, "--output", output, "SOLVER.MAX_ITER", "3")
-    assert other.wait(500) == 2
-    assert "holds a run of another config (SOLVER.MAX_ITER was 2, now 3" in other.output.read_text()
