@@ -247,8 +247,10 @@ def test_an_unknown_branch_is_named():
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_two_images_can_be_learned_by_heart():
-    cfg = make_tiny_config(ALL, MODEL__RPN__POST_NMS_TOPK_TEST=50, TEST__DETECTIONS_PER_IMAGE=10)
+@pytest.mark.parametrize("heads", [None, CASCADE, "base/scnet_light.yaml"])
+def test_two_images_can_be_learned_by_heart(heads):
+    files = [heads] if heads else []
+    cfg = make_tiny_config(*files, ALL, MODEL__RPN__POST_NMS_TOPK_TEST=50, TEST__DETECTIONS_PER_IMAGE=10)
     model = build(cfg)
     inputs = make_inputs()
     for x in inputs:  # each rectangle in the colour of its class, on noise

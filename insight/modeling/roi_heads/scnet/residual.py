@@ -7,6 +7,8 @@ from torch import Tensor, nn
 class ResidualBlock(nn.Module):
     """x + conv(relu(conv(x))), without norms and without a ReLU at its end.
 
+    It starts as x: nothing else keeps a stack of such blocks from doubling the variance with each.
+
     Args:
         channels: of input and output.
     """
@@ -15,8 +17,9 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        for layer in (self.conv1, self.conv2):
-            weight_init.c2_msra_fill(layer)
+        weight_init.c2_msra_fill(self.conv1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""

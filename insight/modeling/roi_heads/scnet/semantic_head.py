@@ -12,6 +12,8 @@ from .residual import ResidualBlock
 class SemanticHead(nn.Module):
     """Semantic segmentation from all levels of a feature pyramid, fused at one; its features join the RoI features.
 
+    The features start small, so that training starts near the model without them.
+
     Source: SCNet, section 3.3; Hybrid Task Cascade (arXiv 1901.07518), section 3.2, for the fusion.
 
     Args:
@@ -30,10 +32,11 @@ class SemanticHead(nn.Module):
         self.blocks = nn.Sequential(*(ResidualBlock(channels) for _ in range(self.BLOCKS)))
         self.embedding = nn.Conv2d(channels, channels, 1)
         self.predictor = nn.Conv2d(channels, num_classes, 1)
-        for layer in (*self.lateral, self.embedding):
+        for layer in self.lateral:
             weight_init.c2_msra_fill(layer)
-        nn.init.normal_(self.predictor.weight, std=0.01)
-        nn.init.zeros_(self.predictor.bias)
+        for layer in (self.embedding, self.predictor):
+            nn.init.normal_(layer.weight, std=0.001)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Segment images.
