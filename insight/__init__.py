@@ -10,9 +10,13 @@ from importlib.util import find_spec
 
 from .version import __version__
 
-__all__ = ["PromptPredictor", "__version__", "add_insight_config"]
+__all__ = ["PromptPredictor", "SOPSegPredictor", "__version__", "add_insight_config"]
 
-_LAZY = {"PromptPredictor": ".inference.predictor", "add_insight_config": ".config"}
+_LAZY = {
+    "PromptPredictor": ".inference.predictor",
+    "SOPSegPredictor": ".inference.sopseg_predictor",
+    "add_insight_config": ".config",
+}
 
 
 def __getattr__(name: str):

@@ -82,6 +82,12 @@ def add_insight_config(cfg: CN) -> None:
     sopseg.TRAINED_STAGES = 0  # last stages (of a ViT, blocks) of the image encoder that are trained too
     sopseg.SCRATCH_LR_FACTOR = 20.0  # learning rate of what has no weights in SAM, as a multiple of SOLVER.BASE_LR
 
+    # --- SOPSeg as the mask branch of a detector. MODEL.META_ARCHITECTURE must be "PromptRCNN" -------------------
+    branch = cfg.MODEL.SOPSEG_BRANCH = CN()
+    branch.ENABLED = False  # in evaluation and prediction (training does not see it), masks are SOPSeg's
+    branch.WEIGHTS = ""  # checkpoint of SOPSeg or SAM; MODEL.WEIGHTS is the detector's
+    branch.INPUT_SIZE = 256  # side of a crop, pixels; a multiple of 64 up to 1024
+
     # --- Backbones of timm. MODEL.BACKBONE.NAME must be "build_timm_fpn_backbone" -------------------------------
     timm = cfg.MODEL.TIMM = CN()
     timm.NAME = "tf_efficientnet_lite0"  # a timm model that supports features_only

@@ -112,7 +112,9 @@ class PromptDatasetMapper:
             "resize": resize,
             "image_format": cfg.INPUT.FORMAT,
             "mask_format": cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None,
-            "prompt_image": cfg.MODEL.PROMPT.LPM.ENABLED or cfg.MODEL.PROMPT.GPM.ENABLED,
+            "prompt_image": cfg.MODEL.PROMPT.LPM.ENABLED
+            or cfg.MODEL.PROMPT.GPM.ENABLED
+            or (cfg.MODEL.SOPSEG_BRANCH.ENABLED and not is_train),
             "recompute_boxes": bool(geometry) and cfg.INPUT.CROP.ENABLED and cfg.MODEL.MASK_ON,
             "semantic_classes": semantic_classes(cfg),
         }

@@ -118,6 +118,6 @@ class Trainer(DefaultTrainer):
             output_dir=f"{cfg.OUTPUT_DIR}/inference",
             max_dets=cfg.TEST.MAX_DETS,
             area_profile=cfg.TEST.AREA_PROFILE,
-            tasks=("bbox", *of_masks) if cfg.MODEL.MASK_ON else ("bbox",),
+            tasks=("bbox", *of_masks) if cfg.MODEL.MASK_ON or cfg.MODEL.SOPSEG_BRANCH.ENABLED else ("bbox",),
             boundary_ratio=cfg.TEST.BOUNDARY_RATIO,
         )

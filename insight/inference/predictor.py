@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from insight.checkpoint import Checkpointer
 from insight.data.images import as_rgb, read_image
-from insight.structures.boxes import validate_boxes
-from insight.structures.oriented_boxes import enclosing_boxes
+from insight.structures.given_prompts import given_prompts
+from insight.structures.prompts import Prompts
+from insight.structures.rle import RLEMasks
 
 from .masks import paste_masks
 
@@ -105,7 +106,8 @@ class PromptPredictor:
             boxes: (N, 4) XYXY in pixels of the image that was set; tensor, array or nested list. A box may leave the
                 image in part.
             oriented_boxes: (M, 5) centre x, centre y, width, height in pixels, angle in degrees, or (M, 8) or
-                (M, 4, 2) corners; this model sees the horizontal box around each. Follow `boxes` in the result.
+                (M, 4, 2) corners. The detector sees the horizontal box around each; a SOPSeg branch sees their
+                orientation. Follow `boxes` in the result.
             mask_format: "rle" for `RLEMasks`, which is small and draws in Detectron2's Visualizer; "bitmap" for
                 Detectron2's (N, H, W) bool tensor.
 
@@ -119,20 +121,17 @@ class PromptPredictor:
         """
         _check_mask_format(mask_format)
         image_size = self._require_image()
-        if boxes is None and oriented_boxes is None:
+        groups = given_prompts(image_size, boxes, oriented_boxes)
+        if not groups:
             raise ValueError("predict needs boxes or oriented_boxes; without prompts call detect()")
-        prompts = [validate_boxes(boxes if boxes is not None else [], image_size)]
-        if oriented_boxes is not None:
-            prompts.append(validate_boxes(enclosing_boxes(oriented_boxes), image_size, name="oriented_boxes"))
-        prompts = torch.cat(prompts)
+        prompts = torch.cat([group.boxes for group in groups])
         to_network = self._network_scale()
         # At least one batch, so that the result has its fields also for no boxes.
         batches = prompts.split(BOXES_AT_ONCE) if len(prompts) else [prompts]
         parts = [
-            self._in_image(self.model.segment_boxes(self._encoded, [batch * to_network])[0], batch, mask_format)
-            for batch in batches
+            self._in_image(self.model.segment_boxes(self._encoded, [batch * to_network])[0], batch) for batch in batches
         ]
-        return Instances.cat(parts)
+        return self._with_masks(Instances.cat(parts), groups, mask_format)
 
     @torch.no_grad()
     def detect(self, *, mask_format: str = "rle") -> Instances:
@@ -155,7 +154,8 @@ class PromptPredictor:
         boxes = Boxes(found.pred_boxes.tensor.cpu() / self._network_scale())
         boxes.clip(self.image_size)
         keep = boxes.nonempty()
-        return self._in_image(found[keep.to(found.scores.device)], boxes[keep].tensor, mask_format)
+        result = self._in_image(found[keep.to(found.scores.device)], boxes[keep].tensor)
+        return self._with_masks(result, [Prompts(result.pred_boxes.tensor)], mask_format)
 
     def _require_image(self) -> tuple[int, int]:
         if self._encoded is None:
@@ -167,13 +167,22 @@ class PromptPredictor:
         network, image = self._encoded.images.image_sizes[0], self.image_size
         return torch.tensor([network[1] / image[1], network[0] / image[0]] * 2)
 
-    def _in_image(self, found: Instances, boxes: Tensor, mask_format: str) -> Instances:
+    def _in_image(self, found: Instances, boxes: Tensor) -> Instances:
         """`found` in the network's frame as a result in the image's, where its boxes are `boxes`."""
         result = Instances(self.image_size, pred_boxes=Boxes(boxes))
         result.pred_classes, result.scores = found.pred_classes.cpu(), found.scores.cpu()
-        if found.has("pred_masks"):
-            masks = paste_masks(found.pred_masks[:, 0], boxes, self.image_size)
-            result.pred_masks = masks.to_bitmaps() if mask_format == "bitmap" else masks
+        if found.has("pred_masks") and self.model.sopseg_branch is None:
+            result.pred_masks = paste_masks(found.pred_masks[:, 0], boxes, self.image_size)
+        return result
+
+    def _with_masks(self, result: Instances, prompts: list[Prompts], mask_format: str) -> Instances:
+        """The result with the masks of the SOPSeg branch, if there is one, and with masks in the format asked for."""
+        if self.model.sopseg_branch is not None:
+            source = self._encoded.sources[0]
+            masks = [self.model.sopseg_branch.masks(source, group, self.image_size) for group in prompts]
+            result.pred_masks = RLEMasks.cat(masks)
+        if mask_format == "bitmap" and result.has("pred_masks"):
+            result.pred_masks = result.pred_masks.to_bitmaps()
         return result
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .crop_regions import CropSchedule, crop_regions
+from .prompts import Prompts
 
 
 class CropPlan(NamedTuple):
@@ -91,6 +92,26 @@ def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | N
         regions.append(torch.cat([centre - side / 2, centre + side / 2]))
     regions = torch.stack(regions) if regions else boxes.new_zeros(0, 4)
     return CropPlan(regions.float(), index)
+
+
+def plan_crops(prompts: Prompts, image_size: tuple[int, int], magnify: bool = True, shared: float = 0.0) -> CropPlan:
+    """The regions to look at for prompts: around objects where boxes tell their size, else the whole image.
+
+    Args:
+        prompts: N prompts, image pixels.
+        image_size: (height, width) of the image, pixels.
+        magnify: False takes the whole image in any case, as SAM does.
+        shared: let close objects share a region, as `shared_crops` with this magnification; 0: never.
+
+    Returns:
+        One region an object, shared by some, or one for all.
+
+    Raises:
+        ValueError: shared is neither 0 nor between 0 and 1.
+    """
+    if prompts.boxes is None or not magnify:
+        return whole_image(prompts.count, image_size)
+    return shared_crops(prompts.boxes, shared) if shared else one_crop_each(prompts.boxes)
 
 
 def _with_context(boxes: Tensor, sizes: Tensor) -> Tensor:

@@ -10,7 +10,10 @@ from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
+from insight.structures.prompts import Prompts
+
 from ..prompt import PROMPT_FEATURE, PromptEncoder, add_prompts
+from ..sopseg import SOPSegBranch
 
 
 @dataclass(frozen=True)
@@ -20,10 +23,13 @@ class EncodedImages:
     Args:
         images: the network's input, normalised and padded.
         features: feature maps by name, "prompt" where prompts are on, and what the RoI heads know of whole images.
+        sources: each image as it was before the network's resize, uint8 (C, H, W); those of a model that reads none
+            are the resized ones.
     """
 
     images: ImageList
     features: dict[str, Any]
+    sources: list[Tensor]
 
 
 @META_ARCH_REGISTRY.register()
@@ -34,15 +40,19 @@ class PromptRCNN(GeneralizedRCNN):
     asked of them, so `encode` once serves many calls of `detect` and `segment_boxes`.
 
     Beyond Detectron2's keys an input dictionary may hold "prompt_image", uint8 (C, H, W) in INPUT.FORMAT order: the
-    same view as "image", not resized, for prompts to read. Without it they read "image". In training it may hold
-    "sem_seg", integers (H, W), the label of each pixel of "image": RoI heads find these, or None, as "sem_seg" in the
-    features.
+    same view as "image", not resized, for prompts and the SOPSeg branch to read. Without it they read "image". In
+    training it may hold "sem_seg", integers (H, W), the label of each pixel of "image": RoI heads find these, or None,
+    as "sem_seg" in the features.
+
+    With a SOPSeg branch, masks are SOPSeg's for the boxes that the detector finds: in `inference`, at the size of the
+    output, as `RLEMasks`. The detector's own mask branch, if it has one, is trained as ever and not used.
 
     Source: Insight Any Instance, section III and Figure 4.
 
     Args:
         prompt_encoder: encodes images and boxes, or None.
         prompt_branches: of "box" and "mask", those whose features are joined with prompts.
+        sopseg_branch: gives the masks, or None.
         kwargs: as GeneralizedRCNN's.
     """
 
@@ -52,9 +62,11 @@ class PromptRCNN(GeneralizedRCNN):
         *,
         prompt_encoder: PromptEncoder | None = None,
         prompt_branches: tuple[str, ...] = ("box", "mask"),
+        sopseg_branch: SOPSegBranch | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.sopseg_branch = sopseg_branch
         self.prompt_encoder = prompt_encoder
         if prompt_encoder is not None:
             add_prompts(self.roi_heads, prompt_encoder.prompt_channels, self._roi_channels(), prompt_branches)
@@ -65,6 +77,9 @@ class PromptRCNN(GeneralizedRCNN):
         # Last, so that the other parameters draw the same initial values with prompts as without.
         arguments["prompt_encoder"] = PromptEncoder.from_config(cfg)
         arguments["prompt_branches"] = tuple(cfg.MODEL.PROMPT.BRANCHES)
+        branch = cfg.MODEL.SOPSEG_BRANCH
+        if branch.ENABLED:
+            arguments["sopseg_branch"] = SOPSegBranch(branch.WEIGHTS, branch.INPUT_SIZE, cfg.INPUT.FORMAT)
         return arguments
 
     def _roi_channels(self) -> int:
@@ -84,10 +99,10 @@ class PromptRCNN(GeneralizedRCNN):
         features = self.backbone(images.tensor)
         if hasattr(self.roi_heads, "encode"):  # heads that look at whole images themselves
             features = self.roi_heads.encode(features)
+        sources = [self._move_to_current_device(x.get("prompt_image", x["image"])) for x in batched_inputs]
         if self.prompt_encoder is not None:
-            sources = [self._move_to_current_device(x.get("prompt_image", x["image"])) for x in batched_inputs]
             features = {**features, PROMPT_FEATURE: self.prompt_encoder.encode_images(sources, images.image_sizes)}
-        return EncodedImages(images, features)
+        return EncodedImages(images, features, sources)
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Instances]]:
         """Losses in training, detections otherwise; see GeneralizedRCNN.forward.
@@ -123,7 +138,8 @@ class PromptRCNN(GeneralizedRCNN):
             do_postprocess: resize the results to the "height" and "width" of the inputs.
 
         Returns:
-            For each image {"instances": Instances}; without post-processing the Instances themselves.
+            For each image {"instances": Instances}; without post-processing the Instances themselves, which have no
+            masks if there is a SOPSeg branch: its masks belong to images, not to the network's input.
         """
         encoded = self.encode(batched_inputs)
         if detected_instances is None:
@@ -132,9 +148,18 @@ class PromptRCNN(GeneralizedRCNN):
         else:
             given = [x.to(self.device) for x in detected_instances]
             results = self.roi_heads.forward_with_given_boxes(encoded.features, given)
-        if do_postprocess:
-            return self._postprocess(results, batched_inputs, encoded.images.image_sizes)
-        return results
+        if self.sopseg_branch is not None:
+            for result in results:
+                if result.has("pred_masks"):
+                    result.remove("pred_masks")
+        if not do_postprocess:
+            return results
+        outputs = self._postprocess(results, batched_inputs, encoded.images.image_sizes)
+        if self.sopseg_branch is not None:
+            for output, source in zip(outputs, encoded.sources):
+                found = output["instances"]
+                found.pred_masks = self.sopseg_branch.masks(source, Prompts(found.pred_boxes.tensor), found.image_size)
+        return outputs
 
     def _propose(
         self, encoded: EncodedImages, batched_inputs: list[dict[str, Any]], targets: list[Instances] | None
@@ -162,7 +187,8 @@ class PromptRCNN(GeneralizedRCNN):
 
         Returns:
             Per image, Instances in the frame of the network's input with pred_boxes (the given boxes), pred_classes,
-            scores and, where the model has a mask branch, pred_masks (N_i, 1, S, S), probabilities.
+            scores and, where the model has a mask branch and no SOPSeg branch, pred_masks (N_i, 1, S, S),
+            probabilities.
 
         Raises:
             RuntimeError: if the model is in training mode.
@@ -179,6 +205,8 @@ class PromptRCNN(GeneralizedRCNN):
             else:
                 instances.pred_classes = classes[i].to(self.device)
                 instances.scores = image_scores.gather(1, instances.pred_classes[:, None])[:, 0]
+        if self.sopseg_branch is not None:
+            return results
         return self.roi_heads.forward_with_given_boxes(encoded.features, results)
 
     def _class_scores(self, features: dict[str, Any], instances: list[Instances]) -> tuple[Tensor, ...]:

@@ -9,11 +9,10 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from insight.structures.crop_plans import CropPlan, one_crop_each, shared_crops, whole_image
+from insight.structures.crop_plans import plan_crops
 from insight.structures.prompts import Prompts
-from insight.structures.rle import RLEMasks, encode_logits
 
-from ..sopseg import SOPSeg, build_sopseg, load_sopseg, segment_objects, sopseg_loss
+from ..sopseg import SOPSeg, build_sopseg, image_masks, load_sopseg, sopseg_loss
 
 
 @META_ARCH_REGISTRY.register()
@@ -85,20 +84,6 @@ class SOPSEG(SOPSeg):
             return self._losses(batched_inputs)
         return [{"instances": self._segment(one)} for one in batched_inputs]
 
-    def plan(self, boxes: Tensor, image_size: tuple[int, int]) -> CropPlan:
-        """The regions of an image to look at.
-
-        Args:
-            boxes: (N, 4) float XYXY, image pixels.
-            image_size: (height, width) of the image, pixels.
-
-        Returns:
-            One region an object, shared by some, or one for all.
-        """
-        if not self.magnify:
-            return whole_image(len(boxes), image_size)
-        return shared_crops(boxes, self.shared_crops) if self.shared_crops else one_crop_each(boxes)
-
     def _losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
         crops = torch.cat([one["crops"] for one in batched_inputs]).to(self.device)
         first = torch.tensor([0] + [len(one["crops"]) for one in batched_inputs[:-1]]).cumsum(0)
@@ -113,21 +98,13 @@ class SOPSEG(SOPSeg):
         return sopseg_loss(prediction, masks, self.iou_weight)
 
     def _segment(self, one: dict[str, Any]) -> Instances:
-        image_size = tuple(one["image"].shape[1:])
-        boxes = one["prompts"].boxes
-        codes, scores = [None] * len(boxes), torch.zeros(len(boxes))
-        plan = self.plan(boxes, image_size)
-        for found in segment_objects(self, one["image"], one["prompts"], plan, self.input_size):
-            index = found.index.cpu()
-            scores[index] = found.iou.cpu()
-            masks = encode_logits(found.logits.cpu(), found.regions.cpu(), image_size)
-            for i, code in zip(index.tolist(), masks):
-                codes[i] = code
-        classes = torch.as_tensor(one.get("classes", [0] * len(boxes)), dtype=torch.int64)
+        image_size, prompts = tuple(one["image"].shape[1:]), one["prompts"]
+        plan = plan_crops(prompts, image_size, self.magnify, self.shared_crops)
+        found = image_masks(self, one["image"], prompts, plan, self.input_size)
         return Instances(
             image_size,
-            pred_boxes=Boxes(boxes.cpu()),
-            scores=scores,
-            pred_classes=classes,
-            pred_masks=RLEMasks(codes, image_size),
+            pred_boxes=Boxes(prompts.boxes.cpu()),
+            scores=found.iou,
+            pred_classes=torch.as_tensor(one.get("classes", [0] * prompts.count), dtype=torch.int64),
+            pred_masks=found.masks,
         )

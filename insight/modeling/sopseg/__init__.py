@@ -1,8 +1,10 @@
 """SOPSeg: small objects from prompts. Needs no Detectron2."""
 
+from .branch import SOPSegBranch
 from .checkpoint import load_sopseg
 from .decoders import DECODERS, MaskPrediction
 from .encoders import ENCODERS, ImageFeatures
+from .image_masks import ImageMasks, image_masks
 from .loss import sopseg_loss
 from .model import PIXEL_MEAN, PIXEL_STD, SOPSeg, build_sopseg
 from .segment import SegmentedObjects, segment_objects
@@ -13,10 +15,13 @@ __all__ = [
     "PIXEL_MEAN",
     "PIXEL_STD",
     "ImageFeatures",
+    "ImageMasks",
     "MaskPrediction",
     "SOPSeg",
+    "SOPSegBranch",
     "SegmentedObjects",
     "build_sopseg",
+    "image_masks",
     "load_sopseg",
     "segment_objects",
     "sopseg_loss",

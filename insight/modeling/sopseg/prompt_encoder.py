@@ -5,11 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from insight.structures.points import BACKGROUND, FOREGROUND, NOT_A_POINT
+
 from .derived import DerivedTensors
 from .encoders.features import STRIDE
 from .layers import LayerNorm2d
-
-NOT_A_POINT, BACKGROUND, FOREGROUND = -1, 0, 1  # point labels
 
 
 class PromptEncoder(nn.Module):

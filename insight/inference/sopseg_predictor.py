@@ -1,0 +1,126 @@
+"""SOPSeg on images and prompts. Needs no Detectron2."""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from insight.data.images import as_rgb, read_image
+from insight.modeling.sopseg import DECODERS, SOPSeg, image_masks, load_sopseg
+from insight.modeling.sopseg.encoders import MAX_SIZE, SIZE_STEP
+from insight.structures.crop_plans import plan_crops
+from insight.structures.given_prompts import given_prompts
+from insight.structures.rle import RLEMasks
+
+
+class PromptedMasks(NamedTuple):
+    """What was found for N prompts, in their order.
+
+    Attributes:
+        masks: run-length encoded, of the whole image; `.to_bitmaps()` makes (N, H, W) bool, `.codes` is COCO RLE.
+        scores: (N,) float32, the IoU of each mask with the true one, as the model predicts it.
+        boxes: (N, 4) float32 XYXY in pixels of the image: as given, around the oriented box that was given, or for
+            points alone around the mask.
+    """
+
+    masks: RLEMasks
+    scores: Tensor
+    boxes: Tensor
+
+
+class SOPSegPredictor:
+    """Masks of the objects that boxes, oriented boxes or points tell of.
+
+    Each box is answered from a crop around it, magnified to `input_size`, and, unless crops are shared, independently
+    of all others. Memory does not grow with the number of prompts.
+
+    Args:
+        weights: checkpoint of SOPSeg, or of SAM (`sam_vit_*.pth`, MobileSAM's); or a model.
+        encoder: "vit_t", "vit_b", "vit_l" or "vit_h", for an early error if the checkpoint holds another; None takes
+            what it holds.
+        decoder: "sam", "hq", "matting" or "edge", likewise.
+        input_size: side of the crops, pixels; a multiple of 64 up to 1024. One checkpoint serves all.
+        magnify: False looks at the whole image for every prompt, as SAM does (at 1024).
+        shared_crops: let close objects share a crop, in which each is magnified at this fraction of what it would be
+            alone or more (0.8, say): faster, and a little coarser; 0: never.
+        device: where to compute.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        ValueError: a file that is corrupt, needs pickle, or holds another model; another input size.
+
+    Source: SOPSeg, Figure 1.
+
+    Example:
+        >>> predictor = SOPSegPredictor("sopseg_vit_l.pth")
+        >>> found = predictor.predict("harbour.png", oriented_boxes=[[35, 40, 60, 14, 30]])
+        >>> found.scores, found.masks.to_bitmaps()
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike | SOPSeg,
+        *,
+        encoder: str | None = None,
+        decoder: str | None = None,
+        input_size: int = 256,
+        magnify: bool = True,
+        shared_crops: float = 0.0,
+        device: str | torch.device = "cpu",
+    ):
+        if not 0 <= shared_crops < 1:
+            raise ValueError(f"shared_crops: expected 0 or a fraction below 1, got {shared_crops}")
+        if input_size % SIZE_STEP or not SIZE_STEP <= input_size <= MAX_SIZE:
+            raise ValueError(f"input_size: expected a multiple of {SIZE_STEP} up to {MAX_SIZE}, got {input_size}")
+        model = weights if isinstance(weights, SOPSeg) else load_sopseg(weights, encoder)
+        if decoder is not None and type(model.mask_decoder) is not DECODERS.get(decoder):
+            held = next(name for name, kind in DECODERS.items() if kind is type(model.mask_decoder))
+            raise ValueError(f"weights: {weights} holds the mask decoder {held!r}, expected {decoder!r}")
+        self.model = model.to(device).eval()
+        self.input_size, self.magnify, self.shared_crops = input_size, magnify, shared_crops
+
+    def predict(
+        self, image: np.ndarray | str | os.PathLike, boxes=None, oriented_boxes=None, points=None, labels=None
+    ) -> PromptedMasks:
+        """Segment the objects that are pointed at.
+
+        Args:
+            image: a file, or uint8 RGB (H, W, 3); grey and alpha are understood too (see `insight.data.images`).
+            boxes: (N, 4) XYXY in pixels of the image; tensor, array or nested list. A box may leave the image in part.
+            oriented_boxes: (M, 5) centre x, centre y, width, height in pixels, angle in degrees (counter-clockwise as
+                displayed), or (M, 8) or (M, 4, 2) corners. Follow `boxes` in the result.
+            points: (N, P, 2) XY in pixels of the image, P for each object: more about `boxes`, or all there is. Points
+                alone do not tell the size of their object, so that it cannot be magnified: they are answered from the
+                whole image at `input_size`, for which 1024 is SAM's.
+            labels: (N, P), 1 for a point on the object, 0 for one beside it, -1 to fill up rows with fewer points.
+
+        Returns:
+            Masks, scores and boxes, on the CPU, one for each prompt in its order.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: an image of another type or shape; no prompts; a prompt that is NaN, without area, wholly
+                outside the image, or of the wrong shape.
+        """
+        pixels = read_image(image) if isinstance(image, str | os.PathLike) else as_rgb(image)
+        image_size = pixels.shape[:2]
+        pixels = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        groups = given_prompts(image_size, boxes, oriented_boxes, points, labels)
+        if not groups:
+            raise ValueError("predict needs boxes, oriented_boxes or points with labels")
+        answers = []
+        for prompts in groups:
+            plan = plan_crops(prompts, image_size, self.magnify, self.shared_crops)
+            masks, iou = image_masks(self.model, pixels, prompts, plan, self.input_size)
+            answers.append((masks, iou, _boxes_around(masks) if prompts.boxes is None else prompts.boxes))
+        masks, scores, found_boxes = zip(*answers)
+        return PromptedMasks(RLEMasks.cat(masks), torch.cat(scores), torch.cat(found_boxes))
+
+
+def _boxes_around(masks: RLEMasks) -> Tensor:
+    """(N, 4) XYXY; zeros for an empty mask."""
+    x, y, width, height = torch.from_numpy(coco_mask.toBbox(masks.codes).reshape(-1, 4)).float().unbind(1)
+    return torch.stack([x, y, x + width, y + height], 1)

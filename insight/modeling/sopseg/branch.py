@@ -1,0 +1,63 @@
+"""SOPSeg behind a detector: a mask for each of its boxes, read from the image at full resolution."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from insight.structures.crop_plans import one_crop_each
+from insight.structures.prompts import Prompts
+from insight.structures.rle import RLEMasks
+
+from .checkpoint import load_sopseg
+from .image_masks import image_masks
+from .model import SOPSeg
+
+
+class SOPSegBranch:
+    """The mask branch that a detector can borrow.
+
+    It is no part of the detector: it is not trained with it, its weights stay in a file of their own and out of the
+    detector's checkpoints, and are read when the first mask is asked for.
+
+    Args:
+        weights: checkpoint of SOPSeg or SAM.
+        input_size: side of the crops, pixels; a multiple of 64 up to 1024.
+        channels: "RGB" or "BGR", of the images that it will be given.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+    """
+
+    def __init__(self, weights: str | os.PathLike, input_size: int = 256, channels: str = "RGB"):
+        if not Path(weights).is_file():
+            raise FileNotFoundError(f"MODEL.SOPSEG_BRANCH.WEIGHTS: {str(weights)!r} is no file; name a checkpoint")
+        self.weights, self.input_size, self.channels = weights, input_size, channels
+        self._model: SOPSeg | None = None
+
+    def masks(self, image: Tensor, prompts: Prompts, mask_size: tuple[int, int]) -> RLEMasks:
+        """Segment what is in boxes.
+
+        Args:
+            image: (3, h, w) uint8 in the order of `channels`, on the device to compute on: a view of what the boxes
+                are in, the sharper the better.
+            prompts: N prompts with boxes, in pixels of an image of `mask_size`.
+            mask_size: (height, width) of the masks.
+
+        Returns:
+            The N masks, in order.
+
+        Raises:
+            ValueError: a file that is corrupt, needs pickle, or holds another model.
+        """
+        if self._model is None:
+            self._model = load_sopseg(self.weights)
+        if self.channels == "BGR":
+            image = image.flip(0)
+        height, width = image.shape[1:]
+        to_image = torch.tensor([width / mask_size[1], height / mask_size[0]], device=prompts.boxes.device)
+        points = None if prompts.points is None else prompts.points * to_image
+        prompts = Prompts(prompts.boxes * to_image.repeat(2), points, prompts.labels)
+        plan = one_crop_each(prompts.boxes)
+        return image_masks(self._model.to(image.device), image, prompts, plan, self.input_size, mask_size).masks

@@ -1,0 +1,278 @@
+"""SOPSegPredictor: what it answers, whatever the prompts and images come as; without Detectron2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from harness import peak_memory
+from PIL import Image
+from tiny_sopseg import save_tiny_checkpoint, segment_anything_twin, small_sopseg
+from torch.nn import functional as F
+
+import insight
+from insight import SOPSegPredictor
+from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD, segment
+
+SIZE = 64  # of the crops
+IMAGE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+BOXES = [[20.0, 30, 36, 40], [70, 50, 80, 66], [-4, 10, 12, 20]]  # longest side 16: regions of 32 pixels
+REGIONS = [(12, 19), (59, 42), (-12, -1)]  # their upper left corners
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return SOPSegPredictor(small_sopseg(), input_size=SIZE)
+
+
+def expected(predictor, region, box, points=None):
+    """The answer from a region of 32 pixels: cut by slicing, resized by torch, there and back."""
+    x, y = region
+    pixels = (torch.tensor(IMAGE).float() - torch.tensor(PIXEL_MEAN)) / torch.tensor(PIXEL_STD)
+    crop = F.pad(pixels.permute(2, 0, 1), (32, 32, 32, 32))[None, :, y + 32 : y + 64, x + 32 : x + 64]
+    crop = F.interpolate(crop, SIZE, mode="bilinear", align_corners=False)
+    to_crop = torch.tensor([x, y])
+    prompts = {"boxes": (torch.tensor([box]) - to_crop.repeat(2)) * SIZE / 32}
+    if points is not None:
+        prompts["points"] = (torch.tensor([points]) - to_crop) * SIZE / 32
+        prompts["labels"] = torch.ones(1, len(points), dtype=torch.int64)
+    with torch.no_grad():
+        found = predictor.model(crop, **prompts)
+    mask = F.interpolate(found.mask_logits, 32, mode="bilinear", align_corners=False)[0, 0] > 0
+    canvas = torch.zeros(IMAGE.shape[0] + 64, IMAGE.shape[1] + 64, dtype=torch.bool)
+    canvas[y + 32 : y + 64, x + 32 : x + 64] = mask
+    return canvas[32:-32, 32:-32], found.iou[0]
+
+
+def assert_same(mask, other):
+    assert (mask != other).float().mean() < 1e-3 and mask.any()
+
+
+def test_every_box_is_answered_from_its_own_region(predictor):
+    found = predictor.predict(IMAGE, BOXES)
+    assert found.boxes.tolist() == BOXES and len(found.masks) == 3 and found.scores.shape == (3,)
+    for mask, score, box, region in zip(found.masks.to_bitmaps(), found.scores, BOXES, REGIONS):
+        other_mask, other_score = expected(predictor, region, box)
+        assert_same(mask, other_mask)
+        assert score == pytest.approx(float(other_score), abs=1e-4)
+
+
+def test_oriented_boxes_follow_the_boxes_and_prompt_with_their_axis(predictor):
+    upright = [[28.0, 35, 16, 10, 0]]  # the first of BOXES
+    found = predictor.predict(IMAGE, BOXES[1:2], upright)
+    assert found.boxes.tolist() == [BOXES[1], BOXES[0]]
+    mask, score = expected(predictor, REGIONS[0], BOXES[0], [[24.0, 35], [28, 35], [32, 35]])
+    assert_same(found.masks.to_bitmaps()[1], mask)
+    assert found.scores[1] == pytest.approx(float(score), abs=1e-4)
+    corners = [[20.0, 30, 36, 30, 36, 40, 20, 40]]
+    again = predictor.predict(IMAGE, oriented_boxes=corners)
+    assert again.masks.codes == found.masks.codes[1:] and again.scores.allclose(found.scores[1:], atol=1e-5)
+
+
+@pytest.mark.parametrize("boxes", [None, [[20.0, 30, 100, 90], [60, 10, 250, 255]]], ids=["points", "boxes and points"])
+def test_without_magnification_it_is_sams_predictor(boxes):
+    """Points alone are answered so in any case; SAM sees an image of 256 pixels as it is."""
+    from segment_anything import SamPredictor
+
+    model = small_sopseg()
+    image = np.random.default_rng(1).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    points = torch.tensor([[[40.0, 50], [80, 70]], [[100.0, 100], [10, 10]]])
+    labels = torch.tensor([[1, 1], [1, 0]])
+    sam = SamPredictor(segment_anything_twin(model, 256))
+    sam.transform.target_length = 256
+    sam.set_image(image)
+    theirs, quality, _ = sam.predict_torch(points, labels, None if boxes is None else torch.tensor(boxes), None, False)
+
+    predictor = SOPSegPredictor(model, input_size=256, magnify=boxes is None)
+    found = predictor.predict(image, boxes, points=points, labels=labels)
+    masks = found.masks.to_bitmaps()
+    for mask, other in zip(masks, theirs[:, 0]):
+        assert_same(mask, other)
+    torch.testing.assert_close(found.scores, quality[:, 0], atol=1e-4, rtol=1e-4)
+    if boxes is None:
+        rows, columns = masks[0].any(1).nonzero(), masks[0].any(0).nonzero()
+        around = [float(columns.min()), float(rows.min()), float(columns.max()) + 1, float(rows.max()) + 1]
+        assert found.boxes[0].tolist() == around
+    else:
+        assert found.boxes.tolist() == boxes
+
+
+def test_points_refine_a_box(predictor):
+    alone = predictor.predict(IMAGE, BOXES[:1])
+    both = predictor.predict(IMAGE, BOXES[:1], points=[[[24.0, 35], [28, 35], [32, 35]]], labels=[[1, 1, 1]])
+    mask, _ = expected(predictor, REGIONS[0], BOXES[0], [[24.0, 35], [28, 35], [32, 35]])
+    assert_same(both.masks.to_bitmaps()[0], mask)
+    assert both.masks.codes != alone.masks.codes
+    filled = predictor.predict(
+        IMAGE, BOXES[:1], points=[[[24.0, 35], [28, 35], [32, 35], [500, 500]]], labels=[[1, 1, 1, -1]]
+    )
+    assert filled.scores != both.scores  # SAM has an embedding for "no point"; where it is written does not matter
+    again = predictor.predict(
+        IMAGE, BOXES[:1], points=[[[24.0, 35], [28, 35], [32, 35], [0, np.nan]]], labels=[[1, 1, 1, -1]]
+    )
+    assert again.scores.equal(filled.scores) and again.masks.codes == filled.masks.codes
+
+
+def test_close_objects_may_share_crops(predictor, monkeypatch):
+    close = [[20.0, 30, 36, 40], [24, 42, 40, 52], [70, 50, 80, 66]]
+    seen = []
+    encode = type(predictor.model).encode
+    monkeypatch.setattr(
+        type(predictor.model), "encode", lambda self, crops: seen.append(len(crops)) or encode(self, crops)
+    )
+    found = SOPSegPredictor(predictor.model, input_size=SIZE, shared_crops=0.8).predict(IMAGE, close)
+    assert seen == [2]
+    assert found.boxes.tolist() == close and found.masks.codes[2] == predictor.predict(IMAGE, close).masks.codes[2]
+
+
+def test_a_box_larger_than_the_image_is_fine(predictor):
+    found = predictor.predict(IMAGE, [[-3000.0, -2000, 4000, 3000]], [[60, 45, 500, 300, 20]])
+    assert found.masks.to_bitmaps().shape == (2, 90, 120) and found.scores.isfinite().all()
+
+
+@pytest.mark.parametrize("nothing", [[], torch.zeros(0, 4), np.zeros((0, 4))])
+def test_no_boxes_give_no_masks(predictor, nothing):
+    found = predictor.predict(IMAGE, nothing)
+    assert len(found.masks) == 0 and found.scores.shape == (0,) and found.boxes.shape == (0, 4)
+    assert found.masks.to_bitmaps().shape == (0, 90, 120)
+    mixed = predictor.predict(IMAGE, nothing, [[28.0, 35, 16, 10, 0]])
+    assert len(mixed.masks) == 1 and mixed.boxes.shape == (1, 4)
+    none = predictor.predict(IMAGE, points=np.zeros((0, 1, 2)), labels=np.zeros((0, 1)))
+    assert len(none.masks) == 0 and none.boxes.shape == (0, 4)
+
+
+def test_images_as_people_have_them(predictor, tmp_path):
+    plain = predictor.predict(IMAGE, BOXES)
+    Image.fromarray(IMAGE).save(tmp_path / "plain.png")
+    alpha = np.dstack([IMAGE, np.full(IMAGE.shape[:2], 7, np.uint8)])
+    Image.fromarray(alpha).save(tmp_path / "alpha.png")
+    for image in (str(tmp_path / "plain.png"), tmp_path / "alpha.png", alpha):
+        found = predictor.predict(image, BOXES)
+        assert found.masks.codes == plain.masks.codes and found.scores.equal(plain.scores)
+    grey = IMAGE[:, :, 0]
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    found = predictor.predict(np.repeat(grey[:, :, None], 3, 2), BOXES)
+    for image in (grey, grey[:, :, None], tmp_path / "grey.png"):
+        assert predictor.predict(image, BOXES).masks.codes == found.masks.codes
+
+
+@pytest.mark.parametrize(
+    "image, said",
+    [
+        (IMAGE.astype(np.uint16), r"image: expected uint8 .* got uint16 .*stretch them to 8 bits"),
+        (IMAGE / 255, "image: expected uint8"),
+        (np.zeros((9, 9, 5), np.uint8), r"image: expected uint8 .* got uint8 \(9, 9, 5\)"),
+        (np.zeros((0, 9, 3), np.uint8), "image: has no pixels"),
+        ("deep.tif", "deep.tif: its pixels are I;16, expected 8 bits a band"),
+        ("cut.png", "cut.png: it is truncated, corrupt"),
+        ("absent.png", "no such image: .*absent.png"),
+    ],
+)
+def test_images_that_cannot_be_used_are_one_line(predictor, tmp_path, image, said):
+    Image.fromarray(IMAGE[:, :, 0].astype(np.uint16)).save(tmp_path / "deep.tif")
+    Image.fromarray(IMAGE).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:400])
+    with pytest.raises((ValueError, OSError), match=said) as caught:
+        predictor.predict(tmp_path / image if isinstance(image, str) else image, BOXES)
+    assert "\n" not in str(caught.value)
+
+
+ONE = [[[30.0, 40]]]
+
+
+@pytest.mark.parametrize(
+    "prompts, said",
+    [
+        ({}, "predict needs boxes, oriented_boxes or points"),
+        ({"boxes": [[1, 2, np.nan, 4]]}, r"boxes\[0\] = .* no finite number"),
+        ({"boxes": [[1, 2, 1, 4]]}, r"boxes\[0\] = .* has no area"),
+        ({"boxes": [[1, 2, 3, 4], [9, 2, 3, 4]]}, r"boxes\[1\] = .* is inverted"),
+        ({"boxes": [[120, 2, 130, 4]]}, r"boxes\[0\] = .* outside the image, which is 120 x 90 pixels"),
+        ({"boxes": [1, 2, 3, 4]}, r"boxes: expected shape \(N, 4\)"),
+        ({"oriented_boxes": [[9, 9, 5, 5, np.inf]]}, r"oriented_boxes\[0\] = .* no finite number"),
+        ({"oriented_boxes": [[9, 9, 5, 0, 3]]}, r"oriented_boxes\[0\] = .* has no area"),
+        ({"oriented_boxes": [[9, 9, 5, 5, 3], [500, 9, 5, 5, 3]]}, r"oriented_boxes\[1\] = .* outside the image"),
+        ({"points": ONE}, "labels: expected one for each point .* got none"),
+        ({"labels": [[1]]}, "labels: given without the points"),
+        ({"points": [[30, 40]], "labels": [[1]]}, r"points: expected shape \(N, P, 2\).* got \(1, 2\)"),
+        ({"points": ONE, "labels": [[1, 1]]}, r"labels: expected shape \(1, 1\), .* got \(1, 2\)"),
+        ({"points": ONE, "labels": [[2]]}, r"labels\[0\] = \[2\] holds another label"),
+        ({"points": ONE, "labels": [[-1]]}, r"labels\[0\] = \[-1\] leaves its object without a point"),
+        ({"points": [[[30, 91]]], "labels": [[1]]}, r"points\[0\] = \[30.0, 91.0\] has a point outside the image"),
+        ({"points": [[[np.nan, 9]]], "labels": [[1]]}, r"points\[0\] = .* no finite number"),
+        ({"points": ONE, "labels": [[1]], "boxes": BOXES}, "points: expected those of 3 objects"),
+        ({"points": ONE, "labels": [[1]], "oriented_boxes": [[9, 9, 5, 5, 3]]}, "points: expected alone or with boxes"),
+        ({"points": "here", "labels": [[1]]}, r"points: expected \(N, P, 2\) numbers"),
+    ],
+)
+def test_wrong_prompts_are_one_line(predictor, prompts, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        predictor.predict(IMAGE, **prompts)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_is_loaded_and_checked(tmp_path, monkeypatch):
+    path = tmp_path / "model.pth"
+    model = save_tiny_checkpoint(path, monkeypatch, "edge")
+    found = SOPSegPredictor(path, encoder="vit_b", decoder="edge", input_size=SIZE).predict(IMAGE, BOXES)
+    assert found.masks.codes == SOPSegPredictor(model, input_size=SIZE).predict(IMAGE, BOXES).masks.codes
+    with pytest.raises(ValueError, match="holds a vit_b image encoder, expected vit_t"):
+        SOPSegPredictor(path, encoder="vit_t")
+    with pytest.raises(FileNotFoundError, match="absent.pth does not exist"):
+        SOPSegPredictor(tmp_path / "absent.pth")
+    save_tiny_checkpoint(path, monkeypatch, "sam")
+    with pytest.raises(ValueError, match="holds the mask decoder 'sam', expected 'edge'"):
+        SOPSegPredictor(path, decoder="edge")  # its additions would be random
+    with pytest.raises(ValueError, match="shared_crops: expected 0 or a fraction below 1, got 1"):
+        SOPSegPredictor(path, shared_crops=1)
+    for size in (100, 32, 2048):
+        with pytest.raises(ValueError, match=f"input_size: expected a multiple of 64 up to 1024, got {size}"):
+            SOPSegPredictor(path, input_size=size)
+
+
+WITHOUT_DETECTRON2 = """
+import sys
+sys.modules["detectron2"] = None  # importing it now raises ImportError
+import numpy, torch
+from PIL import Image
+from insight import SOPSegPredictor
+from insight.modeling.sopseg import build_sopseg
+
+folder = sys.argv[1]
+torch.save(build_sopseg("vit_t", "edge").state_dict(), f"{folder}/model.pth")
+Image.fromarray(numpy.zeros((50, 60, 3), numpy.uint8)).save(f"{folder}/image.png")
+predictor = SOPSegPredictor(f"{folder}/model.pth", input_size=64)
+found = predictor.predict(f"{folder}/image.png", [[10, 10, 20, 20]], [[30, 30, 20, 9, 45]])
+assert found.masks.to_bitmaps().shape == (2, 50, 60)
+"""
+
+
+def test_needs_no_detectron2(tmp_path):
+    root = Path(insight.__file__).resolve().parent.parent
+    command = [sys.executable, "-c", WITHOUT_DETECTRON2, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_boxes(predictor, monkeypatch):
+    monkeypatch.setitem(segment.PIXELS_AT_ONCE, "cpu", 16 * SIZE**2)
+    corners = np.random.default_rng(2).uniform(0, 60, (2000, 2))
+    boxes = np.concatenate([corners, corners + 20], 1)
+    peaks = [
+        peak_memory(lambda n=n: predictor.predict(IMAGE, boxes[:n]).scores, torch.device("cpu")) for n in (100, 2000)
+    ]
+    if None in peaks:
+        pytest.skip("the system does not tell the peak of memory")
+    assert peaks[1] < 1.1 * peaks[0] + 2000 * 1e3  # a code takes less than a kilobyte
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_what_the_cpu_gives(predictor):
+    found = predictor.predict(IMAGE, BOXES)
+    other = SOPSegPredictor(small_sopseg(), input_size=SIZE, device="cuda").predict(IMAGE, BOXES)
+    for mask, same in zip(other.masks.to_bitmaps(), found.masks.to_bitmaps()):
+        assert (mask != same).float().mean() < 1e-3
+    torch.testing.assert_close(other.scores, found.scores, atol=1e-3, rtol=1e-3)

@@ -1,0 +1,138 @@
+"""SOPSeg as the mask branch of detectors: whose masks they are, in which frame, and that training does not see it."""
+
+import numpy as np
+import pytest
+import torch
+from detectron2.structures import Boxes, Instances
+from tiny_prompt_rcnn import build, losses_of, make_inputs, make_tiny_config
+from tiny_sopseg import save_tiny_checkpoint
+
+from insight import PromptPredictor, SOPSegPredictor
+from insight.modeling.meta_arch.prompt_rcnn import SOPSegBranch
+from insight.structures.rle import RLEMasks
+
+SIZE = 64  # of the crops
+DETECTORS = pytest.mark.parametrize(
+    "files, options",
+    [
+        pytest.param((), {}, id="mask_rcnn"),
+        pytest.param((), {"INPUT__FORMAT": "BGR"}, id="BGR"),
+        pytest.param((), {"MODEL__MASK_ON": False}, id="faster_rcnn"),
+        pytest.param(("base/cascade.yaml",), {}, id="cascade"),
+        pytest.param(("base/scnet.yaml",), {}, id="scnet"),
+        pytest.param(("base/insight.yaml",), {}, id="prompts"),
+    ],
+)
+
+
+@pytest.fixture
+def sopseg(tmp_path, monkeypatch):
+    """A tiny SOPSeg, and the options that make it a detector's branch."""
+    model = save_tiny_checkpoint(tmp_path / "sopseg.pth", monkeypatch)
+    keys = {"ENABLED": True, "WEIGHTS": str(tmp_path / "sopseg.pth"), "INPUT_SIZE": SIZE}
+    return SOPSegPredictor(model, input_size=SIZE), {f"MODEL__SOPSEG_BRANCH__{k}": v for k, v in keys.items()}
+
+
+def rgb(image, order="RGB"):
+    """What SOPSegPredictor takes, of what a detector takes."""
+    return (image.flip(0) if order == "BGR" else image).permute(1, 2, 0).numpy()
+
+
+@DETECTORS
+def test_inference_gives_sopsegs_masks_of_the_detectors_boxes(sopseg, files, options):
+    predictor, branch = sopseg
+    inputs = make_inputs(prompt_scale=2)
+    for entry in inputs:  # what is asked for is the image before the network's resize
+        entry["height"], entry["width"] = entry["prompt_image"].shape[1:]
+    plain = build(make_tiny_config(*files, **options)).eval()
+    branched = build(make_tiny_config(*files, **options, **branch)).eval()
+    assert list(plain.state_dict()) == list(branched.state_dict())
+    with torch.no_grad():
+        expected, found = plain(inputs), branched(inputs)
+    for entry, theirs, ours in zip(inputs, expected, found):
+        theirs, ours = theirs["instances"], ours["instances"]
+        assert len(ours) == len(theirs) > 0 and ours.image_size == (192, 256)
+        assert ours.pred_boxes.tensor.equal(theirs.pred_boxes.tensor) and ours.scores.equal(theirs.scores)
+        assert isinstance(ours.pred_masks, RLEMasks)
+        asked = predictor.predict(rgb(entry["prompt_image"], branched.input_format), ours.pred_boxes.tensor)
+        assert ours.pred_masks.codes == asked.masks.codes and asked.masks.areas().sum() > 0
+
+
+def test_without_the_sharp_image_the_resized_one_is_read_and_masks_are_in_the_outputs_frame(sopseg):
+    predictor, branch = sopseg
+    model = build(make_tiny_config(**branch)).eval()
+    (entry,) = make_inputs(sizes=((96, 128),))
+    entry["height"], entry["width"] = 288, 384
+    with torch.no_grad():
+        found = model([entry])[0]["instances"]
+    assert found.image_size == found.pred_masks.image_size == (288, 384)
+    asked = predictor.predict(rgb(entry["image"]), found.pred_boxes.tensor / 3)
+    bitmaps = found.pred_masks.to_bitmaps()
+    assert (bitmaps[:, 1::3, 1::3] != asked.masks.to_bitmaps()).float().mean() < 1e-3 and bitmaps.any()
+
+
+def test_given_detections_are_completed(sopseg):
+    predictor, branch = sopseg
+    model = build(make_tiny_config(**branch)).eval()
+    (entry,) = make_inputs(sizes=((96, 128),))
+    boxes = torch.tensor([[10.0, 20, 40, 50], [60, 30, 90, 45]])
+    given = Instances((96, 128), pred_boxes=Boxes(boxes), pred_classes=torch.tensor([0, 1]))
+    given.scores = torch.tensor([0.9, 0.8])
+    with torch.no_grad():
+        found = model.inference([entry], [given])[0]["instances"]
+        raw = model.inference([entry], do_postprocess=False)[0]
+    assert found.pred_masks.codes == predictor.predict(rgb(entry["image"]), boxes).masks.codes
+    assert not raw.has("pred_masks")
+
+
+def test_no_detections(sopseg):
+    _, branch = sopseg
+    model = build(make_tiny_config(MODEL__ROI_HEADS__SCORE_THRESH_TEST=1.0, **branch)).eval()
+    with torch.no_grad():
+        found = model(make_inputs())[0]["instances"]
+    assert len(found) == 0 and len(found.pred_masks) == 0
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_the_predictor_asks_it_too(sopseg, masks):
+    """Oriented boxes keep their orientation, which the detector cannot see."""
+    predictor, branch = sopseg
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    detector = PromptPredictor(build(make_tiny_config(MODEL__MASK_ON=masks, **branch)), min_size=64, max_size=96)
+    detector.set_image(image)
+    boxes, oriented = [[20.0, 10, 60, 50], [-8, 30, 24, 70]], [[80.0, 60, 40, 10, 30]]
+    found, asked = detector.predict(boxes, oriented), predictor.predict(image, boxes, oriented)
+    assert found.pred_masks.codes == asked.masks.codes
+    assert found.pred_boxes.tensor.equal(asked.boxes) and len(found.scores) == len(found.pred_classes) == 3
+    bitmaps = detector.predict(boxes, oriented, mask_format="bitmap").pred_masks
+    assert bitmaps.equal(asked.masks.to_bitmaps())
+    assert len(detector.predict([]).pred_masks) == 0
+
+    detected = detector.detect()
+    asked = predictor.predict(image, detected.pred_boxes.tensor)
+    assert len(detected) > 0 and detected.pred_masks.codes == asked.masks.codes
+    assert detector.detect(mask_format="bitmap").pred_masks.equal(asked.masks.to_bitmaps())
+
+
+def test_training_does_not_see_it(sopseg, monkeypatch):
+    def fail(*_):
+        raise AssertionError("asked for masks")
+
+    _, branch = sopseg
+    monkeypatch.setattr(SOPSegBranch, "masks", fail)
+    inputs = make_inputs()
+    plain, branched = build(make_tiny_config()), build(make_tiny_config(**branch))
+    assert sum(p.numel() for p in branched.parameters()) == sum(p.numel() for p in plain.parameters())
+    a, b = losses_of(plain, inputs), losses_of(branched, inputs)
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_checkpoint_that_is_missing_or_none_is_named(tmp_path):
+    options = {"MODEL__SOPSEG_BRANCH__ENABLED": True}
+    with pytest.raises(FileNotFoundError, match=r"MODEL.SOPSEG_BRANCH.WEIGHTS: '' is no file; name a checkpoint"):
+        build(make_tiny_config(**options))
+    wrong = tmp_path / "wrong.pth"
+    wrong.write_text("hello")
+    model = build(make_tiny_config(**options, MODEL__SOPSEG_BRANCH__WEIGHTS=str(wrong))).eval()
+    with pytest.raises(ValueError, match="wrong.pth"), torch.no_grad():
+        model(make_inputs())
