@@ -7,9 +7,9 @@ import sys
 
 from insight.config import load_config
 from insight.errors import reports_errors
+from insight.inference.file_predictor import build_file_predictor
 from insight.inference.files import find_images, predict_files
-from insight.inference.predictor import PromptPredictor
-from insight.inference.prompts import parse_boxes, read_boxes
+from insight.inference.prompts import BoxPrompts, parse_boxes, read_boxes
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -24,12 +24,21 @@ def arguments() -> argparse.ArgumentParser:
         "--weights", default="", metavar="FILE", help="checkpoint; default: MODEL.WEIGHTS of the config"
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for predictions.json and overlays/")
-    prompts = parser.add_mutually_exclusive_group()
-    prompts.add_argument(
+    parser.add_argument(
         "--boxes", action="append", metavar="X1,Y1,X2,Y2", help="a box prompt in pixels, for every image; repeatable"
     )
-    prompts.add_argument(
-        "--boxes-json", metavar="FILE", help="[[x1, y1, x2, y2], ...], or such a list for each image's file name"
+    parser.add_argument(
+        "--oriented-boxes",
+        action="append",
+        metavar="CX,CY,W,H,ANGLE",
+        help="an oriented box (degrees, counter-clockwise), or its corners as 8 numbers; answered after --boxes; "
+        "repeatable",
+    )
+    parser.add_argument(
+        "--boxes-json",
+        metavar="FILE",
+        help="instead: a list of boxes [[x1, y1, x2, y2], ...], or of oriented boxes with 5 or 8 numbers each, or such "
+        "a list for each image's file name",
     )
     parser.add_argument(
         "--score-threshold", type=float, default=0.5, metavar="S", help="least score of a found instance (default 0.5)"
@@ -43,28 +52,39 @@ def arguments() -> argparse.ArgumentParser:
 
 def joined_negatives(argv: list[str]) -> list[str]:
     """`--boxes -5,0,10,10` as `--boxes=-5,0,10,10`: argparse takes a leading minus for an option."""
+    options = ("--boxes", "--oriented-boxes")
     joined: list[str] = []
     for word in argv:
-        if joined and joined[-1] == "--boxes" and word.startswith("-"):
+        if joined and joined[-1] in options and word.startswith("-"):
             joined[-1] += f"={word}"
         else:
             joined.append(word)
     return joined
 
 
+def prompts_of(args: argparse.Namespace, parser: argparse.ArgumentParser) -> BoxPrompts | dict[str, BoxPrompts] | None:
+    if args.boxes or args.oriented_boxes:
+        if args.boxes_json:
+            parser.error("--boxes-json: not allowed with --boxes and --oriented-boxes")
+        return parse_boxes(args.boxes or [], args.oriented_boxes or [])
+    return read_boxes(args.boxes_json) if args.boxes_json else None
+
+
 @reports_errors
 def main() -> int:
-    args = arguments().parse_args(joined_negatives(sys.argv[1:]))
+    parser = arguments()
+    args = parser.parse_args(joined_negatives(sys.argv[1:]))
     overrides = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", args.score_threshold]
     overrides += ["MODEL.WEIGHTS", args.weights] if args.weights else []
     overrides += ["MODEL.DEVICE", args.device] if args.device else []
     images = find_images(args.images)
-    boxes = parse_boxes(args.boxes) if args.boxes else read_boxes(args.boxes_json) if args.boxes_json else None
+    prompts = prompts_of(args, parser)
     cfg = load_config(args.config_file, overrides + args.opts)
-    predictor = PromptPredictor(cfg)
-    weights = os.stat(cfg.MODEL.WEIGHTS)
-    settings = {"config": cfg.dump(), "weights": [weights.st_size, weights.st_mtime]}
-    failures = predict_files(predictor, images, args.output, boxes, settings)
+    predictor = build_file_predictor(cfg, prompted=prompts is not None)
+    branch = cfg.MODEL.SOPSEG_BRANCH
+    weights = [os.stat(path) for path in (cfg.MODEL.WEIGHTS, branch.WEIGHTS if branch.ENABLED else "") if path]
+    settings = {"config": cfg.dump(), "weights": [[file.st_size, file.st_mtime] for file in weights]}
+    failures = predict_files(predictor, images, args.output, prompts, settings)
     print(f"wrote {args.output}/predictions.json and the pictures in {args.output}/overlays")
     for reason in failures.values():
         print(f"error: {reason}", file=sys.stderr)

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from detectron2.structures import Instances
 from PIL import Image
-from torch import Tensor
 from tqdm import tqdm
 
 from insight.data.images import SUFFIXES, read_image
 from insight.files import atomic_write
 
 from .coco_results import CocoResults
+from .file_predictor import FilePredictor
 from .overlay import draw_instances
-from .predictor import PromptPredictor
+from .prompts import BoxPrompts
 
 _logger = logging.getLogger(__name__)
 
@@ -53,10 +53,10 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
 
 
 def predict_files(
-    predictor: PromptPredictor,
+    predictor: FilePredictor,
     images: Sequence[Path],
     output: str | os.PathLike,
-    boxes: Tensor | dict[str, Tensor] | None = None,
+    prompts: BoxPrompts | dict[str, BoxPrompts] | None = None,
     settings: dict[str, Any] | None = None,
 ) -> dict[Path, str]:
     """Predict on image files with a progress bar.
@@ -65,11 +65,11 @@ def predict_files(
     on where it stopped when started again with the same settings. A file that cannot be used is left out.
 
     Args:
-        predictor: the predictor.
-        images: the files; their names must differ, as `boxes` and the results know them by these.
+        predictor: the model.
+        images: the files; their names must differ, as `prompts` and the results know them by these.
         output: the folder to write to.
-        boxes: prompts (N, 4) XYXY in pixels for every image, or by file name; None detects without prompts. Images
-            that have no entry are left out, with a warning.
+        prompts: for every image, or by file name; None detects without prompts. Images that have no entry are left
+            out, with a warning.
         settings: what else the results depend on, as JSON values.
 
     Returns:
@@ -82,16 +82,16 @@ def predict_files(
     if len(by_name) < len(images):
         twice = next(path for path in images if by_name[path.name] != path)
         raise ValueError(f"two images are named {twice.name}: {twice} and {by_name[twice.name]}; predict them apart")
-    if isinstance(boxes, dict):
-        unknown = sorted(boxes.keys() - by_name.keys())
+    if isinstance(prompts, dict):
+        unknown = sorted(prompts.keys() - by_name.keys())
         if unknown:
             raise ValueError(f"there are boxes for {unknown[0]} ({len(unknown)} such), but no image of that name")
-        if len(boxes) < len(by_name):
-            _logger.warning(f"{len(by_name) - len(boxes)} images have no boxes and are left out")
-        by_name = {name: path for name, path in by_name.items() if name in boxes}
-        settings = {**(settings or {}), "boxes": {name: table.tolist() for name, table in boxes.items()}}
-    elif boxes is not None:
-        settings = {**(settings or {}), "boxes": boxes.tolist()}
+        if len(prompts) < len(by_name):
+            _logger.warning(f"{len(by_name) - len(prompts)} images have no boxes and are left out")
+        by_name = {name: path for name, path in by_name.items() if name in prompts}
+        settings = {**(settings or {}), "boxes": {name: one.to_json() for name, one in prompts.items()}}
+    elif prompts is not None:
+        settings = {**(settings or {}), "boxes": prompts.to_json()}
     output = Path(output)
     results = CocoResults(output / "predictions.json", predictor.class_names, settings or {})
     stems = Counter(path.stem for path in by_name.values())
@@ -101,13 +101,12 @@ def predict_files(
             continue
         try:
             image = read_image(path)
-            predictor.set_image(image)
-            prompts = boxes.get(name) if isinstance(boxes, dict) else boxes
-            instances = predictor.detect() if prompts is None else predictor.predict(prompts)
+            asked = prompts.get(name) if isinstance(prompts, dict) else prompts
+            instances = predictor.answer(image, asked)
         except (OSError, ValueError) as error:
             failures[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
             continue
-        overlay = Image.fromarray(_draw(image, instances, predictor.class_names))
+        overlay = Image.fromarray(_draw(image, instances, predictor.class_names, asked))
         picture = path.stem if stems[path.stem] == 1 else name
         with atomic_write(output / "overlays" / f"{picture}.png", "wb") as file:
             overlay.save(file, format="png")
@@ -116,8 +115,11 @@ def predict_files(
     return failures
 
 
-def _draw(image: np.ndarray, instances: Instances, class_names: list[str]) -> np.ndarray:
+def _draw(image: np.ndarray, instances: Instances, class_names: list[str], asked: BoxPrompts | None) -> np.ndarray:
     classes = instances.pred_classes.tolist()
     labels = [f"{class_names[c]} {score:.2f}" for c, score in zip(classes, instances.scores.tolist())]
     masks = instances.pred_masks if instances.has("pred_masks") else None
-    return draw_instances(image, masks, instances.pred_boxes.tensor.numpy(), labels, classes)
+    boxes = instances.pred_boxes.tensor.numpy()
+    if asked is not None:  # as they were asked for
+        boxes = [*asked.boxes.numpy(), *asked.corners.flatten(1).numpy()]
+    return draw_instances(image, masks, boxes, labels, classes if len(class_names) > 1 else None)

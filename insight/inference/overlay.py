@@ -19,7 +19,7 @@ _LARGEST_SCALE = 4
 def draw_instances(
     image: np.ndarray,
     masks=None,
-    boxes: np.ndarray | None = None,
+    boxes: Sequence[np.ndarray] | np.ndarray | None = None,
     labels: Sequence[str] | None = None,
     colors: Sequence[int] | None = None,
     *,
@@ -34,7 +34,8 @@ def draw_instances(
     Args:
         image: (H, W, 3) uint8 RGB; it is not changed.
         masks: None, or N masks: (N, H, W) bool array, or a sequence of COCO RLE.
-        boxes: None, or (N, 4) XYXY or (N, 5) oriented (cx, cy, w, h, angle in degrees, counter-clockwise), pixels.
+        boxes: None, or N boxes in pixels, each of 4 numbers (XYXY) or oriented: 5 (cx, cy, w, h, angle in degrees,
+            counter-clockwise) or 8 (its corners in turn); an array, or a sequence if they are of several forms.
         labels: None, or N texts (ASCII).
         colors: N numbers, equal for equal colours, such as class indices; None: each instance has its own.
         scale: how many times to enlarge the picture; 0: as much as makes its longest side about 1200 pixels.
@@ -95,6 +96,8 @@ def _draw_mask(picture, taken, mask, color, scale: int, fill: float) -> tuple[in
 
 def _corners(box: np.ndarray) -> np.ndarray:
     """(4, 2) corners of an XYXY or an oriented box."""
+    if len(box) == 8:
+        return box.reshape(4, 2)
     if len(box) == 4:
         x1, y1, x2, y2 = box
         return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])

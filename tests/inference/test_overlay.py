@@ -1,5 +1,6 @@
 """The drawing of instances: where colour goes, and where it must not."""
 
+import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -44,6 +45,15 @@ def test_an_oriented_box_turns_counter_clockwise(image):
     picture = draw_instances(image, boxes=np.array([[40, 30, 60, 2, 30.0]]), scale=1)
     rows, columns = np.nonzero((picture != 100).any(axis=2))
     assert rows[columns > 50].mean() < 25 and rows[columns < 30].mean() > 35
+
+
+def test_an_oriented_box_may_be_its_corners(image):
+    oriented = np.array([40, 30, 60, 2, 30.0])
+    corners = cv2.boxPoints(((40, 30), (60, 2), -30)).flatten()
+    straight = np.array([5.0, 5, 9, 9])
+    assert np.array_equal(draw_instances(image, boxes=[corners]), draw_instances(image, boxes=oriented[None]))
+    both = draw_instances(image, boxes=[straight, corners], colors=[0, 0], scale=1)
+    assert (both[5:9, 5:9] != 100).any() and (both[30, 40] != 100).any(), "boxes of several forms go together"
 
 
 def test_a_label_covers_no_other_object_and_no_other_label(image):

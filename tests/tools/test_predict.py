@@ -97,7 +97,7 @@ def test_a_box_outside_one_of_the_images_is_told(predict, images, tmp_path):
     [
         (["absent.png"], "absent.png: no such image file or folder"),
         (["EMPTY"], "the folder has no images"),
-        (["0.png", "--boxes", "1,2,3"], "--boxes 1,2,3: expected four numbers"),
+        (["0.png", "--boxes", "1,2,3"], "--boxes 1,2,3: expected 4 numbers"),
         (["0.png", "--boxes", "9,9,1,1"], "--boxes[0] = [9.0, 9.0, 1.0, 1.0] is inverted"),
         (["0.png", "--boxes-json", "absent.json"], "absent.json"),
         (["0.png", "--boxes-json", "WRONG"], "not JSON"),
