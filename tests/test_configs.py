@@ -42,6 +42,7 @@ def test_a_file_adds_to_what_it_inherits(file):
     [
         "mask_rcnn_r50_fpn",
         "cascade_mask_rcnn_r50_fpn",
+        "isaid_mask_rcnn_r50_fpn",
         "scnet_r50_fpn",
         "pointrend_r50_fpn",
         "nwpu_light",

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from insight.checkpoint import CheckpointError
 from insight.engine import evaluate, trainer_class
 from insight.engine.sopseg_trainer import SOPSegTrainer
 from insight.modeling.meta_arch import sopseg as face
@@ -43,6 +44,15 @@ def test_learns_the_rectangles_and_evaluates_a_checkpoint_to_the_same(cfg):
     assert all(torch.equal(state[name], value) for name, value in frozen.items())
     cfg.MODEL.WEIGHTS = f"{cfg.OUTPUT_DIR}/model_final.pth"
     assert evaluate(cfg)["prompted"] == after
+
+
+def test_sam_is_evaluated_as_it_is(cfg, monkeypatch):
+    monkeypatch.setattr(face, "load_sopseg", lambda weights, encoder, decoder: build_small(encoder, decoder))
+    cfg.MODEL.SOPSEG.WEIGHTS, cfg.MODEL.SOPSEG.DECODER = "sam.pth", "sam"
+    assert 0 <= evaluate(cfg)["prompted"]["mIoU"] <= 100
+    cfg.MODEL.SOPSEG.DECODER = "edge"  # of which SAM's file holds a part only
+    with pytest.raises(CheckpointError, match="MODEL.WEIGHTS is empty"):
+        evaluate(cfg)
 
 
 def test_whole_images_and_box_prompts(cfg):

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from tiny import CONFIG, write_dataset
 from torch import nn
 
 from insight.config import load_config
@@ -52,6 +54,21 @@ def test_parameters_of_a_detector(monkeypatch):
     monkeypatch.setattr(measures, "build_model", build_model)
     cfg = load_config("", ["MODEL.TIMM.WEIGHTS", "absent.pth", "MODEL.DEVICE", "cpu"])
     assert measures.count_parameters(cfg) == 20 and built == [("", "cpu")]
+
+
+def test_speed_of_real_models(tmp_path):
+    annotations, images = write_dataset(tmp_path / "rectangles")
+    cfg = load_config().clone()
+    cfg.defrost()
+    cfg.merge_from_other_cfg(type(cfg)(CONFIG))
+    cfg.MODEL.META_ARCHITECTURE = "PromptRCNN"
+    cfg.DATASETS.COCO, cfg.DATASETS.TEST = [["test_measures", str(annotations), str(images)]], ("test_measures",)
+    try:
+        first, second = measures.measure_speed([cfg, cfg])
+    finally:
+        DatasetCatalog.remove("test_measures")
+        MetadataCatalog.remove("test_measures")
+    assert first["speed"] == 1 and first["fps"] > 0 and second["fps"] > 0 and second["speed"] > 0
 
 
 def test_speed_is_a_ratio_of_medians_in_turns(monkeypatch):
