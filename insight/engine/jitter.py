@@ -43,7 +43,7 @@ def jitter_curve(cfg: CfgNode, noises: Sequence[float] = NOISES) -> Metrics:
     if not all(0 <= noise < 0.5 for noise in noises):
         raise ValueError(f"noises: expected numbers from 0 to below 0.5, got {', '.join(map(str, noises))}")
     is_sopseg = cfg.MODEL.META_ARCHITECTURE == "SOPSEG"
-    if not is_sopseg and not cfg.MODEL.MASK_ON:
+    if not (is_sopseg or cfg.MODEL.MASK_ON or cfg.MODEL.SOPSEG_BRANCH.ENABLED):
         raise ValueError("MODEL.MASK_ON is False: there are no masks to compare")
     curves = (_of_sopseg if is_sopseg else _of_detector)(cfg, noises)
     return {dataset: {"jitter": dict(_named(noises, results))} for dataset, results in curves.items()}
