@@ -1,0 +1,107 @@
+"""The masks of a journal, each with its box and the verdict on it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from insight.journal import Journal
+
+from .filters import Filters
+from .segmentation import blocks
+from .sources import Source, SourceImage
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a mask is kept.
+
+    Args:
+        keep: it is.
+        reasons: what speaks against it, keys of `filters.REASONS`; a person may keep it all the same.
+    """
+
+    keep: bool
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def by_hand(self) -> bool:
+        """A person decided against the filters."""
+        return self.keep == bool(self.reasons)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A mask that may become an annotation.
+
+    Args:
+        id: of its box in the source.
+        image: where it is.
+        size: (height, width) of the image.
+        class_name: of its box.
+        corners: (4, 2) XY, image pixels, of its box.
+        given: what the source says of the box.
+        measured: as `segment_source` keeps it.
+    """
+
+    id: int
+    image: SourceImage
+    size: tuple[int, int]
+    class_name: str
+    corners: np.ndarray
+    given: dict[str, Any]
+    measured: dict[str, Any]
+
+    @property
+    def code(self) -> dict[str, Any] | None:
+        """The mask as COCO RLE; None if its box could not be used."""
+        counts = self.measured.get("counts")
+        return None if counts is None else {"size": list(self.size), "counts": counts}
+
+
+def by_filters(filters: Filters) -> Callable[[Candidate], Verdict]:
+    """A judge who keeps what passes the filters."""
+
+    def judge(candidate: Candidate) -> Verdict:
+        reasons = tuple(filters.reasons(candidate.measured))
+        return Verdict(not reasons, reasons)
+
+    return judge
+
+
+def read_candidates(
+    source: Source, journal: Journal, failures: dict[str, str]
+) -> Iterator[tuple[SourceImage, tuple[int, int], Iterator[Candidate]]]:
+    """What the journal holds, in the order of the source; memory holds a block of masks at a time.
+
+    Args:
+        source: the boxes.
+        journal: of `segment_source`.
+        failures: gets the names of images whose masks it does not hold, and why.
+
+    Yields:
+        An image, its (height, width), and its candidates.
+    """
+    for image in source.images:
+        if image.name in failures:
+            continue
+        try:
+            boxes = source.read(image)
+        except (OSError, ValueError) as error:
+            failures[image.name] = str(error)
+            continue
+        parts = blocks(image, boxes)
+        if not all(key in journal for key, _ in parts):
+            failures[image.name] = f"{image.path}: its boxes have no masks in {journal.path} yet"
+            continue
+        size = tuple(journal[parts[0][0]]["size"])
+        yield image, size, _candidates(image, size, boxes, parts, journal)
+
+
+def _candidates(image, size, boxes, parts, journal) -> Iterator[Candidate]:
+    for key, part in parts:
+        for i, measured in zip(range(part.start, part.stop), journal[key]["objects"], strict=True):
+            yield Candidate(
+                int(boxes.ids[i]), image, size, boxes.class_names[i], boxes.corners[i], boxes.given(i), measured
+            )

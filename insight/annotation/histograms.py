@@ -1,0 +1,40 @@
+"""A picture of how scores and measures of masks are distributed."""
+
+import os
+
+from insight.files import atomic_write
+
+from .filters import Filters
+from .statistics import EDGES, Statistics
+
+_BOUNDS = {
+    "score": ("min_score",),
+    "in_box": ("min_in_box",),
+    "area_ratio": ("min_area_ratio", "max_area_ratio"),
+    "largest_part": ("min_largest_part",),
+}
+
+
+def draw_histograms(statistics: Statistics, filters: Filters | None, path: str | os.PathLike) -> None:
+    """Draw a panel for each measure, kept masks below dropped ones.
+
+    Args:
+        statistics: what was counted.
+        filters: whose bounds to mark; None marks none.
+        path: the PNG file.
+    """
+    from matplotlib.figure import Figure  # only drawing needs it
+
+    figure = Figure(figsize=(3.6 * len(EDGES), 3.2), layout="constrained")
+    for axes, (name, edges) in zip(figure.subplots(1, len(EDGES)), EDGES.items()):
+        counts = statistics.bins[name]
+        axes.stairs(counts["kept"], edges, fill=True, color="tab:green", alpha=0.6, label="kept")
+        total = counts["kept"] + counts["dropped"]
+        axes.stairs(total, edges, baseline=counts["kept"], fill=True, color="tab:red", alpha=0.6, label="dropped")
+        for bound in _BOUNDS[name] if filters is not None else ():
+            axes.axvline(getattr(filters, bound), color="black", linestyle="--", linewidth=1)
+        axes.set(title=name, xlim=(edges[0], edges[-1]))
+    figure.axes[0].set_ylabel("masks")
+    figure.axes[0].legend()
+    with atomic_write(path, "wb") as file:
+        figure.savefig(file, format="png", dpi=100)

@@ -1,0 +1,67 @@
+"""What can be said of a mask without knowing the true one: how it lies in its box, and how many parts it has."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from insight.structures.rle import decode_crop
+
+
+def measure_mask(code: dict, corners: np.ndarray) -> dict[str, Any]:
+    """Measure a mask against the box that it was made from. All areas are counted in pixels inside the image.
+
+    Args:
+        code: COCO RLE of the whole image.
+        corners: (4, 2) XY, image pixels, consecutive corners of its box.
+
+    Returns:
+        "area" (pixels) and "bbox" (XYWH) of the mask, and where it is not empty
+        "in_box": share of the mask whose pixels' centres lie in the box,
+        "area_ratio": the mask's area / the number of pixels whose centres lie in the box (at least 1),
+        "components": number of its parts (8-connected),
+        "largest_part": share of the mask that its largest part is.
+    """
+    x, y, width, height = coco_mask.toBbox(code).astype(int).tolist()
+    result = {"area": int(coco_mask.area(code)), "bbox": [x, y, width, height]}
+    if not result["area"]:
+        return result
+    rows, columns = code["size"]
+    low, high = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
+    window = (
+        max(0, min(x, low[0])),
+        max(0, min(y, low[1])),
+        min(columns, max(x + width, high[0])),
+        min(rows, max(y + height, high[1])),
+    )
+    mask, box = decode_crop(code, window), pixels_in_box(corners, window)
+    _, _, parts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    sizes = parts[1:, cv2.CC_STAT_AREA]
+    return {
+        **result,
+        "in_box": round(int((mask & box).sum()) / result["area"], 4),
+        "area_ratio": round(result["area"] / max(1, int(box.sum())), 4),
+        "components": len(sizes),
+        "largest_part": round(int(sizes.max()) / result["area"], 4),
+    }
+
+
+def pixels_in_box(corners: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
+    """Which pixels' centres lie in a box.
+
+    Args:
+        corners: (4, 2) XY, image pixels, consecutive corners.
+        window: (x0, y0, x1, y1), image pixels, x1 and y1 exclusive.
+
+    Returns:
+        (y1 - y0, x1 - x0) bool.
+    """
+    x0, y0, x1, y1 = window
+    x, y = np.arange(x0, x1) + 0.5, (np.arange(y0, y1) + 0.5)[:, None]
+    inside = np.zeros((y1 - y0, x1 - x0), bool)
+    # A ray to the right of a point in the box crosses an odd number of its sides.
+    for (ax, ay), (bx, by) in zip(corners.astype(float), np.roll(corners, -1, 0).astype(float)):
+        if ay != by:
+            inside ^= ((ay > y) != (by > y)) & (x < ax + (y - ay) * (bx - ax) / (by - ay))
+    return inside

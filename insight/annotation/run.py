@@ -1,0 +1,120 @@
+"""From boxes to a COCO file of masks with its report and its review file."""
+
+import contextlib
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from insight.files import atomic_write
+from insight.journal import Journal, settings_of
+
+from .candidates import by_filters, read_candidates
+from .coco_writer import open_coco
+from .contact_sheet import Extremes, draw_contact_sheet
+from .filters import Filters
+from .histograms import draw_histograms
+from .review import Review, changes_by_hand, open_review
+from .segmentation import BLOCK, Segmenter, segment_source
+from .sources import Source
+from .statistics import Statistics, to_markdown
+
+MASKS, COCO, REVIEW = "masks.journal", "instances.json", "review.csv"
+
+
+def annotate(source: Source, segmenter: Segmenter, filters: Filters, output: str | os.PathLike) -> Statistics:
+    """Make masks of boxes, and write what the filters keep.
+
+    Writes in `output`: masks.journal (all masks, from which a killed run goes on, and to which filters can be applied
+    anew), instances.json (COCO, what is kept), review.csv, and report.md, report.json and three pictures.
+
+    Args:
+        source: the boxes.
+        segmenter: makes the masks.
+        filters: what is kept.
+        output: the folder.
+
+    Returns:
+        What was counted; `source.failures` has the images that could not be used.
+
+    Raises:
+        OSError: something cannot be written.
+        ValueError: the folder holds masks of other settings, or decisions made by hand.
+    """
+    output = Path(output)
+    changes = changes_by_hand(output / REVIEW)
+    if changes:
+        raise ValueError(
+            f"{output / REVIEW}: has {changes} decisions made by hand, which this run would overwrite; apply them with "
+            "--review, or remove the file"
+        )
+    path, settings = output / MASKS, {**segmenter.settings, "block": BLOCK}
+    found = settings_of(path)
+    if found not in (None, settings):
+        other = next(key for key in settings if found.get(key) != settings[key])
+        raise ValueError(
+            f"{path}: holds masks of another run, with {other} {found.get(other)} instead of {settings[other]}; choose "
+            "another --output, or remove it"
+        )
+    journal = Journal(path, settings)
+    source.failures.update(segment_source(source, segmenter, journal))
+    return _write(source, journal, settings, filters, output)
+
+
+def apply_review(source: Source, review: Review, output: str | os.PathLike) -> Statistics:
+    """Write what a person decided to keep, without making masks again.
+
+    Args:
+        source: the boxes of `annotate`'s run.
+        review: the decisions.
+        output: that run's folder; the same files are written.
+
+    Returns:
+        What was counted.
+
+    Raises:
+        OSError: something cannot be read or written.
+        ValueError: there are no masks in the folder, or the review is of others; the old files stay.
+    """
+    path = Path(output) / MASKS
+    settings = settings_of(path)
+    if settings is None:
+        raise ValueError(f"{path}: there are no masks to review; run without --review first")
+    return _write(source, Journal(path, settings), settings, review, Path(output))
+
+
+def _write(source: Source, journal: Journal, settings: dict, decides: Filters | Review, output: Path) -> Statistics:
+    filters, review = (decides, None) if isinstance(decides, Filters) else (None, decides)
+    judge = review or by_filters(filters)
+    bounds = None if filters is None else asdict(filters)
+    info = {"description": "masks made from boxes by insight", "masks": settings, "filters": bounds or "by hand"}
+    statistics, worst, best = Statistics(), Extremes(1), Extremes(-1)
+    total = sum(image.count for image in source.images)
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(tqdm(total=total, desc="write", unit="mask", file=sys.stderr))
+        coco = stack.enter_context(open_coco(output / COCO, source.categories, info))
+        add_row = stack.enter_context(open_review(output / REVIEW))
+        for image, size, candidates in read_candidates(source, journal, source.failures):
+            coco.add_image(image, size)
+            for candidate in candidates:
+                verdict = judge(candidate)
+                if verdict.keep:
+                    coco.add(candidate)
+                add_row(candidate, verdict)
+                statistics.add(candidate, verdict)
+                (worst if verdict.keep else best).add(candidate, verdict)
+                bar.update()
+        if review is not None:
+            review.check_all_were_asked()
+    content = {"masks": settings, "filters": bounds, **statistics.to_json(), "failures": source.failures}
+    with atomic_write(output / "report.json") as file:
+        json.dump(content, file, indent=1)
+    with atomic_write(output / "report.md") as file:
+        file.write(to_markdown(statistics, settings, filters, source.failures))
+    draw_histograms(statistics, filters, output / "histograms.png")
+    draw_contact_sheet(worst.best(), output / "worst_kept.png")
+    draw_contact_sheet(best.best(), output / "best_dropped.png")
+    return statistics

@@ -1,0 +1,167 @@
+"""Masks for all boxes of a source, kept in a journal as they come."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from insight.data.images import read_image
+from insight.journal import Journal
+from insight.modeling.sopseg import SOPSeg, load_sopseg
+from insight.modeling.sopseg.segment import SegmentedObjects, segment_objects
+from insight.structures.crop_plans import one_crop_each
+from insight.structures.oriented_boxes import oriented_corners
+from insight.structures.prompts import Prompts, oriented_prompts
+from insight.structures.rle import encode_logits
+from insight.version import __version__
+
+from .measures import measure_mask
+from .sources import ImageBoxes, Source, SourceImage
+
+BLOCK = 1024  # boxes that are segmented and kept together: what a kill costs at most, and what memory holds
+
+
+class Segmenter(Protocol):
+    """What makes masks.
+
+    Attributes:
+        settings: all that its masks depend on, as JSON values.
+    """
+
+    settings: dict[str, Any]
+
+    def __call__(self, image: Tensor, prompts: Prompts) -> Iterator[SegmentedObjects]:
+        """Segment the prompted objects of an image (3, H, W) uint8 RGB, each once."""
+
+
+class SOPSegSegmenter:
+    """SOPSeg, or SAM as it, with a magnified crop for each object. The model is loaded when it is first needed.
+
+    Args:
+        weights: checkpoint, as `load_sopseg` takes it.
+        input_size: side of the crops, pixels.
+        device: where to compute.
+
+    Raises:
+        OSError: the checkpoint cannot be read.
+        ValueError: crops of this size are not possible.
+    """
+
+    def __init__(self, weights: str | os.PathLike, input_size: int, device: torch.device):
+        if not (0 < input_size <= 1024 and input_size % 64 == 0):
+            raise ValueError(f"input_size: expected a multiple of 64 up to 1024, got {input_size}")
+        self.weights, self.input_size, self.device = Path(weights), input_size, device
+        self.settings = {"insight": __version__, "weights": _sha256(self.weights), "input_size": input_size}
+
+    @cached_property
+    def _model(self) -> SOPSeg:
+        return load_sopseg(self.weights).to(self.device)
+
+    def __call__(self, image: Tensor, prompts: Prompts) -> Iterator[SegmentedObjects]:
+        """Segment the prompted objects of an image (3, H, W) uint8 RGB, each once."""
+        return segment_objects(self._model, image, prompts, one_crop_each(prompts.boxes), self.input_size)
+
+
+def segment_source(source: Source, segmenter: Segmenter, journal: Journal) -> dict[str, str]:
+    """Segment all boxes that the journal does not hold yet, with a progress bar.
+
+    Args:
+        source: the boxes.
+        segmenter: makes the masks.
+        journal: gets for each of an image's `blocks` {"size": [height, width] of the image, "objects": for each box
+            what `measure_mask` says, "score" (predicted IoU) and "counts" (COCO's compressed RLE), or {"unusable":
+            reason}}.
+
+    Returns:
+        By the name of an image that could not be used, why.
+    """
+    failures = {}
+    bar = tqdm(total=sum(image.count for image in source.images), desc="segment", unit="box", file=sys.stderr)
+    with bar:
+        for image in source.images:
+            try:
+                boxes = source.read(image)
+                parts = blocks(image, boxes)
+                pixels = None if all(key in journal for key, _ in parts) else _read_pixels(image)
+            except (OSError, ValueError) as error:
+                failures[image.name] = str(error)
+                bar.update(image.count)
+                continue
+            for key, part in parts:
+                if key not in journal:
+                    journal.add(key, _segment_block(pixels, boxes.corners[part], boxes.oriented[part], segmenter))
+                bar.update(part.stop - part.start)
+    return failures
+
+
+def blocks(image: SourceImage, boxes: ImageBoxes) -> list[tuple[str, slice]]:
+    """The parts in which the boxes of an image are segmented.
+
+    Args:
+        image: the image.
+        boxes: its boxes.
+
+    Returns:
+        For each the key of its result in the journal, which changes with the boxes, and which of the boxes these are;
+        an image without boxes has one, which is empty.
+    """
+    parts = [slice(start, min(start + BLOCK, len(boxes))) for start in range(0, max(len(boxes), 1), BLOCK)]
+    digests = [hashlib.sha256(boxes.corners[p].tobytes() + boxes.oriented[p].tobytes()).hexdigest() for p in parts]
+    return [(f"{image.name} {part.start} {digest[:16]}", part) for part, digest in zip(parts, digests)]
+
+
+def _read_pixels(image: SourceImage) -> Tensor:
+    """(3, H, W) uint8 RGB."""
+    pixels = read_image(image.path)
+    (height, width), stated = pixels.shape[:2], image.size
+    if stated not in (None, (height, width)):
+        raise ValueError(f"{image.path}: is {width} x {height} pixels, its source says {stated[1]} x {stated[0]}")
+    return torch.tensor(pixels).permute(2, 0, 1)
+
+
+def _segment_block(image: Tensor, corners: np.ndarray, oriented: np.ndarray, segmenter: Segmenter) -> dict[str, Any]:
+    size = tuple(image.shape[1:])
+    found = [{"unusable": reason} if (reason := _unusable(box, size)) else None for box in corners]
+    usable = np.array([one is None for one in found], bool)
+    for kind, prompts_of in ((True, oriented_prompts), (False, _box_prompts)):
+        index = np.flatnonzero(usable & (oriented == kind))
+        if not len(index):
+            continue
+        ordered = oriented_corners(corners[index])
+        for objects in segmenter(image, prompts_of(ordered)):
+            codes = encode_logits(objects.logits, objects.regions, size)
+            for i, code, score in zip(objects.index.tolist(), codes, objects.iou.tolist()):
+                measured = measure_mask(code, ordered[i].numpy())
+                found[index[i]] = {"score": round(score, 4), "counts": code["counts"].decode(), **measured}
+    return {"size": list(size), "objects": found}
+
+
+def _unusable(corners: np.ndarray, size: tuple[int, int]) -> str | None:
+    """Why a box cannot be asked about, a key of `filters.REASONS`."""
+    if cv2.contourArea(cv2.convexHull(corners)) == 0:
+        return "no_area"
+    (x1, y1), (x2, y2) = corners.min(0), corners.max(0)
+    return "outside" if x2 <= 0 or y2 <= 0 or x1 >= size[1] or y1 >= size[0] else None
+
+
+def _box_prompts(corners: Tensor) -> Prompts:
+    return Prompts(torch.cat([corners.amin(1), corners.amax(1)], 1))
+
+
+def _sha256(path: Path) -> str:
+    if not path.is_file():
+        raise FileNotFoundError(f"weights: {path} does not exist")
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,220 @@
+"""Where boxes come from: the folders of DOTA and SODA-A, or a COCO file."""
+
+import logging
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+
+from insight.data.coco_file import read_coco
+from insight.data.file_check import FileCheck, first, repeated
+from insight.data.oriented import find_oriented, read_oriented
+from insight.structures.oriented_boxes import MEANING, box_corners
+
+_logger = logging.getLogger(__name__)
+
+
+class SourceImage(NamedTuple):
+    """An image and how many boxes it has.
+
+    Attributes:
+        id: of the image in COCO files.
+        name: relative to the folder of the images.
+        path: the file.
+        count: boxes of the classes that were asked for.
+        size: (height, width) that the source states, or None.
+    """
+
+    id: int
+    name: str
+    path: Path
+    count: int
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class ImageBoxes:
+    """The N boxes of one image.
+
+    Args:
+        ids: (N,) int64, unique in the source.
+        corners: (N, 4, 2) float32 XY, image pixels; finite, but a box may leave the image or have no area.
+        oriented: (N,) bool; the others are horizontal.
+        class_names: N names.
+        given: what the source says of box i, as fields for a COCO annotation.
+    """
+
+    ids: np.ndarray
+    corners: np.ndarray
+    oriented: np.ndarray
+    class_names: list[str]
+    given: Callable[[int], dict[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.class_names)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images with boxes.
+
+    Args:
+        images: in the order of the results.
+        categories: COCO's, for the classes.
+        read: the boxes of one of the images; raises OSError or ValueError where they cannot be read.
+        failures: by the name of an image that is not in `images`, why its boxes cannot be read.
+    """
+
+    images: list[SourceImage]
+    categories: list[dict[str, Any]]
+    read: Callable[[SourceImage], ImageBoxes]
+    failures: dict[str, str]
+
+
+def open_source(
+    path: str | os.PathLike, image_root: str | os.PathLike | None = None, classes: Sequence[str] | None = None
+) -> Source:
+    """Open a data set of boxes.
+
+    The boxes of a folder are numbered from 1 in the order of its files and their lines, its classes in the order of
+    `classes` or of the alphabet; a COCO file keeps its ids.
+
+    Args:
+        path: a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ (SODA-A), or a COCO JSON file whose
+            annotations may have an "oriented_box" in any form that `oriented_corners` takes.
+        image_root: for a COCO file, the folder that its file names are relative to.
+        classes: names of the classes that count; None: all.
+
+    Returns:
+        The source; images are not looked at.
+
+    Raises:
+        OSError: the folder or file is missing or cannot be read.
+        ValueError: it has another layout, is malformed, or lacks one of the classes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if image_root is not None:
+            raise ValueError(f"{path} is a folder, whose images are in it: leave --images {image_root} out")
+        return _open_folder(path, classes)
+    if path.suffix.lower() != ".json":
+        raise ValueError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ "
+                         "(SODA-A), or a COCO .json file")  # fmt: skip
+    if image_root is None or not Path(image_root).is_dir():
+        raise ValueError(f"{path}: name the folder of its images with --images, got {image_root}")
+    return _open_coco(path, Path(image_root), classes)
+
+
+def _open_folder(folder: Path, classes: Sequence[str] | None) -> Source:
+    images, labels, failures, first_ids = [], {}, {}, {}
+    names: Counter[str] = Counter()
+    total = 0
+    for number, (path, label_file) in enumerate(find_oriented(folder), 1):
+        name = Path(*path.relative_to(folder).parts[1:]).as_posix()
+        try:
+            found = Counter(read_oriented(label_file).class_names)
+        except (OSError, ValueError) as error:
+            failures[name] = str(error)
+            continue
+        names += found
+        count = sum(found[c] for c in (found if classes is None else classes))
+        images.append(SourceImage(number, name, path, count))
+        labels[name], first_ids[name] = label_file, total + 1
+        total += count
+    _refuse_unknown(folder, classes, names)
+    chosen = sorted(names) if classes is None else list(classes)
+
+    def read(image: SourceImage) -> ImageBoxes:
+        found = read_oriented(labels[image.name])
+        index = [i for i, name in enumerate(found.class_names) if name in chosen]
+        if len(index) != image.count:
+            raise ValueError(f"{labels[image.name]}: has {len(index)} boxes, had {image.count} at the start")
+        corners = found.corners[index]
+        return ImageBoxes(
+            first_ids[image.name] + np.arange(len(index)),
+            corners,
+            np.ones(len(index), bool),
+            [found.class_names[i] for i in index],
+            lambda i: {"oriented_box": corners[i].astype(float).round(2).ravel().tolist()},  # float32 has no more
+        )
+
+    return Source(images, [{"id": i, "name": name} for i, name in enumerate(chosen, 1)], read, failures)
+
+
+def _open_coco(path: Path, image_root: Path, classes: Sequence[str] | None) -> Source:
+    content, check = read_coco(path), FileCheck(path)
+    annotations = [a for a in content["annotations"] if not a.get("iscrowd", 0)]
+    if len(annotations) < len(content["annotations"]):
+        crowds = len(content["annotations"]) - len(annotations)
+        _logger.warning(f"{path}: left out {crowds} annotations with iscrowd, which are no single objects")
+    check.fails_if_any(
+        (a["id"] for a in annotations if "oriented_box" in a and _numbers(a["oriented_box"]) not in (5, 8)),
+        f"annotations need an oriented_box, if any, as 8 finite numbers or 5; expected {MEANING}",
+    )
+    check.fails_if_any(
+        (a["id"] for a in annotations if not isinstance(a["id"], int)), "annotation ids need be integers"
+    )
+    names = {c["id"]: c["name"] for c in content["categories"]}
+    check.fails_if_any(repeated(names.values()), "category names are not unique")
+    check.fails_if_any(repeated(i["file_name"] for i in content["images"]), "file names are not unique")
+    _refuse_unknown(path, classes, names.values())
+    categories = [c for c in content["categories"] if classes is None or c["name"] in classes]
+    chosen = {c["id"] for c in categories}
+    by_image = defaultdict(list)
+    for annotation in annotations:
+        if annotation["category_id"] in chosen:
+            by_image[annotation["image_id"]].append(annotation)
+    images = [
+        SourceImage(i["id"], i["file_name"], image_root / i["file_name"], len(by_image[i["id"]]),
+                    (i["height"], i["width"]))
+        for i in content["images"]
+    ]  # fmt: skip
+
+    def read(image: SourceImage) -> ImageBoxes:
+        found = by_image[image.id]
+        return ImageBoxes(
+            np.array([a["id"] for a in found], np.int64),
+            np.array([_corners(a) for a in found], np.float32).reshape(-1, 4, 2),
+            np.array(["oriented_box" in a for a in found], bool),
+            [names[a["category_id"]] for a in found],
+            lambda i: (
+                {"source_bbox": found[i]["bbox"]} | {key: found[i][key] for key in ("oriented_box",) if key in found[i]}
+            ),
+        )
+
+    return Source(images, categories, read, {})
+
+
+def _corners(annotation: dict) -> np.ndarray:
+    """(4, 2), also of a box without area, which `oriented_corners` refuses."""
+    if "oriented_box" not in annotation:
+        x, y, width, height = annotation["bbox"]
+        return box_corners(torch.tensor([[x, y, x + width, y + height]]))[0].numpy()
+    box = np.array(annotation["oriented_box"], float).ravel()
+    if len(box) == 8:
+        return box.reshape(4, 2)
+    # OpenCV counts angles clockwise.
+    return cv2.boxPoints(((box[0], box[1]), (box[2], box[3]), -box[4]))
+
+
+def _numbers(values: object) -> int:
+    """How many finite numbers a list, perhaps of lists, holds; 0 if it holds anything else."""
+    try:
+        flat = np.array(values, float).ravel().tolist()
+    except (TypeError, ValueError):
+        return 0
+    return len(flat) if all(map(math.isfinite, flat)) else 0
+
+
+def _refuse_unknown(path: Path, classes: Sequence[str] | None, names: Iterable[str]) -> None:
+    known = sorted(set(names))
+    unknown = [name for name in classes or [] if name not in known]
+    if unknown:
+        raise ValueError(f"{path}: no box is of class {first(unknown)}; the classes are {first(known, 20)}")
