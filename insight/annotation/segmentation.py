@@ -27,7 +27,7 @@ from insight.version import __version__
 from .measures import measure_mask
 from .sources import ImageBoxes, Source, SourceImage
 
-BLOCK = 1024  # boxes that are segmented and kept together: what a kill costs at most, and what memory holds
+BLOCK = 256  # boxes that are segmented and kept together: what a kill costs at most, and what memory holds
 
 
 class Segmenter(Protocol):
@@ -97,9 +97,11 @@ def segment_source(source: Source, segmenter: Segmenter, journal: Journal) -> di
                 bar.update(image.count)
                 continue
             for key, part in parts:
-                if key not in journal:
-                    journal.add(key, _segment_block(pixels, boxes.corners[part], boxes.oriented[part], segmenter))
-                bar.update(part.stop - part.start)
+                if key in journal:
+                    bar.update(part.stop - part.start)
+                else:
+                    block = _segment_block(pixels, boxes.corners[part], boxes.oriented[part], segmenter, bar)
+                    journal.add(key, block)
     return failures
 
 
@@ -128,10 +130,13 @@ def _read_pixels(image: SourceImage) -> Tensor:
     return torch.tensor(pixels).permute(2, 0, 1)
 
 
-def _segment_block(image: Tensor, corners: np.ndarray, oriented: np.ndarray, segmenter: Segmenter) -> dict[str, Any]:
+def _segment_block(
+    image: Tensor, corners: np.ndarray, oriented: np.ndarray, segmenter: Segmenter, bar: tqdm
+) -> dict[str, Any]:
     size = tuple(image.shape[1:])
     found = [{"unusable": reason} if (reason := _unusable(box, size)) else None for box in corners]
     usable = np.array([one is None for one in found], bool)
+    bar.update(len(found) - int(usable.sum()))
     for kind, prompts_of in ((True, oriented_prompts), (False, _box_prompts)):
         index = np.flatnonzero(usable & (oriented == kind))
         if not len(index):
@@ -142,6 +147,7 @@ def _segment_block(image: Tensor, corners: np.ndarray, oriented: np.ndarray, seg
             for i, code, score in zip(objects.index.tolist(), codes, objects.iou.tolist()):
                 measured = measure_mask(code, ordered[i].numpy())
                 found[index[i]] = {"score": round(score, 4), "counts": code["counts"].decode(), **measured}
+            bar.update(len(codes))
     return {"size": list(size), "objects": found}
 
 
