@@ -4,19 +4,20 @@ import logging
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import torch
 
 from insight.data.coco_file import read_coco
 from insight.data.file_check import FileCheck, first, repeated
 from insight.data.oriented import find_oriented, read_oriented
-from insight.structures.oriented_boxes import MEANING, box_corners
+from insight.structures.oriented_boxes import MEANING
+
+_GIVEN = {"bbox": "source_bbox", "oriented_box": "oriented_box"}  # what annotations say, and what to call it then
 
 _logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class Source:
         images: in the order of the results.
         categories: COCO's, for the classes.
         read: the boxes of one of the images; raises OSError or ValueError where they cannot be read.
-        failures: by the name of an image that is not in `images`, why its boxes cannot be read.
+        failures: what is left out: names of images, or parts of the file, and why.
     """
 
     images: list[SourceImage]
@@ -84,7 +85,7 @@ def open_source(
     """Open a data set of boxes.
 
     The boxes of a folder are numbered from 1 in the order of its files and their lines, its classes in the order of
-    `classes` or of the alphabet; a COCO file keeps its ids.
+    `classes` or of the alphabet; a COCO file keeps its ids. What is wrong in a COCO file is left out, as a failure.
 
     Args:
         path: a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ (SODA-A), or a COCO JSON file whose
@@ -99,7 +100,7 @@ def open_source(
         OSError: the folder or file is missing or cannot be read.
         ValueError: it has another layout, is malformed, or lacks one of the classes.
     """
-    path = Path(path)
+    path, classes = Path(path), None if classes is None else list(dict.fromkeys(classes))
     if path.is_dir():
         if image_root is not None:
             raise ValueError(f"{path} is a folder, whose images are in it: leave --images {image_root} out")
@@ -128,8 +129,10 @@ def _open_folder(folder: Path, classes: Sequence[str] | None) -> Source:
         images.append(SourceImage(number, name, path, count))
         labels[name], first_ids[name] = label_file, total + 1
         total += count
-    _refuse_unknown(folder, classes, names)
-    chosen = sorted(names) if classes is None else list(classes)
+    unknown = [name for name in classes or [] if name not in names]
+    if unknown:
+        raise ValueError(f"{folder}: no box is of class {first(unknown)}; the classes are {first(sorted(names), 20)}")
+    chosen = sorted(names) if classes is None else classes
 
     def read(image: SourceImage) -> ImageBoxes:
         found = read_oriented(labels[image.name])
@@ -149,14 +152,17 @@ def _open_folder(folder: Path, classes: Sequence[str] | None) -> Source:
 
 
 def _open_coco(path: Path, image_root: Path, classes: Sequence[str] | None) -> Source:
-    content, check = read_coco(path), FileCheck(path)
+    check = FileCheck(path, strict=False)
+    content = read_coco(path, None, classes, check)
     annotations = [a for a in content["annotations"] if not a.get("iscrowd", 0)]
     if len(annotations) < len(content["annotations"]):
         crowds = len(content["annotations"]) - len(annotations)
         _logger.warning(f"{path}: left out {crowds} annotations with iscrowd, which are no single objects")
-    check.fails_if_any(
-        (a["id"] for a in annotations if "oriented_box" in a and _numbers(a["oriented_box"]) not in (5, 8)),
-        f"annotations need an oriented_box, if any, as 8 finite numbers or 5; expected {MEANING}",
+    annotations = check.keep(
+        annotations,
+        lambda a: "oriented_box" not in a or _numbers(a["oriented_box"]) in (5, 8),
+        f"annotations need an oriented_box, if any, of finite numbers: {MEANING}",
+        lambda a: a["id"],
     )
     check.fails_if_any(
         (a["id"] for a in annotations if not isinstance(a["id"], int)), "annotation ids need be integers"
@@ -164,13 +170,9 @@ def _open_coco(path: Path, image_root: Path, classes: Sequence[str] | None) -> S
     names = {c["id"]: c["name"] for c in content["categories"]}
     check.fails_if_any(repeated(names.values()), "category names are not unique")
     check.fails_if_any(repeated(i["file_name"] for i in content["images"]), "file names are not unique")
-    _refuse_unknown(path, classes, names.values())
-    categories = [c for c in content["categories"] if classes is None or c["name"] in classes]
-    chosen = {c["id"] for c in categories}
     by_image = defaultdict(list)
     for annotation in annotations:
-        if annotation["category_id"] in chosen:
-            by_image[annotation["image_id"]].append(annotation)
+        by_image[annotation["image_id"]].append(annotation)
     images = [
         SourceImage(i["id"], i["file_name"], image_root / i["file_name"], len(by_image[i["id"]]),
                     (i["height"], i["width"]))
@@ -184,19 +186,20 @@ def _open_coco(path: Path, image_root: Path, classes: Sequence[str] | None) -> S
             np.array([_corners(a) for a in found], np.float32).reshape(-1, 4, 2),
             np.array(["oriented_box" in a for a in found], bool),
             [names[a["category_id"]] for a in found],
-            lambda i: (
-                {"source_bbox": found[i]["bbox"]} | {key: found[i][key] for key in ("oriented_box",) if key in found[i]}
-            ),
+            lambda i: {name: found[i][key] for key, name in _GIVEN.items() if key in found[i]},
         )
 
-    return Source(images, categories, read, {})
+    failures = {
+        f"{path.name}, {reason}": f"left out {len(ids)}: {first(ids)}" for reason, ids in check.problems.items()
+    }
+    return Source(images, content["categories"], read, failures)
 
 
 def _corners(annotation: dict) -> np.ndarray:
     """(4, 2), also of a box without area, which `oriented_corners` refuses."""
     if "oriented_box" not in annotation:
         x, y, width, height = annotation["bbox"]
-        return box_corners(torch.tensor([[x, y, x + width, y + height]]))[0].numpy()
+        return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]])
     box = np.array(annotation["oriented_box"], float).ravel()
     if len(box) == 8:
         return box.reshape(4, 2)
@@ -211,10 +214,3 @@ def _numbers(values: object) -> int:
     except (TypeError, ValueError):
         return 0
     return len(flat) if all(map(math.isfinite, flat)) else 0
-
-
-def _refuse_unknown(path: Path, classes: Sequence[str] | None, names: Iterable[str]) -> None:
-    known = sorted(set(names))
-    unknown = [name for name in classes or [] if name not in known]
-    if unknown:
-        raise ValueError(f"{path}: no box is of class {first(unknown)}; the classes are {first(known, 20)}")

@@ -65,7 +65,7 @@ def to_markdown(statistics: Statistics, settings: dict[str, Any], filters: Filte
         statistics: what was counted.
         settings: what the masks depend on.
         filters: what decided; None if a review file did.
-        failures: by the name of an image that could not be used, why.
+        failures: what could not be used, and why.
 
     Returns:
         Markdown; it shows the pictures histograms.png, worst_kept.png and best_dropped.png.
@@ -91,7 +91,7 @@ def to_markdown(statistics: Statistics, settings: dict[str, Any], filters: Filte
         "## Reasons against masks",
         "A mask may have several.",
         _table("reason | masks | meaning", reasons),
-        "## Images that could not be used",
+        "## What could not be used",
         "\n".join(f"- {name}: {reason}" for name, reason in sorted(failures.items())) or "None.",
         "## Pictures",
         "![Histograms](histograms.png)",

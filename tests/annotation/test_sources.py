@@ -36,7 +36,7 @@ def test_what_a_folder_states_is_given_on_unrounded(dota):
 def test_some_classes_in_an_order_of_ones_own(dota):
     source = open_source(dota, classes=["tank", "ship"])
     assert source.categories == [{"id": 1, "name": "tank"}, {"id": 2, "name": "ship"}]
-    source = open_source(dota, classes=["tank"])
+    source = open_source(dota, classes=["tank", "tank"])
     assert [image.count for image in source.images] == [1, 0, 2]
     assert boxes_of(source)["c.png"].corners[1, 0].tolist() == [78, 2]
     assert boxes_of(source)["c.png"].ids.tolist() == [2, 3]
@@ -78,11 +78,11 @@ def test_a_coco_file_keeps_its_ids(write_coco, caplog):
         source = open_source(*write_coco())
     assert "boxes.json: left out 1 annotations with iscrowd" in caplog.text
     assert [(i.id, i.name, i.count, i.size) for i in source.images] == [
-        (9, "z.png", 2, (60, 80)),
         (4, "sub/y.png", 1, (60, 80)),
+        (9, "z.png", 2, (60, 80)),
     ]
     assert all(image.path.is_file() for image in source.images)
-    assert source.categories == [{"id": 7, "name": "tank", "supercategory": "x"}, {"id": 3, "name": "ship"}]
+    assert source.categories == [{"id": 3, "name": "ship"}, {"id": 7, "name": "tank", "supercategory": "x"}]
     boxes = boxes_of(source)["z.png"]
     assert boxes.ids.tolist() == [20, 22] and boxes.class_names == ["ship", "tank"]
     assert boxes.oriented.tolist() == [False, True]
@@ -101,13 +101,29 @@ def one(**fields):
 
 
 @pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"oriented_box": [1, 2, 3]}, "annotations need an oriented_box, if any, of finite numbers"),
+        ({"oriented_box": [1, 2, 3, 4, float("nan")]}, "annotations need an oriented_box"),
+        ({"oriented_box": "ship"}, "annotations need an oriented_box"),
+        ({"oriented_box": [[1, 2], [3]]}, "annotations need an oriented_box"),
+        ({"bbox": [1, 2, 3]}, "annotations need bbox"),
+        ({"bbox": [100, 2, 3, 4]}, "annotations lie outside their image"),
+        ({"bbox": [1, 2, 0, 4]}, "annotations need a box and a mask with an area"),
+    ],
+)
+def test_a_wrong_annotation_is_told_and_left_out(write_coco, wrong, reason):
+    annotation = {"image_id": 9, "category_id": 3, "bbox": [1, 2, 3, 4]}
+    source = open_source(*write_coco(annotations=[{**annotation, "id": 1}, {**annotation, "id": 2, **wrong}]))
+    assert boxes_of(source)["z.png"].ids.tolist() == [1]
+    assert [(name.startswith(f"boxes.json, {reason}"), said) for name, said in source.failures.items()] == [
+        (True, "left out 1: 2")
+    ]
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (one(oriented_box=[1, 2, 3]), "annotations need an oriented_box.* 1 are wrong: 1"),
-        (one(oriented_box=[1, 2, 3, 4, float("nan")]), "annotations need an oriented_box"),
-        (one(oriented_box="ship"), "annotations need an oriented_box"),
-        (one(oriented_box=[[1, 2], [3]]), "annotations need an oriented_box"),
-        (one(bbox=[1, 2, 3]), "annotations need bbox"),
         (one(id="x"), "annotation ids need be integers"),
         ({"categories": [{"id": 3, "name": "ship"}, {"id": 7, "name": "ship"}]}, "category names are not unique"),
         ({"images": "none"}, 'not a COCO file: expected a list "images"'),

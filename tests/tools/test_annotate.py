@@ -102,7 +102,7 @@ def test_a_bad_image_is_told_with_code_1(annotate, boxes):
         (["--weights", "absent.pth"], "weights: absent.pth does not exist"),
         (["--weights", ""], "--weights FILE is needed"),
         (["--device", "tpu9"], "--device tpu9: expected cpu, cuda or cuda:N"),
-        (["--classes", "plane"], "no box is of class plane; the classes are bar, square"),
+        (["--classes", "plane"], "classes are in no category (they are square, bar); 1 are wrong: plane"),
         (["--min-area-ratio", "2"], "min_area_ratio: expected at most max_area_ratio 1.2, got 2.0"),
         (["--review", "absent.csv"], "absent.csv: No such file or directory"),
         (["--review", "a.csv", "--min-score", "0.2"], "--review decides, so leave out the filters: min_score"),
