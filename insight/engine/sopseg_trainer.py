@@ -5,6 +5,7 @@ from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader
 from detectron2.evaluation import DatasetEvaluator
 
+from insight.data.datasets.coco import require_same_classes
 from insight.data.sopseg_mapper import SOPSegMapper, one_object_each
 from insight.evaluation.prompted_evaluator import PromptedEvaluator
 
@@ -23,6 +24,11 @@ class SOPSegTrainer(Trainer):
     Args:
         cfg: the config.
     """
+
+    @classmethod
+    def check_classes(cls, cfg: CfgNode) -> None:
+        """Test sets may have any classes: SOPSeg predicts none. Those of the training sets balance the objects drawn."""
+        require_same_classes(cfg.DATASETS.TRAIN)
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:

@@ -50,7 +50,7 @@ class Trainer(DefaultTrainer):
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         loader = self.build_train_loader(cfg, seed)
-        require_same_classes([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
+        self.check_classes(cfg)
         on_gpu = torch.device(cfg.MODEL.DEVICE).type == "cuda"
         device_ids = [comm.get_local_rank()] if on_gpu else None
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
@@ -93,6 +93,11 @@ class Trainer(DefaultTrainer):
         """Detectron2's state, and the class names, so that a checkpoint can be used without its data set."""
         names = MetadataCatalog.get(self.cfg.DATASETS.TRAIN[0]).get("thing_classes")
         return {**super().state_dict(), "class_names": names}
+
+    @classmethod
+    def check_classes(cls, cfg: CfgNode) -> None:
+        """A detector predicts the classes of its training sets, so its test sets must have the same."""
+        require_same_classes([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:

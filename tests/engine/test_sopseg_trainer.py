@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import register_coco_instances
+from tiny import write_dataset
 
 from insight.checkpoint import CheckpointError
 from insight.engine import evaluate, trainer_class
@@ -44,6 +47,22 @@ def test_learns_the_rectangles_and_evaluates_a_checkpoint_to_the_same(cfg):
     assert all(torch.equal(state[name], value) for name, value in frozen.items())
     cfg.MODEL.WEIGHTS = f"{cfg.OUTPUT_DIR}/model_final.pth"
     assert evaluate(cfg)["prompted"] == after
+
+
+def test_only_a_detector_needs_test_sets_of_the_classes_it_was_trained_on(cfg, tmp_path):
+    json_file, images = write_dataset(tmp_path)
+    register_coco_instances("renamed", {}, str(json_file), str(images))
+    try:
+        DatasetCatalog.get("renamed")
+        MetadataCatalog.get("renamed").__dict__["thing_classes"] = ["something else"]
+        cfg.DATASETS.TEST = ("renamed",)
+        trainer_class(cfg)(cfg)
+        cfg.MODEL.META_ARCHITECTURE = "PromptRCNN"
+        with pytest.raises(ValueError, match="rectangles and renamed have different classes"):
+            trainer_class(cfg)(cfg)
+    finally:
+        DatasetCatalog.remove("renamed")
+        MetadataCatalog.remove("renamed")
 
 
 def test_sam_is_evaluated_as_it_is(cfg, monkeypatch):
