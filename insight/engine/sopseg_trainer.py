@@ -27,7 +27,7 @@ class SOPSegTrainer(Trainer):
 
     @classmethod
     def check_classes(cls, cfg: CfgNode) -> None:
-        """Test sets may have any classes: SOPSeg predicts none. Those of the training sets balance the objects drawn."""
+        """Test sets may have any classes, as SOPSeg predicts none; those of training sets balance the objects drawn."""
         require_same_classes(cfg.DATASETS.TRAIN)
 
     @classmethod
