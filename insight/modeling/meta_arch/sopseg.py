@@ -94,7 +94,7 @@ class SOPSEG(SOPSeg):
         )  # fmt: skip
         masks = torch.cat([one["masks"] for one in batched_inputs]).to(self.device)
         one_each = torch.equal(index, torch.arange(len(crops), device=self.device))  # then nothing need be copied
-        prediction = self.decode(crops, self.encode(crops), *prompts, image_index=None if one_each else index)
+        prediction = self.decode(crops, self.encode(crops), prompts, None if one_each else index)
         return sopseg_loss(prediction, masks, self.iou_weight)
 
     def _segment(self, one: dict[str, Any]) -> Instances:

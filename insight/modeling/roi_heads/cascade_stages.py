@@ -103,6 +103,7 @@ class CascadeStages(CascadeROIHeads):
         Returns:
             The sampled proposals and the losses by name, or the detections and nothing.
         """
+        features = self.encode(features)
         if not self.training:
             return super().forward(images, features, proposals)
         proposals = self.label_and_sample_proposals(proposals, targets)
@@ -114,7 +115,19 @@ class CascadeStages(CascadeROIHeads):
                 losses.update({f"{name}_stage{stage.index}": weight * loss for name, loss in box_losses.items()})
                 if self.mask_on:
                     losses.update(self._mask_losses(features, stage, targets))
+        losses.update(self._image_losses(features, targets))
         return proposals, losses
+
+    def encode(self, features: dict[str, Any]) -> dict[str, Any]:
+        """Run what depends on whole images alone; here nothing.
+
+        Args:
+            features: feature maps by name.
+
+        Returns:
+            The same, with what the heads know of the images; as it is if it has that already.
+        """
+        return features
 
     def _train_stages(
         self, features: dict[str, Any], proposals: list[Instances], targets: list[Instances]
@@ -131,6 +144,10 @@ class CascadeStages(CascadeROIHeads):
             predictions = predictor(shared)
             boxes = predictor.predict_boxes(predictions, proposals)
             yield Stage(index, proposals, shared, predictions, predictor)
+
+    def _image_losses(self, features: dict[str, Any], targets: list[Instances]) -> dict[str, Tensor]:
+        """Losses of what `encode` makes of whole images, weighted, by name; here none."""
+        return {}
 
     @abstractmethod
     def _mask_losses(self, features: dict[str, Any], stage: Stage, targets: list[Instances]) -> dict[str, Tensor]:

@@ -36,11 +36,7 @@ def image_masks(
     """Segment the prompted objects of an image; each batch is run-length encoded before the next is computed.
 
     Args:
-        model: in evaluation mode.
-        image: (3, H, W) uint8 or float RGB, pixel values 0 to 255, on any device.
-        prompts: N prompts, image pixels.
-        plan: the regions to look at, and which of them each prompt is answered from.
-        input_size: side of the crops, pixels; a multiple of 64 up to 1024.
+        model, image, prompts, plan, input_size: as `segment_objects` takes them.
         mask_size: (height, width) of the masks, where the image is a resized view of what they are wanted for; None:
             the image's own.
 

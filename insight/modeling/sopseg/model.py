@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from insight.structures.prompts import Prompts
+
 from .decoders import DecoderInput, MaskPrediction, build_decoder
 from .encoders import ImageFeatures, build_encoder
 from .prompt_encoder import PromptEncoder
@@ -73,7 +75,7 @@ class SOPSeg(nn.Module):
         Raises:
             TypeError, ValueError: arguments of another kind or shape.
         """
-        return self.decode(crops, self.encode(crops), boxes, points, labels, image_index)
+        return self.decode(crops, self.encode(crops), Prompts(boxes, points, labels), image_index)
 
     def encode(self, crops: Tensor) -> ImageFeatures:
         """Features of crops, to be decoded with any number of prompts.
@@ -87,45 +89,34 @@ class SOPSeg(nn.Module):
         return self.image_encoder(crops)
 
     def decode(
-        self,
-        crops: Tensor,
-        features: ImageFeatures,
-        boxes: Tensor | None = None,
-        points: Tensor | None = None,
-        labels: Tensor | None = None,
-        image_index: Tensor | None = None,
+        self, crops: Tensor, features: ImageFeatures, prompts: Prompts, image_index: Tensor | None = None
     ) -> MaskPrediction:
         """Segment the prompted objects from features computed before.
 
         Args:
             crops: (B, 3, H, W) as in forward.
             features: of these crops, from `encode`.
-            boxes, points, labels, image_index: as in forward.
+            prompts: N prompts, pixels of the crop.
+            image_index: as in forward.
 
         Returns:
             As forward.
         """
-        return self.mask_decoder(self.decoder_input(crops, features, boxes, points, labels, image_index))
+        return self.mask_decoder(self.decoder_input(crops, features, prompts, image_index))
 
     def decoder_input(
-        self,
-        crops: Tensor,
-        features: ImageFeatures,
-        boxes: Tensor | None = None,
-        points: Tensor | None = None,
-        labels: Tensor | None = None,
-        image_index: Tensor | None = None,
+        self, crops: Tensor, features: ImageFeatures, prompts: Prompts, image_index: Tensor | None = None
     ) -> DecoderInput:
         """Embed prompts for the mask decoder (for `mask_decoder.multimask`; `decode` calls it itself).
 
         Args:
-            crops, features, boxes, points, labels, image_index: as in decode.
+            crops, features, prompts, image_index: as in decode.
 
         Returns:
             What the mask decoder takes.
         """
         size = tuple(crops.shape[2:])
-        sparse, dense = self.prompt_encoder(size, boxes, points, labels)
+        sparse, dense = self.prompt_encoder(size, *prompts)
         if image_index is None and len(sparse) != len(crops):
             if len(crops) != 1:
                 raise ValueError(

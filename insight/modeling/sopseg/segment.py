@@ -90,7 +90,7 @@ def _decode(
         mine = crop_of[part]
         # With one prompt a crop, in order, no embedding need be copied.
         one_each = torch.equal(mine, torch.arange(len(crops), device=mine.device))
-        return model.decode(crops, features, *prompts.select(part), image_index=None if one_each else mine)
+        return model.decode(crops, features, prompts.select(part), None if one_each else mine)
 
     return batches.run(prompts.count, decode)
 

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from insight.modeling.sopseg import ImageFeatures, build_sopseg
 from insight.modeling.sopseg.encoders import build_encoder
+from insight.structures.prompts import Prompts
 
 pytestmark = pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::FutureWarning")
 
@@ -81,7 +82,7 @@ class Decoding(nn.Module):
         self.model.to_empty(device="cpu")
 
     def forward(self, crops, embedding, shallow, boxes, points, labels):
-        prediction = self.model.decode(crops, ImageFeatures(embedding, shallow), boxes, points, labels)
+        prediction = self.model.decode(crops, ImageFeatures(embedding, shallow), Prompts(boxes, points, labels))
         return prediction.mask_logits, prediction.iou
 
 

@@ -14,7 +14,7 @@ from insight.ops import crop_resize
 from insight.structures.crop_masks import logits_to_image, paste_masks
 from insight.structures.crop_regions import crop_regions
 from insight.structures.oriented_boxes import enclosing_boxes, oriented_corners
-from insight.structures.prompts import oriented_prompts
+from insight.structures.prompts import Prompts, oriented_prompts
 
 BOXES = torch.tensor([[20.0, 30.0, 100.5, 90.25], [60.0, 10.0, 250.0, 255.0], [100.0, 100.0, 130.0, 128.0]])
 POINTS = torch.tensor([[[40.0, 50.0], [80.0, 70.0]], [[100.0, 100.0], [10.0, 10.0]], [[110.0, 110.0], [0.0, 0.0]]])
@@ -47,7 +47,7 @@ def test_is_sam(model, twin_of, error_between, size, prompts):
     assert error_between(found.mask_logits, twin.postprocess_masks(low_res, (size, size), (size, size))) < 1e-4
     assert error_between(found.iou, iou[:, 0]) < 1e-4
 
-    inputs = model.decoder_input(crop, model.encode(crop), **prompts)
+    inputs = model.decoder_input(crop, model.encode(crop), Prompts(**prompts))
     for ours, theirs in zip(model.mask_decoder.multimask(inputs), twin.mask_decoder(*arguments, multimask_output=True)):
         assert error_between(ours, theirs) < 1e-4
 
@@ -122,7 +122,7 @@ def test_every_scale_is_there_and_trains(model, random_weights, decoder):
 @torch.no_grad()
 def test_one_prompt_a_crop_copies_no_embedding(model):
     crops = torch.randn(3, 3, 128, 128)
-    inputs = model.decoder_input(crops, model.encode(crops), BOXES / 2)
+    inputs = model.decoder_input(crops, model.encode(crops), Prompts(BOXES / 2))
     assert inputs.image_index is None
     assert inputs.of_prompt(inputs.features.embedding) is inputs.features.embedding
 
@@ -131,7 +131,7 @@ def test_one_prompt_a_crop_copies_no_embedding(model):
 def test_features_serve_many_prompts(model):
     crops = torch.randn(1, 3, 128, 128)
     features = model.encode(crops)
-    together = model.decode(crops, features, boxes=BOXES / 2)
+    together = model.decode(crops, features, Prompts(BOXES / 2))
     assert torch.equal(together.mask_logits, model(crops, boxes=BOXES / 2).mask_logits)
 
 

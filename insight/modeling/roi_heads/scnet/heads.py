@@ -9,7 +9,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
 from detectron2.modeling.poolers import ROIPooler
-from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
 from insight.config import semantic_classes
@@ -110,14 +110,7 @@ class SCNetROIHeads(CascadeStages):
         }
 
     def encode(self, features: dict[str, Any]) -> dict[str, Any]:
-        """Run what depends on whole images alone.
-
-        Args:
-            features: feature maps by name.
-
-        Returns:
-            The same with "scene"; as it is if it has that already.
-        """
+        """Add "scene"; see CascadeStages.encode."""
         if SCENE_FEATURE in features:
             return features
         maps = [features[name] for name in self.scene_in_features]
@@ -125,30 +118,6 @@ class SCNetROIHeads(CascadeStages):
         if self.semantic_head is not None:
             scene += self.semantic_head(maps)
         return {**features, SCENE_FEATURE: SceneFeatures(*scene)}
-
-    def forward(
-        self,
-        images: ImageList,
-        features: dict[str, Any],
-        proposals: list[Instances],
-        targets: list[Instances] | None = None,
-    ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """Losses in training, detections otherwise; see CascadeStages.forward.
-
-        Args:
-            images: the network's input.
-            features: feature maps by name.
-            proposals: per image, Instances with proposal_boxes and objectness_logits.
-            targets: per image, the ground truth; needed in training.
-
-        Returns:
-            The sampled proposals and the losses by name, or the detections and nothing.
-        """
-        features = self.encode(features)
-        instances, losses = super().forward(images, features, proposals, targets)
-        if self.training:
-            losses.update(self._scene_losses(features, targets))
-        return instances, losses
 
     def forward_with_given_boxes(self, features: dict[str, Any], instances: list[Instances]) -> list[Instances]:
         """Masks of given boxes; see StandardROIHeads.forward_with_given_boxes.
@@ -162,7 +131,7 @@ class SCNetROIHeads(CascadeStages):
         """
         return super().forward_with_given_boxes(self.encode(features), instances)
 
-    def _scene_losses(self, features: dict[str, Any], targets: list[Instances]) -> dict[str, Tensor]:
+    def _image_losses(self, features: dict[str, Any], targets: list[Instances]) -> dict[str, Tensor]:
         scene = features[SCENE_FEATURE]
         losses = {
             "loss_context": self.context_weight * context_loss(scene.class_logits, [x.gt_classes for x in targets])

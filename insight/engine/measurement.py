@@ -1,0 +1,63 @@
+"""What the commands that measure a trained model share: their arguments, the config they make, the file they write."""
+
+import argparse
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+
+from insight.config import load_config
+from insight.data.datasets import register_from_config
+from insight.machine import describe_machine
+
+from .results import Metrics, write_results
+
+
+def measurement_arguments(description: str) -> argparse.ArgumentParser:
+    """The arguments that say which model is measured and where the results go; a command may add its own.
+
+    Args:
+        description: of the command.
+
+    Returns:
+        The parser.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="config of the model")
+    parser.add_argument(
+        "--weights", default="", metavar="FILE", help="checkpoint; default: MODEL.WEIGHTS of the config"
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help="JSON file for the results")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="more config values")
+    return parser
+
+
+def measured_config(args: argparse.Namespace) -> CfgNode:
+    """Read the config and register its data sets.
+
+    Args:
+        args: of `measurement_arguments()`.
+
+    Returns:
+        The frozen config; MODEL.WEIGHTS is the checkpoint.
+
+    Raises:
+        ValueError: of `load_config` and `register_from_config`.
+    """
+    weights = ["MODEL.WEIGHTS", args.weights] if args.weights else []
+    cfg = load_config(args.config_file, [*args.opts, *weights])
+    register_from_config(cfg)
+    return cfg
+
+
+def write_measurement(args: argparse.Namespace, cfg: CfgNode, results: Metrics, **settings: Any) -> None:
+    """Write results, with the checkpoint they are of and the machine that made them.
+
+    Args:
+        args: of `measurement_arguments()`.
+        cfg: the config that was measured.
+        results: {data set: {task: {metric: value}}}.
+        settings: other values to keep, beside "results".
+    """
+    made = describe_machine(torch.device(cfg.MODEL.DEVICE))
+    write_results(args.output, results, **settings, weights=cfg.MODEL.WEIGHTS, made=made)
