@@ -1,5 +1,6 @@
 """Promptable Mask R-CNN and its kin: Detectron2's GeneralizedRCNN with a prompt encoder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,8 @@ class PromptRCNN(GeneralizedRCNN):
     Beyond Detectron2's keys an input dictionary may hold "prompt_image", uint8 (C, H, W) in INPUT.FORMAT order: the
     same view as "image", not resized, for prompts and the SOPSeg branch to read. Without it they read "image". In
     training it may hold "sem_seg", integers (H, W), the label of each pixel of "image": RoI heads find these, or None,
-    as "sem_seg" in the features.
+    as "sem_seg" in the features. `segment_boxes` hands them "given_box_features" (N, D), what their box head, of a
+    cascade the last one, makes of the boxes.
 
     With a SOPSeg branch, masks are SOPSeg's for the boxes that the detector finds: in `inference`, at the size of the
     output, as `RLEMasks`. The detector's own mask branch, if it has one, is trained as ever and not used.
@@ -198,7 +200,8 @@ class PromptRCNN(GeneralizedRCNN):
         results = []
         for size, image_boxes in zip(encoded.images.image_sizes, boxes, strict=True):
             results.append(Instances(size, pred_boxes=Boxes(image_boxes.to(self.device, torch.float32))))
-        scores = self._class_scores(encoded.features, results)
+        box_features = self._box_features(encoded.features, results)
+        scores = self._class_scores(box_features, results)
         for i, (instances, image_scores) in enumerate(zip(results, scores)):
             if classes is None:
                 instances.scores, instances.pred_classes = image_scores.max(dim=1)
@@ -207,13 +210,22 @@ class PromptRCNN(GeneralizedRCNN):
                 instances.scores = image_scores.gather(1, instances.pred_classes[:, None])[:, 0]
         if self.sopseg_branch is not None:
             return results
-        return self.roi_heads.forward_with_given_boxes(encoded.features, results)
+        features = {**encoded.features, "given_box_features": box_features[-1]}
+        return self.roi_heads.forward_with_given_boxes(features, results)
 
-    def _class_scores(self, features: dict[str, Any], instances: list[Instances]) -> tuple[Tensor, ...]:
-        """Per image (N_i, K), the probabilities of the K classes for `pred_boxes` as they are."""
+    def _box_features(self, features: dict[str, Any], instances: list[Instances]) -> list[Tensor]:
+        """Per stage (N, D), what its box head makes of `pred_boxes` as they are; one stage but for a cascade."""
         heads = self.roi_heads
         pooled = heads.box_pooler([features[name] for name in heads.box_in_features], [x.pred_boxes for x in instances])
-        is_cascade = isinstance(heads.box_head, nn.ModuleList)
-        stages = zip(heads.box_head, heads.box_predictor) if is_cascade else [(heads.box_head, heads.box_predictor)]
-        per_stage = [predictor.predict_probs(predictor(head(pooled)), instances) for head, predictor in stages]
-        return tuple(torch.stack(scores).mean(dim=0)[:, : heads.num_classes] for scores in zip(*per_stage))
+        return [head(pooled) for head in _stages(heads.box_head)]
+
+    def _class_scores(self, box_features: list[Tensor], instances: list[Instances]) -> tuple[Tensor, ...]:
+        """Per image (N_i, K), the probabilities of the K classes for `pred_boxes` as they are."""
+        stages = zip(_stages(self.roi_heads.box_predictor), box_features)
+        per_stage = [predictor.predict_probs(predictor(x), instances) for predictor, x in stages]
+        return tuple(torch.stack(scores).mean(dim=0)[:, : self.roi_heads.num_classes] for scores in zip(*per_stage))
+
+
+def _stages(module: nn.Module) -> Sequence[nn.Module]:
+    """The modules of a cascade, or the one module."""
+    return module if isinstance(module, nn.ModuleList) else [module]

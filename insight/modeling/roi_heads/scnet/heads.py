@@ -31,7 +31,9 @@ class SCNetROIHeads(CascadeStages):
     whatever wraps them, such as prompts, works on top.
 
     Labels of the semantic branch come from the feature dictionary's "sem_seg" where it has them, as PromptRCNN puts
-    them there, and else from the masks of the instances: their classes, and one more for the rest.
+    them there, and else from the masks of the instances: their classes, and one more for the rest. The box feature to
+    relay comes from "given_box_features" where the dictionary has it, as PromptRCNN puts it there for the boxes that it
+    is given, and else from the boxes themselves.
 
     Source: SCNet (arXiv 2012.10150), section 3; loss weights and layers of its MMDetection configuration.
 
@@ -154,7 +156,9 @@ class SCNetROIHeads(CascadeStages):
     def _forward_mask(self, features: dict[str, Any], instances: list[Instances]) -> list[Instances]:
         """Masks of `pred_boxes` in inference; see StandardROIHeads._forward_mask."""
         boxes = [x.pred_boxes for x in instances]
-        shared = self.box_head[-1](self.box_pooler([features[name] for name in self.box_in_features], boxes))
+        shared = features.get("given_box_features")
+        if shared is None:
+            shared = self.box_head[-1](self.box_pooler([features[name] for name in self.box_in_features], boxes))
         return self.mask_head(self._pool_masks(features, boxes, shared), instances)
 
     def _pool_masks(self, features: dict[str, Any], boxes: list[Boxes], shared: Tensor) -> Tensor:

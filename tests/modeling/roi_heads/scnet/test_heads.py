@@ -111,6 +111,20 @@ def test_a_mask_sees_the_last_box_heads_feature_of_its_box():
         torch.testing.assert_close(seen[0][0], heads.mask_pooler(maps, [given]) + relayed)
 
 
+def test_a_given_box_is_pooled_once_for_its_class_and_once_for_its_mask():
+    model = wake_prompts(build(make_tiny_config(SCNET, ALL))).eval()
+    heads = model.roi_heads
+    inputs = make_inputs()
+    with torch.no_grad():
+        encoded = model.encode(inputs)
+        poolers, last = (seen_by(heads.box_pooler), seen_by(heads.mask_pooler)), seen_by(heads.box_head[-1])
+        found = model.segment_boxes(encoded, [x["instances"].gt_boxes.tensor for x in inputs])
+        assert [len(calls) for calls in poolers] == [1, 1] and len(last) == 1
+        masks = [x.pred_masks for x in found]
+        again = heads.forward_with_given_boxes(encoded.features, found)  # which pools the boxes itself
+    assert len(last) == 2 and all(torch.equal(x.pred_masks, y) for x, y in zip(again, masks))
+
+
 def test_prompts_reach_every_stage_and_the_masks():
     model = wake_prompts(build(make_tiny_config(SCNET, ALL)))
     for loss in ("loss_cls_stage0", "loss_cls_stage1", "loss_cls_stage2", "loss_mask"):
