@@ -1,14 +1,18 @@
 """Every config key that insight adds to Detectron2's, with its default and its meaning; reading config files."""
 
 import contextlib
+import functools
 import logging
+import operator
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
+from detectron2.modeling import META_ARCH_REGISTRY, PROPOSAL_GENERATOR_REGISTRY, ROI_HEADS_REGISTRY
 
 
 def add_insight_config(cfg: CN) -> None:
@@ -87,6 +91,7 @@ def add_insight_config(cfg: CN) -> None:
     branch.ENABLED = False  # in evaluation and prediction (training does not see it), masks are SOPSeg's
     branch.WEIGHTS = ""  # checkpoint of SOPSeg or SAM; MODEL.WEIGHTS is the detector's
     branch.INPUT_SIZE = 256  # side of a crop, pixels; a multiple of 64 up to 1024
+    branch.SHARED_CROPS = 0.0  # as MODEL.SOPSEG's
 
     # --- Backbones of timm. MODEL.BACKBONE.NAME must be "build_timm_fpn_backbone" -------------------------------
     timm = cfg.MODEL.TIMM = CN()
@@ -124,6 +129,20 @@ def semantic_classes(cfg: CN) -> int:
     return (semantic.NUM_CLASSES or cfg.MODEL.ROI_HEADS.NUM_CLASSES + 1) if semantic.ENABLED else 0
 
 
+_PROMPT_RCNN = ("MODEL.META_ARCHITECTURE", META_ARCH_REGISTRY, "PromptRCNN")
+_PROMPT_RPN = ("MODEL.PROPOSAL_GENERATOR.NAME", PROPOSAL_GENERATOR_REGISTRY, "PromptRPN")
+_SCNET = ("MODEL.ROI_HEADS.NAME", ROI_HEADS_REGISTRY, "SCNetROIHeads")
+# Which class reads a switch; any but it and its subclasses would ignore it.
+_READERS = {
+    "MODEL.PROMPT.LPM.ENABLED": _PROMPT_RCNN,
+    "MODEL.PROMPT.GPM.ENABLED": _PROMPT_RCNN,
+    "MODEL.SOPSEG_BRANCH.ENABLED": _PROMPT_RCNN,
+    "MODEL.PROMPT.SAMPLING.ENABLED": _PROMPT_RPN,
+    "MODEL.RPN.AREA_LOSS.ENABLED": _PROMPT_RPN,
+    "MODEL.SCNET.SEMANTIC.ENABLED": _SCNET,
+}
+
+
 class ConfigError(ValueError):
     """A config file, key or value that cannot be used."""
 
@@ -142,7 +161,8 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
         The frozen config.
 
     Raises:
-        ConfigError: a missing file, wrong YAML, an unknown key, or a value of another type than the key's.
+        ConfigError: a missing file, wrong YAML, an unknown key, a value of another type than the key's, or a part that
+            is on for a model that would ignore it.
     """
     cfg = get_cfg()
     add_insight_config(cfg)
@@ -170,8 +190,24 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
     if device.type == "cuda" and not torch.cuda.is_available():
         logging.getLogger(__name__).warning("MODEL.DEVICE is cuda but there is no GPU: using the CPU")
         cfg.MODEL.DEVICE = "cpu"
+    _require_readers(cfg)
     cfg.freeze()
     return cfg
+
+
+def _require_readers(cfg: CN) -> None:
+    for switch, (key, registry, reader) in _READERS.items():
+        name = _value(cfg, key)
+        reads = name in registry and issubclass(registry.get(name), registry.get(reader))
+        if _value(cfg, switch) and not reads:
+            raise ConfigError(
+                f"{switch} is True, but {key} is {name!r}, which would ignore it: set {key} to {reader}, or {switch} "
+                "to False"
+            )
+
+
+def _value(cfg: CN, key: str) -> Any:
+    return functools.reduce(operator.getitem, key.split("."), cfg)
 
 
 def _reason(error: Exception) -> str:

@@ -45,6 +45,44 @@ def test_a_missing_file_and_an_unknown_device():
         load_config("", ["MODEL.DEVICE", "tpu9"])
 
 
+@pytest.mark.parametrize(
+    "switch, key, names, reader",
+    [
+        ("MODEL.SOPSEG_BRANCH.ENABLED", "MODEL.META_ARCHITECTURE", ["GeneralizedRCNN", "SOPSEG"], "PromptRCNN"),
+        ("MODEL.PROMPT.LPM.ENABLED", "MODEL.META_ARCHITECTURE", ["GeneralizedRCNN"], "PromptRCNN"),
+        ("MODEL.PROMPT.GPM.ENABLED", "MODEL.META_ARCHITECTURE", ["SOPSEG"], "PromptRCNN"),
+        (
+            "MODEL.PROMPT.SAMPLING.ENABLED",
+            "MODEL.PROPOSAL_GENERATOR.NAME",
+            ["RPN", "PrecomputedProposals"],
+            "PromptRPN",
+        ),
+        ("MODEL.RPN.AREA_LOSS.ENABLED", "MODEL.PROPOSAL_GENERATOR.NAME", ["RPN"], "PromptRPN"),
+        ("MODEL.SCNET.SEMANTIC.ENABLED", "MODEL.ROI_HEADS.NAME", ["CascadeMaskROIHeads"], "SCNetROIHeads"),
+    ],
+)
+def test_a_part_that_the_model_would_ignore_is_an_error(switch, key, names, reader):
+    for name in names:
+        with pytest.raises(ConfigError) as caught:
+            load_config("", [key, name, switch, True])
+        why = f"{switch} is True, but {key} is {name!r}, which would ignore it"
+        assert str(caught.value) == f"{why}: set {key} to {reader}, or {switch} to False"
+        load_config("", [key, name])
+    assert load_config("", [key, reader, switch, True]).is_frozen()
+
+
+def test_a_subclass_of_what_reads_a_part_will_do():
+    from detectron2.modeling import META_ARCH_REGISTRY
+
+    from insight.modeling.meta_arch import PromptRCNN
+
+    META_ARCH_REGISTRY._do_register("MyRCNN", type("MyRCNN", (PromptRCNN,), {}))
+    try:
+        assert load_config("", ["MODEL.META_ARCHITECTURE", "MyRCNN", "MODEL.PROMPT.LPM.ENABLED", True]).is_frozen()
+    finally:
+        del META_ARCH_REGISTRY._obj_map["MyRCNN"]
+
+
 @pytest.mark.parametrize("available, device", [(True, "cuda"), (False, "cpu")])
 def test_cuda_becomes_the_cpu_only_where_there_is_no_gpu(monkeypatch, caplog, available, device):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)

@@ -11,7 +11,7 @@ from torch import Tensor
 from insight.data.images import as_rgb, read_image
 from insight.modeling.sopseg import DECODERS, SOPSeg, image_masks, load_sopseg
 from insight.modeling.sopseg.encoders import MAX_SIZE, SIZE_STEP
-from insight.structures.crop_plans import plan_crops
+from insight.structures.crop_plans import check_shared, plan_crops
 from insight.structures.given_prompts import given_prompts
 from insight.structures.rle import RLEMasks
 
@@ -71,8 +71,7 @@ class SOPSegPredictor:
         shared_crops: float = 0.0,
         device: str | torch.device = "cpu",
     ):
-        if not 0 <= shared_crops < 1:
-            raise ValueError(f"shared_crops: expected 0 or a fraction below 1, got {shared_crops}")
+        check_shared(shared_crops)
         if input_size % SIZE_STEP or not SIZE_STEP <= input_size <= MAX_SIZE:
             raise ValueError(f"input_size: expected a multiple of {SIZE_STEP} up to {MAX_SIZE}, got {input_size}")
         model = weights if isinstance(weights, SOPSeg) else load_sopseg(weights, encoder)

@@ -64,7 +64,7 @@ def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | N
         schedule: how large regions are; None for the paper's constants.
 
     Returns:
-        R <= N regions for N prompts.
+        R <= N regions for N prompts, on the CPU.
 
     Raises:
         ValueError: magnification is not between 0 and 1.
@@ -72,6 +72,7 @@ def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | N
     if not 0 < magnification < 1:
         raise ValueError(f"magnification: expected a fraction between 0 and 1, got {magnification}")
     schedule = schedule or CropSchedule()
+    boxes = boxes.cpu()  # object by object, so a GPU would only be waited for
     own = crop_regions(boxes, schedule).double()
     sizes = own[:, 2] - own[:, 0]
     needed = _with_context(boxes.double(), sizes)
@@ -112,6 +113,19 @@ def plan_crops(prompts: Prompts, image_size: tuple[int, int], magnify: bool = Tr
     if prompts.boxes is None or not magnify:
         return whole_image(prompts.count, image_size)
     return shared_crops(prompts.boxes, shared) if shared else one_crop_each(prompts.boxes)
+
+
+def check_shared(shared: float) -> None:
+    """Check what `plan_crops` takes as `shared`, before there are prompts.
+
+    Args:
+        shared: a fraction of an object's own magnification, or 0.
+
+    Raises:
+        ValueError: shared is neither 0 nor between 0 and 1.
+    """
+    if not 0 <= shared < 1:
+        raise ValueError(f"shared_crops (SHARED_CROPS): expected 0 or a fraction below 1, got {shared}")
 
 
 def _with_context(boxes: Tensor, sizes: Tensor) -> Tensor:

@@ -225,7 +225,7 @@ def test_a_checkpoint_is_loaded_and_checked(tmp_path, monkeypatch):
     save_tiny_checkpoint(path, monkeypatch, "sam")
     with pytest.raises(ValueError, match="holds the mask decoder 'sam', expected 'edge'"):
         SOPSegPredictor(path, decoder="edge")  # its additions would be random
-    with pytest.raises(ValueError, match="shared_crops: expected 0 or a fraction below 1, got 1"):
+    with pytest.raises(ValueError, match=r"shared_crops \(SHARED_CROPS\): expected 0 or a fraction below 1, got 1"):
         SOPSegPredictor(path, shared_crops=1)
     for size in (100, 32, 2048):
         with pytest.raises(ValueError, match=f"input_size: expected a multiple of 64 up to 1024, got {size}"):

@@ -9,6 +9,7 @@ from tiny_sopseg import save_tiny_checkpoint
 
 from insight import PromptPredictor, SOPSegPredictor
 from insight.modeling.meta_arch.prompt_rcnn import SOPSegBranch
+from insight.modeling.sopseg import SOPSeg
 from insight.structures.rle import RLEMasks
 
 SIZE = 64  # of the crops
@@ -91,6 +92,23 @@ def test_no_detections(sopseg):
     with torch.no_grad():
         found = model(make_inputs())[0]["instances"]
     assert len(found) == 0 and len(found.pred_masks) == 0
+
+
+def test_close_boxes_may_share_crops(sopseg, monkeypatch):
+    predictor, branch = sopseg
+    detector = PromptPredictor(build(make_tiny_config(MODEL__SOPSEG_BRANCH__SHARED_CROPS=0.8, **branch)), min_size=64)
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    close = [[20.0, 30, 36, 40], [24, 42, 40, 52], [70, 50, 80, 66]]
+    encoded, encode = [], SOPSeg.encode
+    monkeypatch.setattr(SOPSeg, "encode", lambda self, crops: encoded.append(len(crops)) or encode(self, crops))
+    detector.set_image(image)
+    found = detector.predict(close)
+    assert encoded == [2]  # crops for three boxes
+    sharing = SOPSegPredictor(predictor.model, input_size=SIZE, shared_crops=0.8)
+    assert found.pred_masks.codes == sharing.predict(image, close).masks.codes
+    assert found.pred_masks.codes != predictor.predict(image, close).masks.codes
+    with pytest.raises(ValueError, match=r"\(SHARED_CROPS\): expected 0 or a fraction below 1, got 1.5"):
+        build(make_tiny_config(MODEL__SOPSEG_BRANCH__SHARED_CROPS=1.5, **branch))
 
 
 @pytest.mark.parametrize("masks", [True, False])

@@ -81,7 +81,9 @@ class PromptRCNN(GeneralizedRCNN):
         arguments["prompt_branches"] = tuple(cfg.MODEL.PROMPT.BRANCHES)
         branch = cfg.MODEL.SOPSEG_BRANCH
         if branch.ENABLED:
-            arguments["sopseg_branch"] = SOPSegBranch(branch.WEIGHTS, branch.INPUT_SIZE, cfg.INPUT.FORMAT)
+            arguments["sopseg_branch"] = SOPSegBranch(
+                branch.WEIGHTS, branch.INPUT_SIZE, cfg.INPUT.FORMAT, branch.SHARED_CROPS
+            )
         return arguments
 
     def _roi_channels(self) -> int:

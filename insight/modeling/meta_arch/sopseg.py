@@ -9,7 +9,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from insight.structures.crop_plans import plan_crops
+from insight.structures.crop_plans import check_shared, plan_crops
 from insight.structures.prompts import Prompts
 
 from ..sopseg import SOPSeg, build_sopseg, image_masks, load_sopseg, sopseg_loss
@@ -27,6 +27,9 @@ class SOPSEG(SOPSeg):
         shared_crops: let close objects share a crop, at this fraction of their own magnification or more; 0: never.
         trained_stages: last stages (of a ViT, blocks) of the image encoder that are trained; the rest is frozen.
 
+    Raises:
+        ValueError: shared_crops is neither 0 nor between 0 and 1, or the encoder has fewer stages than trained_stages.
+
     Source: SOPSeg, Figure 1.
     """
 
@@ -42,6 +45,7 @@ class SOPSEG(SOPSeg):
         trained_stages: int = 0,
     ):
         super().__init__(model.image_encoder, model.prompt_encoder, model.mask_decoder)
+        check_shared(shared_crops)
         self.input_size, self.magnify, self.shared_crops = input_size, magnify, shared_crops
         self.iou_weight = iou_weight
         self.freeze_encoders(trained_stages)

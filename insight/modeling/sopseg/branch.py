@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from insight.structures.crop_plans import one_crop_each
+from insight.structures.crop_plans import check_shared, plan_crops
 from insight.structures.prompts import Prompts
 from insight.structures.rle import RLEMasks
 
@@ -25,15 +25,21 @@ class SOPSegBranch:
         weights: checkpoint of SOPSeg or SAM.
         input_size: side of the crops, pixels; a multiple of 64 up to 1024.
         channels: "RGB" or "BGR", of the images that it will be given.
+        shared_crops: let close objects share a crop, at this fraction of their own magnification or more; 0: never.
 
     Raises:
         FileNotFoundError: no such checkpoint.
+        ValueError: shared_crops is neither 0 nor between 0 and 1.
     """
 
-    def __init__(self, weights: str | os.PathLike, input_size: int = 256, channels: str = "RGB"):
+    def __init__(
+        self, weights: str | os.PathLike, input_size: int = 256, channels: str = "RGB", shared_crops: float = 0.0
+    ):
         if not Path(weights).is_file():
             raise FileNotFoundError(f"MODEL.SOPSEG_BRANCH.WEIGHTS: {str(weights)!r} is no file; name a checkpoint")
+        check_shared(shared_crops)
         self.weights, self.input_size, self.channels = weights, input_size, channels
+        self.shared_crops = shared_crops
         self._model: SOPSeg | None = None
 
     def masks(self, image: Tensor, prompts: Prompts, mask_size: tuple[int, int]) -> RLEMasks:
@@ -59,5 +65,5 @@ class SOPSegBranch:
         to_image = torch.tensor([width / mask_size[1], height / mask_size[0]], device=prompts.boxes.device)
         points = None if prompts.points is None else prompts.points * to_image
         prompts = Prompts(prompts.boxes * to_image.repeat(2), points, prompts.labels)
-        plan = one_crop_each(prompts.boxes)
+        plan = plan_crops(prompts, (height, width), shared=self.shared_crops)
         return image_masks(self._model.to(image.device), image, prompts, plan, self.input_size, mask_size).masks
