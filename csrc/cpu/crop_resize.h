@@ -22,8 +22,6 @@ constexpr int kLanes = 16;
 // large as the image needs no more memory than a small one. 1024 x 16 floats are 64 KiB.
 constexpr int64_t kChunkValues = 1024;
 constexpr int64_t kChunkRows = 1024;
-// Image columns an output from which on a bilinear output row is made of pairs of pixels instead of all columns.
-constexpr double kSparseScale = 2.5;
 
 // A group of kLanes output rows of one box is an item of the forward pass.
 inline int64_t groups(const Geometry& g) { return (g.height + kLanes - 1) / kLanes; }

@@ -7,8 +7,8 @@
 //      transposition, 16 columns of one vector each;
 //   2. horizontal: each output column is a weighted sum of such columns; no gather, whatever the scale;
 //   3. finish: normalisation, padding, transposition back to rows, conversion.
-// Where outputs are so far apart that most columns would be computed for nothing (bilinear without antialias), each output
-// row is made directly of the pairs of neighbouring pixels that its outputs read (sparse_rows).
+// Bilinear in both directions, each output row is made directly of the pairs of neighbouring pixels that its outputs read
+// (bilinear_rows).
 // Rows and columns are taken in chunks of fixed size, whose sums add up, so scratch memory does not depend on the image.
 
 // How the values of an image row are cut into vectors of 16.
@@ -165,10 +165,11 @@ struct Pairs {
   Aligned<int32_t> left;           // image column of the left pixel
   Aligned<Real> weights[2];        // of the left and the right pixel
   Aligned<Real> inside;
+  int32_t image_width;
 
-  explicit Pairs(int64_t outputs)
+  Pairs(int64_t outputs, int64_t width)
       : left(padded(outputs)), weights{Aligned<Real>(padded(outputs)), Aligned<Real>(padded(outputs))},
-        inside(padded(outputs)) {}
+        inside(padded(outputs)), image_width(static_cast<int32_t>(width)) {}
 
   static int64_t padded(int64_t outputs) { return (outputs + kLanes - 1) / kLanes * kLanes; }
 
@@ -176,7 +177,7 @@ struct Pairs {
     for (int64_t o = 0; o < padded(outputs); ++o) {
       const Taps<Real> t = o < outputs ? taps[o] : Taps<Real>{0, 0, Real(0), Real(0), Real(0)};
       // Both pixels of a pair are read, so the pair of the image's last column starts one column earlier.
-      const int32_t last = axis.length - 2, start = t.begin < last ? t.begin : last;
+      const int32_t last = image_width - 2, start = t.begin < last ? t.begin : last;
       left.data()[o] = start;
       inside.data()[o] = t.inside;
       for (int32_t side = 0; side < 2; ++side) {
@@ -185,39 +186,136 @@ struct Pairs {
       }
     }
   }
+
+  // The image columns begin .. begin + count - 1 that 16 outputs read.
+  void window(int64_t output, int32_t* begin, int32_t* count) {
+    int32_t first = image_width, last = -1;
+    for (int64_t o = output; o < output + kLanes; ++o) {
+      if (weights[0].data()[o] == Real(0) && weights[1].data()[o] == Real(0)) continue;
+      first = left.data()[o] < first ? left.data()[o] : first;
+      last = left.data()[o] > last ? left.data()[o] : last;
+    }
+    *begin = last < 0 ? 0 : first;
+    *count = last < 0 ? 0 : last + 2 - first;
+  }
 };
 
-// Output rows in all channels, bilinear, each of the one or two image rows that it reads.
-static void sparse_rows(const Forward& p, const Real* image, const Axis<Real>& axis_y, const Taps<Real>* taps_y, int rows,
-                        Pairs& pairs, Real* out) {
+// The one or two image rows that an output row reads, as offsets into the image.
+struct RowPair {
+  int64_t upper, lower;
+  Real weight_upper, weight_lower, inside;
+  bool any;
+
+  RowPair() = default;
+  RowPair(const Axis<Real>& axis, const Taps<Real>& t, int64_t stride)
+      : upper(t.begin * stride), lower(t.count > 1 ? upper + stride : upper),
+        weight_upper(t.count > 0 ? tap_weight(axis, t, 0) : Real(0)),
+        weight_lower(t.count > 1 ? tap_weight(axis, t, 1) : Real(0)), inside(t.inside), any(t.count > 0) {}
+};
+
+// Sixteen neighbouring outputs of some rows of one channel.
+template <typename T, typename Out>
+struct Tile {
+  const T* image;         // of the channel
+  const RowPair* pairs;   // of the rows
+  int rows;
+  Out* out;               // first of the outputs
+  int64_t width;          // of an output row
+  int count;              // outputs beyond it are not written
+  Real scale, shift, pad;
+};
+
+// A tile, bilinear, each row of it from the one or two image rows that it reads. `pixels` gives, of those two rows blended
+// with their weights, the left and the right pixel of each output.
+template <typename T, typename Out, typename Pixels>
+static inline void tile_rows(const Tile<T, Out>& tile, const Real* weights_left, const Real* weights_right,
+                             const Real* inside_x, const Pixels& pixels) {
+  const Lanes zero = broadcast(Real(0)), scale = broadcast(tile.scale), pad = broadcast(tile.pad);
+  const Lanes weight_left = load(weights_left), weight_right = load(weights_right);
+  // Where a share s of an output lies inside, (sum - mean * s) / std + pad * (1 - s).
+  const Lanes slope = multiply_add(broadcast(tile.shift - tile.pad), load(inside_x), zero);
+  for (int i = 0; i < tile.rows; ++i) {
+    const RowPair& row = tile.pairs[i];
+    Lanes sum = zero;
+    if (row.any) {
+      Lanes left, right;
+      pixels(tile.image + row.upper, tile.image + row.lower, broadcast(row.weight_upper), broadcast(row.weight_lower), left,
+             right);
+      // A pixel without weight is no part of the output, and must not make it NaN.
+      sum = multiply_add(weight_left, where_nonzero(weight_left, left),
+                         multiply_add(weight_right, where_nonzero(weight_right, right), zero));
+    }
+    const Lanes offset = multiply_add(slope, broadcast(row.inside), pad);
+    store_outputs(tile.out + i * tile.width, multiply_add(sum, scale, offset), tile.count);
+  }
+}
+
+// A tile whose outputs read at most kVectors vectors of an image row: these are blended, and each output picks its pixels.
+template <typename T, typename Out, int kVectors>
+static inline void tile_of_window(const Tile<T, Out>& tile, const Real* weights_left, const Real* weights_right,
+                                  const Real* inside_x, const int32_t* at, int32_t begin, int32_t count) {
+  const Picks found = picks(at, begin, count);
+  int counts[kVectors];
+  for (int v = 0; v < kVectors; ++v) {
+    const int32_t rest = count - v * kLanes;
+    counts[v] = rest < 0 ? 0 : rest < kLanes ? rest : kLanes;
+  }
+  tile_rows(tile, weights_left, weights_right, inside_x,
+            [&](const T* upper, const T* lower, const Lanes& weight_upper, const Lanes& weight_lower, Lanes& left,
+                Lanes& right) {
+              Lanes window[kVectors];
+              for (int v = 0; v < kVectors; ++v) {
+                const int64_t x = begin + v * kLanes;
+                window[v] = multiply_add(weight_upper, load_pixels(upper + x, counts[v]),
+                                         multiply_add(weight_lower, load_pixels(lower + x, counts[v]), broadcast(Real(0))));
+              }
+              pick_pairs(window, found, left, right);
+            });
+}
+
+// The left and the right pixel at[i], at[i] + 1 of two image rows, blended, in each lane; there is a quicker one for Real.
+template <typename T>
+static inline void blend_pairs(const T* upper, const T* lower, const Lanes& weight_upper, const Lanes& weight_lower,
+                               const int32_t* at, Lanes& left, Lanes& right) {
+  const auto pick = [&](int side) {
+    alignas(64) Real above[kLanes], below[kLanes];
+    for (int i = 0; i < kLanes; ++i) {
+      above[i] = static_cast<Real>(upper[at[i] + side]);
+      below[i] = static_cast<Real>(lower[at[i] + side]);
+    }
+    return multiply_add(weight_upper, load(above), multiply_add(weight_lower, load(below), broadcast(Real(0))));
+  };
+  left = pick(0);
+  right = pick(1);
+}
+
+// Output rows in all channels, bilinear in both directions.
+template <typename T, typename Out>
+static void bilinear_rows(const Forward& p, const T* image, const Axis<Real>& axis_y, const Taps<Real>* taps_y, int rows,
+                          Pairs& pairs, Out* out) {
   const int64_t width = p.geometry.width, plane = p.geometry.height * width;
-  const Lanes zero = broadcast(Real(0)), one = broadcast(Real(1)), pad = broadcast(static_cast<Real>(p.pad_value));
   const int count = static_cast<int>(width < kLanes ? width : kLanes);
-  for (int i = 0; i < rows; ++i, out += width) {
-    const Taps<Real>& t = taps_y[i];
-    const Real* upper = image + t.begin * p.stride_row;
-    const Real* lower = t.count > 1 ? upper + p.stride_row : upper;
-    const Lanes weight_upper = broadcast(t.count > 0 ? tap_weight(axis_y, t, 0) : Real(0));
-    const Lanes weight_lower = broadcast(t.count > 1 ? tap_weight(axis_y, t, 1) : Real(0));
-    for (int64_t tile = 0; tile < width; tile += kLanes) {
-      const int64_t x = tile + count > width ? width - count : tile;  // the last tile overlaps: whole vectors are stored
-      const Lanes weight_left = load(pairs.weights[0].data() + x), weight_right = load(pairs.weights[1].data() + x);
-      const Lanes inside = multiply_add(load(pairs.inside.data() + x), broadcast(t.inside), zero);
-      const Lanes padding = multiply_add(pad, multiply_add(broadcast(Real(-1)), inside, one), zero);
-      for (int64_t c = 0; c < p.geometry.channels; ++c) {
-        const Real scale = p.std ? Real(1) / static_cast<Real>(p.std[c]) : Real(1);
-        const Real shift = p.mean ? -static_cast<Real>(p.mean[c]) * scale : Real(0);
-        Lanes sum = zero;
-        if (t.count > 0) {
-          Lanes left, right;
-          blend_pairs(upper + c * p.stride_channel, lower + c * p.stride_channel, weight_upper, weight_lower,
-                      pairs.left.data() + x, left, right);
-          // A pixel without weight is no part of the output, and must not make it NaN.
-          sum = multiply_add(weight_left, where_nonzero(weight_left, left),
-                             multiply_add(weight_right, where_nonzero(weight_right, right), zero));
-        }
-        const Lanes offset = multiply_add(broadcast(shift), inside, padding);
-        store_outputs(out + c * plane + x, multiply_add(sum, broadcast(scale), offset), count);
+  RowPair row_pairs[kLanes];
+  for (int i = 0; i < rows; ++i) row_pairs[i] = RowPair(axis_y, taps_y[i], p.stride_row);
+  for (int64_t start = 0; start < width; start += kLanes) {
+    const int64_t x = start + count > width ? width - count : start;  // the last tile overlaps: whole vectors are stored
+    const int32_t* at = pairs.left.data() + x;
+    const Real *left = pairs.weights[0].data() + x, *right = pairs.weights[1].data() + x, *inside = pairs.inside.data() + x;
+    int32_t begin, columns;
+    pairs.window(x, &begin, &columns);
+    for (int64_t c = 0; c < p.geometry.channels; ++c) {
+      Tile<T, Out> tile{image + c * p.stride_channel, row_pairs, rows, out + c * plane + x, width, count, Real(1), Real(0),
+                        static_cast<Real>(p.pad_value)};
+      if (p.std) tile.scale = Real(1) / static_cast<Real>(p.std[c]);
+      if (p.mean) tile.shift = -static_cast<Real>(p.mean[c]) * tile.scale;
+      if (columns <= 2 * kLanes) {
+        tile_of_window<T, Out, 2>(tile, left, right, inside, at, begin, columns);
+      } else if (columns <= 4 * kLanes) {
+        tile_of_window<T, Out, 4>(tile, left, right, inside, at, begin, columns);
+      } else {
+        tile_rows(tile, left, right, inside,
+                  [&](const T* upper, const T* lower, const Lanes& weight_upper, const Lanes& weight_lower, Lanes& l,
+                      Lanes& r) { blend_pairs(upper, lower, weight_upper, weight_lower, at, l, r); });
       }
     }
   }
@@ -240,9 +338,9 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
   const int64_t strides = p.stride_row | p.stride_channel | p.stride_batch;
   const bool aligned = sizeof(T) == 4 && layout.pitch == 1 && !layout.gather && strides % kLanes == 0 &&
                        reinterpret_cast<uintptr_t>(p.images) % 64 == 0;
-  const bool pairs_can_be_read = std::is_same_v<T, Real> && p.stride_column == 1 && g.image_width >= 2;
-  Pairs pairs(pairs_can_be_read ? g.width : 0);
-  bool sparse = false;
+  const bool pairs_can_be_read = p.stride_column == 1 && g.image_width >= 2;
+  Pairs pairs(pairs_can_be_read ? g.width : 0, g.image_width);
+  bool by_rows = false;
 
   for (int64_t item = begin_item; item < end_item; ++item) {
     const int64_t n = item / groups(g);
@@ -252,9 +350,9 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
     if (n != current) {
       axis_x = make_axis<Real>(box[0], box[2], g.width, g.image_width, g.antialias);
       for (int64_t o = 0; o < g.width; ++o) taps_x.data()[o] = make_taps(axis_x, o);
+      by_rows = pairs_can_be_read && axis_x.radius == 1.0;
+      if (by_rows) pairs.fill(axis_x, taps_x.data(), g.width);
       covered(taps_x.data(), g.width, &left, &right);
-      sparse = pairs_can_be_read && axis_x.radius == 1.0 && axis_x.scale > kSparseScale;
-      if (sparse) pairs.fill(axis_x, taps_x.data(), g.width);
       if (aligned) left -= left % kLanes;
       current = n;
       weighed_x = -1;
@@ -264,18 +362,16 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
       // Lanes past the last row read nothing.
       taps_y[i] = i < rows ? make_taps(axis_y, row + i) : Taps<Real>{0, 0, Real(0), Real(0), Real(0)};
     }
-    int64_t top, bottom, weighed_y = -1;
-    covered(taps_y, kLanes, &top, &bottom);
     const T* image = static_cast<const T*>(p.images) + g.image_index[n] * p.stride_batch;
 
-    if constexpr (std::is_same_v<T, Real>) {
-      if (sparse && axis_y.radius == 1.0) {
-        sparse_rows(p, image, axis_y, taps_y, rows, pairs,
-                    static_cast<Real*>(p.out) + (n * g.channels * g.height + row) * g.width);
-        continue;
-      }
+    if (by_rows && axis_y.radius == 1.0) {
+      bilinear_rows(p, image, axis_y, taps_y, rows, pairs,
+                    static_cast<Out*>(p.out) + (n * g.channels * g.height + row) * g.width);
+      continue;
     }
 
+    int64_t top, bottom, weighed_y = -1;
+    covered(taps_y, kLanes, &top, &bottom);
     for (int64_t c0 = 0; c0 < g.channels; c0 += layout.channels) {
       const int64_t channels = g.channels - c0 < layout.channels ? g.channels - c0 : layout.channels;
       RowLayout block = layout;

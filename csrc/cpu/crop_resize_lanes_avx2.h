@@ -70,6 +70,38 @@ static inline void blend_pairs(const float* upper, const float* lower, const Lan
   blend_eight_pairs(upper, lower, weight_upper.lo, weight_lower.lo, at + 8, left.hi, right.hi);
 }
 
+// Where, in a window of image columns, the left pixels of 16 outputs lie. What lies outside has no weight; any will do.
+struct Picks {
+  int32_t at[kLanes];
+};
+
+static inline Picks picks(const int32_t* left, int32_t begin, int32_t columns) {
+  Picks p;
+  for (int i = 0; i < kLanes; ++i) {
+    const int32_t at = left[i] - begin;
+    p.at[i] = at < 0 || at > columns - 2 ? 0 : at;
+  }
+  return p;
+}
+
+template <int kVectors>
+static inline void pick_pairs(const Lanes (&window)[kVectors], const Picks& picks, Lanes& left, Lanes& right) {
+  alignas(32) float pixels[kVectors * kLanes];
+  for (int v = 0; v < kVectors; ++v) store(pixels + v * kLanes, window[v]);
+  const auto eight = [&](int i, __m256& l, __m256& r) {
+    const auto two = [&](int k) {
+      const __m128d first = _mm_load_sd(reinterpret_cast<const double*>(pixels + picks.at[k]));
+      return _mm_castpd_ps(_mm_loadh_pd(first, reinterpret_cast<const double*>(pixels + picks.at[k + 1])));
+    };
+    const __m256 a = _mm256_insertf128_ps(_mm256_castps128_ps256(two(i)), two(i + 4), 1);
+    const __m256 b = _mm256_insertf128_ps(_mm256_castps128_ps256(two(i + 2)), two(i + 6), 1);
+    l = _mm256_shuffle_ps(a, b, 0x88);
+    r = _mm256_shuffle_ps(a, b, 0xdd);
+  };
+  eight(0, left.lo, right.lo);
+  eight(8, left.hi, right.hi);
+}
+
 // The values where the weights are not zero, else zero.
 static inline Lanes where_nonzero(const Lanes& weights, const Lanes& values) {
   const __m256 zero = _mm256_setzero_ps();

@@ -65,6 +65,33 @@ static inline void blend_pairs(const float* upper, const float* lower, const Lan
   right.v = _mm512_permutex2var_ps(low, _mm512_or_si512(even, _mm512_set1_epi32(1)), high);
 }
 
+// Where, in a window of image columns, the left and right pixels of 16 outputs lie. What lies outside has no weight.
+struct Picks {
+  __m512i left, right;
+};
+
+static inline Picks picks(const int32_t* left, int32_t begin, int32_t) {
+  const __m512i at = _mm512_sub_epi32(_mm512_loadu_si512(left), _mm512_set1_epi32(begin));
+  return {at, _mm512_add_epi32(at, _mm512_set1_epi32(1))};
+}
+
+template <int kVectors>
+static inline __m512 pick(const Lanes (&window)[kVectors], __m512i at) {
+  static_assert(kVectors % 2 == 0);
+  __m512 picked = _mm512_permutex2var_ps(window[0].v, at, window[1].v);
+  for (int v = 2; v < kVectors; v += 2) {
+    const __mmask16 here = _mm512_cmpge_epi32_mask(at, _mm512_set1_epi32(v * kLanes));
+    picked = _mm512_mask_mov_ps(picked, here, _mm512_permutex2var_ps(window[v].v, at, window[v + 1].v));
+  }
+  return picked;
+}
+
+template <int kVectors>
+static inline void pick_pairs(const Lanes (&window)[kVectors], const Picks& picks, Lanes& left, Lanes& right) {
+  left.v = pick(window, picks.left);
+  right.v = pick(window, picks.right);
+}
+
 // The values where the weights are not zero, else zero.
 static inline Lanes where_nonzero(const Lanes& weights, const Lanes& values) {
   return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(weights.v, _mm512_setzero_ps(), _CMP_NEQ_UQ), values.v)};

@@ -45,6 +45,28 @@ static inline void blend_pairs(const Real* upper, const Real* lower, const Lanes
   }
 }
 
+// Where, in a window of image columns, the left pixels of 16 outputs lie. What lies outside has no weight; any will do.
+struct Picks {
+  int32_t at[kLanes];
+};
+
+static inline Picks picks(const int32_t* left, int32_t begin, int32_t columns) {
+  Picks p;
+  for (int i = 0; i < kLanes; ++i) {
+    const int32_t at = left[i] - begin;
+    p.at[i] = at < 0 || at > columns - 2 ? 0 : at;
+  }
+  return p;
+}
+
+template <int kVectors>
+static inline void pick_pairs(const Lanes (&window)[kVectors], const Picks& picks, Lanes& left, Lanes& right) {
+  for (int i = 0; i < kLanes; ++i) {
+    left.v[i] = window[picks.at[i] / kLanes].v[picks.at[i] % kLanes];
+    right.v[i] = window[(picks.at[i] + 1) / kLanes].v[(picks.at[i] + 1) % kLanes];
+  }
+}
+
 // The values where the weights are not zero, else zero.
 static inline Lanes where_nonzero(const Lanes& weights, const Lanes& values) {
   Lanes r;

@@ -76,6 +76,28 @@ def test_equals_interpolate_of_the_crop(implementation, size, antialias, dtype):
         assert_equal_within(actual, expected, dtype)
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_bilinear_outputs_near_together_and_far_apart(implementation, dtype):
+    function, device = implementation
+    images = random_images((1, 2, 40, 400), dtype)
+    widths = (1, 3, 20, 31, 40, 56, 64, 110, 113, 200, 399)
+    beyond = F.pad(images, (0, 60))
+    for size in ((9, 28), (3, 16), (5, 11), (4, 45)):
+        for left in (0, 130):
+            boxes = [(min(left, 400 - w), 1, min(left, 400 - w) + w, 38) for w in widths]
+            expected = torch.cat([interpolated(images, box, size, False) for box in boxes])
+            actual = function(
+                images.to(device), torch.tensor(boxes, dtype=torch.float32, device=device), size, antialias=False
+            )
+            assert_equal_within(actual, expected, dtype)
+        boxes = [(450 - w, 1, 450, 38) for w in widths]  # leave the image, some wholly
+        expected = torch.cat([interpolated(beyond, box, size, False) for box in boxes])
+        actual = function(
+            images.to(device), torch.tensor(boxes, dtype=torch.float32, device=device), size, antialias=False
+        )
+        assert_equal_within(actual, expected, dtype)
+
+
 STRIDED_VIEWS = {
     "rows and columns skipped": lambda x: x[:, :, 1::2, ::3],
     "region of an image": lambda x: x[:, :, 5:60, 7:70],
