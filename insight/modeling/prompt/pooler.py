@@ -19,7 +19,7 @@ class PromptPooler(nn.Module):
     start at zero: training starts at the model without prompts.
 
     Args:
-        pooler: pools features: (features, boxes) -> (N, C, h, w).
+        pooler: pools features: (features, boxes) -> (N, C, h, w), a tensor of its own, which may be overwritten.
         prompt_channels: channels of each prompt.
         out_channels: C, channels of the RoI feature.
     """
@@ -56,10 +56,10 @@ def add_projected(feature: Tensor, weight: Tensor, prompt: Tensor) -> Tensor:
 
     RoI features of a thousand boxes are large, so a pass over them is what costs: the last product adds to the feature
     as it goes, and resizing is a product with a small matrix. It is about three times as fast as convolving, resizing
-    and adding on a CPU.
+    and adding on a CPU. Where no gradient is wanted the feature itself is added to, which saves its copy.
 
     Args:
-        feature: (N, C, H, W).
+        feature: (N, C, H, W); may be overwritten.
         weight: (C, D).
         prompt: (N, D, h, w).
 
@@ -69,12 +69,16 @@ def add_projected(feature: Tensor, weight: Tensor, prompt: Tensor) -> Tensor:
     n, channels, height, width = feature.shape
     rows, columns = prompt.shape[-2:]
     weights, tokens = weight.expand(n, -1, -1), prompt.flatten(2)
+    autocast = torch.is_autocast_enabled(feature.device.type)  # it knows no products in place
+    in_place = feature.is_contiguous() and not torch.is_grad_enabled() and not autocast
     if (rows, columns) == (height, width):
-        return torch.baddbmm(feature.flatten(2), weights, tokens).view_as(feature)
+        flat = feature.flatten(2)
+        return torch.baddbmm(flat, weights, tokens, out=flat if in_place else None).view_as(feature)
     impulses = torch.eye(rows * columns, device=feature.device, dtype=feature.dtype).view(-1, 1, rows, columns)
     resize = F.interpolate(impulses, (height, width), mode="bilinear", align_corners=False).flatten(1)
     projected = torch.bmm(weights, tokens).view(n * channels, rows * columns)
-    return torch.addmm(feature.reshape(n * channels, height * width), projected, resize).view_as(feature)
+    flat = feature.reshape(n * channels, height * width)
+    return torch.addmm(flat, projected, resize, out=flat if in_place else None).view_as(feature)
 
 
 def add_prompts(
