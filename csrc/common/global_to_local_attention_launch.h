@@ -18,6 +18,15 @@ inline int tensor_core_head_dim(int64_t d) {
   return d <= 16 ? 16 : d <= 32 ? 32 : d <= 64 ? 64 : 128;
 }
 
+// Warps of a thread block of the tensor-core kernels, and how many fragments of 16 rows each of them holds: two halve
+// the reads of what they are multiplied with, and fit the registers up to 64 channels.
+constexpr int kTensorCoreWarps = 4;
+constexpr int fragments_per_warp(int padded_d) { return padded_d <= 64 ? 2 : 1; }
+// Rows of a thread block; in the pass over keys, keys.
+constexpr int tensor_core_tile(int padded_d) { return kTensorCoreWarps * 16 * fragments_per_warp(padded_d); }
+// Rows in shared memory at once, in the pass over keys: two tensors in two buffers must fit 48 KiB.
+constexpr int tensor_core_key_pass_rows(int padded_d) { return padded_d <= 64 ? 64 : 32; }
+
 // Rows lie sorted by image, and a tile never spans two images. How many tiles that makes is known on the device
 // only; this bounds it: at most one partly filled tile for each image (and one for the RoIs of no valid image).
 inline int64_t most_row_tiles(int64_t num_rois, int64_t tokens, int64_t images, int64_t tile_rows) {

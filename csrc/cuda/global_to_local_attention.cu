@@ -99,8 +99,7 @@ __global__ void row_statistics_kernel(
 #pragma unroll
     for (int i = 0; i < kElements; ++i) delta += convert<S>(g.element[i]) * convert<S>(o.element[i]);
   }
-  const int64_t roi = row / size.tokens;
-  const S natural = logsumexp[(roi * size.heads + head) * size.tokens + row % size.tokens];
+  const S natural = logsumexp[size.statistic_of(row, head)];
   statistics[int64_t(head) * size.num_rois * size.tokens + v] = {natural * S(1.442695040888963407),
                                                                  delta * rsqrt(S(size.d))};
 }
@@ -177,7 +176,7 @@ void attend(const Problem& p, const Tensor& local, const Tensor& global_tokens, 
   const Sizes size = sizes_of(p);
   const cudaStream_t stream = current_stream(local);
   const int padded_d = tensor_core_head_dim_for<T>(p, {&local, &global_tokens, &out});
-  const RowSorting sorting(image_index, p, padded_d ? tensor_core_row_tile(padded_d) : kGeneralTile, stream);
+  const RowSorting sorting(image_index, p, padded_d ? tensor_core_tile(padded_d) : kGeneralTile, stream);
   const ForwardArguments<T> arguments = {size,
                                          sorting.rows,
                                          data_of<T>(local),
@@ -198,7 +197,7 @@ void differentiate(const Problem& p, const Tensor& grad, const Tensor& local, co
   const Sizes size = sizes_of(p);
   const cudaStream_t stream = current_stream(local);
   const int padded_d = tensor_core_head_dim_for<T>(p, {&grad, &local, &global_tokens, &out, &grad_local});
-  const RowSorting sorting(image_index, p, padded_d ? tensor_core_row_tile(padded_d) : kGeneralTile, stream);
+  const RowSorting sorting(image_index, p, padded_d ? tensor_core_tile(padded_d) : kGeneralTile, stream);
 
   const int64_t rows = p.num_rois * p.tokens;
   const auto compute = std::is_same_v<S, double> ? ScalarType::Double : ScalarType::Float;
@@ -217,7 +216,7 @@ void differentiate(const Problem& p, const Tensor& grad, const Tensor& local, co
              : compute_statistics(std::integral_constant<int, 1>());
   }
 
-  const int64_t key_tile = padded_d ? tensor_core_key_tile(padded_d) : kGeneralTile;
+  const int64_t key_tile = padded_d ? tensor_core_tile(padded_d) : kGeneralTile;
   const int64_t pass_rows = padded_d ? tensor_core_key_pass_rows(padded_d) : kGeneralTile;
   const int64_t splits =
       key_gradient_splits(rows, p.images, pass_rows, ceil_div(p.num_keys, key_tile) * p.heads * p.images);

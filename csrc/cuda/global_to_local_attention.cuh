@@ -52,9 +52,21 @@ struct SortedRows {
 // Sizes, as 32-bit numbers (the host checks that they fit).
 struct Sizes {
   int num_rois, tokens, images, num_keys, channels, heads, d;
+
+  // Where row `row` of (N * T, D) stands in a tensor (N, heads, T).
+  __device__ int64_t statistic_of(int row, int head) const {
+    const int64_t roi = row / tokens;
+    return (roi * heads + head) * tokens + row % tokens;
+  }
 };
 
-// One tile of rows of one image.
+// The first key of an image and head.
+template <class T>
+__device__ __forceinline__ const T* keys_of(const T* global_tokens, int image, int head, const Sizes& size) {
+  return global_tokens + int64_t(image) * size.num_keys * size.channels + head * size.d;
+}
+
+// One tile of rows of one image, what a thread block of the passes over rows works on.
 struct RowTile {
   int image;  // SortedRows::images for RoIs of no valid image; -1: no such tile
   int first;
@@ -68,7 +80,19 @@ struct RowTile {
     }
   }
 
-  // For RoIs of no valid image there is nothing right to write into (N, T, D).
+  // Whether there is such a tile, and keys for it. For RoIs of no valid image there is nothing right to write into the
+  // tensor (N, T, D): the thread block of the first channels writes NaN.
+  template <class T>
+  __device__ bool has_keys(T* tensor, const SortedRows& rows, int head, const Sizes& size, int first_chunk = 0) const {
+    if (image < 0) return false;
+    if (image == size.images) {
+      if (first_chunk == 0) fill_nan(tensor, rows, head, size);
+      return false;
+    }
+    return true;
+  }
+
+ private:
   template <class T>
   __device__ void fill_nan(T* tensor, const SortedRows& rows, int head, const Sizes& size) const {
     for (int i = threadIdx.x; i < (last - first) * size.d; i += blockDim.x) {
@@ -109,10 +133,53 @@ struct BackwardArguments {
   int splits;
 };
 
+// The statistics of the sorted rows for a head.
+template <class S, class T>
+__device__ __forceinline__ const RowStatistics<S>* statistics_of(const BackwardArguments<T>& a, int head) {
+  return static_cast<const RowStatistics<S>*>(a.statistics) + int64_t(head) * a.size.num_rois * a.size.tokens;
+}
+
+// What a thread block of the pass over keys works on: a tile of keys of one image, and one part of the image's rows.
+struct KeyTile {
+  int image;
+  int split;       // which part of the rows
+  int first_key;
+  int first_row;   // sorted rows of the image
+  int last_row;
+  int first_tile;  // tiles of pass_rows rows of this part, counted from first_row
+  int last_tile;
+
+  template <class T>
+  __device__ KeyTile(const BackwardArguments<T>& a, int tile_keys, int pass_rows) {
+    const int key_tiles = (a.size.num_keys + tile_keys - 1) / tile_keys;
+    first_key = static_cast<int>(blockIdx.x % key_tiles) * tile_keys;
+    split = blockIdx.x / key_tiles % a.splits;
+    image = blockIdx.x / key_tiles / a.splits;
+    first_row = a.rows.roi_start[image] * a.size.tokens;
+    last_row = a.rows.roi_start[image + 1] * a.size.tokens;
+    const int64_t row_tiles = (last_row - first_row + pass_rows - 1) / pass_rows;
+    first_tile = static_cast<int>(row_tiles * split / a.splits);
+    last_tile = static_cast<int>(row_tiles * (split + 1) / a.splits);
+  }
+
+  // Where this part's gradient of the image's first key goes.
+  template <class S, class T>
+  __device__ S* sums(const BackwardArguments<T>& a, int head) const {
+    return static_cast<S*>(a.partial_sums) +
+           (int64_t(split) * a.size.images + image) * a.size.num_keys * a.size.channels + head * a.size.d;
+  }
+};
+
+// Thread blocks of the passes over rows and over keys; channel_blocks of them share a tile.
+inline dim3 row_grid(const Sizes& size, int64_t row_tiles, unsigned channel_blocks = 1) {
+  return dim3(static_cast<unsigned>(row_tiles), size.heads, channel_blocks);
+}
+inline dim3 key_grid(const Sizes& size, int splits, int tile_keys, unsigned channel_blocks = 1) {
+  const int64_t blocks = ceil_div(size.num_keys, tile_keys) * splits * size.images;
+  return dim3(static_cast<unsigned>(blocks), size.heads, channel_blocks);
+}
+
 // Tensor-core kernels, for half types; padded_d is tensor_core_head_dim(d).
-int tensor_core_row_tile(int padded_d);
-int tensor_core_key_tile(int padded_d);  // of the pass over keys
-int tensor_core_key_pass_rows(int padded_d);
 template <class T>
 void attend_tensor_cores(const ForwardArguments<T>& arguments, int padded_d, int64_t row_tiles, cudaStream_t stream);
 template <class T>

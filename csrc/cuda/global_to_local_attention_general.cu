@@ -1,5 +1,5 @@
 // Global-to-local attention for any dtype and head dimension, on the ordinary arithmetic units, in exact float32
-// (no TF32) or float64. The structure of the tensor-core kernels (see there), with three differences: a warp owns
+// (no TF32) or float64. The structure of the tensor-core kernels, with three differences: a warp owns
 // 8 tokens, scores lie one a lane, and channels come in chunks, so that a head may have any number of them.
 #include <torch/csrc/stable/macros.h>
 
@@ -70,6 +70,16 @@ __device__ __forceinline__ void add_weighted(S (&sums)[kOwned], const Chunk<S>& 
   }
 }
 
+// The same with the tokens' channels from `first` on loaded into the buffer.
+template <class S, class Token>
+__device__ __forceinline__ void load_and_add(
+    S (&sums)[kOwned], const Chunk<S>& weights, Chunk<S>& buffer, const Token& token, int first, int d) {
+  __syncthreads();
+  load_chunk(buffer, token, first, d);
+  __syncthreads();
+  add_weighted(sums, weights, buffer);
+}
+
 template <class S>
 __device__ __forceinline__ void store_weights(Chunk<S>& chunk, const S (&values)[kOwned]) {
 #pragma unroll
@@ -117,12 +127,8 @@ __global__ void __launch_bounds__(kThreads, 2) attend_general_kernel(const Forwa
   const int first_chunk = blockIdx.z * kChunks;
   const int chunks = (size.d + kChunk - 1) / kChunk;
   const RowTile rows(a.rows, blockIdx.x, kGeneralTile);
-  if (rows.image < 0) return;
-  if (rows.image == size.images) {
-    if (first_chunk == 0) rows.fill_nan(a.out, a.rows, head, size);
-    return;
-  }
-  const T* keys = a.global_tokens + int64_t(rows.image) * size.num_keys * size.channels + head * size.d;
+  if (!rows.has_keys(a.out, a.rows, head, size, first_chunk)) return;
+  const T* keys = keys_of(a.global_tokens, rows.image, head, size);
   const auto offset = [&](int i) { return int64_t(a.rows.row_of(rows.first + i)) * size.channels + head * size.d; };
   const auto query = [&](int i) -> const T* {
     return rows.first + i < rows.last ? a.local + offset(i) : nullptr;
@@ -163,10 +169,7 @@ __global__ void __launch_bounds__(kThreads, 2) attend_general_kernel(const Forwa
 #pragma unroll
     for (int chunk = 0; chunk < kChunks; ++chunk) {
       if (first_chunk + chunk >= chunks) break;
-      __syncthreads();
-      load_chunk(other, key, (first_chunk + chunk) * kChunk, size.d);
-      __syncthreads();
-      add_weighted(out[chunk], weights, other);
+      load_and_add(out[chunk], weights, other, key, (first_chunk + chunk) * kChunk, size.d);
     }
   }
 
@@ -179,8 +182,7 @@ __global__ void __launch_bounds__(kThreads, 2) attend_general_kernel(const Forwa
     const int v = rows.first + threadIdx.x / 32 * kOwned + i;
     if (first_chunk == 0 && threadIdx.x % 32 == 0 && v < rows.last) {
       const int row = a.rows.row_of(v);
-      const int64_t roi = row / size.tokens;
-      logsumexp[(roi * size.heads + head) * size.tokens + row % size.tokens] = maximum[i] + log(total);
+      logsumexp[size.statistic_of(row, head)] = maximum[i] + log(total);
     }
   }
   const auto result = [&](int i) -> T* { return rows.first + i < rows.last ? a.out + offset(i) : nullptr; };
@@ -205,20 +207,15 @@ __global__ void __launch_bounds__(kThreads, 2) differentiate_rows_general_kernel
   const int first_chunk = blockIdx.z * kChunks;
   const int chunks = (size.d + kChunk - 1) / kChunk;
   const RowTile rows(a.rows, blockIdx.x, kGeneralTile);
-  if (rows.image < 0) return;
-  if (rows.image == size.images) {
-    if (first_chunk == 0) rows.fill_nan(a.grad_local, a.rows, head, size);
-    return;
-  }
-  const T* keys = a.global_tokens + int64_t(rows.image) * size.num_keys * size.channels + head * size.d;
+  if (!rows.has_keys(a.grad_local, a.rows, head, size, first_chunk)) return;
+  const T* keys = keys_of(a.global_tokens, rows.image, head, size);
   const auto offset = [&](int i) { return int64_t(a.row_of[rows.first + i]) * size.channels + head * size.d; };
   const auto query = [&](int i) -> const T* { return rows.first + i < rows.last ? a.local + offset(i) : nullptr; };
   const auto grad = [&](int i) -> const T* { return rows.first + i < rows.last ? a.grad + offset(i) : nullptr; };
 
   const S unit = rsqrt(S(size.d));
   RowStatistics<S> statistics[kOwned];
-  const auto* all_statistics =
-      static_cast<const RowStatistics<S>*>(a.statistics) + int64_t(head) * size.num_rois * size.tokens;
+  const auto* all_statistics = statistics_of<S>(a, head);
 #pragma unroll
   for (int i = 0; i < kOwned; ++i) {
     const int v = rows.first + threadIdx.x / 32 * kOwned + i;
@@ -250,10 +247,7 @@ __global__ void __launch_bounds__(kThreads, 2) differentiate_rows_general_kernel
 #pragma unroll
     for (int chunk = 0; chunk < kChunks; ++chunk) {
       if (first_chunk + chunk >= chunks) break;
-      __syncthreads();
-      load_chunk(other, key, (first_chunk + chunk) * kChunk, size.d);
-      __syncthreads();
-      add_weighted(grad_query[chunk], weights, other);
+      load_and_add(grad_query[chunk], weights, other, key, (first_chunk + chunk) * kChunk, size.d);
     }
   }
   const auto result = [&](int i) -> T* { return rows.first + i < rows.last ? a.grad_local + offset(i) : nullptr; };
@@ -271,30 +265,19 @@ __global__ void __launch_bounds__(kThreads, 2) differentiate_keys_general_kernel
   const int head = blockIdx.y;
   const int first_chunk = blockIdx.z * kChunks;
   const int chunks = (size.d + kChunk - 1) / kChunk;
-  const int key_tiles = (size.num_keys + kGeneralTile - 1) / kGeneralTile;
-  const int first_key = static_cast<int>(blockIdx.x % key_tiles) * kGeneralTile;
-  const int split = blockIdx.x / key_tiles % a.splits;
-  const int image = blockIdx.x / key_tiles / a.splits;
-
-  const int first_row = a.rows.roi_start[image] * size.tokens;
-  const int last_row = a.rows.roi_start[image + 1] * size.tokens;
-  const int64_t row_tiles = (last_row - first_row + kGeneralTile - 1) / kGeneralTile;
-  const int first_tile = static_cast<int>(row_tiles * split / a.splits);
-  const int last_tile = static_cast<int>(row_tiles * (split + 1) / a.splits);
-
-  const T* keys = a.global_tokens + int64_t(image) * size.num_keys * size.channels + head * size.d;
+  const KeyTile part(a, kGeneralTile, kGeneralTile);
+  const T* keys = keys_of(a.global_tokens, part.image, head, size);
   const auto key = [&](int i) -> const T* {
-    return first_key + i < size.num_keys ? keys + int64_t(first_key + i) * size.channels : nullptr;
+    return part.first_key + i < size.num_keys ? keys + int64_t(part.first_key + i) * size.channels : nullptr;
   };
   const S unit = rsqrt(S(size.d));
-  const auto* all_statistics =
-      static_cast<const RowStatistics<S>*>(a.statistics) + int64_t(head) * size.num_rois * size.tokens;
+  const auto* all_statistics = statistics_of<S>(a, head);
   S grad_key[kChunks][kOwned] = {};
-  for (int tile = first_tile; tile < last_tile; ++tile) {
-    const int first = first_row + tile * kGeneralTile;
+  for (int tile = part.first_tile; tile < part.last_tile; ++tile) {
+    const int first = part.first_row + tile * kGeneralTile;
     const auto offset = [&](int i) { return int64_t(a.row_of[first + i]) * size.channels + head * size.d; };
-    const auto query = [&](int i) -> const T* { return first + i < last_row ? a.local + offset(i) : nullptr; };
-    const auto grad = [&](int i) -> const T* { return first + i < last_row ? a.grad + offset(i) : nullptr; };
+    const auto query = [&](int i) -> const T* { return first + i < part.last_row ? a.local + offset(i) : nullptr; };
+    const auto grad = [&](int i) -> const T* { return first + i < part.last_row ? a.grad + offset(i) : nullptr; };
     S score[kOwned] = {};
     S grad_weight[kOwned] = {};
     for (int chunk = 0; chunk < chunks; ++chunk) {
@@ -309,7 +292,7 @@ __global__ void __launch_bounds__(kThreads, 2) differentiate_keys_general_kernel
       add_dot(grad_weight, own, other);
     }
     const int v = first + threadIdx.x % 32;
-    const bool inside = v < last_row;
+    const bool inside = v < part.last_row;
     const RowStatistics<S> statistics = inside ? all_statistics[v] : RowStatistics<S>{S(0), S(0)};
 #pragma unroll
     for (int i = 0; i < kOwned; ++i) {
@@ -322,20 +305,13 @@ __global__ void __launch_bounds__(kThreads, 2) differentiate_keys_general_kernel
 #pragma unroll
     for (int chunk = 0; chunk < kChunks; ++chunk) {
       if (first_chunk + chunk >= chunks) break;
-      __syncthreads();
-      load_chunk(other, query, (first_chunk + chunk) * kChunk, size.d);
-      __syncthreads();
-      add_weighted(grad_key[chunk], grad_scores, other);
-      __syncthreads();
-      load_chunk(other, grad, (first_chunk + chunk) * kChunk, size.d);
-      __syncthreads();
-      add_weighted(grad_key[chunk], weights, other);
+      load_and_add(grad_key[chunk], grad_scores, other, query, (first_chunk + chunk) * kChunk, size.d);
+      load_and_add(grad_key[chunk], weights, other, grad, (first_chunk + chunk) * kChunk, size.d);
     }
   }
-  S* sums = static_cast<S*>(a.partial_sums) +
-            (int64_t(split) * size.images + image) * size.num_keys * size.channels + head * size.d;
+  S* sums = part.sums<S>(a, head);
   const auto result = [&](int i) -> S* {
-    return first_key + i < size.num_keys ? sums + int64_t(first_key + i) * size.channels : nullptr;
+    return part.first_key + i < size.num_keys ? sums + int64_t(part.first_key + i) * size.channels : nullptr;
   };
   store_channels<S>(grad_key, result, first_chunk, size.d);
 }
@@ -346,7 +322,7 @@ unsigned channel_blocks(int d) { return static_cast<unsigned>(ceil_div(d, kChunk
 
 template <class T>
 void attend_general(const ForwardArguments<T>& arguments, int64_t row_tiles, cudaStream_t stream) {
-  const dim3 grid(static_cast<unsigned>(row_tiles), arguments.size.heads, channel_blocks(arguments.size.d));
+  const dim3 grid = row_grid(arguments.size, row_tiles, channel_blocks(arguments.size.d));
   attend_general_kernel<T><<<grid, kThreads, 0, stream>>>(arguments);
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
@@ -355,12 +331,11 @@ template <class T>
 void differentiate_general(const BackwardArguments<T>& arguments, int64_t row_tiles, cudaStream_t stream) {
   const Sizes& size = arguments.size;
   if (row_tiles > 0) {
-    const dim3 grid(static_cast<unsigned>(row_tiles), size.heads, channel_blocks(size.d));
+    const dim3 grid = row_grid(size, row_tiles, channel_blocks(size.d));
     differentiate_rows_general_kernel<T><<<grid, kThreads, 0, stream>>>(arguments);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
   }
-  const int64_t key_blocks = ceil_div(size.num_keys, kGeneralTile) * arguments.splits * size.images;
-  const dim3 grid(static_cast<unsigned>(key_blocks), size.heads, channel_blocks(size.d));
+  const dim3 grid = key_grid(size, arguments.splits, kGeneralTile, channel_blocks(size.d));
   differentiate_keys_general_kernel<T><<<grid, kThreads, 0, stream>>>(arguments);
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }

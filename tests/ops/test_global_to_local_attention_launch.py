@@ -17,6 +17,8 @@ SOURCE = """
 using namespace insight::attention;
 extern "C" {
 int head_dim(int64_t d) { return tensor_core_head_dim(d); }
+int tile(int padded_d) { return tensor_core_tile(padded_d); }
+int pass_rows(int padded_d) { return tensor_core_key_pass_rows(padded_d); }
 int64_t row_tiles(int64_t n, int64_t t, int64_t b, int64_t rows) { return most_row_tiles(n, t, b, rows); }
 int image(const int* start, int images, int tile) { return image_of_tile(start, images, tile); }
 int64_t splits(int64_t rows, int64_t images, int64_t row_tile, int64_t blocks) {
@@ -46,6 +48,18 @@ def launch(tmp_path_factory):
 def test_head_dim_holds_whole_16_byte_chunks(launch):
     expected = {1: 0, 8: 16, 12: 0, 16: 16, 20: 0, 24: 32, 32: 32, 40: 64, 64: 64, 72: 128, 128: 128, 136: 0, 256: 0}
     assert {d: launch.head_dim(d) for d in expected} == expected
+
+
+@pytest.mark.parametrize("d", [16, 32, 64, 128])
+def test_tiles_fit_the_block_and_shared_memory(launch, d):
+    warps, threads, chunks = 4, 128, d // 8
+    rows = launch.pass_rows(d)
+    assert launch.tile(d) % (16 * warps) == 0 and rows % 16 == 0
+    assert rows * chunks % threads == 0 and 64 * chunks % threads == 0  # each thread copies as many 16-byte chunks
+    buffers = 2 * (2 * rows * d * 2 + rows * 8)  # twice: two tensors of 16-bit numbers, and 8 bytes a row
+    assert buffers <= 48 * 1024 and 2 * 64 * d * 2 <= 48 * 1024  # in the pass over keys, over rows
+    fragments = launch.tile(d) // (16 * warps)
+    assert fragments * d / 2 <= 64  # registers of a lane for the sums, 16 x d of them a fragment over 32 lanes
 
 
 @given(
