@@ -72,7 +72,7 @@ def wants_cuda():
 
 
 def ops_extension(debug):
-    """The kernels; writes down what they are built with (read by `python -m insight.info`)."""
+    """The kernels, and what they are built with."""
     cuda = wants_cuda()
     if cuda and "TORCH_CUDA_ARCH_LIST" not in os.environ and not torch.cuda.is_available():
         os.environ["TORCH_CUDA_ARCH_LIST"] = "9.0+PTX"
@@ -88,16 +88,7 @@ def ops_extension(debug):
         flags["nvcc"] = ["-O3", "--expt-relaxed-constexpr", "-lineinfo"]
         if debug:
             flags["nvcc"] += ["-G"]
-    built_with = {
-        "torch": torch.__version__,
-        "python": sys.version.split()[0],
-        "backends": ["cpu", "cuda"] if cuda else ["cpu"],
-        "cuda": nvcc_version() if cuda else None,
-        "cuda_archs": os.environ.get("TORCH_CUDA_ARCH_LIST", "of the GPUs at build time") if cuda else None,
-        "debug": debug,
-    }
-    (ROOT / "insight/_build.json").write_text(json.dumps(built_with, indent=1) + "\n")
-    return make(
+    extension = make(
         "insight._C",
         sources,
         include_dirs=[str(ROOT / "csrc")],
@@ -105,6 +96,15 @@ def ops_extension(debug):
         extra_compile_args=flags,
         py_limited_api=True,
     )
+    extension.built_with = {
+        "torch": torch.__version__,
+        "python": sys.version.split()[0],
+        "backends": ["cpu", "cuda"] if cuda else ["cpu"],
+        "cuda": nvcc_version() if cuda else None,
+        "cuda_archs": os.environ.get("TORCH_CUDA_ARCH_LIST", "of the GPUs at build time") if cuda else None,
+        "debug": debug,
+    }
+    return extension
 
 
 def rle_extension(debug):
@@ -139,7 +139,18 @@ def extensions():
 
 
 class Build(cpp_extension.BuildExtension):
-    """Names `_C.so` without the Python that it does not depend on, and `_rle` with the one that it does."""
+    """Names `_C.so` without the Python that it does not depend on, and `_rle` with the one that it does.
+
+    What `_C.so` is built with stands beside it, in `_build.json`, for `python -m insight.info`.
+    """
+
+    def run(self):
+        super().run()
+        for extension in self.extensions:
+            if extension.name == "insight._C":
+                # Only now: a build that fails or is stopped leaves the record of the library that is still there.
+                record = Path(self.get_ext_fullpath(extension.name)).with_name("_build.json")
+                record.write_text(json.dumps(extension.built_with, indent=1) + "\n")
 
     def get_ext_filename(self, name):
         self.no_python_abi_suffix = not name.endswith("_rle")
