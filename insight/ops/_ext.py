@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from ..elf import cut_short
+
 PACKAGE = Path(__file__).resolve().parent.parent
 LIBRARY = PACKAGE / "_C.so"
 BUILD_INFO = PACKAGE / "_build.json"
@@ -23,6 +25,8 @@ def build_info() -> dict:
 def _load() -> str | None:
     if not LIBRARY.is_file():
         return f"{LIBRARY} was not built; run `pip install --no-build-isolation -e .` (docs/install.md)"
+    if (reason := cut_short(LIBRARY)) is not None:
+        return reason
     try:
         torch.ops.load_library(str(LIBRARY))
     except OSError as error:

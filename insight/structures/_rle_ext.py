@@ -4,12 +4,17 @@ import platform
 import warnings
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
+from ..elf import cut_short
 from . import rle_reference
 
 
 def _load() -> tuple[ModuleType | None, str | None]:
+    found = find_spec("insight._rle")
+    if found is not None and (reason := cut_short(found.origin)) is not None:
+        return None, reason
     try:
         return import_module("insight._rle"), None
     except ImportError as error:

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 import insight
+from insight import ops
+from insight.structures import _rle_ext
 
+ROOT = Path(insight.__file__).parent
 # Run in a process of its own, with a copy of the package whose library is missing or broken.
 PROGRAM = """
 import json, sys, warnings
@@ -37,8 +40,7 @@ json.dump({
 @pytest.fixture
 def package(tmp_path):
     """A copy of the package without its library."""
-    source = Path(insight.__file__).parent
-    shutil.copytree(source, tmp_path / "insight", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    shutil.copytree(ROOT, tmp_path / "insight", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     return tmp_path / "insight"
 
 
@@ -68,6 +70,21 @@ def test_missing_library(package):
     )
     assert warning.endswith("Using the slower PyTorch twins of the ops.") and "\n" not in warning
     assert outcome["report"]["library"]["loaded"].startswith(f"no: {package / '_C.so'} was not built; run `pip install")
+
+
+@pytest.mark.skipif(not (ops.has_ops() and _rle_ext.COMPILED), reason="the compiled libraries are not loaded")
+@pytest.mark.parametrize("size", [4096, 100_000])
+def test_libraries_that_were_cut_short(package, size):
+    """The loader of the system would end the process by SIGBUS."""
+    for library in (ROOT / "_C.so", Path(_rle_ext.COMPILED.__file__)):
+        (package / library.name).write_bytes(library.read_bytes()[:size])
+    outcome = run_with(package)
+    assert_twins_stand_in(outcome)
+    (warning,) = outcome["warnings"]
+    assert warning.startswith(f"insight: {package / '_C.so'} has {size} bytes of at least ") and "\n" not in warning
+    assert "cut short; run `pip install --no-build-isolation -e .` again" in warning
+    coder = outcome["report"]["library"]["run-length coder"]
+    assert coder.startswith(f"NumPy twin: {package}/_rle.") and f"has {size} bytes of at least" in coder
 
 
 def test_library_that_does_not_load(package):
