@@ -12,6 +12,7 @@
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
 namespace insight::crop_resize::avx2 {
+#include "cpu/crop_resize_picks.h"
 #include "cpu/crop_resize_lanes_avx2.h"
 #include "cpu/crop_resize_kernel.h"
 }  // namespace insight::crop_resize::avx2

@@ -70,20 +70,6 @@ static inline void blend_pairs(const float* upper, const float* lower, const Lan
   blend_eight_pairs(upper, lower, weight_upper.lo, weight_lower.lo, at + 8, left.hi, right.hi);
 }
 
-// Where, in a window of image columns, the left pixels of 16 outputs lie. What lies outside has no weight; any will do.
-struct Picks {
-  int32_t at[kLanes];
-};
-
-static inline Picks picks(const int32_t* left, int32_t begin, int32_t columns) {
-  Picks p;
-  for (int i = 0; i < kLanes; ++i) {
-    const int32_t at = left[i] - begin;
-    p.at[i] = at < 0 || at > columns - 2 ? 0 : at;
-  }
-  return p;
-}
-
 template <int kVectors>
 static inline void pick_pairs(const Lanes (&window)[kVectors], const Picks& picks, Lanes& left, Lanes& right) {
   alignas(32) float pixels[kVectors * kLanes];

@@ -9,12 +9,14 @@ namespace insight::crop_resize {
 
 namespace plain {
 using Real = float;
+#include "cpu/crop_resize_picks.h"
 #include "cpu/crop_resize_lanes_plain.h"
 #include "cpu/crop_resize_kernel.h"
 }  // namespace plain
 
 namespace plain_double {
 using Real = double;
+#include "cpu/crop_resize_picks.h"
 #include "cpu/crop_resize_lanes_plain.h"
 #include "cpu/crop_resize_kernel.h"
 }  // namespace plain_double
