@@ -76,7 +76,8 @@ def add_insight_config(cfg: CN) -> None:
     sopseg.WEIGHTS = ""  # SAM checkpoint that training starts from; MODEL.WEIGHTS is one of the whole model
     sopseg.INPUT_SIZE = 256  # side of a crop, pixels; a multiple of 64 up to 1024
     sopseg.MAGNIFY = True  # a crop for each object (region-adaptive magnification); False: one, the whole image
-    # Objects that lie close together share a crop, at this fraction of their own magnification or more; 0: never
+    # Objects that lie close together share a crop, at this fraction of their own magnification or more; 0: never. In
+    # training, every other object is seen as if it shared one.
     sopseg.SHARED_CROPS = 0.0
     # Prompts made of true annotations: "box", "min_area_rect" (around the mask) or "oriented_box" (the data set's)
     sopseg.PROMPT = "min_area_rect"

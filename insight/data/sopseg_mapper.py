@@ -13,8 +13,7 @@ from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD
 from insight.ops import crop_resize
 from insight.structures.boxes import jitter_boxes
 from insight.structures.crop_masks import masks_to_crops
-from insight.structures.crop_plans import one_crop_each, whole_image
-from insight.structures.crop_regions import random_positions
+from insight.structures.crop_plans import training_crops, whole_image
 from insight.structures.oriented_boxes import minimum_area_rectangles, oriented_corners
 from insight.structures.prompts import Prompts, oriented_prompts
 from insight.structures.rle import annotation_to_rle
@@ -38,15 +37,26 @@ class SOPSegMapper:
             mask; "oriented_box": the data set's own, which each annotation must hold as "oriented_box".
         jitter: largest shift of each side of a box along the box's axes, as a fraction of its extent.
         max_prompts: objects drawn of a training image.
+        shared_crops: as `training_crops` takes it.
     """
 
     @configurable
-    def __init__(self, is_train: bool, *, input_size: int, magnify: bool, prompt: str, jitter: float, max_prompts: int):
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        input_size: int,
+        magnify: bool,
+        prompt: str,
+        jitter: float,
+        max_prompts: int,
+        shared_crops: float = 0.0,
+    ):
         if prompt not in PROMPTS:
             raise ValueError(f"MODEL.SOPSEG.PROMPT: expected one of {', '.join(PROMPTS)}, got {prompt!r}")
         self.is_train = is_train
         self.input_size, self.magnify, self.prompt = input_size, magnify, prompt
-        self.jitter, self.max_prompts = jitter, max_prompts
+        self.jitter, self.max_prompts, self.shared_crops = jitter, max_prompts, shared_crops
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -59,6 +69,7 @@ class SOPSegMapper:
             "prompt": keys.PROMPT,
             "jitter": keys.JITTER if is_train else cfg.TEST.PROMPT_JITTER,
             "max_prompts": keys.MAX_PROMPTS,
+            "shared_crops": keys.SHARED_CROPS,
         }
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +133,7 @@ class SOPSegMapper:
     def _crops(self, image: Tensor, prompts: Prompts, truth: list[dict], generator) -> dict[str, Any]:
         size = self.input_size
         if self.magnify:
-            plan = one_crop_each(prompts.boxes, positions=random_positions(prompts.count, generator))
+            plan = training_crops(prompts.boxes, self.shared_crops, generator)
         else:
             plan = whole_image(prompts.count, tuple(image.shape[1:]))
         crops = crop_resize(image[None], plan.regions, size, mean=PIXEL_MEAN, std=PIXEL_STD)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .crop_regions import CropSchedule, crop_regions
+from .crop_regions import CropSchedule, crop_regions, random_positions
 from .prompts import Prompts
 
 
@@ -113,6 +113,31 @@ def plan_crops(prompts: Prompts, image_size: tuple[int, int], magnify: bool = Tr
     if prompts.boxes is None or not magnify:
         return whole_image(prompts.count, image_size)
     return shared_crops(prompts.boxes, shared) if shared else one_crop_each(prompts.boxes)
+
+
+def training_crops(boxes: Tensor, shared: float = 0.0, generator: torch.Generator | None = None) -> CropPlan:
+    """A region around each object to train on: at a random position, and as others would share it if that is wanted.
+
+    Args:
+        boxes: (N, 4) float XYXY, image pixels.
+        shared: as `plan_crops` takes it. Not 0: every other object, by chance, gets a region up to 1 / shared times as
+            large as its own, anywhere in which it keeps its context, such as `shared_crops` gives.
+        generator: source of randomness.
+
+    Returns:
+        N regions for N prompts.
+
+    Source: SOPSeg, text below Eq. 2; the regions of shared crops are not in the paper.
+    """
+    plan = one_crop_each(boxes, positions=random_positions(len(boxes), generator))
+    if not shared:
+        return plan
+    draw, larger, *position = torch.rand(4, len(boxes), 1, generator=generator)
+    sizes = plan.regions[:, 2:] - plan.regions[:, :2]
+    needed = _with_context(boxes, sizes[:, 0])
+    sides = sizes * (1 + larger * (1 / shared - 1))
+    corners = needed[:, :2] - torch.cat(position, 1) * (sides - (needed[:, 2:] - needed[:, :2]))
+    return plan._replace(regions=torch.where(draw < 0.5, torch.cat([corners, corners + sides], 1), plan.regions))
 
 
 def check_shared(shared: float) -> None:

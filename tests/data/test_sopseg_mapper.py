@@ -45,9 +45,9 @@ def painted(crops):
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("magnify", [True, False])
-def test_masks_and_prompts_follow_the_crop(entry, seed, magnify):
-    sample = make_mapper(magnify=magnify)({**entry, "sample_seed": seed})
+@pytest.mark.parametrize("magnify, shared", [(True, 0.0), (False, 0.0), (True, 0.6)])
+def test_masks_and_prompts_follow_the_crop(entry, seed, magnify, shared):
+    sample = make_mapper(magnify=magnify, shared_crops=shared)({**entry, "sample_seed": seed})
     assert sample["crops"].shape == ((2 if magnify else 1), 3, 128, 128)
     assert sample["masks"].shape == (2, 128, 128) and sample["masks"].dtype == torch.bool
     shown = painted(sample["crops"])[sample["index"]]

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from insight.structures.crop_plans import one_crop_each, shared_crops, whole_image
-from insight.structures.crop_regions import CropSchedule, crop_regions
+from insight.structures.crop_plans import one_crop_each, shared_crops, training_crops, whole_image
+from insight.structures.crop_regions import CropSchedule, crop_regions, random_positions
 
 
 def marina(count, seed=0, extent=600.0):
@@ -70,3 +70,28 @@ def test_no_boxes_and_objects_beyond_the_largest_region():
 def test_a_senseless_magnification_is_refused(magnification):
     with pytest.raises(ValueError, match="magnification: expected a fraction between 0 and 1"):
         shared_crops(marina(3), magnification)
+
+
+def test_training_crops_are_the_papers_where_nothing_is_shared():
+    boxes = marina(40)
+    plan = training_crops(boxes, generator=torch.Generator().manual_seed(3))
+    positions = random_positions(40, torch.Generator().manual_seed(3))
+    assert torch.equal(plan.regions, crop_regions(boxes, positions=positions))
+    assert plan.index.tolist() == list(range(40))
+
+
+def test_every_other_training_crop_is_such_as_objects_share():
+    boxes, shared = marina(2000), 0.8
+    alone = training_crops(boxes, generator=torch.Generator().manual_seed(3)).regions
+    regions = training_crops(boxes, shared, torch.Generator().manual_seed(3)).regions
+    changed = (regions != alone).any(1)
+    assert 900 < changed.sum() < 1100
+    own, sides = CropSchedule().sizes(boxes), regions[:, 2:] - regions[:, :2]
+    torch.testing.assert_close(sides[:, 0], sides[:, 1], rtol=1e-4, atol=0)
+    ratio = (sides[:, 0] / own)[changed]
+    assert ratio.min() > 0.9999 and ratio.max() < 1.2501 and abs(ratio.mean() - 1.125) < 0.01
+    before, after = boxes[:, :2] - regions[:, :2], regions[:, 2:] - boxes[:, 2:]
+    margin = torch.minimum(before, after)[changed] / (boxes[:, 2:] - boxes[:, :2]).amax(1)[changed, None]
+    assert margin.min() > 0.0999  # of context: a tenth of the longest side, as small objects have in shared crops
+    place = (before / (before + after))[changed]
+    assert place.min() < 0.1 and place.max() > 0.9  # the paper's positions are 0.3 to 0.7
