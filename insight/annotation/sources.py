@@ -153,7 +153,7 @@ def _open_folder(folder: Path, classes: Sequence[str] | None) -> Source:
 
 def _open_coco(path: Path, image_root: Path, classes: Sequence[str] | None) -> Source:
     check = FileCheck(path, strict=False)
-    content = read_coco(path, None, classes, check)
+    content = read_coco(path, None, classes, check, masks=False)
     annotations = [a for a in content["annotations"] if not a.get("iscrowd", 0)]
     if len(annotations) < len(content["annotations"]):
         crowds = len(content["annotations"]) - len(annotations)

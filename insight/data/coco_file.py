@@ -4,11 +4,12 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pycocotools import mask as coco_mask
+from insight.structures.rle import run_lengths
 
 from .file_check import FileCheck, first, has, numbers, read_json, repeated
 
 WITHOUT_AREA = "annotations need a box and a mask with an area"
+_KINDS = "need be whole numbers, or all of them text"
 
 
 def read_coco(
@@ -16,11 +17,13 @@ def read_coco(
     image_root: Path | None = None,
     classes: Sequence[str] | None = None,
     check: FileCheck | None = None,
+    masks: bool = True,
 ) -> dict:
     """Read and check a COCO JSON file.
 
     Annotations whose box or mask has no area are always left out, noted in `check.problems` under WITHOUT_AREA. An
-    empty segmentation counts as a mask without area if any other is there, and as no mask else.
+    empty segmentation counts as a mask without area if any other is there, and as no mask else. Rings of less than
+    three corners are no part of a mask and are dropped.
 
     Args:
         annotations: the JSON file.
@@ -29,6 +32,7 @@ def read_coco(
             of others are left out. None: all of them, by increasing id.
         check: what to do with mistakes. If it is strict, as it is by default: raise. Otherwise leave out entries that
             are wrong, of those with one id all but the first, and annotations of images that are left out.
+        masks: whether segmentations count; otherwise they are not looked at and left out.
 
     Returns:
         The content: "categories" in the order of the classes and under their names in `classes`, "images" by
@@ -50,9 +54,17 @@ def read_coco(
             lambda i: Path(image_root) / i["file_name"],
         )  # fmt: skip
     known = {c["id"] for c in content["categories"]}
-    annos = _annotations(content["annotations"], listed, known, check)
+    annos = content["annotations"]
+    if not masks:
+        annos = [{k: v for k, v in a.items() if k != "segmentation"} if isinstance(a, dict) else a for a in annos]
+    annos = _annotations(annos, listed, known, check)
     sizes, counting = {i["id"]: (i["height"], i["width"]) for i in images}, {c["id"] for c in categories}
     annos = [a for a in annos if a["image_id"] in sizes and a["category_id"] in counting]
+    if any(a.get("segmentation") for a in annos):
+        annos = check.keep(
+            annos, lambda a: a.get("segmentation") is not None, "annotations lack the segmentation that others have",
+            lambda a: a["id"],
+        )  # fmt: skip
     annos = check.keep(
         _with_area(annos, check), lambda a: _touches(a, sizes[a["image_id"]]), "annotations lie outside their image",
         lambda a: a["id"],
@@ -81,6 +93,8 @@ def _categories(categories: list, classes: Sequence[str] | None, check: FileChec
     check.fails_if_any((c for c in categories if not has(c, "id", "name")), "categories need id and name")
     if not categories:
         raise ValueError(f"{check.path}: there is no category")
+    of_one_kind = _of_one_kind(categories)
+    check.fails_if_any((c["id"] for c in categories if not of_one_kind(c)), f"category ids {_KINDS}")
     check.fails_if_any(repeated(c["id"] for c in categories), "category ids are not unique")
     categories = sorted(categories, key=lambda c: c["id"])
     if classes is None:
@@ -100,9 +114,10 @@ def _plain(name: str) -> str:
 
 def _images(images: list, check: FileCheck) -> list[dict]:
     images = check.keep(
-        images, lambda i: has(i, "id", "file_name", "height", "width"), "images need id, file_name, height and width",
-        _itself,
+        images, lambda i: has(i, "id", "file_name", "height", "width") and isinstance(i["file_name"], str),
+        "images need id, file_name, height and width", _itself,
     )  # fmt: skip
+    images = check.keep(images, _of_one_kind(images), f"image ids {_KINDS}", lambda i: i["id"])
     images = check.keep(images, _new("id"), "image ids are not unique", lambda i: i["id"])
     return check.keep(
         images,
@@ -121,24 +136,29 @@ def _annotations(annotations: list, images: list[dict], categories: set, check: 
         annotations, lambda a: has(a, "id", "image_id", "category_id", "bbox"),
         "annotations need id, image_id, category_id and bbox", _itself,
     )  # fmt: skip
+    annotations = check.keep(annotations, _of_one_kind(annotations), f"annotation ids {_KINDS}", identity)
     annotations = check.keep(annotations, _new("id"), "annotation ids are not unique", identity)
     annotations = check.keep(
-        annotations, lambda a: a["category_id"] in categories,
+        annotations, lambda a: not isinstance(a["category_id"], (list, dict)) and a["category_id"] in categories,
         f"annotations have a category_id that is in no category (they are {first(sorted(categories), 20)})",
         lambda a: a["category_id"],
     )  # fmt: skip
     annotations = check.keep(
-        annotations, lambda a: a["image_id"] in sizes, "annotations have an image_id that is in no image",
-        lambda a: a["image_id"],
+        annotations, lambda a: not isinstance(a["image_id"], (list, dict)) and a["image_id"] in sizes,
+        "annotations have an image_id that is in no image", lambda a: a["image_id"],
     )  # fmt: skip
     annotations = check.keep(
         annotations, _well_formed,
         "annotations need bbox [x, y, width, height] and, if any, segmentation as polygons or RLE", identity,
     )  # fmt: skip
-    return check.keep(
+    annotations = check.keep(
         annotations, lambda a: not isinstance(a.get("segmentation"), dict)
         or tuple(a["segmentation"]["size"]) == sizes[a["image_id"]],
         "annotations have an RLE of another size than their image", identity,
+    )  # fmt: skip
+    return check.keep(
+        annotations, lambda a: not isinstance(a.get("segmentation"), dict) or _fills(**a["segmentation"]),
+        "annotations have an RLE whose runs are not whole numbers of at least 0 that fill the image", identity,
     )  # fmt: skip
 
 
@@ -146,7 +166,10 @@ def _with_area(annotations: list[dict], check: FileCheck) -> list[dict]:
     some_mask = any(a.get("segmentation") for a in annotations)
     kept, empty = [], []
     for annotation in annotations:
-        (kept if _has_area(annotation, some_mask) else empty).append(annotation)
+        if _has_area(annotation, some_mask):
+            kept.append(_without_short_rings(annotation))
+        else:
+            empty.append(annotation)
     if empty:
         check.problems[WITHOUT_AREA] = [a["id"] for a in empty]
     return kept
@@ -154,6 +177,12 @@ def _with_area(annotations: list[dict], check: FileCheck) -> list[dict]:
 
 def _itself(entry):
     return entry
+
+
+def _of_one_kind(entries: list[dict]) -> Callable[[dict], bool]:
+    """Whether an entry's id is a whole number, or text: what the first is that is either."""
+    kind = next((type(e["id"]) for e in entries if type(e["id"]) in (int, str)), int)
+    return lambda entry: type(entry["id"]) is kind
 
 
 def _new(key: str) -> Callable[[dict], bool]:
@@ -173,8 +202,17 @@ def _well_formed(annotation: dict) -> bool:
     if not numbers(annotation["bbox"], 4) or len(annotation["bbox"]) != 4:
         return False
     if isinstance(mask, dict):
-        return has(mask, "counts", "size") and numbers(mask["size"], 2)
+        return has(mask, "counts", "size") and numbers(mask["size"], 2) and isinstance(mask["counts"], (str, list))
     return mask is None or (isinstance(mask, list) and all(numbers(p, 0) and len(p) % 2 == 0 for p in mask))
+
+
+def _fills(counts: str | list, size: list[int], **_) -> bool:
+    """Whether the runs of an RLE sum to the pixels of its image; COCO's code decodes others to anything."""
+    try:
+        runs = run_lengths(counts).tolist() if isinstance(counts, str) else counts
+    except ValueError:
+        return False
+    return all(isinstance(run, int) and run >= 0 for run in runs) and sum(runs) == size[0] * size[1]
 
 
 def _touches(annotation: dict, size: tuple[int, int]) -> bool:
@@ -195,7 +233,15 @@ def _has_area(annotation: dict, some_mask: bool) -> bool:
     mask = annotation.get("segmentation")
     if isinstance(mask, dict):
         counts = mask["counts"]
-        return sum(counts[1::2]) > 0 if isinstance(counts, list) else coco_mask.area(mask) > 0
-    if mask is None or (mask == [] and not some_mask):
-        return True
+        return sum((run_lengths(counts) if isinstance(counts, str) else counts)[1::2]) > 0
+    if not mask:
+        return not some_mask
     return any(len(p) >= 6 and min(p[::2]) < max(p[::2]) and min(p[1::2]) < max(p[1::2]) for p in mask)
+
+
+def _without_short_rings(annotation: dict) -> dict:
+    """The annotation without the rings that COCO's code stumbles over."""
+    mask = annotation.get("segmentation")
+    if not isinstance(mask, list) or all(len(ring) >= 6 for ring in mask):
+        return annotation
+    return {**annotation, "segmentation": [ring for ring in mask if len(ring) >= 6]}

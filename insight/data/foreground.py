@@ -20,7 +20,7 @@ TABLE_EDGES = (0.0, 0.1, 0.2, 1.0)  # Table I's
 def foreground_ratios(annotations: Path, check: FileCheck | None = None) -> np.ndarray:
     """The share of each image's pixels that some instance covers; pixels that two share count once.
 
-    An annotation without a mask covers its box. Images without annotations count, with 0.
+    In a file without masks an annotation covers its box. Images without annotations count, with 0.
 
     Args:
         annotations: COCO JSON file; the images are not needed.
@@ -102,7 +102,7 @@ def _ratio(work: tuple[tuple[int, int], list]) -> float:
         if not isinstance(mask[0], list):  # a box
             x, y, w, h = mask
             mask = [[x, y, x + w, y, x + w, y + h, x, y + h]]
-        polygons = [[float(v) for v in polygon] for polygon in mask if len(polygon) >= 6]
+        polygons = [[float(v) for v in polygon] for polygon in mask]
         codes += coco_mask.frPyObjects(polygons, height, width)
     return float(coco_mask.area(coco_mask.merge(codes))) / (height * width) if codes else 0.0
 

@@ -18,6 +18,7 @@ from insight.structures.oriented_boxes import minimum_area_rectangles, oriented_
 from insight.structures.prompts import Prompts, oriented_prompts
 from insight.structures.rle import annotation_to_rle
 
+from .image_seed import image_seed
 from .mappers import read_image
 
 PROMPTS = ("box", "min_area_rect", "oriented_box")  # what true annotations are turned into
@@ -26,7 +27,7 @@ PROMPTS = ("box", "min_area_rect", "oriented_box")  # what true annotations are 
 class SOPSegMapper:
     """Prompts with the true objects of an image, and in training cuts the crops out.
 
-    All that is random depends on the dataset dict's "sample_seed" alone.
+    All that is random depends on the dataset dict's "sample_seed" alone, or without it on its "image_id".
 
     Args:
         is_train: give crops and masks for the loss, at random positions, mirrored and turned; otherwise images and
@@ -86,7 +87,7 @@ class SOPSegMapper:
             OSError: the image cannot be read.
             ValueError: the image has another size than the dataset dict says, or an annotation lacks its oriented box.
         """
-        generator = torch.Generator().manual_seed(dataset_dict.get("sample_seed", dataset_dict["image_id"]))
+        generator = torch.Generator().manual_seed(dataset_dict.get("sample_seed", image_seed(dataset_dict["image_id"])))
         annotations = [a for a in dataset_dict["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
         if self.is_train and len(annotations) > self.max_prompts:
             chosen = torch.randperm(len(annotations), generator=generator)[: self.max_prompts]

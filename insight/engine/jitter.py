@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from insight.checkpoint import Checkpointer
+from insight.data.image_seed import image_seed
 from insight.data.mappers import read_image
 from insight.evaluation import PromptedIoU
 from insight.inference.predictor import PromptPredictor
@@ -88,7 +89,7 @@ def _on_dataset(predictor: PromptPredictor, dataset: str, noises: Sequence[float
         classes = [a["category_id"] for a in annotations]
         predictor.set_image(read_image(entry, "RGB"), order="RGB")  # once for all noises
         for noise, metric in zip(noises, metrics):
-            prompts = noisy_boxes(torch.tensor(np.array(boxes, np.float32)), noise, entry["image_id"], size)
+            prompts = noisy_boxes(torch.tensor(np.array(boxes, np.float32)), noise, image_seed(entry["image_id"]), size)
             metric.update(predictor.predict(prompts).pred_masks, truth, classes, entry["image_id"])
     return [metric.result() for metric in metrics]
 

@@ -258,6 +258,7 @@ def precision_table(
     """
     unused = "segmentation" if task == "bbox" else "bbox"
     results = [{k: v for k, v in r.items() if k != unused} for r in copy.deepcopy(results)]
+    truth, results = _numbered(truth, results)
     reference = COCO(_prepared(truth))
     ranges = {name: list(limits) for name, limits in AREA_PROFILES[area_profile].items()}
     evaluation = COCOeval_faster(
@@ -272,6 +273,19 @@ def precision_table(
     evaluation.evaluate()
     evaluation.accumulate()
     return evaluation.eval["precision"]
+
+
+def _numbered(truth: dict, results: list[dict]) -> tuple[dict, list[dict]]:
+    """Both with images and categories numbered from 1, in order of their ids: COCO's code takes no text for an id."""
+    numbers = {}
+    for section, key in (("images", "image_id"), ("categories", "category_id")):
+        numbers[key] = {number: i for i, number in enumerate(sorted(entry["id"] for entry in truth[section]), 1)}
+        truth = {**truth, section: [{**entry, "id": numbers[key][entry["id"]]} for entry in truth[section]]}
+
+    def renumbered(entries: list[dict]) -> list[dict]:
+        return [{**entry, **{key: known[entry[key]] for key, known in numbers.items()}} for entry in entries]
+
+    return {**truth, "annotations": renumbered(truth["annotations"])}, renumbered(results)
 
 
 def _prepared(truth: dict) -> dict:

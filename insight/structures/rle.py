@@ -97,20 +97,31 @@ def decode_crop(code: dict, window: tuple[int, int, int, int]) -> np.ndarray:
         (y1 - y0, x1 - x0) bool.
     """
     (height, _), (x0, y0, x1, y1) = code["size"], window
-    counts = _decode_counts(code["counts"])
+    counts = run_lengths(code["counts"])
     ends = np.clip(np.cumsum(counts), x0 * height, x1 * height)  # of the runs, down the columns of the window
     inside = np.arange(len(counts)) % 2 == 1
     columns = np.repeat(inside, np.diff(ends, prepend=x0 * height))
     return columns.reshape(x1 - x0, height)[:, y0:y1].T
 
 
-def _decode_counts(counts: bytes | str) -> np.ndarray:
+def run_lengths(counts: bytes | str) -> np.ndarray:
     """The run lengths that COCO's compressed string holds.
 
     A number is a group of characters of 5 bits each, least significant first; bit 5 says that the group goes on, and
     the last character's bit 4 is the sign. From the fourth on, numbers are differences to the last but one.
+
+    Args:
+        counts: of a COCO RLE.
+
+    Returns:
+        (R,) int64, of background and mask by turns; a string that was tampered with may give negative ones.
+
+    Raises:
+        ValueError: it is empty, ends within a number or has characters that no such string has.
     """
     characters = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - 48
+    if not len(characters) or characters.min() < 0 or characters.max() > 63 or characters[-1] & 32:
+        raise ValueError(f"no compressed run lengths of COCO: {counts!r:.80}")
     last = np.flatnonzero((characters & 32) == 0)
     first = np.concatenate([[0], last[:-1] + 1])
     bits = 5 * (np.arange(len(characters)) - np.repeat(first, last - first + 1))

@@ -96,6 +96,14 @@ def test_a_coco_file_keeps_its_ids(write_coco, caplog):
     assert [c["id"] for c in open_source(*write_coco(), classes=["ship"]).categories] == [3]
 
 
+def test_masks_of_a_coco_file_do_not_matter(write_coco):
+    annotation = {"image_id": 9, "category_id": 3, "bbox": [1, 2, 3, 4]}
+    masks = [[[1, 2, 4, 2, 4, 6]], [], None, "no mask"]
+    annotations = [{**annotation, "id": i, "segmentation": mask} for i, mask in enumerate(masks, 1)]
+    source = open_source(*write_coco(annotations=annotations))
+    assert boxes_of(source)["z.png"].ids.tolist() == [1, 2, 3, 4] and source.failures == {}
+
+
 def one(**fields):
     return {"annotations": [{"id": 1, "image_id": 9, "category_id": 3, "bbox": [1, 2, 3, 4], **fields}]}
 

@@ -14,13 +14,13 @@ from insight.data.foreground import foreground_ratios, report_foreground, shares
 
 @pytest.fixture
 def annotations(tmp_path):
-    """Five images of 10 x 10: two overlapping squares, RLE, a box, nothing, and all of it."""
+    """Five images of 10 x 10: two overlapping squares, RLE, a rectangle, nothing, and all of it."""
     images = [{"id": i, "file_name": f"{i}.png", "height": 10, "width": 10} for i in (5, 4, 3, 2, 1)]
     masks = [
         (1, [0, 0, 4, 4], [[0, 0, 4, 0, 4, 4, 0, 4]]),
         (1, [2, 2, 4, 4], [[2, 2, 6, 2, 6, 6, 2, 6]]),
         (2, [0, 0, 1, 10], {"size": [10, 10], "counts": [0, 10, 90]}),
-        (3, [5, 5, 2, 3], None),
+        (3, [5, 5, 2, 3], [[5, 5, 7, 5, 7, 8, 5, 8]]),
         (5, [0, 0, 10, 10], [[0, 0, 10, 0, 10, 10, 0, 10]]),
     ]
     annos = [
@@ -33,6 +33,11 @@ def annotations(tmp_path):
 
 
 def test_by_hand(annotations):
+    assert foreground_ratios(annotations).tolist() == [0.28, 0.10, 0.06, 0, 1]
+    content = json.loads(annotations.read_text())
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+    annotations.write_text(json.dumps(content))  # the masks fill the boxes
     assert foreground_ratios(annotations).tolist() == [0.28, 0.10, 0.06, 0, 1]
     assert shares(np.array([0.28, 0.1, 0.06, 0, 1])).tolist() == [0.4, 0.2, 0.4]
     assert shares(np.array([0.0]), [0, 0.5, 1]).tolist() == [1, 0]

@@ -126,3 +126,10 @@ def test_one_object_each(entry):
     parts = one_object_each([entry, {**entry, "annotations": []}])
     assert [part["annotations"][0]["category_id"] for part in parts] == [3, 5]
     assert all(part["image_id"] == 4 for part in parts)
+
+
+def test_without_a_seed_the_image_decides_also_if_its_id_is_text(entry):
+    mapper = make_mapper(is_train=False, prompt="box", jitter=0.1)
+    boxes = [mapper({**entry, "image_id": name})["prompts"].boxes for name in ("a", "a", "b", 4)]
+    assert torch.equal(boxes[0], boxes[1]) and not torch.equal(boxes[0], boxes[2])
+    assert torch.equal(boxes[3], mapper({**entry, "sample_seed": 4})["prompts"].boxes)

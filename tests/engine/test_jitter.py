@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from torchvision.ops import box_iou
 
 from insight.engine import evaluate, jitter
@@ -61,6 +61,18 @@ def test_a_model_that_fills_boxes_is_as_good_as_they_are(rectangles):
             overlaps.append(box_iou(noisy, boxes).diagonal())
         assert found["mIoU"] == pytest.approx(100 * torch.cat(overlaps).mean().item(), abs=1e-3)
     assert large["mIoU"] < small["mIoU"] < 100
+
+
+def test_ids_of_images_may_be_text(rectangles):
+    dicts = [{**entry, "image_id": f"image {entry['image_id']}"} for entry in DatasetCatalog.get(rectangles)]
+    DatasetCatalog.register("test_text_ids", lambda: dicts)
+    MetadataCatalog.get("test_text_ids").thing_classes = MetadataCatalog.get(rectangles).thing_classes
+    try:
+        first, again = (jitter._on_dataset(Fills(), "test_text_ids", (0.0, 0.1)) for _ in range(2))
+    finally:
+        DatasetCatalog.remove("test_text_ids")
+        MetadataCatalog.remove("test_text_ids")
+    assert first == again and first[0]["mIoU"] == 100 and 50 < first[1]["mIoU"] < 100
 
 
 def test_sopseg_without_noise_is_its_evaluation(tiny_cfg, monkeypatch, tmp_path):

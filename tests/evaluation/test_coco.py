@@ -246,6 +246,51 @@ def test_areas_that_the_file_lacks_are_measured(data, tmp_path):
         MetadataCatalog.remove("test_bare")
 
 
+@pytest.fixture
+def changed(data, tmp_path):
+    """Register the data set with its file changed, as "test_changed"."""
+
+    def register(change):
+        content = json.loads(data[0].read_text())
+        change(content)
+        path = tmp_path / "changed.json"
+        path.write_text(json.dumps(content))
+        if "test_changed" not in DatasetCatalog.list():
+            register_coco("test_changed", path, data[0].parent)
+
+    yield register
+    DatasetCatalog.remove("test_changed")
+    MetadataCatalog.remove("test_changed")
+
+
+def test_rings_without_corners_make_no_difference(data, changed):
+    found = []
+    for rings in ([], [[], [1, 2, 3, 4]]):
+
+        def draw(content, rings=rings):
+            for annotation in content["annotations"]:
+                x, y, w, h = annotation["bbox"]
+                annotation["segmentation"] = [*rings, [x, y, x + w, y, x + w, y + h, x, y + h]]
+                del annotation["area"]
+
+        changed(draw)
+        evaluator = CocoEvaluator("test_changed", tasks=("bbox", "segm", "boundary"))
+        found.append(feed(evaluator, data[1]).evaluate())
+    assert found[0] == found[1] and 1 < found[0]["segm"]["AP"] < 95
+
+
+def test_ids_may_be_text(data, changed):
+    def name(content):
+        for entry in content["images"] + content["categories"]:
+            entry["id"] = f"no. {entry['id']:02}"
+        for annotation in content["annotations"]:
+            annotation.update((key, f"no. {annotation[key]:02}") for key in ("image_id", "category_id"))
+
+    changed(name)
+    found = feed(CocoEvaluator("test_changed"), {f"no. {i:02}": p for i, p in data[1].items()}).evaluate()
+    assert found == feed(CocoEvaluator(NAME), data[1]).evaluate()
+
+
 def test_a_set_of_some_classes_is_judged_by_them_alone(data):
     path, predictions = data
     register_coco("test_some_classes", path, path.parent, classes=["class90", "class4"])

@@ -18,7 +18,7 @@ from pycocotools import mask as coco_mask
 from insight.structures import _rle_ext, rle_reference
 from insight.structures.crop_masks import logits_to_image, masks_to_crops, paste_masks
 from insight.structures.crop_regions import crop_regions
-from insight.structures.rle import RLEMasks, decode_crop, encode_crop, encode_logits
+from insight.structures.rle import RLEMasks, decode_crop, encode_crop, encode_logits, run_lengths
 
 not_built = pytest.mark.skipif(_rle_ext.COMPILED is None, reason="the compiled run-length coder is not built")
 CODERS = [pytest.param(_rle_ext.COMPILED, marks=not_built, id="compiled"), pytest.param(rle_reference, id="twin")]
@@ -62,6 +62,12 @@ def test_a_window_of_a_code_is_that_of_pycocotools_bitmap(case, as_text, data):
     x1, y1 = data.draw(st.integers(x0, width)), data.draw(st.integers(y0, height))
     given_code = {**code, "counts": code["counts"].decode()} if as_text else code
     assert np.array_equal(decode_crop(given_code, (x0, y0, x1, y1)), coco_mask.decode(code)[y0:y1, x0:x1] > 0)
+
+
+@pytest.mark.parametrize("counts", ["", "o", "\u20ac", "a b", b"\xff"])
+def test_a_string_that_holds_no_runs_is_told(counts):
+    with pytest.raises(ValueError, match="no compressed run lengths of COCO: "):
+        run_lengths(counts)
 
 
 def test_long_runs_and_many_runs_are_decoded():

@@ -62,6 +62,19 @@ def test_detections_of_boxes_alone(run_tool, files, tmp_path, caplog):
     assert json.loads((tmp_path / "out" / "bbox" / "errors.json").read_text())["max_dets"] == 3
 
 
+def test_rings_without_corners_make_no_difference(run_tool, files, tmp_path):
+    truth_file, found_file, truth, _ = files
+    for output, rings in (("without", []), ("with", [[], [1, 2, 3, 4]])):
+        for annotation in truth["annotations"]:
+            x, y, w, h = annotation["bbox"]
+            annotation["segmentation"] = [*rings, [x, y, x + w, y, x + w, y + h, x, y + h]]
+            annotation.pop("area", None)
+        truth_file.write_text(json.dumps(truth))
+        done = run_tool("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / output)
+        assert done.code == 0, done.err
+    assert (tmp_path / "with/segm/errors.json").read_text() == (tmp_path / "without/segm/errors.json").read_text()
+
+
 def test_nothing_found(run_tool, files, tmp_path, caplog):
     truth_file, found_file, truth, _ = files
     found_file.write_text("[]")

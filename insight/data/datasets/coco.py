@@ -189,5 +189,5 @@ def _convert(annotation: dict, index: dict[int, int], size: tuple[int, int]) -> 
     if isinstance(mask, dict):
         result["segmentation"] = coco_mask.frPyObjects(mask, *size) if isinstance(mask["counts"], list) else mask
     elif mask:
-        result["segmentation"] = [p for p in mask if len(p) >= 6]
+        result["segmentation"] = mask
     return result

@@ -117,6 +117,27 @@ def broken(change):
         (broken(lambda c: c["annotations"][0].update(bbox=[60, 5, 4, 4])), "lie outside their image; .* wrong: 1"),
         (broken(lambda c: c["annotations"][2].update(segmentation=[[1, -9, 9, -9, 5, 0]])), "lie outside .* wrong: 3"),
         (broken(lambda c: c["images"][0].update(height=41)), "RLE of another size than their image; 2 are wrong: 1, 2"),
+        *((broken(lambda c, runs=runs: c["annotations"][1]["segmentation"].update(counts=runs)), f"{reason}wrong: 2")
+          for reason, runs in (
+            ("an RLE whose runs are .* fill the image; 1 are ", [1, 2]),
+            ("an RLE whose runs are .* fill the image; 1 are ", [50, -10, 2360]),
+            ("an RLE whose runs are .* fill the image; 1 are ", [50.5, 9.5, 2340]),
+            ("an RLE whose runs are .* fill the image; 1 are ", ["50", "10", "2340"]),
+            ("an RLE whose runs are .* fill the image; 1 are ", "WYn5"),  # another image's
+            ("an RLE whose runs are .* fill the image; 1 are ", "not a code"),
+            ("an RLE whose runs are .* fill the image; 1 are ", "o"),  # ends within a number
+            ("an RLE whose runs are .* fill the image; 1 are ", "\u20ac"),
+            ("segmentation as polygons or RLE; 1 are ", 5),
+            ("segmentation as polygons or RLE; 1 are ", {"a": 1}))),
+        (broken(lambda c: c["images"][1].update(id="3")), "image ids need be whole numbers, or all .*text; 1 .*: 3"),
+        (broken(lambda c: c["images"][1].update(id=[3])), r"image ids need be whole numbers, .*; 1 are wrong: \[3\]"),
+        (broken(lambda c: c["images"][1].update(file_name=3)), "images need id, file_name, height and width; 1 are"),
+        (broken(lambda c: c["categories"][1].update(id="4")), "category ids need be whole numbers, .* wrong: 4"),
+        (broken(lambda c: c["categories"][1].update(id={})), "category ids need be whole numbers, .* wrong: {}"),
+        (broken(lambda c: c["annotations"][1].update(id="2")), "annotation ids need be whole numbers, .* wrong: 2"),
+        (broken(lambda c: c["annotations"][1].update(id=[2])), r"annotation ids need be .* wrong: \[2\]"),
+        (broken(lambda c: c["annotations"][0].update(image_id=[7])), r"image_id that is in no image; .* wrong: \[7\]"),
+        (broken(lambda c: c["annotations"][0].update(category_id={"a": 1})), "category_id that is in no category"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_one_line(write, value, message):
@@ -137,6 +158,41 @@ def test_annotations_without_area_are_left_out_with_a_warning(write, caplog):
     dicts, _, _ = load_coco(path, root)
     assert len(dicts[1]["annotations"]) == 1
     assert "left out what is wrong: annotations need a box and a mask with an area: 3 (1, 2, 9)" in caplog.text
+
+
+def test_rings_without_corners_are_dropped(write, caplog):
+    value = content()
+    good = value["annotations"][2]["segmentation"][0]
+    value["annotations"][2]["segmentation"] = [[], [1, 2, 3, 4], good]
+    dicts, _, _ = load_coco(*write(value))
+    expected, _, _ = load_coco(*write(content()))
+    assert dicts == expected and not caplog.text
+
+
+@pytest.mark.parametrize("bare", [0, 2])
+@pytest.mark.parametrize("null", [False, True])
+def test_annotations_without_mask_beside_others(write, bare, null):
+    value = content()
+    annotation = value["annotations"][bare]
+    del annotation["segmentation"]
+    if null:
+        annotation["segmentation"] = None
+    path, root = write(value)
+    message = f"{path}: annotations lack the segmentation that others have; 1 are wrong: {bare + 1}"
+    with pytest.raises(ValueError, match=message):
+        load_coco(path, root)
+    dicts, _, _ = load_coco(path, root, strict=False)
+    assert len(dicts[1]["annotations"]) == 2 and all("segmentation" in a for a in dicts[1]["annotations"])
+
+
+def test_ids_may_be_text(write):
+    value = content()
+    for section, keys in (("images", ("id",)), ("categories", ("id",)), ("annotations", ("image_id", "category_id"))):
+        for entry in value[section]:
+            entry.update((key, f"x{entry[key]:02}") for key in keys)
+    dicts, names, ids = load_coco(*write(value))
+    assert [d["image_id"] for d in dicts] == ["x03", "x07"] and len(dicts[1]["annotations"]) == 3
+    assert (names, ids) == (["ship", "tank"], ["x04", "x90"])
 
 
 def test_what_is_wrong_can_be_skipped(write, caplog):
