@@ -41,6 +41,13 @@ def arguments() -> argparse.ArgumentParser:
         "a list for each image's file name",
     )
     parser.add_argument(
+        "--class",
+        dest="given_class",
+        metavar="NAME",
+        help="what all the boxes hold: answers have this class, its mask and, as score, its probability; default: the "
+        "model tells the class of each box",
+    )
+    parser.add_argument(
         "--score-threshold", type=float, default=0.5, metavar="S", help="least score of a found instance (default 0.5)"
     )
     parser.add_argument("--device", default="", help="cpu, cuda or cuda:N; default: MODEL.DEVICE of the config")
@@ -80,10 +87,14 @@ def main() -> int:
     images = find_images(args.images)
     prompts = prompts_of(args, parser)
     cfg = load_config(args.config_file, overrides + args.opts)
-    predictor = build_file_predictor(cfg, prompted=prompts is not None)
+    predictor = build_file_predictor(cfg, prompted=prompts is not None, given_class=args.given_class)
     branch = cfg.MODEL.SOPSEG_BRANCH
     weights = [os.stat(path) for path in (cfg.MODEL.WEIGHTS, branch.WEIGHTS if branch.ENABLED else "") if path]
-    settings = {"config": cfg.dump(), "weights": [[file.st_size, file.st_mtime] for file in weights]}
+    settings = {
+        "config": cfg.dump(),
+        "weights": [[file.st_size, file.st_mtime] for file in weights],
+        "class": args.given_class,
+    }
     failures = predict_files(predictor, images, args.output, prompts, settings)
     print(f"wrote {args.output}/predictions.json and the pictures in {args.output}/overlays")
     for reason in failures.values():

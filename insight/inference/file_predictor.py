@@ -8,6 +8,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.structures import Boxes, Instances
 
+from .classes import class_indices
 from .predictor import PromptPredictor
 from .prompts import BoxPrompts
 from .sopseg_predictor import SOPSegPredictor
@@ -27,28 +28,40 @@ class FilePredictor(NamedTuple):
     answer: Callable[[np.ndarray, BoxPrompts | None], Instances]
 
 
-def build_file_predictor(cfg: CfgNode, prompted: bool) -> FilePredictor:
+def build_file_predictor(cfg: CfgNode, prompted: bool, given_class: str | None = None) -> FilePredictor:
     """Load the model of a config.
 
     Args:
         cfg: the config; MODEL.WEIGHTS is the checkpoint.
         prompted: whether it will be asked with prompts.
+        given_class: name of the class that all prompts hold; None lets the model tell.
 
     Returns:
         The model.
 
     Raises:
-        OSError, ValueError: the weights are missing or do not fit, or a model that needs prompts gets none.
+        OSError, ValueError: the weights are missing or do not fit, a model that needs prompts gets none, or a class is
+            given that the model does not know or that no prompts are there for.
     """
-    return _sopseg(cfg, prompted) if cfg.MODEL.META_ARCHITECTURE == "SOPSEG" else _detector(cfg)
+    if given_class is not None and not prompted:
+        raise ValueError("--class: says what boxes hold: give --boxes, --oriented-boxes or --boxes-json")
+    if cfg.MODEL.META_ARCHITECTURE != "SOPSEG":
+        return _detector(cfg, given_class)
+    if given_class is not None:
+        raise ValueError("--class: SOPSeg knows no classes, its masks are of whatever a prompt holds")
+    return _sopseg(cfg, prompted)
 
 
-def _detector(cfg: CfgNode) -> FilePredictor:
+def _detector(cfg: CfgNode, given_class: str | None) -> FilePredictor:
     predictor = PromptPredictor(cfg)
+    if given_class is not None:
+        class_indices(given_class, 1, predictor.class_names, "--class")  # once, not for each image
 
     def answer(image: np.ndarray, prompts: BoxPrompts | None) -> Instances:
         predictor.set_image(image)
-        return predictor.detect() if prompts is None else predictor.predict(prompts.boxes, prompts.corners)
+        if prompts is None:
+            return predictor.detect()
+        return predictor.predict(prompts.boxes, prompts.corners, classes=given_class)
 
     return FilePredictor(predictor.class_names, answer)
 

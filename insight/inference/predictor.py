@@ -17,6 +17,7 @@ from insight.structures.given_prompts import given_prompts
 from insight.structures.prompts import Prompts
 from insight.structures.rle import RLEMasks
 
+from .classes import class_indices
 from .masks import paste_masks
 
 BOXES_AT_ONCE = 256  # bounds memory: RoI features and prompts of this many boxes exist at a time
@@ -99,8 +100,12 @@ class PromptPredictor:
         self._encoded = self.model.encode([{"image": _to_tensor(resized), "prompt_image": _to_tensor(image)}])
 
     @torch.no_grad()
-    def predict(self, boxes=None, oriented_boxes=None, *, mask_format: str = "rle") -> Instances:
+    def predict(self, boxes=None, oriented_boxes=None, *, classes=None, mask_format: str = "rle") -> Instances:
         """Class and mask for each given box.
+
+        A box says where, not what: without `classes` the box head tells the class. A mask is that of the class that the
+        answer has, told or given, unless the model's masks are of no class (MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK, or a
+        SOPSeg branch).
 
         Args:
             boxes: (N, 4) XYXY in pixels of the image that was set; tensor, array or nested list. A box may leave the
@@ -108,6 +113,8 @@ class PromptPredictor:
             oriented_boxes: (M, 5) centre x, centre y, width, height in pixels, angle in degrees, or (M, 8) or
                 (M, 4, 2) corners. The detector sees the horizontal box around each; a SOPSeg branch sees their
                 orientation. Follow `boxes` in the result.
+            classes: what the boxes hold, where that is known: a name or an index from 0 for all, or one for each box in
+                the order of the result. A score then is the probability of the class that was given.
             mask_format: "rle" for `RLEMasks`, which is small and draws in Detectron2's Visualizer; "bitmap" for
                 Detectron2's (N, H, W) bool tensor.
 
@@ -117,7 +124,8 @@ class PromptPredictor:
 
         Raises:
             RuntimeError: no image was set.
-            ValueError: no boxes argument, or a box that is NaN, inverted, without area or outside the image.
+            ValueError: no boxes argument, a box that is NaN, inverted, without area or outside the image, or a class
+                that the model does not know.
         """
         _check_mask_format(mask_format)
         image_size = self._require_image()
@@ -125,12 +133,15 @@ class PromptPredictor:
         if not groups:
             raise ValueError("predict needs boxes or oriented_boxes; without prompts call detect()")
         prompts = torch.cat([group.boxes for group in groups])
+        given = None if classes is None else class_indices(classes, len(prompts), self.class_names)
         to_network = self._network_scale()
+        parts = []
         # At least one batch, so that the result has its fields also for no boxes.
-        batches = prompts.split(BOXES_AT_ONCE) if len(prompts) else [prompts]
-        parts = [
-            self._in_image(self.model.segment_boxes(self._encoded, [batch * to_network])[0], batch) for batch in batches
-        ]
+        for start in range(0, max(len(prompts), 1), BOXES_AT_ONCE):
+            batch = slice(start, start + BOXES_AT_ONCE)
+            of_batch = None if given is None else [given[batch]]
+            found = self.model.segment_boxes(self._encoded, [prompts[batch] * to_network], of_batch)[0]
+            parts.append(self._in_image(found, prompts[batch]))
         return self._with_masks(Instances.cat(parts), groups, mask_format)
 
     @torch.no_grad()

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import transforms as T
+from detectron2.layers.mask_ops import paste_masks_in_image
 from detectron2.modeling import build_model
 from detectron2.utils.visualizer import Visualizer
 from PIL import Image
@@ -63,6 +64,34 @@ def test_oriented_boxes_follow_the_boxes(predictor):
     assert both.pred_boxes.tensor.equal(torch.cat([BOXES[:1], enclosing_boxes(oriented)]))
     assert alone.pred_boxes.tensor.equal(enclosing_boxes(oriented))
     torch.testing.assert_close(alone.scores, both.scores[1:])
+
+
+def test_a_class_that_is_given_has_its_own_score_and_mask(predictor, prompt_model, monkeypatch):
+    monkeypatch.setattr(predictor_module, "BOXES_AT_ONCE", 3)  # classes must follow their boxes into the batches
+    logits = []
+    handle = prompt_model.roi_heads.mask_head.predictor.register_forward_hook(lambda *x: logits.append(x[2]))
+    given = predictor.predict(BOXES, classes=[1, "square", "bar", 0], mask_format="bitmap")
+    handle.remove()
+    assert given.pred_classes.tolist() == [1, 0, 1, 0]
+    chosen = torch.cat(logits)[range(4), given.pred_classes].sigmoid()
+    assert (given.pred_masks != paste_masks_in_image(chosen, BOXES, (128, 160))).float().mean() < 1e-4
+    told = predictor.predict(BOXES, mask_format="bitmap")
+    same = given.pred_classes == told.pred_classes
+    assert same.any() and not same.all()
+    assert given.scores[same].equal(told.scores[same]) and (given.scores[~same] < told.scores[~same]).all()
+    assert not given.pred_masks[~same].equal(told.pred_masks[~same])
+    for one in (1, "bar"):
+        assert predictor.predict(BOXES, classes=one).pred_classes.tolist() == [1, 1, 1, 1]
+    assert len(predictor.predict([], classes="bar")) == 0
+
+
+def test_without_masks_by_class_the_class_does_not_touch_the_mask(prompt_cfg):
+    cfg = prompt_cfg.clone()
+    cfg.MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK = True
+    predictor = PromptPredictor(build_model(cfg), min_size=64, max_size=96)
+    predictor.set_image(IMAGE)
+    square, bar = (predictor.predict(BOXES, classes=k) for k in (0, 1))
+    assert square.pred_masks.codes == bar.pred_masks.codes and not square.scores.equal(bar.scores)
 
 
 def test_an_image_is_encoded_once(predictor, prompt_model):
@@ -128,6 +157,11 @@ def test_wrong_use_is_told(predictor, prompt_model):
         predictor.predict([[0, 0, 5, 5], [200, 0, 210, 5]])
     with pytest.raises(ValueError, match=r"oriented_boxes\[0\] .*outside the image"):
         predictor.predict(oriented_boxes=[[500, 500, 5, 5, 0]])
+    for unknown in ("circle", 2, -1):
+        with pytest.raises(ValueError, match=f"classes: there is no class {unknown!r}; the model knows square, bar"):
+            predictor.predict(BOXES, classes=unknown)
+    with pytest.raises(ValueError, match="classes: expected one class for all boxes or one for each of 4, got 3"):
+        predictor.predict(BOXES, classes=[0, 1, 0])
     with pytest.raises(ValueError, match='mask_format: expected "rle" or "bitmap"'):
         predictor.predict(BOXES, mask_format="png")
     with pytest.raises(ValueError, match="image: expected uint8"):

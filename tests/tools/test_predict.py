@@ -58,6 +58,18 @@ def test_boxes_are_answered_in_their_order(predict, images, tmp_path):
         assert boxes == [[10, 20, 20, 20], [-5, 0, 15, 10]]
 
 
+def test_the_class_of_the_boxes_may_be_given(predict, images, tmp_path):
+    found = {}
+    for name in ("square", "bar"):
+        done = predict(images / "0.png", "--boxes", "10,20,30,40", "--boxes", "-5,0,10,10", "--class", name)
+        assert done.code == 0, done.err
+        coco = results(tmp_path)
+        names = {c["id"]: c["name"] for c in coco.dataset["categories"]}
+        assert [names[a["category_id"]] for a in coco.dataset["annotations"]] == [name] * 2
+        found[name] = [a["score"] for a in coco.dataset["annotations"]]
+    assert all(0 < a + b <= 1 for a, b in zip(found["square"], found["bar"]))
+
+
 def test_boxes_by_file_name(predict, images, tmp_path, caplog):
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({"1.png": [[1, 2, 11, 12]], "2.png": []}))
@@ -102,6 +114,11 @@ def test_a_box_outside_one_of_the_images_is_told(predict, images, tmp_path):
         (["0.png", "--boxes-json", "absent.json"], "absent.json"),
         (["0.png", "--boxes-json", "WRONG"], "not JSON"),
         (["0.png", "--boxes-json", "OTHER"], "there are boxes for other.png"),
+        (
+            ["0.png", "--boxes", "1,2,3,4", "--class", "circle"],
+            "--class: there is no class 'circle'; the model knows square, bar",
+        ),
+        (["0.png", "--class", "square"], "--class: says what boxes hold: give --boxes"),
         (["0.png", "--device", "tpu"], "MODEL.DEVICE is 'tpu'"),
     ],
 )
