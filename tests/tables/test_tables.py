@@ -20,6 +20,8 @@ def test_a_table_can_be_made(path, tmp_path):
     assert [run.row for run in runs] == list(table.rows)
     for column in table.columns:
         assert column.is_measure or column.path[1] in TASKS
+    if any(column.title.endswith("APs") for column in table.columns):
+        assert {f"area profile {run.cfg.TEST.AREA_PROFILE}, as in the paper" in table.note for run in runs} == {True}
     assert path.read_text().startswith("# ")
     assert path.stem in (ROOT / "docs" / "tables.md").read_text()
 
