@@ -8,7 +8,8 @@ import yaml
 pytest.importorskip("detectron2")
 from detectron2.config import CfgNode
 
-from insight.config import load_config
+from insight.config import load_config, semantic_classes
+from insight.data.preparation.painted import ISAID
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 FILES = sorted(file for file in CONFIGS.rglob("*.yaml") if file.parent.name != "tables")
@@ -64,3 +65,11 @@ def test_every_row_of_table_ii_differs_from_its_baseline_in_its_parts_only(model
     assert (changed("lpm"), changed("gpm"), changed("area")) == ({lpm}, {gpm}, {area, rpn})
     sampling = {"MODEL.PROMPT.SAMPLING.ENABLED", "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT"}
     assert changed("insight") == {lpm, gpm, area, rpn} | sampling
+
+
+def test_the_semantic_branch_on_isaid_tells_every_painted_class_and_background():
+    with_branch, without = (
+        load_config(str(CONFIGS / f"insight/isaid_scnet_r50_fpn_{row}.yaml")) for row in ("semantic_insight", "insight")
+    )
+    assert (semantic_classes(with_branch), semantic_classes(without)) == (len(ISAID.classes) + 1, 0)
+    assert with_branch.DATASETS.TRAIN == ("isaid_train",)
