@@ -50,7 +50,7 @@ def arguments() -> argparse.ArgumentParser:
         part.add_argument("--config-file", default="", metavar="FILE", help="config whose DATASETS.COCO counts too")
         if name == "check":
             bad(part, "exit code 1 only for what DATASETS.BAD skip cannot leave out")
-        part.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
+        part.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config overrides")
     part = command("foreground", "share of each image that instances cover: Table I and Fig. 1 (a) of the paper")
     part.add_argument(
         "annotations", nargs="+", metavar="[NAME=]FILE[,FILE]", help="COCO files; those of one data set share a row"
@@ -101,10 +101,21 @@ def foreground(args: argparse.Namespace) -> int:
     return 0
 
 
+def parse() -> argparse.Namespace:
+    """The arguments; options may stand before or behind a name and between config overrides."""
+    parser = arguments()
+    args, rest = parser.parse_known_args()  # commands cannot use parse_intermixed_args
+    if rest and ("opts" not in args or any(word.startswith("--") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.opts += rest
+    return args
+
+
 @reports_errors
 def main() -> int:
     """Run the command."""
-    args = arguments().parse_args()
+    args = parse()
     if args.command in ("check", "statistics"):
         register_from_config(load_config(args.config_file, ["MODEL.DEVICE", "cpu", *args.opts]))
     if args.command == "check":

@@ -90,6 +90,47 @@ def test_what_can_be_skipped_is_no_failure_if_asked(data, run_tool):
     assert done.code == 0 and "0 fatal, 1 wrong, 0 notes; 2 images and 1 objects can be used" in done.out
 
 
+def test_options_stand_anywhere(data, run_tool, tmp_path):
+    override, _, write = data
+    write(lambda content: content["annotations"][0].update(image_id=9))
+    config = tmp_path / "config.yaml"
+    config.write_text(f"DATASETS:\n  COCO: {override[1]}\n")
+    bad = ["DATASETS.BAD", "skip"]
+    for words in ([NAME, "--config-file", config, *bad], ["--config-file", config, NAME, *bad]):
+        assert "2 images" in run_tool("prepare_data", "statistics", *words).out
+    for words in (
+        [NAME, "--skip-bad", *override],
+        [NAME, *override, "--skip-bad"],
+        [NAME, "--config-file", config, "--skip-bad"],
+        ["--config-file", config, NAME, "--skip-bad", "SEED", "-1"],
+        ["--config-file", config, NAME, "SEED", "3", "--skip-bad", "MODEL.MASK_ON", "False"],
+    ):
+        done = run_tool("prepare_data", "check", *words)
+        assert done.code == 0 and "0 fatal, 1 wrong" in done.out, (words, done)
+    for words in (["check", NAME, "--skip-bda"], ["statistics", NAME, "--skip-bad"], ["sat_mtb", "--input", "x", "y"]):
+        done = run_tool("prepare_data", *words)
+        assert done.code == 2 and f"unrecognized arguments: {words[-1]}" in done.err, done
+
+
+def test_a_folder_that_is_half_there(data, run_tool, tmp_path):
+    from insight.data.datasets.coco import register_coco
+
+    _, path, _ = data
+    images = tmp_path / "images"
+    register_coco(NAME, path, images)
+    images.rename(tmp_path / "elsewhere")
+    done = run_tool("prepare_data", "check", NAME, "--skip-bad")
+    assert done.code == 1 and done.out.splitlines()[0] == f"fatal: {images}: no such folder, expected the images"
+    with pytest.raises(ValueError, match=f"{path}: images are missing on disk; 2 are wrong: {images}/a.png"):
+        DatasetCatalog.get(NAME)
+    (tmp_path / "elsewhere").rename(images)
+    path.unlink()
+    done = run_tool("prepare_data", "check", NAME, "--skip-bad")
+    assert done.code == 1 and f"fatal: no such file: {path}" in done.out
+    with pytest.raises(FileNotFoundError, match=f"no such file: {path}"):
+        DatasetCatalog.get(NAME)
+
+
 def test_a_data_set_that_is_not_there(run_tool):
     done = run_tool("prepare_data", "check", "hrsid_nope")
     assert done.code == 2 and "error: no data set is called 'hrsid_nope'; insight's are: scenes_train" in done.err
