@@ -1,18 +1,18 @@
 """What is missing or wrong in a data set, file by file."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from .coco_file import WITHOUT_AREA, read_coco
+from . import coco_file, oriented
 from .datasets import BUILT_IN
 from .file_check import FileCheck, first
 from .folders import files_under
 from .images import SUFFIXES, read_image
-from .oriented import find_oriented, read_oriented
 from .processes import map_in_processes
+
+_NOTES = (coco_file.WITHOUT_AREA, oriented.WITHOUT_AREA, oriented.WITHOUT_LABELS)
 
 
 @dataclass
@@ -65,13 +65,13 @@ def _check_coco(annotations: Path, image_root: Path, classes: list[str] | None) 
         found.fatal.append(f"{image_root}: no such folder, expected the images")
     check = FileCheck(annotations, strict=False)
     try:
-        content = read_coco(annotations, image_root if image_root.is_dir() else None, classes, check)
+        content = coco_file.read_coco(annotations, image_root if image_root.is_dir() else None, classes, check)
     except (OSError, ValueError) as error:
         found.fatal.append(str(error))
+        content = None
+    _tell(check, found)
+    if content is None:
         return found
-    for reason, offenders in check.problems.items():
-        lines = [f"{annotations}: {reason}: {offender!s:.200}" for offender in offenders]
-        (found.notes if reason == WITHOUT_AREA else found.wrong).extend(lines)
     found.images, found.objects = len(content["images"]), len(content["annotations"])
     if not image_root.is_dir():
         return found
@@ -88,38 +88,35 @@ def _check_coco(annotations: Path, image_root: Path, classes: list[str] | None) 
 
 def _check_oriented(folder: Path, split: str, classes: list[str]) -> Findings:
     found = Findings()
+    check = FileCheck(folder, strict=False)
     try:
-        pairs = find_oriented(folder, split)
+        entries = list(oriented.read_folder(folder, classes, split, check))
     except (OSError, ValueError) as error:
         found.fatal.append(str(error))
-        return found
-    for _, label in pairs:
-        try:
-            labels = read_oriented(label)
-        except (OSError, ValueError) as error:
-            found.fatal.append(str(error))
-            continue
-        unknown = Counter(name for name in labels.class_names if name not in classes)
-        found.fatal += [f"{label}: {count} boxes of the unknown class {name!r}" for name, count in unknown.items()]
-        flat = [i for i, box in enumerate(labels.corners) if (box.min(0) == box.max(0)).any()]
-        found.notes += [f"{label}: box {i} has no area" for i in flat]
-        found.objects += len(labels) - len(flat)
-    found.images = len(pairs)
-    found.fatal += _look_at(dict.fromkeys(image for image, _ in pairs))
+        entries = []
+    _tell(check, found)
+    found.images, found.objects = len(entries), sum(len(labels) for _, _, labels in entries)
+    found.fatal += _look_at({image: size for image, size, _ in entries})
     return found
 
 
-def _look_at(sizes: dict[Path, tuple[int, int] | None]) -> list[str]:
-    """What is wrong with image files whose (height, width) is known or not."""
+def _tell(check: FileCheck, found: Findings) -> None:
+    for reason, offenders in check.problems.items():
+        lines = [f"{check.path}: {reason}: {offender!s:.400}" for offender in offenders]
+        (found.notes if reason in _NOTES else found.wrong).extend(lines)
+
+
+def _look_at(sizes: dict[Path, tuple[int, int]]) -> list[str]:
+    """What is wrong with image files whose (height, width) is known."""
     return [line for line in map_in_processes(_decode, sizes.items(), "Decoding images", "image") if line]
 
 
-def _decode(work: tuple[Path, tuple[int, int] | None]) -> str | None:
+def _decode(work: tuple[Path, tuple[int, int]]) -> str | None:
     path, size = work
     try:
         height, width = read_image(path).shape[:2]
     except (OSError, ValueError) as error:
         return str(error)
-    if size not in (None, (height, width)):
+    if size != (height, width):
         return f"{path}: is {width} x {height} pixels, its annotations say {size[1]} x {size[0]}"
     return None

@@ -171,7 +171,7 @@ def _with_area(annotations: list[dict], check: FileCheck) -> list[dict]:
         else:
             empty.append(annotation)
     if empty:
-        check.problems[WITHOUT_AREA] = [a["id"] for a in empty]
+        check.note(WITHOUT_AREA, (a["id"] for a in empty))
     return kept
 
 

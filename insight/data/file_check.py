@@ -4,15 +4,17 @@ import json
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
+_T = TypeVar("_T")
 _SHOWN = 3  # how many offenders an error names
 
 
 class FileCheck:
-    """Raises one line about a file if any of its entries is wrong, or notes it and goes on without them.
+    """Raises one line about a file or folder if any of its entries is wrong, or notes it and goes on without them.
 
     Args:
-        path: the file.
+        path: the file or folder.
         strict: raise; otherwise `problems` gathers the offenders by reason.
     """
 
@@ -59,8 +61,32 @@ class FileCheck:
             names = [name(entry) for entry in offenders]
             if self.strict:
                 self.fails_if_any(names, reason)
-            self.problems[reason] = names
+            self.note(reason, names)
         return kept
+
+    def attempt(self, read: Callable[[], _T], reason: str) -> _T | None:
+        """What `read` returns; if it raises OSError or ValueError and this is not strict, None.
+
+        Args:
+            read: reads an entry.
+            reason: what is expected of it.
+        """
+        try:
+            return read()
+        except (OSError, ValueError) as error:
+            if self.strict:
+                raise
+            self.note(reason, [str(error)])
+            return None
+
+    def note(self, reason: str, offenders: Iterable) -> None:
+        """Add to `problems`."""
+        self.problems.setdefault(reason, []).extend(offenders)
+
+    def summary(self) -> str:
+        """One line: how many were left out for each reason, and the first of them."""
+        reasons = "; ".join(f"{reason}: {len(who)} ({first(who)})" for reason, who in self.problems.items())
+        return f"{self.path}: left out what is wrong: {reasons}"
 
 
 def first(values: Iterable, count: int = _SHOWN) -> str:

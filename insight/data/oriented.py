@@ -3,15 +3,20 @@
 import logging
 import math
 import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from .file_check import FileCheck, first, read_json, read_text, repeated
+from .file_check import FileCheck, first, read_json, read_text
 from .folders import files_under
-from .images import SUFFIXES
+from .images import SUFFIXES, image_size
+
+WITHOUT_LABELS = "images without a label file"
+WITHOUT_AREA = "boxes without area"
 
 _IGNORED = "ignore"  # SODA-A's class of regions that hold no single object
 
@@ -37,7 +42,9 @@ class OrientedLabels:
         return len(self.class_names)
 
 
-def find_oriented(folder: str | os.PathLike, split: str = "") -> list[tuple[Path, Path]]:
+def find_oriented(
+    folder: str | os.PathLike, split: str = "", check: FileCheck | None = None
+) -> list[tuple[Path, Path]]:
     """Pair the images of a folder with their label files, by file name.
 
     Two layouts are known: DOTA's images/ and labelTxt/*.txt, and SODA-A's Images/ and Annotations/*.json. Sub-folders
@@ -46,16 +53,20 @@ def find_oriented(folder: str | os.PathLike, split: str = "") -> list[tuple[Path
     Args:
         folder: holds the two.
         split: take the label files in this sub-folder only; their images may lie anywhere.
+        check: what to do with label files that have no image, and with all but the first images of one name. If it is
+            strict, as it is by default: raise. Otherwise leave them out.
 
     Returns:
-        (image, label file), in order of the label files' paths. Images without a label file are left out, with one
-        warning if no split was asked for; hidden files count for nothing.
+        (image, label file), in order of the label files' paths. Images without a label file are left out, and if no
+        split was asked for noted in `check.problems` under WITHOUT_LABELS, or told in one warning where no check was
+        given; hidden files count for nothing.
 
     Raises:
         OSError: there is no such folder.
-        ValueError: it has neither layout, a label file has no image, or two images have one name.
+        ValueError: it has neither layout, nothing is left of it, or what a strict check finds.
     """
-    folder = Path(folder)
+    folder, warns = Path(folder), check is None
+    check = check or FileCheck(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")
     layouts = (("images", "labelTxt", ".txt"), ("Images", "Annotations", ".json"))
@@ -67,17 +78,62 @@ def find_oriented(folder: str | os.PathLike, split: str = "") -> list[tuple[Path
     images = files_under(folder / image_folder, SUFFIXES)
     if not labels:
         raise ValueError(f"{folder / label_folder / split}: there is no {suffix} file")
-    by_stem = {image.stem: image for image in images}
-    FileCheck(folder / image_folder).fails_if_any(
-        repeated(image.stem for image in images), "each image needs a name of its own"
-    )
-    FileCheck(folder / label_folder).fails_if_any(
-        (label.name for label in labels if label.stem not in by_stem), f"label files need an image in {image_folder}/"
-    )
+    by_stem: dict[str, Path] = {}
+    for image in images:
+        by_stem.setdefault(image.stem, image)
+
+    def within(path: Path) -> Path:
+        return path.relative_to(folder)
+
+    check.keep(images, lambda image: by_stem[image.stem] == image, "each image needs a name of its own", within)
     bare = sorted(by_stem.keys() - {label.stem for label in labels})
+    labels = check.keep(
+        labels, lambda label: label.stem in by_stem, f"label files need an image in {image_folder}/", within
+    )
+    if not labels:
+        raise ValueError(f"{folder}: no label file has an image in {image_folder}/")
     if bare and not split:
-        _logger.warning(f"{folder}: left out {len(bare)} images without a label file: {first(bare)}")
+        if warns:
+            _logger.warning(f"{folder}: left out {len(bare)} {WITHOUT_LABELS}: {first(bare)}")
+        check.note(WITHOUT_LABELS, (within(by_stem[stem]) for stem in bare))
     return [(by_stem[label.stem], label) for label in labels]
+
+
+def read_folder(
+    folder: str | os.PathLike, classes: Sequence[str], split: str, check: FileCheck
+) -> Iterator[tuple[Path, tuple[int, int], OrientedLabels]]:
+    """Read the oriented boxes of all images of a folder.
+
+    Boxes without area are left out, noted in `check.problems` under WITHOUT_AREA.
+
+    Args:
+        folder, split: see `find_oriented`.
+        classes: the names of the classes, as the files spell them.
+        check: what to do with mistakes. If it is strict: raise. Otherwise leave out images whose label file cannot be
+            used or which are not readable themselves, boxes of other classes, and what `find_oriented` leaves out.
+
+    Yields:
+        The image, its (height, width) and its boxes, in order of the label files.
+
+    Raises:
+        OSError, ValueError: what is wrong with the folder, or with a strict check with a file, in one line.
+    """
+    for image, label in find_oriented(folder, split, check):
+        labels = check.attempt(lambda label=label: read_oriented(label), "label files cannot be used")
+        size = check.attempt(lambda image=image: image_size(image), "images cannot be read")
+        if labels is None or size is None:
+            continue
+        strange = Counter(name for name in labels.class_names if name not in classes)
+        check.keep(
+            strange, lambda name: False, f"classes are {', '.join(classes)}",
+            lambda name, label=label, count=strange: f"{label}: {count[name]} boxes of {name!r}",
+        )  # fmt: skip
+        flat = (labels.corners.min(1) == labels.corners.max(1)).any(1)
+        if flat.any():
+            check.note(WITHOUT_AREA, (f"{label}: box {i}" for i in np.flatnonzero(flat)))
+        kept = [i for i, name in enumerate(labels.class_names) if name in classes and not flat[i]]
+        names = [labels.class_names[i] for i in kept]
+        yield image, size, OrientedLabels(labels.corners[kept], names, labels.difficult[kept])
 
 
 def read_oriented(label_file: str | os.PathLike) -> OrientedLabels:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from insight.data.file_check import FileCheck
 from insight.data.oriented import find_oriented, read_dota, read_oriented, read_soda_a
 from insight.structures.oriented_boxes import oriented_corners
 
@@ -142,12 +143,18 @@ def test_folders_that_are_half_there(tmp_path):
         find_oriented(tmp_path)
     lay(tmp_path, *(f"labelTxt/P{i}.txt" for i in range(1, 7)))
     with pytest.raises(
-        ValueError, match=r"label files need an image in images/; 5 are wrong: P2.txt, P3.txt, P4.txt, \.\.\."
+        ValueError, match=r"label files need an image in images/; 5 are wrong: labelTxt/P2.txt, labelTxt/P3.txt, "
     ):
         find_oriented(tmp_path)
     lay(tmp_path, "images/P1.jpg")
-    with pytest.raises(ValueError, match="each image needs a name of its own; 1 are wrong: P1"):
+    with pytest.raises(ValueError, match="each image needs a name of its own; 1 are wrong: images/P1.png"):
         find_oriented(tmp_path)
+    check = FileCheck(tmp_path, strict=False)
+    assert find_oriented(tmp_path, check=check) == [(tmp_path / "images/P1.jpg", tmp_path / "labelTxt/P1.txt")]
+    assert [len(names) for names in check.problems.values()] == [1, 5]
+    (tmp_path / "labelTxt/P1.txt").unlink()
+    with pytest.raises(ValueError, match="no label file has an image in images/"):
+        find_oriented(tmp_path, check=check)
 
 
 def test_needs_no_detectron2():

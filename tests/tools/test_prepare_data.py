@@ -150,15 +150,26 @@ def test_oriented_boxes(run_tool, tmp_path):
     register_oriented(NAME, tmp_path, ("ship", "tank"))
     try:
         done = run_tool("prepare_data", "check", NAME)
-        assert done.code == 0 and f"note: {tmp_path / 'labelTxt' / 'a.txt'}: box 1 has no area" in done.out
+        assert done.code == 0, done.err
+        assert f"note: {tmp_path}: boxes without area: {tmp_path / 'labelTxt' / 'a.txt'}: box 1\n" in done.out
         done = run_tool("prepare_data", "statistics", NAME)
         assert re.search(r"ship +1 +1 +9 ", done.out) and re.search(r"tank +1 +1 +40 ", done.out), done.out
         (tmp_path / "labelTxt" / "a.txt").write_text("0 0 9 0 9 9 0 9 boat 0\n")
         done = run_tool("prepare_data", "check", NAME)
-        assert done.code == 1 and "a.txt: 1 boxes of the unknown class 'boat'" in done.out
+        assert done.code == 1 and "a.txt: 1 boxes of 'boat'" in done.out
         (tmp_path / "labelTxt" / "a.txt").write_text("0 0 9 0 ship\n")
         done = run_tool("prepare_data", "check", NAME)
         assert done.code == 1 and "a.txt, line 1: expected x1 y1" in done.out
+        (tmp_path / "labelTxt" / "a.txt").write_text("0 0 9 0 9 9 0 9 ship 0\n")
+        for i in range(5):  # half copied
+            (tmp_path / "labelTxt" / f"b{i}.txt").write_text("")
+            cv2.imwrite(str(tmp_path / "images" / f"c{i}.png"), np.zeros((40, 60, 3), np.uint8))
+        done = run_tool("prepare_data", "check", NAME, "--skip-bad")
+        assert done.code == 0 and "0 fatal, 5 wrong, 5 notes; 1 images and 1 objects can be used" in done.out
+        for i in range(5):
+            assert f"wrong: {tmp_path}: label files need an image in images/: labelTxt/b{i}.txt\n" in done.out
+            assert f"note: {tmp_path}: images without a label file: images/c{i}.png\n" in done.out
+        assert run_tool("prepare_data", "check", NAME).code == 1
     finally:
         DatasetCatalog.remove(NAME)
         MetadataCatalog.remove(NAME)

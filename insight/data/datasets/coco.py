@@ -19,6 +19,11 @@ _strict = True  # what DATASETS.BAD says; Detectron2 loads a data set by its nam
 _logger = logging.getLogger(__name__)
 
 
+def is_strict() -> bool:
+    """Whether DATASETS.BAD is strict, as it is before a config says otherwise."""
+    return _strict
+
+
 def register_coco(
     name: str,
     annotations: Path,
@@ -151,8 +156,7 @@ def load_coco(
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error} (INSIGHT_DATA names the folder of the built-in data sets)") from error
     if check.problems:
-        reasons = "; ".join(f"{reason}: {len(who)} ({first(who)})" for reason, who in check.problems.items())
-        _logger.warning(f"{annotations}: left out what is wrong: {reasons}")
+        _logger.warning(check.summary())
     if not content["images"]:
         raise ValueError(f"{annotations}: there is no image that can be used")
     names, ids = ([c[key] for c in content["categories"]] for key in ("name", "id"))

@@ -2,15 +2,14 @@
 
 import logging
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
-from ..file_check import FileCheck, first
-from ..images import image_size
-from ..oriented import find_oriented, read_oriented
+from ..file_check import FileCheck
+from ..oriented import read_folder
+from .coco import is_strict
 
 _logger = logging.getLogger(__name__)
 
@@ -24,20 +23,23 @@ def register_oriented(name: str, folder: Path, classes: Sequence[str], split: st
         classes: the names of the classes, as the files spell them.
         split: see `find_oriented`.
     """
-    DatasetCatalog.register(name, partial(load_oriented, folder, classes, split))
+    DatasetCatalog.register(name, lambda: load_oriented(folder, classes, split, is_strict()))
     metadata = MetadataCatalog.get(name)
     metadata.set(thing_classes=list(classes), oriented_folder=str(folder), split=split, evaluator_type="coco")
 
 
-def load_oriented(folder: Path, classes: Sequence[str], split: str = "") -> list[dict]:
+def load_oriented(folder: Path, classes: Sequence[str], split: str = "", strict: bool = True) -> list[dict]:
     """Read a folder of oriented boxes.
 
-    Boxes without area are left out, with one warning. Images without boxes are kept.
+    Boxes without area are left out, and so are images without a label file if no split was asked for, with one
+    warning. Images without boxes are kept.
 
     Args:
         folder: in one of the layouts that `find_oriented` knows.
         classes: the names of the classes, as the files spell them.
         split: see `find_oriented`.
+        strict: raise for files and boxes that are wrong; otherwise they are left out, see `read_folder`, with one
+            warning.
 
     Returns:
         Detectron2's dataset dicts in order of the label files. "bbox" is the horizontal box around the oriented one,
@@ -47,22 +49,14 @@ def load_oriented(folder: Path, classes: Sequence[str], split: str = "") -> list
         OSError, ValueError: what is wrong with the folder or a file, in one line.
     """
     index = {name: i for i, name in enumerate(classes)}
-    dicts, empty = [], []
-    for image_id, (image, label) in enumerate(find_oriented(folder, split), start=1):
-        labels = read_oriented(label)
-        FileCheck(label).fails_if_any(
-            (name for name in labels.class_names if name not in index), f"classes are {', '.join(classes)}"
-        )
-        height, width = image_size(image)
+    check = FileCheck(folder, strict)
+    dicts = []
+    for image_id, (image, (height, width), labels) in enumerate(read_folder(folder, classes, split, check), start=1):
         annotations = []
         for corners, name, difficult in zip(labels.corners, labels.class_names, labels.difficult.tolist()):
-            (x1, y1), (x2, y2) = corners.min(0).tolist(), corners.max(0).tolist()
-            if x1 == x2 or y1 == y2:
-                empty.append(label.name)
-                continue
             annotations.append(
                 {
-                    "bbox": [x1, y1, x2, y2],
+                    "bbox": [*corners.min(0).tolist(), *corners.max(0).tolist()],
                     "bbox_mode": BoxMode.XYXY_ABS,
                     "category_id": index[name],
                     "iscrowd": 0,
@@ -79,6 +73,8 @@ def load_oriented(folder: Path, classes: Sequence[str], split: str = "") -> list
                 "annotations": annotations,
             }
         )
-    if empty:
-        _logger.warning(f"{folder}: left out {len(empty)} boxes without area, in {first(dict.fromkeys(empty))}")
+    if check.problems:
+        _logger.warning(check.summary())
+    if not dicts:
+        raise ValueError(f"{folder}: there is no image that can be used")
     return dicts

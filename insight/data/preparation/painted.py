@@ -146,6 +146,8 @@ def _complain(folder: Path, offenders: list[str], reason: str, skip_bad: bool) -
     if not offenders:
         return
     message = f"{folder}: {len(offenders)} {reason}: {first(offenders)}"
+    for offender in offenders:
+        _logger.warning(f"{folder}: {reason}: {offender}")
     if not skip_bad:
         raise ValueError(message)
     _logger.warning(f"{message}; left out")

@@ -11,8 +11,10 @@ import cv2
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
+from insight.config import load_config
 from insight.data.datasets import dota, soda_a
-from insight.data.datasets.oriented import load_oriented
+from insight.data.datasets.coco import register_from_config
+from insight.data.datasets.oriented import load_oriented, register_oriented
 
 
 @pytest.fixture
@@ -33,12 +35,42 @@ def test_dicts(folder, caplog):
         {"bbox": [1, 2, 11, 8], "bbox_mode": BoxMode.XYXY_ABS, "category_id": 1, "iscrowd": 0,
          "oriented_box": [1, 2, 11, 4, 10, 8, 1, 7], "difficult": True}
     ]  # fmt: skip
-    assert "left out 1 boxes without area, in a.txt" in caplog.text
+    assert f"boxes without area: 1 ({folder / 'labelTxt' / 'a.txt'}: box 1)" in caplog.text
 
 
 def test_an_unknown_class_is_named(folder):
-    with pytest.raises(ValueError, match="a.txt: classes are ship, car; 1 are wrong: plane"):
+    with pytest.raises(ValueError, match="classes are ship, car; 1 are wrong: .*a.txt: 1 boxes of 'plane'"):
         load_oriented(folder, ("ship", "car"))
+
+
+def test_what_is_wrong_can_be_skipped(folder, caplog):
+    shutil.copy(folder / "images" / "a.png", folder / "images" / "bare.png")
+    (folder / "images" / "c.png").write_bytes(b"no image")
+    for name, text in (("c", ""), ("gone", ""), ("d", "1 2 3\n")):
+        (folder / "labelTxt" / f"{name}.txt").write_text(text)
+    shutil.copy(folder / "images" / "a.png", folder / "images" / "d.png")
+    with (folder / "labelTxt" / "b.txt").open("a") as file:
+        file.write("1 2 11 4 10 8 1 7 boat 0\n")
+    register_oriented("test_skip_oriented", folder, dota.CLASSES)
+    try:
+        with pytest.raises(ValueError, match="label files need an image in images/; 1 are wrong: labelTxt/gone.txt"):
+            DatasetCatalog.get("test_skip_oriented")
+        register_from_config(load_config("", ["DATASETS.BAD", "skip"]))
+        dicts = DatasetCatalog.get("test_skip_oriented")
+    finally:
+        register_from_config(load_config())
+        DatasetCatalog.remove("test_skip_oriented")
+        MetadataCatalog.remove("test_skip_oriented")
+    assert [(d["file_name"].rsplit("/", 1)[1], len(d["annotations"])) for d in dicts] == [("a.png", 1), ("b.png", 0)]
+    (message,) = (m for m in caplog.messages if "left out" in m)
+    for reason in (
+        "label files need an image in images/: 1 (labelTxt/gone.txt)",
+        "images without a label file: 1 (images/bare.png)",
+        "images cannot be read: 1 (",
+        "label files cannot be used: 1 (",
+        f"container-crane, airport, helipad: 1 ({folder / 'labelTxt' / 'b.txt'}: 1 boxes of 'boat')",
+    ):
+        assert reason in message
 
 
 def test_registered():

@@ -166,7 +166,14 @@ def test_bad_input_is_one_line_or_left_out(small, tmp_path, caplog):
         assert counts["images"] == left and message in caplog.text and "left out" in caplog.text
         return counts
 
-    (images / "P9_instance_id_RGB.png").unlink()
+    names = [f"P{i}_instance_id_RGB.png" for i in (9, 10, 11, 12)]
+    for name in names:
+        (images / name).rename(tmp_path / name)
+    with pytest.raises(ValueError, match="train: 4 pictures of instances are missing: P9_.*, P11_.*, ..."):
+        prepare_isaid(source, tmp_path / "strict", size=40, overlap=10)
+    assert all(f"train: pictures of instances are missing: {name}\n" in caplog.text for name in names)
+    for name in names[1:]:
+        (tmp_path / name).rename(images / name)
     both("train: 1 pictures of instances are missing: P9_instance_id_RGB.png", 6)
     (images / "P9.png").unlink()
     (images / "P9_instance_color_RGB.png").rename(images / "P8_instance_id_RGB.png")
