@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
 SOURCES := setup.py $(wildcard csrc/*.cpp csrc/*/*)
+# What setup.py reads of the environment: another value is another build.
+OPTIONS := $(foreach name,FORCE_CUDA TORCH_CUDA_ARCH_LIST CUDA_HOME INSIGHT_BUILD_OPS DEBUG,$(name)=$($(name)))
 
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint bench clean always
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,6 +33,8 @@ clean:  ## Remove the environment and what was built
 
 # A stamp is written last, so an install that was cut off starts again where it left.
 $(VENV)/.deps: pyproject.toml constraints.txt scripts/install_detectron2.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "insight needs Python 3.11 or later, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt "setuptools<81" wheel ninja pybind11 torch torchvision
 	INSIGHT_BUILD_OPS=0 $(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation \
@@ -38,7 +42,10 @@ $(VENV)/.deps: pyproject.toml constraints.txt scripts/install_detectron2.py
 	$(BIN)/python scripts/install_detectron2.py
 	touch $@
 
-$(VENV)/.built: $(VENV)/.deps $(SOURCES)
+$(VENV)/.built: $(VENV)/.deps $(VENV)/.options $(SOURCES) $(if $(wildcard insight/_C.so),,always)
 	$(BIN)/python setup.py --quiet build_ext --inplace
 	$(BIN)/python -m insight.info
 	touch $@
+
+$(VENV)/.options: $(VENV)/.deps always
+	@echo '$(OPTIONS)' | cmp -s - $@ || echo '$(OPTIONS)' > $@

@@ -33,8 +33,13 @@ try:
 except ImportError:
     sys.exit(
         "insight needs torch >= 2.10 at build time and found none. Do:\n"
-        "    pip install torch torchvision pybind11\n"
+        "    pip install torch torchvision\n"
         "    pip install --no-build-isolation -e .\n"
+        "(see docs/install.md)"
+    )
+if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 10):
+    sys.exit(
+        f"insight needs torch >= 2.10 at build time and found {torch.__version__}: pip install -U torch torchvision "
         "(see docs/install.md)"
     )
 
@@ -71,6 +76,12 @@ def wants_cuda():
     return force == "1" or torch.cuda.is_available()
 
 
+def gpu_archs():
+    """Compute capabilities of the GPUs here, as "9.0"."""
+    found = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
+    return " ".join(f"{major}.{minor}" for major, minor in sorted(found))
+
+
 def ops_extension(debug):
     """The kernels, and what they are built with."""
     cuda = wants_cuda()
@@ -101,7 +112,7 @@ def ops_extension(debug):
         "python": sys.version.split()[0],
         "backends": ["cpu", "cuda"] if cuda else ["cpu"],
         "cuda": nvcc_version() if cuda else None,
-        "cuda_archs": os.environ.get("TORCH_CUDA_ARCH_LIST", "of the GPUs at build time") if cuda else None,
+        "cuda_archs": os.environ.get("TORCH_CUDA_ARCH_LIST") or gpu_archs() if cuda else None,
         "debug": debug,
     }
     return extension
@@ -110,13 +121,15 @@ def ops_extension(debug):
 def rle_extension(debug):
     """The coder of masks."""
     try:
-        import pybind11
+        from pybind11 import get_include
+
+        pybind11_headers = get_include()
     except ImportError:
-        sys.exit("insight needs pybind11 at build time and found none: pip install pybind11 (see docs/install.md)")
+        pybind11_headers = str(Path(torch.__file__).parent / "include")  # torch brings them along
     return Extension(
         "insight._rle",
         sources_in("csrc/rle", "*.cpp"),
-        include_dirs=[str(ROOT / "csrc"), pybind11.get_include()],
+        include_dirs=[str(ROOT / "csrc"), pybind11_headers],
         # No fused multiply-adds: a pixel at the threshold falls as it does in the NumPy twin.
         extra_compile_args=[*cxx_flags(debug), "-ffp-contract=off"],
         language="c++",
@@ -145,6 +158,7 @@ class Build(cpp_extension.BuildExtension):
     """
 
     def run(self):
+        self.force = True  # setuptools would keep what other options built; ninja compiles only what changed
         super().run()
         for extension in self.extensions:
             if extension.name == "insight._C":
