@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,9 @@ from PIL import Image, ImageOps
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _ORIENTATION = 0x0112  # EXIF's tag; 5 to 8 swap height and width
+_BITS_PER_SAMPLE = 258  # TIFF's tag
+_CONVERTED = ("1", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
+_TAKEN = ("L", "LA", "RGB", "RGBA", "RGBX")
 _HINT = "choose three bands and stretch them to 8 bits first"
 
 
@@ -26,18 +28,18 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         (H, W, 3) uint8, RGB.
 
     Raises:
-        OSError: it is missing, truncated or of an unknown format.
+        OSError: it is missing, truncated, of an unknown format or too large for the memory.
         ValueError: its pixels are not 8 bits a band, or it has other bands than grey, colour and alpha.
     """
     path = Path(path)
     with _opened(path) as image:
+        bits = _bits_a_band(image, path)
+        if bits > 8 or image.mode not in _CONVERTED + _TAKEN:
+            pixels = f"{image.mode} of {bits} bits" if image.mode in _TAKEN else image.mode
+            raise ValueError(f"{path}: its pixels are {pixels}, expected 8 bits a band; {_HINT}")
         image = ImageOps.exif_transpose(image)
         image.load()
-    if image.mode in ("1", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
-        image = image.convert("RGB")
-    elif image.mode not in ("L", "LA", "RGB", "RGBA", "RGBX"):
-        raise ValueError(f"{path}: its pixels are {image.mode}, expected 8 bits a band; {_HINT}")
-    return as_rgb(np.asarray(image), name=str(path))
+        return as_rgb(np.asarray(image.convert("RGB") if image.mode in _CONVERTED else image), name=str(path))
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
@@ -62,14 +64,34 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     if not path.is_file():
         raise FileNotFoundError(f"no such image: {path}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # aerial images are large
-            with Image.open(path) as image:
-                yield image
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
+        with _of_any_size(), Image.open(path) as image:
+            yield image
+    except MemoryError as error:
+        raise OSError(f"cannot read image {path}: not enough memory for its pixels; cut it into tiles") from error
+    except (OSError, SyntaxError) as error:  # SyntaxError: a broken PNG
         raise OSError(
             f"cannot read image {path}: it is truncated, corrupt or of an unknown format ({error})"
         ) from error
+
+
+@contextlib.contextmanager
+def _of_any_size() -> Iterator[None]:
+    """Without Pillow's limit of pixels, which whole satellite scenes are beyond."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _bits_a_band(image: Image.Image, path: Path) -> int:
+    """What the file says: Pillow opens colour of 16 bits as if it had 8."""
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
+    if image.format == "PNG":
+        with open(path, "rb") as file:
+            return file.read(25)[24]  # of its header
+    return 8
 
 
 def as_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:

@@ -1,6 +1,8 @@
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from insight.data.images import as_rgb, image_size, read_image
 
@@ -39,6 +41,45 @@ def test_deeper_pixels_are_refused_with_what_to_do(tmp_path, dtype):
     path = tmp_path / "deep.tif"
     Image.fromarray(RGB[:, :, 0].astype(dtype)).save(path)
     with pytest.raises(ValueError, match=r"deep.tif: its pixels are .*, expected 8 bits a band; .*stretch"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_colour_of_16_bits_is_refused(tmp_path, suffix, bands):
+    """Pillow would give its upper bytes, so that a sensor's 11 bits are almost black."""
+    path = tmp_path / f"deep.{suffix}"
+    assert cv2.imwrite(str(path), np.full((5, 7, bands), 2047, np.uint16))
+    with pytest.raises(ValueError, match=r"deep.*: its pixels are RGBA? of 16 bits, expected 8 bits a band; .*"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("meaning", [0, 2], ids=["unspecified", "alpha"])
+def test_of_four_bands_the_first_three_are_read(tmp_path, meaning):
+    path = tmp_path / "bands.tif"
+    four = np.concatenate([RGB, 255 - RGB[:, :, :1]], 2)
+    Image.fromarray(four).save(path, tiffinfo={338: meaning})  # ExtraSamples
+    np.testing.assert_array_equal(read_image(path), RGB)
+
+
+def test_images_beyond_pillows_limit_are_read(tmp_path, monkeypatch):
+    path = tmp_path / "scene.png"
+    Image.fromarray(RGB).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # twice as many are an error
+    np.testing.assert_array_equal(read_image(path), RGB)
+    assert image_size(path) == (5, 7)
+    assert Image.MAX_IMAGE_PIXELS == 10  # is the user's to set
+
+
+def test_lack_of_memory_is_called_so(tmp_path, monkeypatch):
+    path = tmp_path / "scene.png"
+    Image.fromarray(RGB).save(path)
+
+    def load(_):
+        raise MemoryError
+
+    monkeypatch.setattr(PngImageFile, "load", load)
+    with pytest.raises(OSError, match="scene.png: not enough memory for its pixels"):
         read_image(path)
 
 
