@@ -9,8 +9,7 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD
-from insight.ops import crop_resize
+from insight.modeling.sopseg import cut_crops
 from insight.structures.boxes import jitter_boxes
 from insight.structures.crop_masks import masks_to_crops
 from insight.structures.crop_plans import training_crops, whole_image
@@ -136,8 +135,8 @@ class SOPSegMapper:
         if self.magnify:
             plan = training_crops(prompts.boxes, self.shared_crops, generator)
         else:
-            plan = whole_image(prompts.count, tuple(image.shape[1:]))
-        crops = crop_resize(image[None], plan.regions, size, mean=PIXEL_MEAN, std=PIXEL_STD)
+            plan = whole_image(prompts.count, tuple(image.shape[1:]), size)
+        crops = cut_crops(image, plan, size)
         regions = plan.regions[plan.index]
         masks = [masks_to_crops(_bitmap(code), region[None], size) for code, region in zip(truth, regions)]
         masks = torch.cat(masks) if masks else torch.zeros(0, size, size, dtype=torch.bool)

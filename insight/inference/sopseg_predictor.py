@@ -15,6 +15,8 @@ from insight.structures.crop_plans import check_shared, plan_crops
 from insight.structures.given_prompts import given_prompts
 from insight.structures.rle import RLEMasks
 
+CROP_SIZE = 256  # pixels, of the crop around an object, as in the paper
+
 
 class PromptedMasks(NamedTuple):
     """What was found for N prompts, in their order.
@@ -34,7 +36,7 @@ class PromptedMasks(NamedTuple):
 class SOPSegPredictor:
     """Masks of the objects that boxes, oriented boxes or points tell of.
 
-    Each box is answered from a crop around it, magnified to `input_size`, and, unless crops are shared, independently
+    Each box is answered from a crop around it, magnified to 256 pixels, and, unless crops are shared, independently
     of all others. Memory does not grow with the number of prompts.
 
     Args:
@@ -42,8 +44,9 @@ class SOPSegPredictor:
         encoder: "vit_t", "vit_b", "vit_l" or "vit_h", for an early error if the checkpoint holds another; None takes
             what it holds.
         decoder: "sam", "hq", "matting" or "edge", likewise.
-        input_size: side of the crops, pixels; a multiple of 64 up to 1024. One checkpoint serves all.
-        magnify: False looks at the whole image for every prompt, as SAM does (at 1024).
+        input_size: side of the crops, pixels; a multiple of 64 up to 1024. One checkpoint serves all. None: 256 for the
+            crop around an object, 1024, as SAM, for the whole image.
+        magnify: False looks at the whole image for every prompt, as SAM does.
         shared_crops: let close objects share a crop, in which each is magnified at this fraction of what it would be
             alone or more (0.8, say): faster, and a little coarser; 0: never.
         device: where to compute.
@@ -66,20 +69,21 @@ class SOPSegPredictor:
         *,
         encoder: str | None = None,
         decoder: str | None = None,
-        input_size: int = 256,
+        input_size: int | None = None,
         magnify: bool = True,
         shared_crops: float = 0.0,
         device: str | torch.device = "cpu",
     ):
         check_shared(shared_crops)
-        if input_size % SIZE_STEP or not SIZE_STEP <= input_size <= MAX_SIZE:
+        if input_size is not None and (input_size % SIZE_STEP or not SIZE_STEP <= input_size <= MAX_SIZE):
             raise ValueError(f"input_size: expected a multiple of {SIZE_STEP} up to {MAX_SIZE}, got {input_size}")
         model = weights if isinstance(weights, SOPSeg) else load_sopseg(weights, encoder)
         if decoder is not None and type(model.mask_decoder) is not DECODERS.get(decoder):
             held = next(name for name, kind in DECODERS.items() if kind is type(model.mask_decoder))
             raise ValueError(f"weights: {weights} holds the mask decoder {held!r}, expected {decoder!r}")
         self.model = model.to(device).eval()
-        self.input_size, self.magnify, self.shared_crops = input_size, magnify, shared_crops
+        self.crop_size, self.whole_image_size = input_size or CROP_SIZE, input_size or MAX_SIZE
+        self.magnify, self.shared_crops = magnify, shared_crops
 
     def predict(
         self, image: np.ndarray | str | os.PathLike, boxes=None, oriented_boxes=None, points=None, labels=None
@@ -93,7 +97,7 @@ class SOPSegPredictor:
                 displayed), or (M, 8) or (M, 4, 2) corners. Follow `boxes` in the result.
             points: (N, P, 2) XY in pixels of the image, P for each object: more about `boxes`, or all there is. Points
                 alone do not tell the size of their object, so that it cannot be magnified: they are answered from the
-                whole image at `input_size`, for which 1024 is SAM's.
+                whole image, as SAM does.
             labels: (N, P), 1 for a point on the object, 0 for one beside it, -1 to fill up rows with fewer points.
 
         Returns:
@@ -112,8 +116,9 @@ class SOPSegPredictor:
             raise ValueError("predict needs boxes, oriented_boxes or points with labels")
         answers = []
         for prompts in groups:
-            plan = plan_crops(prompts, image_size, self.magnify, self.shared_crops)
-            masks, iou = image_masks(self.model, pixels, prompts, plan, self.input_size)
+            size = self.crop_size if self.magnify and prompts.boxes is not None else self.whole_image_size
+            plan = plan_crops(prompts, image_size, size, self.magnify, self.shared_crops)
+            masks, iou = image_masks(self.model, pixels, prompts, plan, size)
             answers.append((masks, iou, _boxes_around(masks) if prompts.boxes is None else prompts.boxes))
         masks, scores, found_boxes = zip(*answers)
         return PromptedMasks(RLEMasks.cat(masks), torch.cat(scores), torch.cat(found_boxes))

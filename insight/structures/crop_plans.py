@@ -13,12 +13,15 @@ class CropPlan(NamedTuple):
     """R regions that serve N prompts.
 
     Attributes:
-        regions: (R, 4) float XYXY, image pixels, squares; may leave the image.
+        regions: (R, 4) float XYXY, image pixels, what a square crop shows; may leave the image.
         index: (N,) int64, the region of each prompt.
+        resized: None where regions are cut out; (height, width) in pixels of the crop where the one region is the whole
+            image, which is resized to it and padded.
     """
 
     regions: Tensor
     index: Tensor
+    resized: tuple[int, int] | None = None
 
 
 def one_crop_each(boxes: Tensor, schedule: CropSchedule | None = None, positions: Tensor | None = None) -> CropPlan:
@@ -37,18 +40,26 @@ def one_crop_each(boxes: Tensor, schedule: CropSchedule | None = None, positions
     return CropPlan(crop_regions(boxes, schedule, positions), torch.arange(len(boxes), device=boxes.device))
 
 
-def whole_image(count: int, image_size: tuple[int, int]) -> CropPlan:
-    """One region for all: the image, and beyond its right or lower border so that it is square, as SAM pads it.
+def whole_image(count: int, image_size: tuple[int, int], size: int) -> CropPlan:
+    """One region for all: the image, and beyond its right or lower border as far as its padded crop reaches, as in SAM.
+
+    SAM resizes an image's longest side to the crop's and rounds the other to whole pixels, so the magnification of the
+    two axes, and with it the sides of the region, may differ by a little.
 
     Args:
         count: number of prompts, N.
         image_size: (height, width) of the image, pixels.
+        size: side of the crop, pixels.
 
     Returns:
         One region for N prompts.
+
+    Source: segment-anything's ResizeLongestSide.
     """
-    side = float(max(image_size))
-    return CropPlan(torch.tensor([[0.0, 0.0, side, side]]), torch.zeros(count, dtype=torch.int64))
+    height, width = image_size
+    resized = tuple(max(1, int(side * size / max(image_size) + 0.5)) for side in image_size)
+    region = torch.tensor([[0.0, 0.0, size * width / resized[1], size * height / resized[0]]])
+    return CropPlan(region, torch.zeros(count, dtype=torch.int64), resized)
 
 
 def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | None = None) -> CropPlan:
@@ -95,12 +106,15 @@ def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | N
     return CropPlan(regions.float(), index)
 
 
-def plan_crops(prompts: Prompts, image_size: tuple[int, int], magnify: bool = True, shared: float = 0.0) -> CropPlan:
+def plan_crops(
+    prompts: Prompts, image_size: tuple[int, int], size: int, magnify: bool = True, shared: float = 0.0
+) -> CropPlan:
     """The regions to look at for prompts: around objects where boxes tell their size, else the whole image.
 
     Args:
         prompts: N prompts, image pixels.
         image_size: (height, width) of the image, pixels.
+        size: side of the crops, pixels.
         magnify: False takes the whole image in any case, as SAM does.
         shared: let close objects share a region, as `shared_crops` with this magnification; 0: never.
 
@@ -111,7 +125,7 @@ def plan_crops(prompts: Prompts, image_size: tuple[int, int], magnify: bool = Tr
         ValueError: shared is neither 0 nor between 0 and 1.
     """
     if prompts.boxes is None or not magnify:
-        return whole_image(prompts.count, image_size)
+        return whole_image(prompts.count, image_size, size)
     return shared_crops(prompts.boxes, shared) if shared else one_crop_each(prompts.boxes)
 
 

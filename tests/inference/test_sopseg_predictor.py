@@ -1,5 +1,6 @@
 """SOPSegPredictor: what it answers, whatever the prompts and images come as; without Detectron2."""
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,14 @@ import pytest
 import torch
 from harness import peak_memory
 from PIL import Image
-from tiny_sopseg import save_tiny_checkpoint, segment_anything_twin, small_sopseg
+from tiny_sopseg import randomise, save_tiny_checkpoint, segment_anything_twin, small_sopseg
 from torch.nn import functional as F
 
 import insight
 from insight import SOPSegPredictor
-from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD, segment
+from insight.modeling.sopseg import DECODERS, PIXEL_MEAN, PIXEL_STD, segment
+from insight.modeling.sopseg.decoders import build_decoder
+from insight.modeling.sopseg.model import SOPSeg
 
 SIZE = 64  # of the crops
 IMAGE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
@@ -97,6 +100,60 @@ def test_without_magnification_it_is_sams_predictor(boxes):
         assert found.boxes[0].tolist() == around
     else:
         assert found.boxes.tolist() == boxes
+
+
+@pytest.mark.parametrize("given, crop, whole", [(None, 256, 1024), (SIZE, SIZE, SIZE)])
+def test_a_whole_image_is_seen_at_1024_unless_a_size_is_given(monkeypatch, given, crop, whole):
+    model = small_sopseg()
+    seen = []
+
+    def encode(crops):
+        seen.append(crops.shape[2:])
+        return type(model).encode(model, crops)
+
+    monkeypatch.setattr(model, "encode", encode)
+    predictor = SOPSegPredictor(model, input_size=given)
+    predictor.predict(IMAGE, BOXES[:1])
+    predictor.predict(IMAGE, points=[[[30.0, 40]]], labels=[[1]])
+    SOPSegPredictor(model, input_size=given, magnify=False).predict(IMAGE, BOXES[:1])
+    assert seen == [(crop, crop), (whole, whole), (whole, whole)]
+
+
+@pytest.mark.parametrize("step", ["encode", "decode"])
+def test_lack_of_memory_changes_no_mask_and_is_remembered(predictor, monkeypatch, caplog, step):
+    expected = predictor.predict(IMAGE, BOXES)
+    model = copy.deepcopy(predictor.model)
+    work, sizes = getattr(model, step), []
+
+    def short_of_memory(crops, *others):
+        sizes.append(len(crops) if step == "encode" else others[1].count)
+        if sizes[-1] > 2:  # as an allocation in our operators fails: torch's own class is lost on the way
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return work(crops, *others)
+
+    monkeypatch.setattr(model, step, short_of_memory)
+    short = SOPSegPredictor(model, input_size=SIZE)
+    for attempts in ([3, 1, 1, 1], [1, 1, 1]):
+        sizes.clear()
+        found = short.predict(IMAGE, BOXES)
+        assert found.masks.codes == expected.masks.codes
+        torch.testing.assert_close(found.scores, expected.scores, atol=1e-4, rtol=1e-4)
+        assert sizes == attempts
+    assert caplog.text.count("out of memory with 3 crops or prompts: going on with 1") == 1
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_bfloat16(decoder):
+    small = small_sopseg()
+    mask_decoder = randomise(build_decoder(decoder, small.image_encoder.shallow_channels))
+    model = SOPSeg(small.image_encoder, small.prompt_encoder, mask_decoder)
+    expected = SOPSegPredictor(model, input_size=SIZE).predict(IMAGE, BOXES, [[28.0, 35, 16, 10, 20]])
+    found = SOPSegPredictor(copy.deepcopy(model).bfloat16(), input_size=SIZE).predict(
+        IMAGE, BOXES, [[28.0, 35, 16, 10, 20]]
+    )
+    assert found.scores.dtype == torch.float32
+    torch.testing.assert_close(found.scores, expected.scores, atol=0.1, rtol=0.1)
+    assert (found.masks.to_bitmaps() != expected.masks.to_bitmaps()).float().mean() < 0.02
 
 
 def test_points_refine_a_box(predictor):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from insight.structures.crop_plans import one_crop_each, shared_crops, training_crops, whole_image
-from insight.structures.crop_regions import CropSchedule, crop_regions, random_positions
+from insight.structures.crop_regions import CropSchedule, crop_regions, points_to_crop, random_positions
 
 
 def marina(count, seed=0, extent=600.0):
@@ -21,8 +21,20 @@ def test_one_crop_each_is_the_schedule():
 
 
 def test_whole_image_is_a_square_from_the_upper_left():
-    plan = whole_image(2, (90, 120))
+    plan = whole_image(2, (90, 120), 128)
     assert plan.regions.tolist() == [[0, 0, 120, 120]] and plan.index.tolist() == [0, 0]
+    assert plan.resized == (96, 128)
+
+
+@pytest.mark.parametrize("size", [(1111, 1182), (1182, 1111), (512, 512), (1, 5000), (768, 1024)])
+def test_whole_image_is_resized_as_sam_does(size):
+    from segment_anything.utils.transforms import ResizeLongestSide
+
+    plan = whole_image(1, size, 1024)
+    height, width = ResizeLongestSide.get_preprocess_shape(*size, 1024)
+    assert plan.resized == (max(height, 1), width)  # SAM stops at a height of 0
+    corner = torch.tensor([[[float(size[1]), float(size[0])]]])
+    assert points_to_crop(corner, plan.regions, 1024).tolist() == [[[width, max(height, 1)]]]
 
 
 @pytest.mark.parametrize("magnification", [0.5, 0.8])

@@ -103,7 +103,7 @@ class SOPSEG(SOPSeg):
 
     def _segment(self, one: dict[str, Any]) -> Instances:
         image_size, prompts = tuple(one["image"].shape[1:]), one["prompts"]
-        plan = plan_crops(prompts, image_size, self.magnify, self.shared_crops)
+        plan = plan_crops(prompts, image_size, self.input_size, self.magnify, self.shared_crops)
         found = image_masks(self, one["image"], prompts, plan, self.input_size)
         return Instances(
             image_size,

@@ -2,6 +2,7 @@
 
 from .branch import SOPSegBranch
 from .checkpoint import load_sopseg
+from .crops import cut_crops
 from .decoders import DECODERS, MaskPrediction
 from .encoders import ENCODERS, ImageFeatures
 from .image_masks import ImageMasks, image_masks
@@ -21,6 +22,7 @@ __all__ = [
     "SOPSegBranch",
     "SegmentedObjects",
     "build_sopseg",
+    "cut_crops",
     "image_masks",
     "load_sopseg",
     "segment_objects",

@@ -65,5 +65,5 @@ class SOPSegBranch:
         to_image = torch.tensor([width / mask_size[1], height / mask_size[0]], device=prompts.boxes.device)
         points = None if prompts.points is None else prompts.points * to_image
         prompts = Prompts(prompts.boxes * to_image.repeat(2), points, prompts.labels)
-        plan = plan_crops(prompts, (height, width), shared=self.shared_crops)
+        plan = plan_crops(prompts, (height, width), self.input_size, shared=self.shared_crops)
         return image_masks(self._model.to(image.device), image, prompts, plan, self.input_size, mask_size).masks

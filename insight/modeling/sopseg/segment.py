@@ -3,17 +3,18 @@
 import logging
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from insight.ops import crop_resize
 from insight.structures.crop_plans import CropPlan
 from insight.structures.prompts import Prompts
 
+from .crops import cut_crops
 from .decoders import MaskPrediction
 from .encoders import ImageFeatures
-from .model import PIXEL_MEAN, PIXEL_STD, SOPSeg
+from .model import SOPSeg
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ _logger = logging.getLogger(__name__)
 
 
 class SegmentedObjects(NamedTuple):
-    """Masks of n of an image's objects, each in the square region that it was seen in.
+    """Masks of n of an image's objects, each in the region that it was seen in.
 
     Attributes:
         index: (n,) int64, which of the prompts these are.
@@ -45,13 +46,14 @@ def segment_objects(
 ) -> Iterator[SegmentedObjects]:
     """Segment the prompted objects of an image, a batch at a time; every region is encoded once.
 
-    Where the memory does not suffice for a batch, it is halved, with a warning, and the work goes on.
+    Where the memory does not suffice for a batch, it is halved, with a warning, and the work goes on; the model's next
+    images start with what was found to fit.
 
     Args:
-        model: in evaluation mode.
+        model: in evaluation mode, in float32 or bfloat16.
         image: (3, H, W) uint8 or float RGB, pixel values 0 to 255, on any device.
         prompts: N prompts, image pixels.
-        plan: the regions to look at, and which of them each prompt is answered from.
+        plan: the regions to look at in crops of `input_size`, and which of them each prompt is answered from.
         input_size: side of the crops, pixels; a multiple of 64 up to 1024.
 
     Yields:
@@ -60,16 +62,17 @@ def segment_objects(
     Raises:
         RuntimeError: there is not enough memory for one crop (`torch.OutOfMemoryError` on a GPU).
     """
-    device = next(model.parameters()).device
+    parameter = next(model.parameters())
+    device, dtype = parameter.device, parameter.dtype
     image = image.to(device)
     regions, index = plan.regions.to(device, torch.float32), plan.index.to(device)
     prompts = Prompts(*(None if part is None else part.to(device) for part in prompts))
     order = index.argsort(stable=True)
     ends = torch.searchsorted(index[order], torch.arange(len(regions) + 1, device=device)).tolist()
-    crops_at_once, prompts_at_once = (Batches(max(1, PIXELS_AT_ONCE[device.type] // input_size**2)) for _ in "cp")
+    crops_at_once, prompts_at_once = _batches(model, device, input_size)
 
     def encode(part: slice) -> tuple[Tensor, ImageFeatures]:
-        crops = crop_resize(image[None], regions[part], input_size, mean=PIXEL_MEAN, std=PIXEL_STD)
+        crops = cut_crops(image, plan._replace(regions=regions[part]), input_size).to(dtype)
         return crops, model.encode(crops)
 
     for group, (crops, features) in crops_at_once.run(len(regions), encode):
@@ -93,6 +96,13 @@ def _decode(
         return model.decode(crops, features, prompts.select(part), None if one_each else mine)
 
     return batches.run(prompts.count, decode)
+
+
+def _batches(model: SOPSeg, device: torch.device, input_size: int) -> "tuple[Batches, Batches]":
+    """Those of crops and those of prompts; a model keeps its own."""
+    at_once = max(1, PIXELS_AT_ONCE[device.type] // input_size**2)
+    kept = _BATCHES.setdefault(model, {})
+    return kept.setdefault((device, input_size, at_once), (Batches(at_once), Batches(at_once)))
 
 
 class Batches:
@@ -135,6 +145,10 @@ class Batches:
             start = part.stop
 
 
+_BATCHES: "WeakKeyDictionary[SOPSeg, dict[tuple, tuple[Batches, Batches]]]" = WeakKeyDictionary()
+
+
 def _out_of_memory(error: RuntimeError) -> bool:
-    # On a CPU torch has no class of its own for it.
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    # On a CPU torch has no class of its own for it, and on a GPU its class is lost where our operators allocate.
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "can't allocate memory" in said

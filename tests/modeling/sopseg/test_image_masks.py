@@ -28,7 +28,7 @@ def test_masks_are_in_the_order_of_the_prompts_whatever_the_batches(model, monke
 
 def test_masks_can_be_wanted_for_a_larger_image(model):
     """Every third pixel's centre of the larger image is a pixel's centre of the image that was looked at."""
-    plan = plan_crops(PROMPTS, (90, 120))
+    plan = plan_crops(PROMPTS, (90, 120), 64)
     plain = image_masks(model, IMAGE, PROMPTS, plan, 64)
     larger = image_masks(model, IMAGE, PROMPTS, plan, 64, mask_size=(270, 360))
     assert larger.masks.image_size == (270, 360) and larger.iou.equal(plain.iou)
@@ -40,8 +40,8 @@ def test_masks_can_be_wanted_for_a_larger_image(model):
 
 def test_the_plan_follows_the_prompts():
     points = Prompts(points=torch.zeros(3, 1, 2), labels=torch.ones(3, 1, dtype=torch.int64))
-    assert plan_crops(points, (90, 120)).regions.tolist() == [[0, 0, 120, 120]]
-    assert plan_crops(PROMPTS, (90, 120), magnify=False).index.tolist() == [0, 0, 0]
-    assert plan_crops(PROMPTS, (90, 120)).regions.shape == (3, 4)
+    assert plan_crops(points, (90, 120), 64).regions.tolist() == [[0, 0, 120, 120]]
+    assert plan_crops(PROMPTS, (90, 120), 64, magnify=False).index.tolist() == [0, 0, 0]
+    assert plan_crops(PROMPTS, (90, 120), 64).regions.shape == (3, 4)
     twice = PROMPTS.select(torch.tensor([0, 1, 0]))
-    assert plan_crops(twice, (90, 120), shared=0.8).index.tolist() in ([0, 1, 0], [1, 0, 1])
+    assert plan_crops(twice, (90, 120), 64, shared=0.8).index.tolist() in ([0, 1, 0], [1, 0, 1])

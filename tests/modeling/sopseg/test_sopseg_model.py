@@ -2,10 +2,13 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
+from sams_predictor import our_logits, sams_answers
 from torch.nn import functional as F
 
+from insight import SOPSegPredictor
 from insight.modeling.sopseg import DECODERS, PIXEL_MEAN, PIXEL_STD, build_sopseg
 from insight.modeling.sopseg.decoders import build_decoder
 from insight.modeling.sopseg.encoders import VIT_CONFIGS
@@ -68,6 +71,24 @@ def test_is_sams_predictor(model, twin_of, error_between):
 
     crop = (torch.tensor(image).float() - torch.tensor(PIXEL_MEAN)) / torch.tensor(PIXEL_STD)
     assert error_between(model(crop.permute(2, 0, 1)[None], boxes=BOXES).mask_logits, theirs) < 1e-4
+
+
+@pytest.mark.parametrize("image_size", [(190, 283), (411, 300), (128, 128)], ids=["wide", "tall", "square"])
+@pytest.mark.parametrize("kind", ["boxes", "points"])
+@torch.no_grad()
+def test_is_sams_predictor_on_images_that_are_resized(model, twin_of, error_between, image_size, kind):
+    size = 256
+    image = np.random.default_rng(2).integers(0, 256, (*image_size, 3), dtype=np.uint8)
+    scale = min(image_size) / 256
+    asked = {name: value if name == "labels" else value * scale for name, value in PROMPTS[kind].items()}
+    prompts = Prompts(**asked)
+    theirs, masks = sams_answers(twin_of(model, size), image, prompts, size)
+    assert error_between(our_logits(model, image, prompts, size), theirs) < 1e-4
+
+    points, labels = (value.numpy() if value is not None else None for value in prompts[1:])
+    predictor = SOPSegPredictor(model, input_size=size, magnify=False)
+    found = predictor.predict(image, prompts.boxes, points=points, labels=labels).masks.to_bitmaps()
+    assert (found != masks).float().mean() < 1e-4 and 0 < masks.float().mean() < 1
 
 
 @pytest.mark.slow

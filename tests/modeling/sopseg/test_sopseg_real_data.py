@@ -6,8 +6,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pycocotools import mask as coco_mask
+from sams_predictor import our_logits, sams_answers
+from torch import nn
 
+from insight import SOPSegPredictor
 from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD, load_sopseg
 from insight.modeling.sopseg.loss import mask_iou
 from insight.ops import crop_resize
@@ -57,19 +61,56 @@ def test_magnified_objects_are_segmented(weights, storage_tanks):
 @torch.no_grad()
 def test_is_mobile_sam(weights, storage_tanks, timm_twin_of, error_between):
     """The same logits as timm's TinyViT with segment-anything's prompt encoder and decoder."""
-    from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
-
     model = load_sopseg(weights)
     image, boxes, _ = storage_tanks
     regions = crop_regions(boxes[:1])
     crop = crop_resize(image, regions, 256, mean=PIXEL_MEAN, std=PIXEL_STD)
     box = Prompts(boxes[:1]).to_crops(regions, 256).boxes
 
-    prompt_encoder = PromptEncoder(256, (16, 16), (256, 256), 16).eval()
+    sam = mobile_sam(model, timm_twin_of, 256)
+    embedding = sam.image_encoder(crop)
+    asked = sam.prompt_encoder(None, box, None)
+    theirs, _ = sam.mask_decoder(embedding, sam.prompt_encoder.get_dense_pe(), *asked, False)
+    assert error_between(model(crop, boxes=box).stages[4], theirs) < 1e-4
+
+
+class TimmEncoder(nn.Module):
+    """timm's TinyViT with the neck of ours."""
+
+    def __init__(self, encoder: nn.Module, timm_twin_of, size: int):
+        super().__init__()
+        self.body, self.neck, self.img_size = timm_twin_of(encoder), encoder.neck, size
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        return self.neck(self.body.forward_features(crops))
+
+
+def mobile_sam(model, timm_twin_of, size: int):
+    """segment-anything's `Sam` with the weights of the model, for inputs of size x size."""
+    from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+    prompt_encoder = PromptEncoder(256, (size // 16, size // 16), (size, size), 16)
     prompt_encoder.load_state_dict(model.prompt_encoder.state_dict())
     transformer = TwoWayTransformer(depth=2, embedding_dim=256, mlp_dim=2048, num_heads=8)
-    decoder = MaskDecoder(transformer_dim=256, transformer=transformer).eval()
+    decoder = MaskDecoder(transformer_dim=256, transformer=transformer)
     decoder.load_state_dict(model.mask_decoder.state_dict())
-    embedding = model.image_encoder.neck(timm_twin_of(model.image_encoder).forward_features(crop))
-    theirs, _ = decoder(embedding, prompt_encoder.get_dense_pe(), *prompt_encoder(None, box, None), False)
-    assert error_between(model(crop, boxes=box).stages[4], theirs) < 1e-4
+    return Sam(TimmEncoder(model.image_encoder, timm_twin_of, size), prompt_encoder, decoder).eval()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("crop", [(0, 0, 1182, 1111), (300, 200, 812, 712)], ids=["shrunk", "enlarged"])
+@pytest.mark.parametrize("kind", ["boxes", "points"])
+@torch.no_grad()
+def test_is_sams_predictor_at_1024(weights, real_data, timm_twin_of, error_between, crop, kind):
+    """A marina that SAM shrinks, to whole pixels, and a part of it that SAM enlarges."""
+    image = np.array(Image.open(next((real_data / "dota_obb").rglob("P0706.*g"))).convert("RGB").crop(crop))
+    places = torch.tensor([[[100.0, 120.0]], [[300.0, 205.5]], [[410.0, 480.0]]])
+    boxes = torch.cat([places[:, 0] - 20, places[:, 0] + 21.5], 1)
+    prompts = Prompts(boxes) if kind == "boxes" else Prompts(None, places, torch.ones(3, 1, dtype=torch.int64))
+    model = load_sopseg(weights)
+    theirs, masks = sams_answers(mobile_sam(model, timm_twin_of, 1024), image, prompts, 1024)
+    assert error_between(our_logits(model, image, prompts, 1024), theirs) < 1e-4
+
+    points, labels = (None, None) if kind == "boxes" else (places.numpy(), prompts.labels.numpy())
+    found = SOPSegPredictor(model, magnify=False).predict(image, prompts.boxes, points=points, labels=labels)
+    assert (found.masks.to_bitmaps() != masks).sum() < 1e-4 * masks.sum()
