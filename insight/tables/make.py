@@ -7,11 +7,13 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 
+from insight.data.datasets import register_from_config
+from insight.inference.compare import Contender, choose_entries, draw_comparisons
 from insight.machine import describe_machine
 
 from .measures import count_gmacs, count_parameters, measure_speed
 from .runs import Run, plan_runs
-from .spec import Table
+from .spec import Pictures, Table
 from .summary import summarize
 from .sweep import do_runs
 from .write import write_table
@@ -29,7 +31,8 @@ def make_table(
 
     Args:
         table: the table.
-        output: gets NAME.md, NAME.json, NAME.png and runs/, which tables with the same output share.
+        output: gets NAME.md, NAME.json, NAME.png, NAME/ with the pictures, and runs/, which tables with the same output
+            share.
         tools: the folder of train_net.py and the other commands.
         command: that makes the table, for its reader.
         overrides: KEY VALUE KEY VALUE ... for every row.
@@ -39,27 +42,42 @@ def make_table(
         The files, and by the label of each run that failed or is left to another process, why.
 
     Raises:
-        ValueError: a config that cannot be used, a folder of another run, or a column that the results do not have.
+        OSError: there are pictures to draw, but not their data set.
+        ValueError: a config that cannot be used, a folder of another run, a column that the results do not have, or a
+            picture of an image that the data set does not have.
     """
     runs = plan_runs(table, Path(output, "runs"), overrides)
     metrics = {column.metric for column in table.columns if column.is_measure}
     cfgs = {run.row.name: run.cfg for run in reversed(runs)}  # of the first seed
     measures = {(name, metric): _count(cfg, metric) for name, cfg in cfgs.items() for metric in metrics - _TIMED}
     made = describe_machine(torch.device(runs[0].cfg.MODEL.DEVICE))
+    first = [next(run for run in runs if run.row is row) for row in table.rows]
+    # Before the runs, so that a name that is wrong is not found days later.
+    dataset, entries = _choose(table.pictures, first[0].cfg) if table.pictures else ("", [])
 
-    def write() -> list[Path]:
-        return write_table(summarize(table, runs, measures), output, command, made)
+    def write(pictures: Sequence[Path] = ()) -> list[Path]:
+        return write_table(summarize(table, runs, measures), output, command, made, pictures)
 
     write()  # also finds out early whether it can be written
     failures = do_runs(runs, tools, write, num_gpus)
     if metrics & _TIMED and not failures:
-        first = [next(run for run in runs if run.row is row) for row in table.rows]
         for run, speed in zip(first, measure_speed([_trained(run) for run in first])):
             measures.update(((run.row.name, metric), value) for metric, value in speed.items())
-    return write(), failures
+    if table.pictures is None or failures:
+        return write(), failures
+    contenders = [Contender(run.row.name, _trained(run)) for run in first]
+    folder = Path(output, table.name)
+    return write(draw_comparisons(contenders, dataset, entries, folder, prompted=table.pictures.prompted)), failures
 
 
 _TIMED = {"fps", "speed"}
+
+
+def _choose(pictures: Pictures, cfg: CfgNode) -> tuple[str, list[dict]]:
+    """The data set to draw images of, and their entries."""
+    register_from_config(cfg)
+    dataset = cfg.DATASETS.TEST[0]
+    return dataset, choose_entries(dataset, pictures.images, pictures.count)
 
 
 def _count(cfg: CfgNode, metric: str) -> float:

@@ -76,6 +76,21 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """Images of the data set, and beside each what the models make of it.
+
+    Args:
+        images: their file names; empty for the first ones.
+        count: how many, where none are named.
+        prompted: prompt the models with the true boxes instead of letting them find objects.
+    """
+
+    images: tuple[str, ...] = ()
+    count: int = 8
+    prompted: bool = False
+
+
+@dataclass(frozen=True)
 class Table:
     """A table of one of the papers, or of yours.
 
@@ -86,6 +101,7 @@ class Table:
         columns: the numbers.
         seeds: a run of each row for each.
         plot: its picture.
+        pictures: images that the models of the first seed are shown on; None for none.
         note: what a reader must know.
         needs: config keys that must not be empty, which whoever makes the table gives, such as MODEL.SOPSEG.WEIGHTS.
     """
@@ -96,6 +112,7 @@ class Table:
     columns: tuple[Column, ...]
     seeds: tuple[int, ...] = (1,)
     plot: Plot = Plot()
+    pictures: Pictures | None = None
     note: str = ""
     needs: tuple[str, ...] = ()
 
@@ -123,7 +140,7 @@ def read_table(path: str | os.PathLike) -> Table:
         str(path),
         content,
         {"title": str, "rows": list, "columns": dict},
-        {"seeds": list, "plot": dict, "note": str, "needs": list},
+        {"seeds": list, "plot": dict, "pictures": dict, "note": str, "needs": list},
     )
     rows = tuple(_row(f"{path}: row {i}", row, path.parent) for i, row in enumerate(content["rows"], 1))
     columns = tuple(_column(f"{path}: column {title!r}", title, m) for title, m in content["columns"].items())
@@ -139,8 +156,10 @@ def read_table(path: str | os.PathLike) -> Table:
     if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds) or len(set(seeds)) < len(seeds):
         raise ValueError(f"{path}: seeds: expected different whole numbers from 0 up, got {seeds}")
     plot = _plot(f"{path}: plot", content.get("plot", {}), rows, columns)
+    pictures = _pictures(f"{path}: pictures", content["pictures"]) if "pictures" in content else None
     needs = tuple(map(str, content.get("needs", [])))
-    return Table(path.stem, content["title"], rows, columns, tuple(seeds), plot, content.get("note", ""), needs)
+    note = content.get("note", "")
+    return Table(path.stem, content["title"], rows, columns, tuple(seeds), plot, pictures, note, needs)
 
 
 def _row(where: str, node: object, folder: Path) -> Row:
@@ -185,7 +204,15 @@ def _plot(where: str, node: object, rows: tuple[Row, ...], columns: tuple[Column
     return plot
 
 
-_KINDS = {str: "text", list: "a list", dict: "KEY: VALUE pairs", bool: "True or False"}
+def _pictures(where: str, node: object) -> Pictures:
+    _check(where, node, {}, {"images": list, "count": int, "prompted": bool})
+    pictures = Pictures(**{**node, "images": tuple(map(str, node.get("images", [])))})
+    if pictures.count < 1:
+        raise ValueError(f"{where}: count: expected a whole number from 1 up, got {pictures.count}")
+    return pictures
+
+
+_KINDS = {int: "a whole number", str: "text", list: "a list", dict: "KEY: VALUE pairs", bool: "True or False"}
 
 
 def _check(where: str, node: object, required: dict[str, type], optional: dict[str, type]) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from .plot import draw
 from .summary import Cell, Summary
 
 
-def write_table(summary: Summary, folder: str | os.PathLike, command: str, made: dict[str, Any]) -> list[Path]:
+def write_table(
+    summary: Summary, folder: str | os.PathLike, command: str, made: dict[str, Any], pictures: Sequence[Path] = ()
+) -> list[Path]:
     """Write NAME.md, NAME.json and, once there is a number, NAME.png.
 
     Args:
@@ -21,19 +24,21 @@ def write_table(summary: Summary, folder: str | os.PathLike, command: str, made:
         folder: where they go.
         command: that makes the table.
         made: of `describe_machine`, of this process; runs tell their own.
+        pictures: files in the folder to show in NAME.md.
 
     Returns:
-        The files.
+        The files, pictures among them.
     """
     base = Path(folder, summary.table.name)
     paths = [base.with_suffix(".md"), base.with_suffix(".json")]
     with atomic_write(paths[0]) as file:
         file.write(markdown(summary, command, made))
+        file.writelines(f"\n![{picture.stem}](<{os.path.relpath(picture, folder)}>)\n" for picture in pictures)
     with atomic_write(paths[1]) as file:
         json.dump(plain(_as_json(summary, command, made)), file, indent=1)
     if draw(summary, base.with_suffix(".png")):
         paths.append(base.with_suffix(".png"))
-    return paths
+    return [*paths, *pictures]
 
 
 def markdown(summary: Summary, command: str, made: dict[str, Any]) -> str:

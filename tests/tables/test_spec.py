@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from insight.tables import Column, Plot
+from insight.tables import Column, Pictures, Plot
 
 
 def test_a_description_is_read_with_its_defaults(description, read, tmp_path):
@@ -14,6 +14,9 @@ def test_a_description_is_read_with_its_defaults(description, read, tmp_path):
     assert table.rows[0].config == tmp_path / "tiny.yaml" and not table.rows[0].eval_only
     assert table.rows[1].options == {"SOLVER.BASE_LR": 0.01}
     assert table.columns == (Column("mask AP", "small_val/segm/AP"),) and table.plot == Plot()
+    assert table.pictures is None
+    description["pictures"] = {"images": [604, "a.png"], "prompted": True}
+    assert read(description).pictures == Pictures(("604", "a.png"), 8, True)
     del description["seeds"]
     assert read(description).seeds == (1,)
 
@@ -53,6 +56,9 @@ MISTAKES = [
     (("seeds",), [1, 1], "seeds: expected different whole numbers"),
     (("seeds",), [-1], "seeds: expected different whole numbers"),
     (("seeds",), ["1"], "seeds: expected different whole numbers"),
+    (("pictures",), 8, "pictures: expected KEY: VALUE pairs, got 8"),
+    (("pictures",), {"images": "a.png"}, "pictures: images: expected a list, got 'a.png'"),
+    (("pictures",), {"count": 0}, "pictures: count: expected a whole number from 1 up, got 0"),
     (("plot",), {"kind": "pie"}, "plot: expected kind bars or lines"),
     (("plot",), {"columns": ["box AP"]}, "plot: there is no column 'box AP'; they are mask AP"),
     (("plot",), {"kind": "lines", "x": [1]}, "plot: x: expected a number for each of the 2 rows, got [1]"),

@@ -1,6 +1,7 @@
 """The tables of configs/tables: each can be made, and says what its runs have."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ def test_a_table_can_be_made(path, tmp_path):
         assert {f"area profile {run.cfg.TEST.AREA_PROFILE}, as in the paper" in table.note for run in runs} == {True}
     assert path.read_text().startswith("# ")
     assert path.stem in (ROOT / "docs" / "tables.md").read_text()
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", ["iai_fig11_nwpu", "iai_fig11_nwpu_r50"])
+def test_the_images_of_figure_11_are_there(name, real_data):
+    wanted = set(read_table(ROOT / "configs" / "tables" / f"{name}.yaml").pictures.images)
+    images = json.loads((real_data / "nwpu_vhr10" / "annotations" / "instances_val.json").read_text())["images"]
+    assert wanted and wanted <= {image["file_name"] for image in images}
 
 
 def test_every_tool_of_a_step_exists():
