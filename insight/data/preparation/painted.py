@@ -164,6 +164,7 @@ def _prepare(
 ) -> dict[str, int]:
     return build_coco(
         output / f"instances_{split}.json",
+        output / split,
         sources,
         partial(_convert, output / split, painting, size, overlap),
         painting.classes,

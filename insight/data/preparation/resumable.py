@@ -16,6 +16,8 @@ from insight.files import atomic_write
 from ..file_check import first
 from ..processes import map_in_processes
 
+_UNUSABLE = "unusable images"  # the reason under which skipped sources are counted
+
 _logger = logging.getLogger(__name__)
 
 
@@ -34,6 +36,7 @@ class Source:
 
 def build_coco(
     output: Path,
+    image_root: Path,
     sources: Sequence[Source],
     convert: Callable[[Source], dict],
     classes: Sequence[str],
@@ -45,10 +48,12 @@ def build_coco(
 
     What each source gave is kept beside `output`, in a folder `.NAME.parts`, until the file is whole. Image ids count
     from 1 in order of the sources, and so do annotation ids: the file is the same whether or not the run was killed on
-    its way.
+    its way. Files that it lists and that are gone are made again, and a strict run does not take what one that skipped
+    has left.
 
     Args:
         output: the COCO file.
+        image_root: folder that the file names in it are relative to.
         sources: what to convert.
         convert: picklable; from a source to {"images": [...], "annotations": [[...], ...] (one list an image, without
             ids), "left_out": {reason: count}}; other files that it writes must be whole when it returns.
@@ -67,22 +72,23 @@ def build_coco(
     signature = _signature({"settings": settings, "classes": list(classes)}, *sources)
     if output.is_file() and record.is_file():
         content = json.loads(record.read_text(encoding="utf-8"))
-        if content["signature"] == signature:
+        same = content["signature"] == signature and (skip_bad or _UNUSABLE not in content["counts"])
+        if same and "files" in content and _are_there(content["files"], image_root):
             _logger.info(f"{output} is there already")
             return content["counts"]
     parts.mkdir(parents=True, exist_ok=True)
-    work = partial(_convert, convert, parts, settings, skip_bad)
+    work = partial(_convert, convert, parts, image_root, settings, skip_bad)
     bad = [reason for reason in map_in_processes(work, sources, f"Preparing {output.stem}", "image") if reason]
     if bad:
         if len(bad) == len(sources):
             raise ValueError(f"{output}: no source can be used; the first: {bad[0]}")
         _logger.warning(f"{output}: left out {len(bad)} of {len(sources)} images: {first(bad)}")
     # A part of an earlier run may be of a source that is bad or gone now.
-    counts = _join(output, [_part(parts, source) for source in sources], classes)
+    counts, files = _join(output, [_part(parts, source) for source in sources], classes)
     if bad:
-        counts["unusable images"] = len(bad)
+        counts[_UNUSABLE] = len(bad)
     with atomic_write(record) as file:
-        json.dump({"signature": signature, "counts": counts}, file)
+        json.dump({"signature": signature, "counts": counts, "files": files}, file)
     shutil.rmtree(parts)
     return counts
 
@@ -92,14 +98,17 @@ def natural_order(name: str) -> list:
     return [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", name)]
 
 
-def _convert(convert: Callable, parts: Path, settings: dict, skip_bad: bool, source: Source) -> str | None:
-    """Convert a source to its part, unless that is there; why it cannot be used, if that is to be skipped."""
+def _convert(
+    convert: Callable, parts: Path, image_root: Path, settings: dict, skip_bad: bool, source: Source
+) -> str | None:
+    """Convert a source to its part, unless all of it is there; why it cannot be used, if that is to be skipped."""
     part = _part(parts, source)
     signature = _signature({"settings": settings}, source)
     if part.is_file():
         with open(part, encoding="utf-8") as file:
-            if json.loads(file.readline()) == signature:
-                return None
+            same = json.loads(file.readline()) == signature
+        if same and _are_there(_files(_read(part)), image_root):
+            return None
         part.unlink()
     try:
         content = convert(source)
@@ -127,15 +136,31 @@ def _state(path: Path) -> tuple[int, int]:
     return (state.st_size, state.st_mtime_ns) if state else (-1, -1)
 
 
-def _join(output: Path, parts: Sequence[Path], classes: Sequence[str]) -> dict[str, int]:
-    """Write the parts that exist as one file, one in memory at a time: the annotations of iSAID would not fit."""
+def _files(content: dict) -> list[str]:
+    """The images and label maps that a source gave."""
+    return [image[key] for image in content["images"] for key in ("file_name", "sem_seg_file_name") if key in image]
+
+
+def _are_there(files: Sequence[str], folder: Path) -> bool:
+    return all((folder / file).is_file() for file in files)
+
+
+def _join(output: Path, parts: Sequence[Path], classes: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+    """Write the parts that exist as one file, one in memory at a time: the annotations of iSAID would not fit.
+
+    Returns:
+        What is in it, by kind, and the files that it lists.
+    """
     parts = [part for part in parts if part.is_file()]
+    files: list[str] = []
     counts = {"images": 0, "annotations": 0}
     categories = [{"id": i + 1, "name": name} for i, name in enumerate(classes)]
     with atomic_write(output) as file:
         file.write(f'{{"categories":{_json(categories)},"images":[')
         for part in parts:
-            for image in _read(part)["images"]:
+            content = _read(part)
+            files += _files(content)
+            for image in content["images"]:
                 file.write("," if counts["images"] else "")
                 counts["images"] += 1
                 file.write(_json({"id": counts["images"], **image}))
@@ -152,7 +177,7 @@ def _join(output: Path, parts: Sequence[Path], classes: Sequence[str]) -> dict[s
             for reason, count in content["left_out"].items():
                 counts[reason] = counts.get(reason, 0) + count
         file.write("]}")
-    return counts
+    return counts, files
 
 
 def _read(part: Path) -> dict:

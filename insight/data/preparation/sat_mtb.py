@@ -43,7 +43,8 @@ def prepare_sat_mtb(folder: Path, *, skip_bad: bool = False) -> dict[str, dict[s
         for label in labels
     ]
     convert = partial(_convert, folder)
-    return {"all": build_coco(folder / "instances.json", sources, convert, CLASSES, settings={}, skip_bad=skip_bad)}
+    output = folder / "instances.json"
+    return {"all": build_coco(output, folder, sources, convert, CLASSES, settings={}, skip_bad=skip_bad)}
 
 
 def _convert(folder: Path, source: Source) -> dict:

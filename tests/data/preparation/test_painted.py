@@ -116,6 +116,45 @@ def test_a_second_run_does_nothing_and_a_killed_one_goes_on(small, tmp_path, mon
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
 
 
+def test_what_was_deleted_is_made_again(small, tmp_path):
+    source, _ = small
+    output = tmp_path / "out"
+    counts = prepare_isaid(source, output, size=40, overlap=10)
+    before = {path: path.read_bytes() for path in output.rglob("*.*") if path.is_file()}
+    for gone in ("train/P9.png", "train/labels/P10_0_40_12_52.png"):
+        (output / gone).unlink()
+        assert prepare_isaid(source, output, size=40, overlap=10) == counts
+        assert {path: path.read_bytes() for path in output.rglob("*.*") if path.is_file()} == before
+
+    broken = source / "train" / "images" / "P10.png"
+    content = broken.read_bytes()
+    (output / "instances_train.json").unlink()
+    broken.write_bytes(content[:200])  # stops the run after P9
+    with pytest.raises(OSError, match="P10.png: it is truncated"):
+        prepare_isaid(source, output, size=40, overlap=10)
+    (output / "train" / "labels" / "P9.png").unlink()
+    broken.write_bytes(content)
+    assert prepare_isaid(source, output, size=40, overlap=10) == counts
+    after = {path: path.read_bytes() for path in output.rglob("*.*") if path.is_file()}
+    records = {path for path in before if path.name.endswith(".source")}  # hold the time of P10's file
+    assert after.keys() == before.keys() and all(after[path] == before[path] for path in before.keys() - records)
+
+
+def test_a_strict_run_does_not_take_what_one_that_skipped_has_left(small, tmp_path):
+    source, _ = small
+    broken = source / "train" / "images" / "P10.png"
+    content = broken.read_bytes()
+    broken.write_bytes(content[:200])
+    skipped = prepare_isaid(source, tmp_path / "out", size=40, overlap=10, skip_bad=True)
+    assert skipped["train"] == {"images": 1, "annotations": 1, "unusable images": 1}
+    assert prepare_isaid(source, tmp_path / "out", size=40, overlap=10, skip_bad=True) == skipped
+    for _ in range(2):
+        with pytest.raises(OSError, match="P10.png: it is truncated"):
+            prepare_isaid(source, tmp_path / "out", size=40, overlap=10)
+    broken.write_bytes(content)
+    assert "unusable images" not in prepare_isaid(source, tmp_path / "out", size=40, overlap=10)["train"]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_after_a_kill_the_result_is_the_same(tmp_path):
     source, rng = tmp_path / "isaid", np.random.default_rng(0)
