@@ -17,6 +17,12 @@ def arguments() -> argparse.ArgumentParser:
         help="detections: inference/DATASET_results.json of an evaluation, or predictions.json of tools/predict.py",
     )
     parser.add_argument("--annotations", required=True, metavar="GT.json", help="COCO file of the ground truth")
+    parser.add_argument("--images", metavar="DIR", help="folder of its images, to say which are missing")
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave out what is wrong in the ground truth, such as images that are missing, as DATASETS.BAD skip does",
+    )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for pictures and tables")
     parser.add_argument(
         "--max-dets", type=int, default=100, metavar="N", help="detections an image and class that count (default: 100)"
@@ -28,7 +34,10 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the command."""
     args = arguments().parse_args()
-    for task, breakdown in analyse(args.predictions, args.annotations, args.output, args.max_dets).items():
+    breakdowns = analyse(
+        args.predictions, args.annotations, args.output, args.max_dets, images=args.images, skip_bad=args.skip_bad
+    )
+    for task, breakdown in breakdowns.items():
         print(f"\n{task}, written to {args.output}/{task}\n{breakdown_table(breakdown)}")
 
 

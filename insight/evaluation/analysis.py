@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from insight.data.coco_file import read_coco
-from insight.data.file_check import FileCheck, first, repeated
+from insight.data.file_check import FileCheck, repeated
 from insight.files import atomic_write
 
 from .detections import read_detections
@@ -20,7 +20,13 @@ _NAMES = {"bbox": "Boxes", "segm": "Masks"}
 
 
 def analyse(
-    predictions: str | os.PathLike, annotations: str | os.PathLike, output: str | os.PathLike, max_dets: int = 100
+    predictions: str | os.PathLike,
+    annotations: str | os.PathLike,
+    output: str | os.PathLike,
+    max_dets: int = 100,
+    *,
+    images: str | os.PathLike | None = None,
+    skip_bad: bool = False,
 ) -> dict[str, ErrorBreakdown]:
     """Draw precision over recall and break down the errors, of boxes and of masks.
 
@@ -30,9 +36,12 @@ def analyse(
 
     Args:
         predictions: file of detections, see `read_detections`.
-        annotations: COCO file of the ground truth; its images are not read.
+        annotations: COCO file of the ground truth.
         output: the folder.
         max_dets: detections an image and class that count.
+        images: folder of the ground truth's images, which must be there; they are not read. None does not look.
+        skip_bad: leave out images and annotations that are wrong, as evaluation does where DATASETS.BAD is skip,
+            instead of raising.
 
     Returns:
         The error breakdown of "bbox", of "segm", or of both: of what all detections and all annotations have.
@@ -43,11 +52,13 @@ def analyse(
     """
     if max_dets < 1:
         raise ValueError(f"max_dets: expected at least 1, got {max_dets}")
-    check = FileCheck(Path(annotations))
-    truth = read_coco(check.path, check=check)
+    if images is not None and not Path(images).is_dir():
+        raise FileNotFoundError(f"no such folder of images: {images}")
+    check = FileCheck(Path(annotations), strict=not skip_bad)
+    truth = read_coco(check.path, images, check=check)
     check.fails_if_any(repeated(c["name"] for c in truth["categories"]), "category names are not unique")
-    for reason, who in check.problems.items():
-        _logger.warning(f"{annotations}: {reason}; left out {len(who)}: {first(who)}")
+    if check.problems:
+        _logger.warning(check.summary())
     if all(a.get("iscrowd", 0) for a in truth["annotations"]):
         raise ValueError(f"{annotations}: there is no instance to compare detections with")
     detections = read_detections(Path(predictions), truth)

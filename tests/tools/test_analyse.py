@@ -75,6 +75,31 @@ def test_rings_without_corners_make_no_difference(run_tool, files, tmp_path):
     assert (tmp_path / "with/segm/errors.json").read_text() == (tmp_path / "without/segm/errors.json").read_text()
 
 
+def test_what_training_has_skipped_can_be_left_out(run_tool, files, tmp_path):
+    truth_file, found_file, truth, _ = files
+    args = ("analyse", found_file, "--annotations", truth_file)
+    assert run_tool(*args, "--output", tmp_path / "whole").code == 0
+    for image in truth["images"]:
+        path = tmp_path / "images" / image["file_name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    size = {key: truth["images"][0][key] for key in ("height", "width")}
+    truth["images"].append({"id": 99, "file_name": "gone.png", **size})
+    good = truth["annotations"][0]
+    truth["annotations"] += [{**good, "id": 1000, "image_id": 99}, {**good, "id": 1001, "bbox": [900, 2, 9, 9]}]
+    truth_file.write_text(json.dumps(truth))
+    images = ("--images", tmp_path / "images")
+    for more, reason in (((), "annotations lie outside their image"), (images, "images are missing on disk")):
+        done = run_tool(*args, *more, "--output", tmp_path / "strict")
+        assert done.code == 2 and f"error: {truth_file}: {reason}; 1 are wrong" in done.err
+    done = run_tool(*args, "--images", tmp_path / "none", "--skip-bad", "--output", tmp_path / "strict")
+    assert done.code == 2 and f"error: no such folder of images: {tmp_path / 'none'}" in done.err
+    done = run_tool(*args, *images, "--skip-bad", "--output", tmp_path / "skipped")
+    assert done.code == 0, done.err
+    for name in ("bbox/errors.json", "segm/errors.json"):
+        assert (tmp_path / "skipped" / name).read_text() == (tmp_path / "whole" / name).read_text()
+
+
 def test_nothing_found(run_tool, files, tmp_path, caplog):
     truth_file, found_file, truth, _ = files
     found_file.write_text("[]")
