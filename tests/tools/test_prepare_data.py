@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 pytest.importorskip("detectron2")
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from insight.data.datasets import data_root
 
 NAME = "prepare_data_test"
 
@@ -197,6 +200,9 @@ def test_preparing(run_tool, tmp_path):
         assert (done.code, done.out) == (0, "all: 1 images, 1 annotations\n"), done.err
     content = json.loads((tmp_path / "out" / "instances_all.json").read_text())
     assert content["annotations"][0]["bbox"] == [5, 5, 10, 5]
+    metadata = MetadataCatalog.get("hrsid_painted")  # finds it in INSIGHT_DATA
+    for path in (Path(metadata.json_file), Path(metadata.image_root) / "P1.png"):
+        assert (tmp_path / "out" / path.relative_to(data_root() / "hrsid_painted")).is_file()
     (tmp_path / "in" / "P1_instance_id_RGB.png").unlink()
     done = run_tool(*args)
     assert done.code == 2 and "pictures of instances are missing: P1_instance_id_RGB.png" in done.err

@@ -6,7 +6,13 @@ from .root import data_root
 
 
 def register() -> None:
-    """Register hrsid_train (3,642 images) and hrsid_test (1,962), from hrsid/ in the data root."""
+    """Register the data sets, from hrsid/ and hrsid_painted/ in the data root.
+
+    hrsid_train (3,642 images) and hrsid_test (1,962): the release with COCO files. hrsid_painted: what
+    tools/prepare_data.py makes of instances painted into pictures.
+    """
+    painted = data_root() / "hrsid_painted"
+    register_coco("hrsid_painted", painted / "instances_all.json", painted / "all", classes=HRSID.classes)
     folder = data_root() / "hrsid"
     for split in ("train", "test"):
         annotations = folder / "annotations" / f"{split}2017.json"
