@@ -8,6 +8,9 @@ from PIL import Image
 
 CLASSES = ("square", "bar")
 SIZE = (64, 80)  # height, width of an image
+# What makes of it the whole prompt model: prompts, area loss and sampled boxes; GPM smaller.
+PROMPTS_FILE = Path(__file__).resolve().parents[1] / "configs" / "base" / "insight.yaml"
+PROMPTS = {"META_ARCHITECTURE": "PromptRCNN", "PROMPT": {"GPM": {"DIM": 32}}}
 
 # MODEL.META_ARCHITECTURE and the datasets are for the test to choose.
 CONFIG = {

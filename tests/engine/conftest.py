@@ -1,7 +1,7 @@
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
-from tiny import CONFIG, write_dataset
+from tiny import CONFIG, PROMPTS, PROMPTS_FILE, write_dataset
 
 from insight.config import load_config
 
@@ -25,3 +25,11 @@ def tiny_cfg(rectangles, tmp_path):
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = (rectangles,)
     cfg.OUTPUT_DIR = str(tmp_path / "output")
     return cfg
+
+
+@pytest.fixture
+def prompted_cfg(tiny_cfg):
+    """The same with all of the prompt paradigm."""
+    tiny_cfg.merge_from_file(str(PROMPTS_FILE))
+    tiny_cfg.merge_from_other_cfg(type(tiny_cfg)({"MODEL": PROMPTS}))
+    return tiny_cfg

@@ -43,9 +43,18 @@ def train_cfg(tiny_cfg):
     return tiny_cfg
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
-@pytest.mark.parametrize("mixed_precision", [False, True])
-def test_an_interrupted_training_resumes_to_the_same_losses(train_cfg, tmp_path, optimizer, mixed_precision):
+@pytest.mark.parametrize(
+    "config, optimizer, mixed_precision",
+    [
+        ("tiny_cfg", "SGD", True),
+        ("tiny_cfg", "AdamW", False),
+        ("prompted_cfg", "SGD", False),
+        ("prompted_cfg", "AdamW", True),
+    ],
+)
+def test_an_interrupted_training_resumes_to_the_same_losses(request, tmp_path, config, optimizer, mixed_precision):
+    train_cfg = request.getfixturevalue(config)
+    train_cfg.DATASETS.TEST = ()
     train_cfg.SOLVER.OPTIMIZER = optimizer
     train_cfg.SOLVER.AMP.ENABLED = mixed_precision
     whole = train(train_cfg)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 from detectron2.utils.logger import setup_logger
-from tiny import CONFIG, write_dataset
+from tiny import CONFIG, PROMPTS, PROMPTS_FILE, write_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -76,21 +76,18 @@ def start_tool(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory):
-    """A folder with a dataset of rectangles and a config file of a tiny prompt model for it."""
+    """A folder with a dataset of rectangles and a config file of a tiny model for it with all prompt parts."""
     folder = tmp_path_factory.mktemp("project")
     annotations, images = write_dataset(folder / "rectangles")
     config = {
+        "_BASE_": str(PROMPTS_FILE),
         **CONFIG,
         "DATASETS": {
             "COCO": [["tool_rectangles", str(annotations), str(images)]],
             "TRAIN": ["tool_rectangles"],
             "TEST": ["tool_rectangles"],
         },
-        "MODEL": {
-            **CONFIG["MODEL"],
-            "META_ARCHITECTURE": "PromptRCNN",
-            "PROMPT": {"LPM": {"ENABLED": True}, "GPM": {"ENABLED": True, "DIM": 32}},
-        },
+        "MODEL": {**CONFIG["MODEL"], **PROMPTS},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder

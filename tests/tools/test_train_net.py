@@ -133,7 +133,7 @@ def test_a_killed_training_resumes_to_the_same_model(long_training, uninterrupte
 
 
 @pytest.mark.slow
-def test_two_processes_on_the_cpu_train_one_model(start_tool, project, tmp_path):
+def test_two_processes_on_the_cpu_train_and_evaluate(start_tool, project, tmp_path):
     arguments = ["--config-file", project / "config.yaml", "--num-processes", 2, "--dist-url", "auto"]
     process = start_tool("train_net", *arguments, "OUTPUT_DIR", tmp_path, "SOLVER.AMP.ENABLED", True)
     process.wait(400)

@@ -1,0 +1,38 @@
+"""Several processes train one model."""
+
+import os
+
+import one_of_two
+import pytest
+import torch
+import yaml
+from tiny import CONFIG, PROMPTS, PROMPTS_FILE, write_dataset
+
+from insight.engine import launch, train_arguments
+
+
+@pytest.mark.slow
+def test_two_processes_share_their_gradients(tmp_path, monkeypatch):
+    """Each sees images of its own, so that their parameters would part at the first step."""
+    config = {
+        "_BASE_": str(PROMPTS_FILE),
+        **CONFIG,
+        "DATASETS": {
+            "COCO": [["rectangles_of_two", *map(str, write_dataset(tmp_path / "rectangles"))]],
+            "TRAIN": ["rectangles_of_two"],
+            "TEST": [],
+        },
+        "MODEL": {**CONFIG["MODEL"], **PROMPTS},
+        "SOLVER": {**CONFIG["SOLVER"], "MAX_ITER": 3, "WARMUP_ITERS": 0},
+        "OUTPUT_DIR": str(tmp_path),
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", ""))  # which launch empties
+    arguments = ["--config-file", str(tmp_path / "config.yaml"), "--num-processes", "2", "--dist-url", "auto"]
+    launch(one_of_two.train, train_arguments().parse_args(arguments))
+    one, two = (torch.load(tmp_path / f"rank_{rank}.pth", weights_only=True) for rank in (0, 1))
+    assert len(one["images"]) == len(two["images"]) == 3 and not set(one["images"]) & set(two["images"])
+    for name, value in one["after"].items():
+        assert value.equal(two["after"][name]), name
+    moved = [name for name, value in one["after"].items() if not value.equal(one["before"][name])]
+    assert {name.split(".")[0] for name in moved} >= {"backbone", "proposal_generator", "roi_heads", "prompt_encoder"}
