@@ -1,6 +1,8 @@
 """PromptRCNN against GeneralizedRCNN, its box prompts, and the cases that break detectors."""
 
+import collections
 import io
+import logging
 import sys
 
 import pytest
@@ -81,16 +83,27 @@ def test_training_starts_at_the_baseline(files, options):
         assert not torch.equal(woken[0]["instances"].scores, baseline(inputs)[0]["instances"].scores)
 
 
+def propose_nothing(model):
+    """Every proposal is too small, and no true box joins them."""
+    model.proposal_generator.min_box_size = 1e6
+    model.proposal_generator.prompt_fraction = 0
+
+
 @HEADS
 def test_every_parameter_learns_even_without_objects(files, options):
     model = wake_prompts(build(make_tiny_config(*files, ALL, **options)))
-    for objects in (3, 0):
+    for objects, proposals in ((3, True), (0, True), (3, False), (0, False)):
         model.zero_grad(set_to_none=True)
+        if not proposals:
+            propose_nothing(model)
         losses = losses_of(model, make_inputs(objects=objects))
         assert all(torch.isfinite(v) for v in losses.values())
         sum(losses.values()).backward()
         without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
         assert without == []  # so that DistributedDataParallel needs no find_unused_parameters
+        assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+        if not proposals:
+            continue  # nothing to prompt for
         silent = [n for n, p in model.prompt_encoder.named_parameters() if not p.grad.any()]
         # The spectrum of a real crop is real at frequency 0: no gradient is lost there, only a component is 0.
         assert silent == []
@@ -179,7 +192,7 @@ def test_no_boxes_and_no_proposals(files, options):
         assert [len(r) for r in results] == [len(b) for b in boxes]
         assert all(r.pred_masks.shape == (len(r), 1, 28, 28) for r in results)
     model.proposal_generator.nms_thresh = 0.7
-    model.proposal_generator.min_box_size = 1e6  # every proposal is too small
+    propose_nothing(model)
     with torch.no_grad():
         assert [len(x["instances"]) for x in model(inputs)] == [0, 0]
     with pytest.raises(RuntimeError, match="evaluation mode"):
