@@ -219,6 +219,21 @@ def test_prompts_read_the_full_resolution_image():
     assert not torch.allclose(sharp, coarse, atol=1e-4)
 
 
+def test_prompts_without_a_full_resolution_image_are_warned_of_once(caplog, monkeypatch):
+    monkeypatch.setattr("detectron2.utils.logger._LOG_COUNTER", collections.Counter())
+    monkeypatch.setattr(logging.getLogger("insight"), "propagate", True)
+    model = build(make_tiny_config("base/lpm.yaml")).eval()
+    whole, resized = make_inputs(prompt_scale=2), make_inputs()
+    with torch.no_grad():
+        build(make_tiny_config()).eval().encode(resized)  # without prompts nobody reads it
+        model.encode(whole)
+        assert "prompt_image" not in caplog.text
+        for inputs in ([whole[0], resized[1]], resized):
+            model.encode(inputs)
+    (line,) = [record.getMessage() for record in caplog.records if "prompt_image" in record.getMessage()]
+    assert line.startswith('an input has no "prompt_image"') and "PromptDatasetMapper" in line
+
+
 @HEADS
 def test_bfloat16_autocast_trains_and_detects(files, options):
     model = wake_prompts(build(make_tiny_config(*files, ALL, **options)))

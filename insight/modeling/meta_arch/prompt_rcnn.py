@@ -1,5 +1,6 @@
 """Promptable Mask R-CNN and its kin: Detectron2's GeneralizedRCNN with a prompt encoder."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,18 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import get_event_storage
+from detectron2.utils.logger import log_first_n
 from torch import Tensor, nn
 
 from insight.structures.prompts import Prompts
 
 from ..prompt import PROMPT_FEATURE, PromptEncoder, add_prompts
 from ..sopseg import SOPSegBranch
+
+NO_PROMPT_IMAGE = (
+    'an input has no "prompt_image": its prompts read the resized "image" and not every pixel there is; '
+    "insight.data.mappers.PromptDatasetMapper and insight.PromptPredictor give it (docs/model.md)"
+)
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,10 @@ class PromptRCNN(GeneralizedRCNN):
     asked of them, so `encode` once serves many calls of `detect` and `segment_boxes`.
 
     Beyond Detectron2's keys an input dictionary may hold "prompt_image", uint8 (C, H, W) in INPUT.FORMAT order: the
-    same view as "image", not resized, for prompts and the SOPSeg branch to read. Without it they read "image". In
-    training it may hold "sem_seg", integers (H, W), the label of each pixel of "image": RoI heads find these, or None,
-    as "sem_seg" in the features. `segment_boxes` hands them "given_box_features" (N, D), what their box head, of a
-    cascade the last one, makes of the boxes.
+    same view as "image", not resized, for prompts and the SOPSeg branch to read. Without it they read "image", of which
+    prompts warn once. In training it may hold "sem_seg", integers (H, W), the label of each pixel of "image": RoI heads
+    find these, or None, as "sem_seg" in the features. `segment_boxes` hands them "given_box_features" (N, D), what
+    their box head, of a cascade the last one, makes of the boxes.
 
     With a SOPSeg branch, masks are SOPSeg's for the boxes that the detector finds: in `inference`, at the size of the
     output, as `RLEMasks`. The detector's own mask branch, if it has one, is trained as ever and not used.
@@ -105,6 +112,8 @@ class PromptRCNN(GeneralizedRCNN):
             features = self.roi_heads.encode(features)
         sources = [self._move_to_current_device(x.get("prompt_image", x["image"])) for x in batched_inputs]
         if self.prompt_encoder is not None:
+            if not all("prompt_image" in x for x in batched_inputs):
+                log_first_n(logging.WARNING, NO_PROMPT_IMAGE, name=__name__)
             features = {**features, PROMPT_FEATURE: self.prompt_encoder.encode_images(sources, images.image_sizes)}
         return EncodedImages(images, features, sources)
 
