@@ -10,6 +10,7 @@ from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.structures import BitMasks, BoxMode, polygons_to_bitmask
 from tqdm import tqdm
 
+from insight.files import atomic_write
 from insight.inference.overlay import draw_instances
 
 from .datasets import BUILT_IN
@@ -53,7 +54,6 @@ def draw_dataset(
         chosen = np.sort(np.random.default_rng(seed).choice(len(dicts), count, replace=False))
     mapper = PromptDatasetMapper(cfg, is_train=True) if augmented else None
     names = MetadataCatalog.get(name).thing_classes
-    output.mkdir(parents=True, exist_ok=True)
     paths = []
     for index in tqdm(chosen, f"Drawing {name}", unit="image"):
         entry = dicts[index]
@@ -68,8 +68,8 @@ def draw_dataset(
             image, masks, None if masks is not None else boxes, [names[c] for c in classes], classes, scale=scale
         )
         path = output / f"{index:06d}_{Path(entry['file_name']).stem}.png"
-        if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
-            raise OSError(f"cannot write {path}")
+        with atomic_write(path, "wb") as file:
+            file.write(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
         paths.append(path)
     return paths
 

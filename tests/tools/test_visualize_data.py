@@ -50,6 +50,19 @@ def test_the_command(tmp_path, entry, run_tool):
     assert len(list((tmp_path / "out").glob("*.png"))) == 2
 
 
+def test_no_half_picture_has_the_name_of_one(tmp_path, entry, monkeypatch):
+    cfg = load_config("", entry)
+    register_from_config(cfg)
+
+    def fail(file):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.fsync", fail)  # when all is written but not yet on disk
+    with pytest.raises(OSError, match="no space left"):
+        draw_dataset(cfg, "mine", tmp_path / "out", count=1)
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_an_unknown_name_is_one_line(tmp_path, run_tool):
     done = run_tool("visualize_data", "--dataset", "mien", "--output", tmp_path)
     assert done.code == 2
