@@ -74,6 +74,18 @@ def test_sam_is_evaluated_as_it_is(cfg, monkeypatch):
         evaluate(cfg)
 
 
+def test_a_trained_model_needs_sams_file_no_more(cfg):
+    cfg.SOLVER.MAX_ITER = 1
+    trainer = trainer_class(cfg)(cfg)
+    trainer.resume_or_load(False)
+    found = trainer.train()["prompted"]
+    cfg.MODEL.SOPSEG.WEIGHTS = "moved/sam_vit_l.pth"
+    with pytest.raises(FileNotFoundError, match="moved/sam_vit_l.pth does not exist"):
+        evaluate(cfg)
+    cfg.MODEL.WEIGHTS = f"{cfg.OUTPUT_DIR}/model_final.pth"
+    assert evaluate(cfg)["prompted"] == found
+
+
 def test_whole_images_and_box_prompts(cfg):
     cfg.MODEL.SOPSEG.MAGNIFY = False
     cfg.MODEL.SOPSEG.PROMPT = "box"

@@ -53,7 +53,7 @@ class SOPSEG(SOPSeg):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         keys = cfg.MODEL.SOPSEG
-        if keys.WEIGHTS:
+        if keys.WEIGHTS and not cfg.MODEL.WEIGHTS:  # which holds all of the model
             model = load_sopseg(keys.WEIGHTS, keys.ENCODER, keys.DECODER)
             logging.getLogger(__name__).info(f"Starting from SAM's weights in {keys.WEIGHTS}")
         else:
