@@ -1,5 +1,6 @@
 """From a dataset dict to SOPSeg's inputs: crops with prompts for training, images with prompts for evaluation."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from insight.structures.rle import annotation_to_rle
 
 from .image_seed import image_seed
 from .mappers import read_image
+
+_logger = logging.getLogger(__name__)
 
 PROMPTS = ("box", "min_area_rect", "oriented_box")  # what true annotations are turned into
 
@@ -76,7 +79,8 @@ class SOPSegMapper:
         """Map one dataset dict; it is not changed.
 
         Args:
-            dataset_dict: Detectron2's, with masks; crowds and objects without mask are left out.
+            dataset_dict: Detectron2's, with masks; left out are crowds, objects without mask and, with a warning in
+                evaluation, those whose mask covers no pixel's centre.
 
         Returns:
             What `SOPSEG.forward` takes; for evaluation also "image_id", "height", "width", "truth" (N COCO RLE) and
@@ -94,10 +98,7 @@ class SOPSegMapper:
         image = torch.from_numpy(np.ascontiguousarray(read_image(dataset_dict, "RGB").transpose(2, 0, 1)))
         image_size = tuple(image.shape[1:])
         truth = [annotation_to_rle(a["segmentation"], image_size) for a in annotations]
-        if self.is_train:  # polygons that cover no pixel's centre teach nothing
-            covers = [area > 0 for area in coco_mask.area(truth)] if truth else []
-            annotations = [a for a, keep in zip(annotations, covers) if keep]
-            truth = [t for t, keep in zip(truth, covers) if keep]
+        annotations, truth = self._with_pixels(annotations, truth, dataset_dict["file_name"])
         prompts = self._prompts(annotations, truth, image_size, generator)
         if self.is_train:
             return self._crops(image, prompts, truth, generator)
@@ -111,15 +112,22 @@ class SOPSegMapper:
             "classes": [a["category_id"] for a in annotations],
         }
 
+    def _with_pixels(self, annotations: list[dict], truth: list[dict], image: str) -> tuple[list[dict], list[dict]]:
+        """Those whose mask covers a pixel's centre: others have no rectangle, teach nothing and cannot be found."""
+        kept = [i for i, code in enumerate(truth) if coco_mask.area(code) > 0]
+        if not self.is_train:
+            for i in sorted(set(range(len(truth))) - set(kept)):
+                box = [float(number) for number in annotations[i]["bbox"]]
+                _logger.warning(f"{image}: the true mask at box {box} covers no pixel; it is left out")
+        return [annotations[i] for i in kept], [truth[i] for i in kept]
+
     def _prompts(self, annotations: list[dict], truth: list[dict], size: tuple[int, int], generator) -> Prompts:
         if self.prompt == "box":
             boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
             boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
             return Prompts(jitter_boxes(boxes, self.jitter, generator))
         if self.prompt == "min_area_rect":
-            corners = [minimum_area_rectangles(_bitmap(code)) for code in truth if coco_mask.area(code) > 0]
-            if len(corners) < len(truth):
-                raise ValueError("an annotation's mask covers no pixel, so it has no rectangle: prompt with boxes")
+            corners = [minimum_area_rectangles(_bitmap(code)) for code in truth]
         else:
             if any("oriented_box" not in a for a in annotations):
                 raise ValueError(

@@ -112,6 +112,18 @@ def test_a_data_set_without_oriented_boxes_is_refused(entry):
         make_mapper(prompt="oriented_box")(bare)
 
 
+@pytest.mark.parametrize("prompt", ["min_area_rect", "box"])
+def test_a_mask_without_a_pixel_is_left_out_by_name(entry, caplog, prompt):
+    between = [[30.6, 20.6, 30.9, 20.6, 30.9, 20.9]]  # the centres of pixels
+    thin = {"bbox": [30.6, 20.6, 0.3, 0.3], "bbox_mode": 1, "category_id": 5, "segmentation": between}
+    assert coco_mask.area(coco_mask.frPyObjects(between, *SIZE)).sum() == 0
+    annotations = [entry["annotations"][0], thin, *entry["annotations"][1:]]
+    sample = make_mapper(is_train=False, prompt=prompt)({**entry, "annotations": annotations})
+    assert sample["classes"] == [3, 5] and len(sample["truth"]) == sample["prompts"].count == 2
+    assert "shapes.png: the true mask at box [30.6, 20.6, 0.3, 0.3] covers no pixel; it is left out" in caplog.text
+    assert len(caplog.records) == 1
+
+
 def test_unknown_prompt():
     with pytest.raises(ValueError, match="MODEL.SOPSEG.PROMPT: expected one of box, min_area_rect, oriented_box"):
         make_mapper(prompt="circle")
