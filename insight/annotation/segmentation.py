@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from insight.journal import Journal
 from insight.modeling.sopseg import SOPSeg, load_sopseg
 from insight.modeling.sopseg.segment import SegmentedObjects, segment_objects
 from insight.structures.crop_plans import one_crop_each
-from insight.structures.oriented_boxes import oriented_corners
+from insight.structures.oriented_boxes import have_area, oriented_corners
 from insight.structures.prompts import Prompts, oriented_prompts
 from insight.structures.rle import encode_logits
 from insight.version import __version__
@@ -134,7 +133,9 @@ def _segment_block(
     image: Tensor, corners: np.ndarray, oriented: np.ndarray, segmenter: Segmenter, bar: tqdm
 ) -> dict[str, Any]:
     size = tuple(image.shape[1:])
-    found = [{"unusable": reason} if (reason := _unusable(box, size)) else None for box in corners]
+    with_area = have_area(torch.as_tensor(corners, dtype=torch.float32)).tolist()
+    reasons = [_unusable(box, size) if has_area else "no_area" for box, has_area in zip(corners, with_area)]
+    found = [{"unusable": reason} if reason else None for reason in reasons]
     usable = np.array([one is None for one in found], bool)
     bar.update(len(found) - int(usable.sum()))
     for kind, prompts_of in ((True, oriented_prompts), (False, _box_prompts)):
@@ -152,9 +153,7 @@ def _segment_block(
 
 
 def _unusable(corners: np.ndarray, size: tuple[int, int]) -> str | None:
-    """Why a box cannot be asked about, a key of `filters.REASONS`."""
-    if cv2.contourArea(cv2.convexHull(corners)) == 0:
-        return "no_area"
+    """Why a box that has an area cannot be asked about, a key of `filters.REASONS`."""
     (x1, y1), (x2, y2) = corners.min(0), corners.max(0)
     return "outside" if x2 <= 0 or y2 <= 0 or x1 >= size[1] or y1 >= size[0] else None
 

@@ -44,9 +44,21 @@ def oriented_corners(oriented_boxes, name: str = "oriented_boxes") -> Tensor:
         corners = _rotated_corners(boxes)
     else:
         corners = _clockwise(boxes.reshape(-1, 4, 2))
-        has_area = _areas(corners) > 0
+        has_area = have_area(boxes.reshape(-1, 4, 2))
     refuse_rows(boxes, ~has_area, name, "has no area")
     return corners
+
+
+def have_area(corners: Tensor) -> Tensor:
+    """Which quadrilaterals `oriented_corners` takes.
+
+    Args:
+        corners: (N, 4, 2) float32 XY, in any order.
+
+    Returns:
+        (N,) bool.
+    """
+    return _areas(_clockwise(corners)) > 0
 
 
 def enclosing_boxes(oriented_boxes, name: str = "oriented_boxes") -> Tensor:

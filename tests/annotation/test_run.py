@@ -69,6 +69,16 @@ def test_what_is_dropped_has_its_reason(dota, segmenter, filters, tmp_path):
         assert picture in text and Image.open(tmp_path / picture).size
 
 
+def test_corners_on_a_line_have_no_area(dota, segmenter, filters, tmp_path):
+    """As some of DOTA's are; the rounding of coordinates may give their hull an area."""
+    labels = dota / "labelTxt" / "c.txt"
+    line = "27.9 13.0 28.2 13.2 27.6 12.8 28.2 13.2 ship 0"
+    far = "2627.9 1713.0 2628.2 1713.2 2627.6 1712.8 2628.2 1713.2 ship 0"
+    labels.write_text(labels.read_text() + f"{line}\n{far}\n")
+    annotate(open_source(dota), segmenter, filters, tmp_path)
+    assert [row["reason"] for row in rows(tmp_path)[-3:]] == ["", "no_area", "no_area"]
+
+
 def test_a_coco_file_of_boxes(write_coco, segmenter, tmp_path):
     annotate(open_source(*write_coco()), segmenter, Filters(0, 0, 0, 9), tmp_path)
     coco = COCO(str(tmp_path / "instances.json"))
