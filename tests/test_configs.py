@@ -40,6 +40,18 @@ def test_a_file_adds_to_what_it_inherits(file):
     load_config(str(file), ["MODEL.META_ARCHITECTURE", "PromptRCNN"] if is_part else [])
 
 
+def test_the_recipe_of_sopsegs_paper():
+    """Implementation Details: SAM-Large, frozen, AdamW, two rates, cosine, batches of 24, 32 epochs of iSAID."""
+    cfg = load_config(str(CONFIGS / "sopseg/isaid_vit_l.yaml"))
+    keys, solver = cfg.MODEL.SOPSEG, cfg.SOLVER
+    assert (keys.ENCODER, keys.DECODER, keys.INPUT_SIZE, keys.TRAINED_STAGES) == ("vit_l", "edge", 256, 0)
+    assert (solver.OPTIMIZER, solver.LR_SCHEDULER_NAME, solver.IMS_PER_BATCH) == ("AdamW", "WarmupCosineLR", 24)
+    rates = [solver.BASE_LR, solver.BASE_LR * keys.SCRATCH_LR_FACTOR]
+    assert rates == pytest.approx([5e-5, 1e-3])
+    assert solver.MAX_ITER == 32 * solver.CHECKPOINT_PERIOD  # an epoch
+    assert (list(cfg.DATASETS.TRAIN), list(cfg.DATASETS.TEST)) == (["isaid_small_train"], ["isaid_small_val"])
+
+
 @pytest.mark.parametrize(
     "model",
     [
