@@ -73,14 +73,30 @@ def global_to_local_attention(local: Tensor, global_tokens: Tensor, image_index:
     Returns:
         (N, T, D): softmax(L G^T / sqrt(d)) G per head, zeros where G = 0.
 
+    Raises:
+        RuntimeError: on the CPU, an image_index is out of range.
+
     Source:
         Insight Any Instance (arXiv 2409.07022), section III-B2, Eq. 5.
     """
+    # While torch.compile or a fake tensor stands for it, there is no value to look at.
+    if image_index.device.type == "cpu" and type(image_index) is Tensor and not torch.compiler.is_compiling():
+        _check_image_index(image_index, len(global_tokens))
     queries = local.unflatten(2, (num_heads, -1)).transpose(1, 2)  # (N, heads, T, d)
     keys = global_tokens.unflatten(2, (num_heads, -1)).transpose(1, 2)  # (B, heads, G, d)
     keys = keys.index_select(0, image_index)  # (N, heads, G, d)
     scores = queries @ keys.transpose(2, 3) / queries.shape[3] ** 0.5  # (N, heads, T, G)
     return (scores.softmax(dim=3) @ keys).transpose(1, 2).flatten(2)
+
+
+def _check_image_index(image_index: Tensor, images: int) -> None:
+    outside = ((image_index < 0) | (image_index >= images)).nonzero()
+    if len(outside):
+        position = outside[0].item()
+        raise RuntimeError(
+            f"image_index must lie in [0, {images}), the batch size of global_tokens; got "
+            f"{image_index[position].item()} at position {position}"
+        )
 
 
 def crop_resize(
