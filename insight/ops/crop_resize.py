@@ -50,7 +50,8 @@ def crop_resize(
         image_index: (N,) integers, the image of each box; None: image 0. Out of range it is an error on the CPU and
             gives NaN on CUDA.
         mean: C values, subtracted from the pixels; None: 0. In the units of `images` (0 to 255 for uint8).
-        std: C values by which the differences are divided; None: 1.
+        std: C values above 0, by which the differences are divided; None: 1. Those of a tensor are not looked at, which
+            would make the host wait for a GPU.
         antialias: low-pass filter where the box shrinks.
         pad_value: what a pixel outside the image counts as, after normalisation; finite.
 
@@ -76,17 +77,19 @@ def crop_resize(
     boxes = boxes.detach().to(torch.float32)
     image_index = _image_index(image_index, boxes)
     mean = _channel_values("mean", mean, images)
-    std = _channel_values("std", std, images)
+    divisors = _channel_values("std", std, images)
+    if std is not None and not isinstance(std, Tensor) and not all(value > 0 for value in std):
+        raise ValueError(f"std must hold values above 0, got {list(std)}")
     if _ext.compiled_for(images.device):
         op = torch.ops.insight.crop_resize.default
-        return op(images, boxes, image_index, height, width, mean, std, antialias, float(pad_value))
+        return op(images, boxes, image_index, height, width, mean, divisors, antialias, float(pad_value))
     return reference.crop_resize(
         images,
         boxes,
         (height, width),
         image_index=image_index,
         mean=mean,
-        std=std,
+        std=divisors,
         antialias=antialias,
         pad_value=pad_value,
     )

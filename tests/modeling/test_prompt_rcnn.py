@@ -268,6 +268,11 @@ def test_a_pixel_std_of_the_wrong_length_is_named():
         build(make_tiny_config(ALL, MODEL__PROMPT__PIXEL_STD=[1.0, 1.0]))
 
 
+def test_a_pixel_std_of_zero_is_named():
+    with pytest.raises(ValueError, match=r"PIXEL_STD must hold values above 0, got std \[57.0, 0.0, 58.0\]"):
+        build(make_tiny_config(ALL, MODEL__PROMPT__PIXEL_STD=[57.0, 0.0, 58.0]))
+
+
 def test_an_unknown_branch_is_named():
     with pytest.raises(ValueError, match=r"BRANCHES must name .* got \['boxes'\]"):
         build(make_tiny_config(ALL, MODEL__PROMPT__BRANCHES=["boxes"]))

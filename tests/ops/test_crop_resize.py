@@ -475,6 +475,9 @@ BAD_ARGUMENTS = [
     ({"image_index": torch.zeros(1)}, TypeError, r"image_index must be an int64 tensor \(N,\), got torch.float32"),
     ({"mean": [0.5]}, ValueError, r"mean must have one value a channel, shape \(3,\), got \(1,\)"),
     ({"std": torch.ones(3, 1)}, ValueError, r"std must have one value a channel, shape \(3,\), got \(3, 1\)"),
+    ({"std": [1, 0, 1]}, ValueError, r"std must hold values above 0, got \[1, 0, 1\]"),
+    ({"std": (1.0, -2.0, 1.0)}, ValueError, r"std must hold values above 0, got \[1.0, -2.0, 1.0\]"),
+    ({"std": [math.nan] * 3}, ValueError, r"std must hold values above 0, got \[nan, nan, nan\]"),
     ({"pad_value": math.nan}, ValueError, "pad_value must be finite, got nan"),
 ]
 

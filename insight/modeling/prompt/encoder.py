@@ -27,7 +27,7 @@ class PromptEncoder(nn.Module):
         global_to_local: the global-to-local prompt module, or None.
 
     Raises:
-        ValueError: if both modules are None, or the mean and std differ in length.
+        ValueError: if both modules are None, the mean and std differ in length, or a std is not above 0.
     """
 
     def __init__(
@@ -46,6 +46,8 @@ class PromptEncoder(nn.Module):
             raise ValueError(
                 f"MODEL.PROMPT.PIXEL_STD has {len(pixel_std)} channels, MODEL.PIXEL_MEAN has {len(pixel_mean)}"
             )
+        if not all(value > 0 for value in pixel_std):
+            raise ValueError(f"MODEL.PROMPT.PIXEL_STD must hold values above 0, got std {list(pixel_std)}")
         self.crop_size = crop_size
         self.local = local
         self.global_to_local = global_to_local
