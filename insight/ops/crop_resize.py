@@ -80,19 +80,9 @@ def crop_resize(
     divisors = _channel_values("std", std, images)
     if std is not None and not isinstance(std, Tensor) and not all(value > 0 for value in std):
         raise ValueError(f"std must hold values above 0, got {list(std)}")
-    if _ext.compiled_for(images.device):
-        op = torch.ops.insight.crop_resize.default
-        return op(images, boxes, image_index, height, width, mean, divisors, antialias, float(pad_value))
-    return reference.crop_resize(
-        images,
-        boxes,
-        (height, width),
-        image_index=image_index,
-        mean=mean,
-        std=divisors,
-        antialias=antialias,
-        pad_value=pad_value,
-    )
+    _ext.compiled_for(images.device)  # for its warning: without a compiled kernel the op runs its twin
+    op = torch.ops.insight.crop_resize.default
+    return op(images, boxes, image_index, height, width, mean, divisors, antialias, float(pad_value))
 
 
 def _describe(value: object) -> str:
@@ -146,6 +136,19 @@ def _channel_values(name: str, values: Sequence[float] | Tensor | None, images: 
     return values
 
 
+def _twin(images, boxes, image_index, height, width, mean, std, antialias, pad_value):
+    return reference.crop_resize(
+        images,
+        boxes,
+        (height, width),
+        image_index=image_index,
+        mean=mean,
+        std=std,
+        antialias=antialias,
+        pad_value=pad_value,
+    )
+
+
 def _fake(images, boxes, image_index, height, width, mean, std, antialias, pad_value):
     dtype = torch.float32 if images.dtype == torch.uint8 else images.dtype
     return images.new_empty((boxes.shape[0], images.shape[1], height, width), dtype=dtype)
@@ -196,10 +199,25 @@ def _alert_not_deterministic() -> None:
     warnings.warn(message, stacklevel=2)
 
 
-if _ext.has_ops():
-    torch.library.register_fake("insight::crop_resize", _fake)
-    torch.library.register_fake("insight::crop_resize_backward", _fake_backward)
-    torch.library.register_autograd("insight::crop_resize", _backward, setup_context=_setup_context)
-    torch.library.register_autograd(
-        "insight::crop_resize_backward", _backward_of_backward, setup_context=_setup_context_of_backward
-    )
+# As in csrc/ops.cpp, for the twin alone.
+_SCHEMA = (
+    "(Tensor images, Tensor boxes, Tensor image_index, SymInt height, SymInt width, Tensor? mean, Tensor? std, "
+    "bool antialias, float pad_value) -> Tensor"
+)
+_SCHEMA_BACKWARD = (
+    "(Tensor grad, Tensor boxes, Tensor image_index, SymInt batch, SymInt image_height, SymInt image_width, "
+    "Tensor? std, bool antialias) -> Tensor"
+)
+if not _ext.has_ops():
+    torch.library.define("insight::crop_resize", _SCHEMA)
+    torch.library.define("insight::crop_resize_backward", _SCHEMA_BACKWARD)
+# The twins serve every device without a compiled kernel. They are kernels of the op, because torch.compile, which stops
+# at numbers read on the host, does not look into an op.
+torch.library.impl("insight::crop_resize", "default", _twin)
+torch.library.impl("insight::crop_resize_backward", "default", reference.crop_resize_backward)
+torch.library.register_fake("insight::crop_resize", _fake)
+torch.library.register_fake("insight::crop_resize_backward", _fake_backward)
+torch.library.register_autograd("insight::crop_resize", _backward, setup_context=_setup_context)
+torch.library.register_autograd(
+    "insight::crop_resize_backward", _backward_of_backward, setup_context=_setup_context_of_backward
+)

@@ -1,7 +1,8 @@
 """The readable PyTorch twin of each op, with the same signature: what the kernels must compute."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -112,32 +113,90 @@ def crop_resize(
 ) -> Tensor:
     """Twin of `insight.ops.crop_resize`: a loop over the boxes, each a product of two small matrices of weights.
 
-    It reads the boxes on the host, so a GPU is waited for and `torch.compile` breaks the graph here.
+    It reads the boxes on the host, so a GPU is waited for, and `torch.compile` cannot look into it: where it stands in
+    for the kernels of `insight.ops.crop_resize`, it is a kernel of the op like them.
     """
     height, width = (size, size) if isinstance(size, int) else size
-    _, channels, image_height, image_width = images.shape
+    channels = images.shape[1]
     out_dtype = images.dtype if images.is_floating_point() else torch.float32
     dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
     places = {"dtype": dtype, "device": images.device}
     mean = torch.as_tensor(0.0 if mean is None else mean, **places).reshape(-1, 1, 1)
     std = torch.as_tensor(1.0 if std is None else std, **places).reshape(-1, 1, 1)
-    indices = [0] * len(boxes) if image_index is None else image_index.tolist()
     crops = []
-    for (x1, y1, x2, y2), index in zip(boxes.detach().to(torch.float32).tolist(), indices):
-        if not 0 <= index < len(images):
-            raise ValueError(f"image_index must lie in [0, {len(images)}), the number of images, got {index}")
-        if not (math.isfinite(x1 + y1 + x2 + y2) and x1 < x2 and y1 < y2):
-            crops.append(torch.full((channels, height, width), pad_value, **places))
-            continue
-        top, rows, inside_y = _resize_weights(y1, y2, height, image_height, antialias)
-        left, columns, inside_x = _resize_weights(x1, x2, width, image_width, antialias)
-        crop = images[index, :, top : top + rows.shape[1], left : left + columns.shape[1]]
-        crop = (crop.to(dtype) - mean) / std
-        inside = torch.outer(inside_y, inside_x).to(**places)
-        crops.append(rows.to(**places) @ crop @ columns.to(**places).T + pad_value * (1 - inside))
+    with torch.autocast(images.device.type, enabled=False):
+        for window in _windows(images.shape, boxes, image_index, (height, width), antialias):
+            if window is None:
+                crops.append(torch.full((channels, height, width), pad_value, **places))
+                continue
+            crop = (images[window.pixels].to(dtype) - mean) / std
+            inside = torch.outer(window.inside_y, window.inside_x).to(**places)
+            rows, columns = window.rows.to(**places), window.columns.to(**places)
+            crops.append(rows @ crop @ columns.T + pad_value * (1 - inside))
     if not crops:
         return images.new_empty((0, channels, height, width), dtype=out_dtype)
     return torch.stack(crops).to(out_dtype)
+
+
+def crop_resize_backward(
+    grad: Tensor,
+    boxes: Tensor,
+    image_index: Tensor | None,
+    batch: int,
+    image_height: int,
+    image_width: int,
+    std: Tensor | None,
+    antialias: bool,
+) -> Tensor:
+    """What `crop_resize` hands back to its images: each output's gradient, by the same weights, to what it was made of.
+
+    Args:
+        grad: (N, C, height, width), of the crops.
+        boxes, image_index, std, antialias: as `crop_resize`'s.
+        batch, image_height, image_width: of the images.
+
+    Returns:
+        (B, C, H, W) in the dtype of `grad`.
+    """
+    dtype = torch.float64 if grad.dtype == torch.float64 else torch.float32
+    places = {"dtype": dtype, "device": grad.device}
+    images = torch.zeros((batch, grad.shape[1], image_height, image_width), **places)
+    with torch.autocast(grad.device.type, enabled=False):
+        windows = _windows(images.shape, boxes, image_index, grad.shape[2:], antialias)
+        for crop, window in zip(grad.to(dtype), windows):
+            if window is not None:
+                images[window.pixels] += window.rows.to(**places).T @ crop @ window.columns.to(**places)
+    if std is not None:
+        images /= std.to(**places).reshape(-1, 1, 1)
+    return images.to(grad.dtype)
+
+
+class _Window(NamedTuple):
+    """What one crop is made of: `rows @ images[pixels] @ columns.T`, and the share of each output that lies inside."""
+
+    pixels: tuple[int | slice, ...]
+    rows: Tensor
+    columns: Tensor
+    inside_y: Tensor
+    inside_x: Tensor
+
+
+def _windows(
+    shape: Sequence[int], boxes: Tensor, image_index: Tensor | None, size: Sequence[int], antialias: bool
+) -> Iterator[_Window | None]:
+    """The window of each box, None for one that is empty, reversed or not finite."""
+    batch, _, image_height, image_width = shape
+    indices = [0] * len(boxes) if image_index is None else image_index.tolist()
+    for (x1, y1, x2, y2), index in zip(boxes.detach().to(torch.float32).tolist(), indices):
+        if not 0 <= index < batch:
+            raise ValueError(f"image_index must lie in [0, {batch}), the number of images, got {index}")
+        if not (math.isfinite(x1 + y1 + x2 + y2) and x1 < x2 and y1 < y2):
+            yield None
+            continue
+        top, rows, inside_y = _resize_weights(y1, y2, size[0], image_height, antialias)
+        left, columns, inside_x = _resize_weights(x1, x2, size[1], image_width, antialias)
+        pixels = index, slice(None), slice(top, top + rows.shape[1]), slice(left, left + columns.shape[1])
+        yield _Window(pixels, rows, columns, inside_y, inside_x)
 
 
 def _resize_weights(low: float, high: float, outputs: int, length: int, antialias: bool) -> tuple[int, Tensor, Tensor]:

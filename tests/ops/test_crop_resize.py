@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 import time
 
 import pytest
@@ -351,6 +352,31 @@ def test_gradient_equals_that_of_the_twin(implementation, dtype):
     assert actual.dtype == dtype
     tolerance = 20 * TOLERANCE[dtype] if function is ops.reference.crop_resize else 2 * TOLERANCE[dtype]
     torch.testing.assert_close(actual.double(), expected, atol=tolerance * 5, rtol=tolerance)
+
+
+def test_the_twin_of_the_gradient_is_that_of_the_twin():
+    boxes = torch.tensor(
+        [[0.0, 0, 11, 9], [2.3, 1.7, 4.9, 8.2], [-3.5, -2, 6, 12.5], [8, 8, 8.5, 8.4], [5, 5, 5, 7], [20, 20, 30, 30]]
+    )
+    image_index, std = torch.tensor([0, 1, 1, 0, 1, 0]), torch.tensor([0.5, 2])
+    images = random_images((2, 2, 9, 11)).requires_grad_()
+    for antialias in (True, False):
+        out = ops.reference.crop_resize(
+            images, boxes, (3, 4), image_index=image_index, mean=[0.1, 0.2], std=std, antialias=antialias
+        )
+        grad = random_images(out.shape, seed=1)
+        expected = torch.autograd.grad(out, images, grad)[0]
+        actual = ops.reference.crop_resize_backward(grad, boxes, image_index, 2, 9, 11, std, antialias)
+        torch.testing.assert_close(actual, expected, atol=1e-12, rtol=1e-12)
+
+
+@needs_library
+def test_the_schemas_of_the_twin_are_the_librarys():
+    module = sys.modules["insight.ops.crop_resize"]
+    for name, schema in (("crop_resize", module._SCHEMA), ("crop_resize_backward", module._SCHEMA_BACKWARD)):
+        assert str(getattr(torch.ops.insight, name).default._schema) == str(
+            torch._C.parse_schema(f"insight::{name}{schema}")
+        )
 
 
 @needs_library

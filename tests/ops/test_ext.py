@@ -36,6 +36,38 @@ json.dump({
 }, sys.stdout)
 """
 
+# The same for the twin that torch.compile cannot look into.
+CROP_RESIZE = """
+import torch
+from insight import ops
+from torch.autograd import gradcheck, gradgradcheck
+from torch.library import opcheck
+boxes = torch.tensor([[0.0, 0, 11, 9], [2.3, 1.7, 4.9, 8.2], [5, 5, 5, 7]])
+index = torch.tensor([1, 0, 1])
+def crops(function, images):
+    return function(images, boxes, (3, 4), image_index=index, mean=[0.25, 0.5], std=[0.5, 2], pad_value=0.5)
+def graph(images, boxes, size):
+    return ops.crop_resize(images, boxes, size, image_index=index[: len(boxes)], mean=[0.1, 0.2], std=[0.5, 2])
+images = torch.rand(2, 2, 9, 11, dtype=torch.float64, requires_grad=True)
+assert not ops.has_ops()
+assert torch.equal(crops(ops.crop_resize, images), crops(ops.reference.crop_resize, images))
+assert gradcheck(lambda x: crops(ops.crop_resize, x), images)
+assert gradgradcheck(lambda x: crops(ops.crop_resize, x), images)
+opcheck(torch.ops.insight.crop_resize.default, (images, boxes, index, 3, 4, None, torch.ones(2), True, 0.5))
+assert ops.crop_resize(images, boxes[:0], 4).shape == (0, 2, 4, 4)
+floats = images.detach().float()
+exact = crops(ops.crop_resize, floats)
+with torch.autocast("cpu", torch.bfloat16):
+    assert torch.equal(crops(ops.crop_resize, floats), exact)
+compiled = torch.compile(graph, fullgraph=True, dynamic=True, backend="aot_eager")
+for count, size in ((3, 4), (2, 7)):
+    values, gradients = [], []
+    for function in (graph, compiled):
+        values.append(function(images, boxes[:count], size))
+        gradients.append(torch.autograd.grad(values[-1].square().sum(), images)[0])
+    assert torch.equal(*values) and torch.equal(*gradients)
+"""
+
 
 @pytest.fixture
 def package(tmp_path):
@@ -44,12 +76,16 @@ def package(tmp_path):
     return tmp_path / "insight"
 
 
-def run_with(package):
+def run_program(package, program):
     environment = os.environ | {"PYTHONPATH": str(package.parent)}
-    command = [sys.executable, "-c", PROGRAM]
+    command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=package.parent)
     assert done.returncode == 0, done.stderr
-    outcome = json.loads(done.stdout)
+    return done.stdout
+
+
+def run_with(package):
+    outcome = json.loads(run_program(package, PROGRAM))
     assert outcome["file"] == str(package / "ops/__init__.py")
     return outcome
 
@@ -58,7 +94,13 @@ def assert_twins_stand_in(outcome):
     assert not outcome["has_ops"]
     assert outcome["losses"] == pytest.approx([1.0, 1.0, 1.0])
     assert outcome["gradient"] == [pytest.approx([-1.0, -0.8, 1.0, 0.8])]
-    assert outcome["report"]["ops"]["area_loss"] == "cpu: PyTorch twin, cuda: PyTorch twin"
+    reported = outcome["report"]["ops"]
+    assert reported.keys() == {"area_loss", "crop_resize", "global_to_local_attention"}
+    assert set(reported.values()) == {"cpu: PyTorch twin, cuda: PyTorch twin"}
+
+
+def test_crop_resize_compiles_and_has_its_gradients_without_the_library(package):
+    run_program(package, CROP_RESIZE)
 
 
 def test_missing_library(package):
