@@ -8,6 +8,7 @@ import time
 import pytest
 import torch
 import torch.nn.functional as F
+from harness import peak_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
@@ -301,6 +302,24 @@ def test_images_of_more_than_2_31_elements():
     box = (side - 50, side - 40, side, side)
     actual = ops.crop_resize(images, torch.tensor([box], dtype=torch.float32), 28)
     assert_equal_within(actual, interpolated(images, box, (28, 28), True), torch.uint8)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16])
+def test_the_image_is_neither_converted_nor_copied(dtype, memory_format, device):
+    # 48 MB and more: blocks over 32 MiB go back to the system when freed, so that a copy shows whatever ran before.
+    images = torch.ones((1, 3, 4000, 4000), dtype=dtype, device=device).contiguous(memory_format=memory_format)
+    corners = torch.arange(16, device=device)[:, None] * torch.tensor([150.0, 120.0], device=device)
+    boxes = torch.cat([corners, corners + 300], dim=1)
+
+    def crops():
+        return ops.crop_resize(images, boxes, 28, mean=[0.5] * 3, std=[0.2] * 3)
+
+    memory = peak_memory(crops, torch.device(device))
+    if memory is None:
+        pytest.skip("this system does not tell the peak of memory")
+    assert memory < 2**21
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from harness import peak_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses import FakeTensorMode
@@ -242,6 +243,24 @@ def test_fake_tensors_stand_for_its_arguments(implementation):
     with FakeTensorMode() as fake:
         inputs = [fake.from_tensor(x) for x in random_tokens(4, 6, 2, 20, 2, 16, device=device)]
         assert function(*inputs, 2).shape == (4, 6, 32)
+
+
+@needs_library
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_the_matrix_of_weights_is_never_in_memory(device):
+    rois, tokens, keys, heads = 64, 49, 2500, 8
+    inputs = random_tokens(rois, tokens, 1, keys, heads, 32, device=device)
+    local, global_tokens = (x.requires_grad_() for x in inputs[:2])
+
+    def forward_and_backward():
+        out = ops.global_to_local_attention(*inputs, heads)
+        return out, *torch.autograd.grad(out, (local, global_tokens), torch.ones_like(out))
+
+    memory = peak_memory(forward_and_backward, torch.device(device))
+    if memory is None:
+        pytest.skip("this system does not tell the peak of memory")
+    matrix = rois * tokens * heads * keys * 4  # 239 MiB; the twin holds it four times, the kernels take 25 MiB for sums
+    assert memory < matrix / 4
 
 
 @pytest.mark.parametrize("device", DEVICES)
