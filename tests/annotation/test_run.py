@@ -8,6 +8,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
+from harness import peak_memory
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -218,6 +220,28 @@ def test_memory_does_not_grow_with_masks(write_boxes, segmenter, tmp_path, monke
     peak(20)  # with all that is imported late
     growth = peak(700) - peak(300)  # both more than the contact sheets hold
     assert growth < 400 * len(long_code["counts"]) / 3
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_images(write_boxes, segmenter, tmp_path):
+    """60 images of 1.4 MB take as much of the process's memory as 5 do."""
+    boxes = [(7 * i, 9 * i, 7 * i + 30, 9 * i + 20, "ship") for i in range(25)]  # of 5 images, more than a sheet holds
+
+    def peak(count):
+        names = [f"{i:02}" for i in range(count)]
+        folder = write_boxes(tmp_path / f"d{count}", dict.fromkeys(names, boxes), size=(600, 800))
+        outputs = iter((tmp_path / f"o{count}", tmp_path / f"p{count}"))
+
+        def run():
+            statistics = annotate(open_source(folder), segmenter, Filters(0, 0, 0, 9, 0), next(outputs))
+            assert statistics.count("kept") == 25 * count
+
+        return peak_memory(run, torch.device("cpu"))
+
+    few, many = peak(5), peak(60)
+    if few is None:
+        pytest.skip("the system does not tell the peak of memory")
+    assert many < few + 5 * 600 * 800 * 3
 
 
 WITHOUT_DETECTRON2 = """

@@ -1,6 +1,8 @@
 """tools/annotate.py from boxes to a file that a detector trains on."""
 
 import json
+import signal
+import time
 
 import pytest
 import torch
@@ -85,6 +87,28 @@ def test_review(annotate, boxes, tmp_path):
     done = annotate("--review", review, options=("--images", boxes[1]))  # without weights
     assert done.code == 0, done.err
     assert len(COCO(str(tmp_path / "masks" / "instances.json")).anns) == before - 1
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on_to_the_same_files(start_tool, weights, tmp_path):
+    path, images = write_dataset(tmp_path / "boxes", images=30)
+
+    def start(output):
+        options = ("--images", images, "--weights", weights, "--input-size", 64, "--device", "cpu", *KEEP_ALL)
+        return start_tool("annotate", path, *options, "--output", output)
+
+    assert start(tmp_path / "whole").wait(300) == 0
+    killed, journal = start(tmp_path / "killed"), tmp_path / "killed" / "masks.journal"
+    while killed.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
+        time.sleep(0.002)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL, "it ended before it was killed: more images are needed"
+    assert [file.name for file in (tmp_path / "killed").iterdir()] == ["masks.journal"]
+    before = journal.read_bytes()
+    assert start(tmp_path / "killed").wait(300) == 0
+    whole, again = ({f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in ("whole", "killed"))
+    assert again == whole
+    assert journal.read_bytes().startswith(before[: before.rindex(b"\n") + 1])  # what was found was not made again
 
 
 def test_a_bad_image_is_told_with_code_1(annotate, boxes):
