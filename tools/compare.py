@@ -7,7 +7,7 @@ from pathlib import Path
 from insight.config import load_config
 from insight.data.datasets import register_from_config
 from insight.errors import reports_errors
-from insight.inference.compare import Contender, choose_entries, draw_comparisons
+from insight.inference.compare import Contender, choose_entries, draw_comparisons, worst_entries
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -24,7 +24,14 @@ def arguments() -> argparse.ArgumentParser:
         help="models: an OUTPUT_DIR of a training, or CONFIG,WEIGHTS (no WEIGHTS: those that the config names)",
     )
     parser.add_argument("--dataset", metavar="NAME", help="default: the first of DATASETS.TEST of the first model")
-    parser.add_argument("--images", nargs="+", default=[], metavar="FILE", help="names of its images")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--images", nargs="+", default=[], metavar="FILE", help="names of its images")
+    which.add_argument(
+        "--worst",
+        type=int,
+        metavar="N",
+        help="the N images with the lowest IoU of an object, in inference/DATASET_prompted.json of the last of --runs",
+    )
     parser.add_argument("--count", type=int, default=8, help="else, how many of its first ones (default: 8)")
     parser.add_argument(
         "--prompted", action="store_true", help="give detectors the true boxes as prompts (SOPSEG always gets prompts)"
@@ -43,9 +50,11 @@ def contender(text: str, device: str) -> Contender:
     config, _, weights = run.partition(",")
     if not name or not config:
         raise ValueError(f"--runs {text}: expected NAME=DIR or NAME=CONFIG,WEIGHTS")
+    overrides = []
     if Path(config).is_dir():
+        overrides = ["OUTPUT_DIR", config]  # it may have been moved
         config, weights = f"{config}/config.yaml", weights or f"{config}/model_final.pth"
-    overrides = [*(["MODEL.WEIGHTS", weights] if weights else []), *(["MODEL.DEVICE", device] if device else [])]
+    overrides += [*(["MODEL.WEIGHTS", weights] if weights else []), *(["MODEL.DEVICE", device] if device else [])]
     cfg = load_config(config, overrides)
     register_from_config(cfg)
     return Contender(name, cfg)
@@ -59,7 +68,11 @@ def main() -> None:
     dataset = args.dataset or next(iter(contenders[0].cfg.DATASETS.TEST), None)
     if dataset is None:
         raise ValueError("no data set: give --dataset NAME")
-    entries = choose_entries(dataset, args.images, args.count)
+    if args.worst is None:
+        entries = choose_entries(dataset, args.images, args.count)
+    else:
+        measured = Path(contenders[-1].cfg.OUTPUT_DIR, "inference", f"{dataset}_prompted.json")
+        entries = worst_entries(dataset, measured, args.worst)
     paths = draw_comparisons(
         contenders,
         dataset,

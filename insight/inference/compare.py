@@ -1,5 +1,6 @@
 """Pictures side by side: the truth, and what several models make of the same image."""
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,33 @@ def choose_entries(dataset: str, images: Sequence[str] = (), count: int = 8) -> 
     return [known[Path(image).name] for image in images]
 
 
+def worst_entries(dataset: str, measured: str | os.PathLike, count: int) -> list[dict]:
+    """Entries of a data set with the objects that a model segmented worst.
+
+    Args:
+        dataset: registered name.
+        measured: DATASET_prompted.json of an evaluation of the model on it, with the IoU of every object.
+        count: how many.
+
+    Returns:
+        Dataset dicts, by rising IoU of their worst object.
+
+    Raises:
+        FileNotFoundError: the model has not been evaluated.
+        ValueError: the file is of another data set.
+    """
+    if not Path(measured).is_file():
+        raise FileNotFoundError(f"{measured}: no such file; evaluate the model with prompts first, on {dataset}")
+    lowest = {}
+    for instance in json.loads(Path(measured).read_text())["instances"]:
+        lowest[instance["image_id"]] = min(instance["iou"], lowest.get(instance["image_id"], 1.0))
+    known = {entry["image_id"]: entry for entry in DatasetCatalog.get(dataset)}
+    absent = [image for image in lowest if image not in known]
+    if absent:
+        raise ValueError(f"{measured}: is of another data set, image {absent[0]} is not in {dataset}")
+    return [known[image] for image in sorted(lowest, key=lowest.get)[:count]]
+
+
 def draw_comparisons(
     contenders: Sequence[Contender],
     dataset: str,
@@ -83,7 +111,7 @@ def draw_comparisons(
         contenders: the models; their classes are those of the data set. SOPSEG is always prompted, as its config has
             it.
         dataset: registered name, for the class names.
-        entries: of `choose_entries`.
+        entries: of `choose_entries` or `worst_entries`.
         output: folder of the PNG files.
         prompted: prompt detectors with the true boxes instead of letting them find objects.
         score_threshold: least score of what a detector finds by itself.

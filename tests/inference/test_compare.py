@@ -1,5 +1,7 @@
 """Pictures side by side."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from tiny import write_dataset
 
 from insight.data.datasets.coco import register_coco
-from insight.inference.compare import Contender, choose_entries, draw_comparisons
+from insight.inference.compare import Contender, choose_entries, draw_comparisons, worst_entries
 
 NAME = "test_compare"
 
@@ -35,6 +37,19 @@ def test_images_are_chosen_by_name_or_from_the_start(dataset):
     assert [e["image_id"] for e in choose_entries(dataset, ["some/where/3.png", "1"])] == [4, 2]
     with pytest.raises(ValueError, match="9.png: no such image in test_compare"):
         choose_entries(dataset, ["9.png", "1.png"])
+
+
+def test_the_worst_images_are_those_of_the_lowest_iou(dataset, tmp_path):
+    found = {1: [0.9, 0.4], 2: [0.5], 4: [0.1, 0.99], 5: [0.95]}
+    instances = [{"image_id": image, "iou": iou} for image, ious in found.items() for iou in ious]
+    file = tmp_path / "prompted.json"
+    file.write_text(json.dumps({"instances": instances}))
+    assert [e["image_id"] for e in worst_entries(dataset, file, 3)] == [4, 1, 2]
+    file.write_text(json.dumps({"instances": [{"image_id": 77, "iou": 0.2}]}))
+    with pytest.raises(ValueError, match="prompted.json: is of another data set, image 77 is not in test_compare"):
+        worst_entries(dataset, file, 3)
+    with pytest.raises(FileNotFoundError, match="absent.json: no such file; evaluate the model"):
+        worst_entries(dataset, tmp_path / "absent.json", 3)
 
 
 @pytest.mark.parametrize("prompted", [False, True])
