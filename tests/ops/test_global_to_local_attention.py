@@ -379,6 +379,6 @@ for d in (16, 32, 64, 5):
 @pytest.mark.parametrize("capability", ["default", "avx2"])
 def test_kernels_of_lesser_processors(capability):
     """The kernel is chosen once a process, so the ones this processor would not take need processes of their own."""
-    environment = os.environ | {"ATEN_CPU_CAPABILITY": capability}
+    environment = os.environ | {"ATEN_CPU_CAPABILITY": capability, "PYTHONPATH": os.pathsep.join(sys.path)}
     run = subprocess.run([sys.executable, "-c", SELF_CHECK], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
