@@ -329,7 +329,7 @@ def test_memory_does_not_grow_with_the_number_of_boxes(predictor, monkeypatch):
 @pytest.mark.gpu
 def test_a_gpu_gives_what_the_cpu_gives(predictor):
     found = predictor.predict(IMAGE, BOXES)
-    other = SOPSegPredictor(small_sopseg(), input_size=SIZE, device="cuda").predict(IMAGE, BOXES)
+    other = SOPSegPredictor(copy.deepcopy(predictor.model), input_size=SIZE, device="cuda").predict(IMAGE, BOXES)
     for mask, same in zip(other.masks.to_bitmaps(), found.masks.to_bitmaps()):
         assert (mask != same).float().mean() < 1e-3
     torch.testing.assert_close(other.scores, found.scores, atol=1e-3, rtol=1e-3)
