@@ -28,6 +28,8 @@ def add_insight_config(cfg: CN) -> None:
     # Spread of the pixel values, in INPUT.FORMAT order, by which prompts divide after MODEL.PIXEL_MEAN is taken off.
     # Apart from MODEL.PIXEL_STD, which is 1 for the Caffe weights of Detectron2's ResNets.
     prompt.PIXEL_STD = [57.375, 57.12, 58.395]
+    # Learning rate of the projections of prompts to RoI features, which start at zero, as a multiple of SOLVER.BASE_LR
+    prompt.PROJECTION_LR_FACTOR = 1.0
 
     prompt.LPM = CN()
     prompt.LPM.ENABLED = False  # local prompt module

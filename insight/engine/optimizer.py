@@ -1,6 +1,7 @@
 """The optimizer, by SOLVER.OPTIMIZER."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from detectron2 import solver
@@ -15,7 +16,7 @@ def build_optimizer(
     Args:
         cfg: the config; all of SOLVER's keys apply, MOMENTUM and NESTEROV to SGD only.
         model: its parameters that need a gradient are optimised.
-        lr_factor: AdamW only: by what to multiply the learning rate of a parameter, by its name.
+        lr_factor: by what to multiply the learning rate of a parameter, by its name.
 
     Returns:
         The optimizer.
@@ -23,17 +24,20 @@ def build_optimizer(
     Raises:
         ValueError: SOLVER.OPTIMIZER is neither "SGD" nor "AdamW".
     """
-    if cfg.SOLVER.OPTIMIZER == "SGD":
-        return solver.build_optimizer(cfg, model)
-    if cfg.SOLVER.OPTIMIZER != "AdamW":
-        raise ValueError(f'SOLVER.OPTIMIZER is {cfg.SOLVER.OPTIMIZER!r}: expected "SGD" or "AdamW"')
+    keys = cfg.SOLVER
+    options = {"lr": keys.BASE_LR, "weight_decay": keys.WEIGHT_DECAY}
+    if keys.OPTIMIZER == "SGD":
+        kind = partial(torch.optim.SGD, **options, momentum=keys.MOMENTUM, nesterov=keys.NESTEROV, foreach=True)
+    elif keys.OPTIMIZER == "AdamW":
+        kind = partial(torch.optim.AdamW, **options)
+    else:
+        raise ValueError(f'SOLVER.OPTIMIZER is {keys.OPTIMIZER!r}: expected "SGD" or "AdamW"')
     groups = solver.get_default_optimizer_params(
         model,
-        base_lr=cfg.SOLVER.BASE_LR,
-        weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
-        bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
-        weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
+        base_lr=keys.BASE_LR,
+        weight_decay_norm=keys.WEIGHT_DECAY_NORM,
+        bias_lr_factor=keys.BIAS_LR_FACTOR,
+        weight_decay_bias=keys.WEIGHT_DECAY_BIAS,
         lr_factor_func=lr_factor,
     )
-    adamw = torch.optim.AdamW(groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
-    return solver.build.maybe_add_gradient_clipping(cfg, adamw)
+    return solver.build.maybe_add_gradient_clipping(cfg, kind(groups))

@@ -19,6 +19,7 @@ from insight.data.datasets.coco import require_same_classes
 from insight.data.mappers import PromptDatasetMapper
 from insight.evaluation import CocoEvaluator
 from insight.machine import describe_machine
+from insight.modeling.prompt import projects_prompts
 
 from .heartbeat import Heartbeat
 from .optimizer import build_optimizer
@@ -101,8 +102,9 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
-        """See `insight.engine.optimizer.build_optimizer`."""
-        return build_optimizer(cfg, model)
+        """One in which prompts' projections learn MODEL.PROMPT.PROJECTION_LR_FACTOR times as fast."""
+        factor = cfg.MODEL.PROMPT.PROJECTION_LR_FACTOR
+        return build_optimizer(cfg, model, lr_factor=lambda name: factor if projects_prompts(name) else 1.0)
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode, seed: int = 0) -> torch.utils.data.DataLoader:

@@ -7,7 +7,7 @@ from .context import PromptContext
 from .encoder import PromptEncoder
 from .global_to_local import GlobalToLocalPrompt
 from .local import LocalPrompt
-from .pooler import PROMPT_FEATURE, PromptPooler, add_prompts
+from .pooler import PROMPT_FEATURE, PromptPooler, add_prompts, projects_prompts
 from .sampling import sample_box_prompts
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "PromptEncoder",
     "PromptPooler",
     "add_prompts",
+    "projects_prompts",
     "sample_box_prompts",
 ]

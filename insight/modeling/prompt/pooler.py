@@ -51,6 +51,18 @@ class PromptPooler(nn.Module):
         return pooled
 
 
+def projects_prompts(name: str) -> bool:
+    """Whether a model's parameter is one of those that project prompts to RoI features.
+
+    Args:
+        name: of the parameter, as `named_parameters` gives it.
+
+    Returns:
+        True for the weights of every PromptPooler's projections.
+    """
+    return "_pooler.fusion." in name
+
+
 def add_projected(feature: Tensor, weight: Tensor, prompt: Tensor) -> Tensor:
     """feature + resize(weight @ prompt), the resize bilinear with half-pixel centres.
 
