@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from insight.data.oriented import read_dota
 from insight.structures.crop_plans import one_crop_each, shared_crops, training_crops, whole_image
 from insight.structures.crop_regions import CropSchedule, crop_regions, points_to_crop, random_positions
 
@@ -56,6 +57,14 @@ def test_more_tolerance_needs_fewer_regions():
     boxes = marina(200)
     counts = [len(shared_crops(boxes, m).regions) for m in (0.9, 0.7, 0.5)]
     assert counts[0] > counts[1] > counts[2]
+
+
+@pytest.mark.real_data
+def test_a_real_marina_needs_two_and_a_half_times_fewer(real_data):
+    corners = torch.from_numpy(read_dota(real_data / "dota_obb" / "labelTxt" / "P0706.txt").corners).float()
+    boxes = torch.cat([corners.amin(1), corners.amax(1)], 1)
+    assert len(boxes) == 536
+    assert len(shared_crops(boxes, 0.8).regions) <= 536 / 2.5
 
 
 def test_objects_without_company_keep_their_own_regions():
