@@ -35,6 +35,17 @@ def test_crops_are_the_full_resolution_pixels_of_the_box():
     torch.testing.assert_close(crops[1], (halved - mean) / std, atol=1e-3, rtol=0)
 
 
+def test_channels_last_changes_nothing():
+    encoder = make_encoder()
+    torch.nn.init.normal_(encoder.local.filter.scale)
+    images = [torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)]
+    boxes = [torch.tensor([[8.0, 16, 32, 64], [0, 0, 96, 64]])]
+    before = encoder(encoder.encode_images(images, [(64, 96)]), boxes)
+    encoder.to(memory_format=torch.channels_last)
+    after = encoder(encoder.encode_images(images, [(64, 96)]), boxes)
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)
+
+
 def test_boxes_become_fractions_and_know_their_image():
     context = make_encoder().encode_images([torch.zeros(3, 64, 32), torch.zeros(3, 10, 20)], [(64, 32), (100, 200)])
     boxes = [torch.tensor([[8.0, 16, 32, 64]]), torch.tensor([[50.0, 50, 100, 100], [0, 0, 200, 100]])]

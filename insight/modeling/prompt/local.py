@@ -39,7 +39,8 @@ class SpectralFilter(nn.Module):
         # Half precision has no FFT on the CPU, and on CUDA only for powers of two.
         with torch.autocast(crops.device.type, enabled=False):
             spectrum = torch.fft.rfft2(crops.float(), norm="ortho")
-            scale, shift = torch.view_as_complex(self.scale.float()), torch.view_as_complex(self.shift.float())
+            # A model in channels_last stores these 4-D parameters otherwise than complex numbers are.
+            scale, shift = (torch.view_as_complex(part.float().contiguous()) for part in (self.scale, self.shift))
             spectrum = spectrum * (1 + scale) + shift
             return torch.fft.irfft2(spectrum, s=(self.size, self.size), norm="ortho")
 
