@@ -82,6 +82,8 @@ def segment_objects(
         answers = _decode(prompts_at_once, model, crops, features, in_crops, index[members] - group.start)
         for part, found in answers:
             yield SegmentedObjects(members[part], found.mask_logits[:, 0].float(), seen_in[part], found.iou.float())
+            del found
+        del crops, features  # the next batch is not made beside this one
 
 
 def _decode(
@@ -142,6 +144,7 @@ class Batches:
                 )
                 continue
             yield part, result
+            del result
             start = part.stop
 
 
