@@ -198,7 +198,8 @@ class RLEMasks:
         Returns:
             (N,) int64.
         """
-        return torch.as_tensor(coco_mask.area(self.codes).astype(np.int64) if self.codes else [], dtype=torch.int64)
+        # One by one: with NumPy 2, pycocotools 2.0 raises OverflowError for more than 255 at once.
+        return torch.tensor([int(coco_mask.area(code)) for code in self.codes], dtype=torch.int64)
 
     def to_bitmaps(self) -> Tensor:
         """All masks at full image size; N x height x width bytes of memory.

@@ -322,6 +322,13 @@ json.dump([codes, said], sys.stdout)
     assert warning.endswith("Using its slower NumPy twin.")
 
 
+def test_more_masks_than_a_byte_counts_have_areas():
+    bitmaps = torch.rand(300, 6, 8, generator=torch.Generator().manual_seed(0)) > 0.5
+    masks = RLEMasks([reference(b.numpy()) for b in bitmaps], (6, 8))
+    assert masks.areas().tolist() == bitmaps.sum(dim=(1, 2)).tolist()
+    assert masks.to_bitmaps().equal(bitmaps)
+
+
 def test_masks_index_like_the_tensor_of_their_bitmaps():
     bitmaps = torch.rand(5, 6, 8, generator=torch.Generator().manual_seed(0)) > 0.5
     masks = RLEMasks([reference(b.numpy()) for b in bitmaps], (6, 8))
