@@ -53,7 +53,7 @@ class Trainer(DefaultTrainer):
         loader = self.build_train_loader(cfg, seed)
         self.check_classes(cfg)
         on_gpu = torch.device(cfg.MODEL.DEVICE).type == "cuda"
-        if not on_gpu:  # a CPU trains the light detectors and SOPSeg 1.1 to 1.5 times as fast so
+        if not on_gpu:  # a CPU trains faster so (docs/results.md)
             model = model.to(memory_format=torch.channels_last)
         device_ids = [comm.get_local_rank()] if on_gpu else None
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)

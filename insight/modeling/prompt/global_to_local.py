@@ -71,7 +71,7 @@ class GlobalToLocalPrompt(nn.Module):
         self.global_blocks = nn.ModuleList(Block(dim, num_heads, self.GLOBAL_MLP_RATIO, True) for _ in range(depth))
         self.global_norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(depth))
         self.part_blocks = nn.ModuleList(Block(dim, num_heads, self.PART_MLP_RATIO, True) for _ in range(depth))
-        for block in self.part_blocks:  # a fused kernel for each box's few parts takes three times as long as products
+        for block in self.part_blocks:  # on a CPU a fused kernel for a box's few parts takes three times as long
             block.attn.fused_attn = False
         self.part_norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(depth))
         # All parts of an instance together, once a box: parameters that cost a multiply-add each.
