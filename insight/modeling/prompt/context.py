@@ -57,7 +57,7 @@ class PromptContext:
         for image, (height, width), image_boxes in zip(self.images, self.sizes, boxes, strict=True):
             scale = image_boxes.new_tensor([image.shape[-1] / width, image.shape[-2] / height] * 2)
             crops.append(ops.crop_resize(image[None], image_boxes * scale, size, mean=mean, std=std))
-        return torch.cat(crops)
+        return torch.cat(crops) if len(crops) > 1 else crops[0]  # of one tensor, cat is a copy
 
     def relative(self, boxes: list[Tensor]) -> Tensor:
         """Boxes as fractions of their image.

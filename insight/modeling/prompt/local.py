@@ -41,7 +41,7 @@ class SpectralFilter(nn.Module):
             spectrum = torch.fft.rfft2(crops.float(), norm="ortho")
             # A model in channels_last stores these 4-D parameters otherwise than complex numbers are.
             scale, shift = (torch.view_as_complex(part.float().contiguous()) for part in (self.scale, self.shift))
-            spectrum = spectrum * (1 + scale) + shift
+            spectrum = torch.addcmul(shift, spectrum, 1 + scale)  # one pass over what is the largest tensor here
             return torch.fft.irfft2(spectrum, s=(self.size, self.size), norm="ortho")
 
 
@@ -102,9 +102,7 @@ class LocalPrompt(nn.Module):
         Returns:
             (N, dim, grid, grid), grid = crop_size / stride.
         """
-        paths = (self.spatial_patches, crops), (self.frequency_patches, self.filter(crops))
-        # Channels last, a convolution leaves its tokens in rows, and no copy is needed to make them so.
-        patches = [conv(x.contiguous(memory_format=torch.channels_last)) for conv, x in paths]
+        patches = self.spatial_patches(crops), self.frequency_patches(self.filter(crops))
         tokens = self.norm(torch.cat([x.flatten(2).transpose(1, 2) for x in patches], dim=2))  # (N, grid^2, 2 dim)
         tokens = tokens + self.instance(tokens)[:, None]
         tokens = self.mlp(tokens)
