@@ -17,6 +17,9 @@ def arguments() -> argparse.ArgumentParser:
         help="detections: inference/DATASET_results.json of an evaluation, or predictions.json of tools/predict.py",
     )
     parser.add_argument("--annotations", required=True, metavar="GT.json", help="COCO file of the ground truth")
+    parser.add_argument(
+        "--classes", nargs="+", metavar="NAME", help="classes that count, of a model that does not know all; default: all"
+    )
     parser.add_argument("--images", metavar="DIR", help="folder of its images, to say which are missing")
     parser.add_argument(
         "--skip-bad",
@@ -35,7 +38,13 @@ def main() -> None:
     """Run the command."""
     args = arguments().parse_args()
     breakdowns = analyse(
-        args.predictions, args.annotations, args.output, args.max_dets, images=args.images, skip_bad=args.skip_bad
+        args.predictions,
+        args.annotations,
+        args.output,
+        args.max_dets,
+        classes=args.classes,
+        images=args.images,
+        skip_bad=args.skip_bad,
     )
     for task, breakdown in breakdowns.items():
         print(f"\n{task}, written to {args.output}/{task}\n{breakdown_table(breakdown)}")

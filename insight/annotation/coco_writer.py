@@ -31,7 +31,7 @@ class CocoWriter:
         self._images.append({"id": image.id, "file_name": image.name, "height": size[0], "width": size[1]})
 
     def add(self, candidate: Candidate) -> None:
-        """Write a mask as annotation; its bbox is the mask's, its source_bbox or oriented_box what the source gave."""
+        """Write a mask as annotation, with its box as the source gave it; bbox is the mask's where it gave none."""
         measured = candidate.measured
         annotation = {
             "id": candidate.id,

@@ -17,7 +17,7 @@ from insight.data.file_check import FileCheck, first, repeated
 from insight.data.oriented import find_oriented, read_oriented
 from insight.structures.oriented_boxes import MEANING
 
-_GIVEN = {"bbox": "source_bbox", "oriented_box": "oriented_box"}  # what annotations say, and what to call it then
+_GIVEN = ("bbox", "oriented_box")  # what an annotation says of its box
 
 _logger = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ def _open_coco(path: Path, image_root: Path, classes: Sequence[str] | None) -> S
             np.array([_corners(a) for a in found], np.float32).reshape(-1, 4, 2),
             np.array(["oriented_box" in a for a in found], bool),
             [names[a["category_id"]] for a in found],
-            lambda i: {name: found[i][key] for key, name in _GIVEN.items() if key in found[i]},
+            lambda i: {key: found[i][key] for key in _GIVEN if key in found[i]},
         )
 
     failures = {

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from insight.data.coco_file import read_coco
@@ -25,6 +26,7 @@ def analyse(
     output: str | os.PathLike,
     max_dets: int = 100,
     *,
+    classes: Sequence[str] | None = None,
     images: str | os.PathLike | None = None,
     skip_bad: bool = False,
 ) -> dict[str, ErrorBreakdown]:
@@ -39,6 +41,8 @@ def analyse(
         annotations: COCO file of the ground truth.
         output: the folder.
         max_dets: detections an image and class that count.
+        classes: names of the classes that count, as of a data set that has not all of the file's; the detections must
+            be of these. None: all.
         images: folder of the ground truth's images, which must be there; they are not read. None does not look.
         skip_bad: leave out images and annotations that are wrong, as evaluation does where DATASETS.BAD is skip,
             instead of raising.
@@ -55,7 +59,7 @@ def analyse(
     if images is not None and not Path(images).is_dir():
         raise FileNotFoundError(f"no such folder of images: {images}")
     check = FileCheck(Path(annotations), strict=not skip_bad)
-    truth = read_coco(check.path, images, check=check)
+    truth = read_coco(check.path, images, classes, check)
     check.fails_if_any(repeated(c["name"] for c in truth["categories"]), "category names are not unique")
     if check.problems:
         _logger.warning(check.summary())

@@ -86,8 +86,8 @@ def test_a_coco_file_keeps_its_ids(write_coco, caplog):
     boxes = boxes_of(source)["z.png"]
     assert boxes.ids.tolist() == [20, 22] and boxes.class_names == ["ship", "tank"]
     assert boxes.oriented.tolist() == [False, True]
-    assert boxes.given(0) == {"source_bbox": [40, 20, 20, 10]}
-    assert boxes.given(1) == {"source_bbox": [40, 10, 20, 20], "oriented_box": [50, 20, 20, 10, 30]}
+    assert boxes.given(0) == {"bbox": [40, 20, 20, 10]}
+    assert boxes.given(1) == {"bbox": [40, 10, 20, 20], "oriented_box": [50, 20, 20, 10, 30]}
     assert boxes.corners[0].tolist() == [[40, 20], [60, 20], [60, 30], [40, 30]]
     # Counter-clockwise as displayed: the side to the right rises.
     right = np.array([math.cos(math.radians(30)), -math.sin(math.radians(30))])

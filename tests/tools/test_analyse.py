@@ -50,6 +50,20 @@ def test_pictures_and_tables(run_tool, files, tmp_path):
             assert line in (folder / "errors.md").read_text()
 
 
+def test_a_model_of_some_classes_has_not_missed_the_others(run_tool, files, tmp_path):
+    truth_file, found_file, truth, found = files
+    arguments = [found_file, "--annotations", truth_file, "--output", tmp_path / "out", "--classes", "boat", "car"]
+    done = run_tool("analyse", *arguments)
+    assert done.code == 2 and "detections have a category_id that the ground truth does not have" in done.err
+    found_file.write_text(json.dumps([d for d in found if d["category_id"] != 20]))
+    done = run_tool("analyse", *arguments)
+    assert done.code == 0, done.err
+    errors = json.loads((tmp_path / "out" / "segm" / "errors.json").read_text())
+    assert set(errors["classes"]) == {"boat", "car"}
+    wanted = [a for a in truth["annotations"] if a["category_id"] != 20 and not a["iscrowd"]]
+    assert errors["all"]["instances"] == len(wanted) < len(truth["annotations"])
+
+
 def test_detections_of_boxes_alone(run_tool, files, tmp_path, caplog):
     truth_file, found_file, _, found = files
     for detection in found[:3]:
