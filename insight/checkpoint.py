@@ -92,8 +92,9 @@ class Checkpointer(DetectionCheckpointer):
         except OSError:
             raise
         except Exception as error:  # reading foreign bytes as a pickle or an archive may raise anything
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise CheckpointError(f"{filename}: not a checkpoint, damaged, or unsafe to load ({reason})") from error
+            # Of torch's answer only the kind: it advises to read the file as a pickle, which may run what is in it.
+            kind = type(error).__name__
+            raise CheckpointError(f"{filename}: not a checkpoint, damaged, or unsafe to load ({kind})") from error
 
     def _torch_load(self, f: str) -> Any:
         return torch.load(f, map_location="cpu", weights_only=True)

@@ -182,6 +182,8 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
             raise ConfigError(f"{config_file}: {_reason(error)}") from error
         except (AttributeError, TypeError) as error:  # what yacs makes of a value where it expects a section
             raise ConfigError(f"{config_file}: expected sections of KEY: VALUE, as in configs/ ({error})") from error
+    if len(overrides) % 2:
+        raise ConfigError(f"KEY VALUE overrides: expected pairs, {overrides[-1]} has no value")
     try:
         cfg.merge_from_list(list(overrides))
     except (KeyError, ValueError, AssertionError, AttributeError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Where and with what something was measured."""
+"""The machine: which device to use, and what a measurement must be told with."""
 
 import os
 import platform
@@ -34,6 +34,27 @@ def describe_machine(device: torch.device) -> dict[str, str | int | None]:
         "torch": torch.__version__,
         "insight": __version__,
     }
+
+
+def parse_device(name: str) -> torch.device:
+    """The device that a person asks a tool for.
+
+    Args:
+        name: what was given as --device: cpu, cuda or cuda:N; empty for cuda where there is one.
+
+    Returns:
+        The device.
+
+    Raises:
+        ValueError: no such kind of device, or no such GPU here.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        raise ValueError(f"--device {name}: expected cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
+        raise ValueError(f"--device {name}: there is no such GPU that torch can use; see python -m insight.info")
+    return device
 
 
 def commit() -> str:

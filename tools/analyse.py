@@ -18,7 +18,10 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--annotations", required=True, metavar="GT.json", help="COCO file of the ground truth")
     parser.add_argument(
-        "--classes", nargs="+", metavar="NAME", help="classes that count, of a model that does not know all; default: all"
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        help="classes that count, of what is there and of what was found; default: all",
     )
     parser.add_argument("--images", metavar="DIR", help="folder of its images, to say which are missing")
     parser.add_argument(

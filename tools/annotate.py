@@ -7,14 +7,13 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-import torch
-
 from insight.annotation.filters import Filters
 from insight.annotation.review import Review
 from insight.annotation.run import annotate, apply_review
 from insight.annotation.segmentation import SOPSegSegmenter
 from insight.annotation.sources import open_source
 from insight.errors import reports_errors
+from insight.machine import parse_device
 
 MEANINGS = {
     "min_score": "least predicted IoU",
@@ -50,17 +49,6 @@ def arguments() -> argparse.ArgumentParser:
         meaning = f"{MEANINGS[field.name]} (default: {field.default})"
         filters.add_argument(option, dest=field.name, type=float, metavar="X", help=meaning)
     return parser
-
-
-def parse_device(name: str) -> torch.device:
-    """The device that a person means."""
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError:
-        raise ValueError(f"--device {name}: expected cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"--device {name}: there is no GPU that torch can use; see python -m insight.info")
-    return device
 
 
 @reports_errors

@@ -8,6 +8,7 @@ from insight.config import load_config
 from insight.data.datasets import register_from_config
 from insight.errors import reports_errors
 from insight.inference.compare import Contender, choose_entries, draw_comparisons, worst_entries
+from insight.machine import parse_device
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -64,7 +65,8 @@ def contender(text: str, device: str) -> Contender:
 def main() -> None:
     """Run the command."""
     args = arguments().parse_args()
-    contenders = [contender(text, args.device) for text in args.runs]
+    device = str(parse_device(args.device)) if args.device else ""
+    contenders = [contender(text, device) for text in args.runs]
     dataset = args.dataset or next(iter(contenders[0].cfg.DATASETS.TEST), None)
     if dataset is None:
         raise ValueError("no data set: give --dataset NAME")

@@ -10,6 +10,7 @@ from insight.errors import reports_errors
 from insight.inference.file_predictor import build_file_predictor
 from insight.inference.files import find_images, predict_files
 from insight.inference.prompts import BoxPrompts, parse_boxes, read_boxes
+from insight.machine import parse_device
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -81,9 +82,11 @@ def prompts_of(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Box
 def main() -> int:
     parser = arguments()
     args = parser.parse_args(joined_negatives(sys.argv[1:]))
+    if not 0 <= args.score_threshold <= 1:
+        raise ValueError(f"--score-threshold {args.score_threshold}: expected a number from 0 to 1")
     overrides = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", args.score_threshold]
     overrides += ["MODEL.WEIGHTS", args.weights] if args.weights else []
-    overrides += ["MODEL.DEVICE", args.device] if args.device else []
+    overrides += ["MODEL.DEVICE", str(parse_device(args.device))] if args.device else []
     images = find_images(args.images)
     prompts = prompts_of(args, parser)
     cfg = load_config(args.config_file, overrides + args.opts)
@@ -96,7 +99,8 @@ def main() -> int:
         "class": args.given_class,
     }
     failures = predict_files(predictor, images, args.output, prompts, settings)
-    print(f"wrote {args.output}/predictions.json and the pictures in {args.output}/overlays")
+    without = f", without {len(failures)} that failed" if failures else ""
+    print(f"wrote {args.output}/predictions.json and the pictures in {args.output}/overlays{without}")
     for reason in failures.values():
         print(f"error: {reason}", file=sys.stderr)
     return 1 if failures else 0

@@ -53,10 +53,11 @@ def annotate(source: Source, segmenter: Segmenter, filters: Filters, output: str
         )
     path, settings = output / MASKS, {**segmenter.settings, "block": BLOCK}
     found = settings_of(path)
-    if found not in (None, settings):
+    if found not in (None, settings) and any(Journal(path, found)):
         other = next(key for key in settings if found.get(key) != settings[key])
+        name = "weights of sha256" if other == "weights" else other
         raise ValueError(
-            f"{path}: holds masks of another run, with {other} {found.get(other)} instead of {settings[other]}; choose "
+            f"{path}: holds masks of another run, with {name} {found.get(other)} instead of {settings[other]}; choose "
             "another --output, or remove it"
         )
     journal = Journal(path, settings)

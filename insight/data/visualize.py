@@ -42,8 +42,10 @@ def draw_dataset(
         The files.
 
     Raises:
-        ValueError: no data set has this name, or it is empty.
+        ValueError: no data set has this name, or it is empty, or count is negative.
     """
+    if count < 0:
+        raise ValueError(f"count: expected pictures to draw, or 0 for all, got {count}")
     if name not in DatasetCatalog.list():
         raise ValueError(f"no data set is called {name!r}; insight's are: {', '.join(BUILT_IN)}")
     dicts = DatasetCatalog.get(name)

@@ -41,11 +41,10 @@ def analyse(
         annotations: COCO file of the ground truth.
         output: the folder.
         max_dets: detections an image and class that count.
-        classes: names of the classes that count, as of a data set that has not all of the file's; the detections must
-            be of these. None: all.
+        classes: names of the classes that count, of instances and of detections. None: all.
         images: folder of the ground truth's images, which must be there; they are not read. None does not look.
         skip_bad: leave out images and annotations that are wrong, as evaluation does where DATASETS.BAD is skip,
-            instead of raising.
+            instead of raising, and what was detected on such images.
 
     Returns:
         The error breakdown of "bbox", of "segm", or of both: of what all detections and all annotations have.
@@ -65,7 +64,7 @@ def analyse(
         _logger.warning(check.summary())
     if all(a.get("iscrowd", 0) for a in truth["annotations"]):
         raise ValueError(f"{annotations}: there is no instance to compare detections with")
-    detections = read_detections(Path(predictions), truth)
+    detections = read_detections(Path(predictions), truth, partial=skip_bad or classes is not None)
     if not detections:
         _logger.warning(f"{predictions}: there is no detection at all")
     breakdowns = {}

@@ -1,5 +1,6 @@
 """Reading detections from files, for one ground truth."""
 
+import logging
 from pathlib import Path
 
 from insight.data.file_check import FileCheck, has, numbers, read_json, repeated
@@ -7,14 +8,18 @@ from insight.data.file_check import FileCheck, has, numbers, read_json, repeated
 _SECTIONS = ("images", "annotations", "categories")
 _NEEDED = ("image_id", "category_id", "score")
 
+_logger = logging.getLogger(__name__)
 
-def read_detections(path: Path, truth: dict) -> list[dict]:
+
+def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict]:
     """Detections in terms of the image ids and category ids of a ground truth.
 
     Args:
         path: COCO detections, a list as `CocoEvaluator` writes it, or a COCO file with scores as `tools/predict.py`
             writes it. The latter's images are known by their file names, without folders, its categories by name.
         truth: COCO dictionary, as `insight.data.coco_file.read_coco` gives it.
+        partial: the truth is a part of what was looked for: detections on other images and of other classes are left
+            out, with a warning, instead of raising.
 
     Returns:
         Dicts with image_id, category_id, score and bbox (XYWH), segmentation (RLE), or both.
@@ -37,8 +42,8 @@ def read_detections(path: Path, truth: dict) -> list[dict]:
         "detections need image_id, category_id, score, and bbox or segmentation",
     )
     if isinstance(content, dict):
-        images = _renumbered(check, "images", "file_name", content, truth)
-        categories = _renumbered(check, "categories", "name", content, truth)
+        images = _renumbered(check, "images", "file_name", content, truth, partial)
+        categories = _renumbered(check, "categories", "name", content, truth, partial)
         check.fails_if_any(
             (d for d in entries if d["image_id"] not in images or d["category_id"] not in categories),
             "annotations have an image_id or category_id that the file does not have",
@@ -48,6 +53,11 @@ def read_detections(path: Path, truth: dict) -> list[dict]:
         ]
     sizes = {image["id"]: [image["height"], image["width"]] for image in truth["images"]}
     categories = {category["id"] for category in truth["categories"]}
+    if partial:
+        count = len(entries)
+        entries = [d for d in entries if d["image_id"] in sizes and d["category_id"] in categories]
+        if len(entries) < count:
+            _logger.warning(f"{path}: left out {count - len(entries)} detections on other images or of other classes")
     check.fails_if_any(
         (d["image_id"] for d in entries if d["image_id"] not in sizes),
         "detections have an image_id that the ground truth does not have",
@@ -68,17 +78,17 @@ def read_detections(path: Path, truth: dict) -> list[dict]:
     return [{key: d[key] for key in keys if d.get(key) is not None} for d in entries]
 
 
-def _renumbered(check: FileCheck, section: str, key: str, content: dict, truth: dict) -> dict:
-    """For each id of a section, the ground truth's id of what has the same name."""
+def _renumbered(check: FileCheck, section: str, key: str, content: dict, truth: dict, partial: bool) -> dict:
+    """For each id of a section, the ground truth's id of what has the same name, None if there is none."""
     check.fails_if_any((e for e in content[section] if not has(e, "id", key)), f"{section} need id and {key}")
     names = [Path(str(entry[key])).name for entry in truth[section]]
     check.fails_if_any(repeated(names), f"the ground truth's {section} cannot be told apart by {key}")
     known = dict(zip(names, (entry["id"] for entry in truth[section])))
-    check.fails_if_any(
-        (e[key] for e in content[section] if Path(str(e[key])).name not in known),
-        f"{section} are not among the ground truth's",
-    )
-    return {entry["id"]: known[Path(str(entry[key])).name] for entry in content[section]}
+    ids = {entry["id"]: known.get(Path(str(entry[key])).name) for entry in content[section]}
+    if not partial:
+        unknown = (entry[key] for entry in content[section] if ids[entry["id"]] is None)
+        check.fails_if_any(unknown, f"{section} are not among the ground truth's")
+    return ids
 
 
 def _well_formed(detection: dict) -> bool:

@@ -62,7 +62,8 @@ def predict_files(
     """Predict on image files with a progress bar.
 
     Writes `overlays/<name>.png` for each image and `predictions.json` for all, in `output`. A run that was killed goes
-    on where it stopped when started again with the same settings. A file that cannot be used is left out.
+    on where it stopped when started again with the same settings. A file that cannot be used is left out, and has no
+    picture.
 
     Args:
         predictor: the model.
@@ -99,17 +100,18 @@ def predict_files(
     for name, path in tqdm(by_name.items(), desc="predict", unit="image", file=sys.stderr):
         if name in results:
             continue
+        overlay = output / "overlays" / f"{path.stem if stems[path.stem] == 1 else name}.png"
         try:
             image = read_image(path)
             asked = prompts.get(name) if isinstance(prompts, dict) else prompts
             instances = predictor.answer(image, asked)
         except (OSError, ValueError) as error:
             failures[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
+            overlay.unlink(missing_ok=True)  # of an earlier run, whose results are gone
             continue
-        overlay = Image.fromarray(_draw(image, instances, predictor.class_names, asked))
-        picture = path.stem if stems[path.stem] == 1 else name
-        with atomic_write(output / "overlays" / f"{picture}.png", "wb") as file:
-            overlay.save(file, format="png")
+        picture = Image.fromarray(_draw(image, instances, predictor.class_names, asked))
+        with atomic_write(overlay, "wb") as file:
+            picture.save(file, format="png")
         results.add(name, instances)
     results.finish()
     return failures

@@ -34,6 +34,7 @@ class PromptPredictor:
 
     Raises:
         CheckpointError: the weights are missing or do not fit.
+        ValueError: those of a SOPSeg branch do not, or class_names are of another number.
         TypeError: the model takes no prompts.
 
     Example:
@@ -65,6 +66,8 @@ class PromptPredictor:
                 f"{type(self.model).__name__} takes no box prompts: set MODEL.META_ARCHITECTURE to PromptRCNN, "
                 "which loads the same checkpoints"
             )
+        if self.model.sopseg_branch is not None:
+            self.model.sopseg_branch.load()
         self.model.eval()
         count = self.model.roi_heads.num_classes
         self.class_names = list(class_names or map(str, range(count)))

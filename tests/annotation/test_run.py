@@ -158,8 +158,21 @@ def test_boxes_that_changed_are_segmented_anew(dota, segmenter, filters, tmp_pat
 def test_masks_of_other_settings_are_not_overwritten(dota, segmenter, filters, tmp_path):
     annotate(open_source(dota), segmenter, filters, tmp_path)
     segmenter.settings = {"weights": "others"}
-    with pytest.raises(ValueError, match="masks.journal: holds masks of another run, with weights none instead of oth"):
+    with pytest.raises(
+        ValueError, match="masks.journal: holds masks of another run, with weights of sha256 none instead"
+    ):
         annotate(open_source(dota), segmenter, filters, tmp_path)
+
+
+def test_a_run_that_made_no_mask_is_in_nobodys_way(dota, segmenter, filters, tmp_path):
+    def fails(image, prompts):
+        raise RuntimeError("a checkpoint of another model")
+
+    fails.settings = {"weights": "others"}
+    with pytest.raises(RuntimeError, match="another model"):
+        annotate(open_source(dota), fails, filters, tmp_path)
+    assert (tmp_path / "masks.journal").is_file()
+    assert annotate(open_source(dota), segmenter, filters, tmp_path).count("kept") == 4
 
 
 def test_bad_files_are_told_and_the_others_go_on(dota, segmenter, filters, tmp_path, read_folder):

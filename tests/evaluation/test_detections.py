@@ -44,6 +44,18 @@ def test_a_coco_file_by_names(tmp_path):
     assert read_detections(write(tmp_path, coco_file()), TRUTH) == GOOD
 
 
+def test_a_truth_that_is_a_part(tmp_path, caplog):
+    part = {**TRUTH, "images": TRUTH["images"][:1], "categories": [c for c in TRUTH["categories"] if c["id"] == 3]}
+    kept = [d for d in GOOD if d["image_id"] == 1 and d["category_id"] == 3]
+    assert 0 < len(kept) < len(GOOD)
+    for content in (GOOD, coco_file()):
+        assert read_detections(write(tmp_path, content), part, partial=True) == kept
+        assert f"left out {len(GOOD) - len(kept)} detections on other images or of other classes" in caplog.text
+        caplog.clear()
+        with pytest.raises(ValueError, match="1 are wrong"):
+            read_detections(write(tmp_path, content), part)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -152,5 +152,7 @@ def test_a_checkpoint_that_is_missing_or_none_is_named(tmp_path):
     wrong = tmp_path / "wrong.pth"
     wrong.write_text("hello")
     model = build(make_tiny_config(**options, MODEL__SOPSEG_BRANCH__WEIGHTS=str(wrong))).eval()
-    with pytest.raises(ValueError, match="wrong.pth"), torch.no_grad():
+    with pytest.raises(ValueError, match="MODEL.SOPSEG_BRANCH.WEIGHTS: .*wrong.pth"), torch.no_grad():
         model(make_inputs())
+    with pytest.raises(ValueError, match="MODEL.SOPSEG_BRANCH.WEIGHTS: .*wrong.pth"):
+        PromptPredictor(model)  # before the first image

@@ -50,15 +50,19 @@ def test_pictures_and_tables(run_tool, files, tmp_path):
             assert line in (folder / "errors.md").read_text()
 
 
-def test_a_model_of_some_classes_has_not_missed_the_others(run_tool, files, tmp_path):
+def test_only_some_classes(run_tool, files, tmp_path, caplog):
     truth_file, found_file, truth, found = files
-    arguments = [found_file, "--annotations", truth_file, "--output", tmp_path / "out", "--classes", "boat", "car"]
-    done = run_tool("analyse", *arguments)
-    assert done.code == 2 and "detections have a category_id that the ground truth does not have" in done.err
-    found_file.write_text(json.dumps([d for d in found if d["category_id"] != 20]))
-    done = run_tool("analyse", *arguments)
-    assert done.code == 0, done.err
-    errors = json.loads((tmp_path / "out" / "segm" / "errors.json").read_text())
+    others = [d for d in found if d["category_id"] != 20]
+    results = {}
+    for name, detections in (("all", found), ("others", others)):
+        found_file.write_text(json.dumps(detections))
+        output = ["--output", tmp_path / name]
+        done = run_tool("analyse", found_file, "--annotations", truth_file, *output, "--classes", "boat", "car")
+        assert done.code == 0, done.err
+        results[name] = (tmp_path / name / "segm" / "errors.json").read_text()
+    assert results["all"] == results["others"]
+    assert caplog.text.count(f"left out {len(found) - len(others)} detections on other images or of other class") == 1
+    errors = json.loads(results["all"])
     assert set(errors["classes"]) == {"boat", "car"}
     wanted = [a for a in truth["annotations"] if a["category_id"] != 20 and not a["iscrowd"]]
     assert errors["all"]["instances"] == len(wanted) < len(truth["annotations"])
@@ -90,7 +94,7 @@ def test_rings_without_corners_make_no_difference(run_tool, files, tmp_path):
 
 
 def test_what_training_has_skipped_can_be_left_out(run_tool, files, tmp_path):
-    truth_file, found_file, truth, _ = files
+    truth_file, found_file, truth, found = files
     args = ("analyse", found_file, "--annotations", truth_file)
     assert run_tool(*args, "--output", tmp_path / "whole").code == 0
     for image in truth["images"]:
@@ -108,6 +112,7 @@ def test_what_training_has_skipped_can_be_left_out(run_tool, files, tmp_path):
         assert done.code == 2 and f"error: {truth_file}: {reason}; 1 are wrong" in done.err
     done = run_tool(*args, "--images", tmp_path / "none", "--skip-bad", "--output", tmp_path / "strict")
     assert done.code == 2 and f"error: no such folder of images: {tmp_path / 'none'}" in done.err
+    found_file.write_text(json.dumps([*found, {**found[0], "image_id": 99}]))
     done = run_tool(*args, *images, "--skip-bad", "--output", tmp_path / "skipped")
     assert done.code == 0, done.err
     for name in ("bbox/errors.json", "segm/errors.json"):

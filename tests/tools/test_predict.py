@@ -15,7 +15,7 @@ def predict(run_tool, project, trained, tmp_path):
 
     def run(*args, weights=trained / "model_final.pth"):
         model = ["--config-file", project / "config.yaml", "--weights", weights, "--score-threshold", "0"]
-        return run_tool("predict", *args, *model, "--output", tmp_path / "results")
+        return run_tool("predict", *model, "--output", tmp_path / "results", *args)
 
     return run
 
@@ -99,8 +99,12 @@ def test_images_that_cannot_be_read_are_left_out_and_told(predict, images, tmp_p
 def test_a_box_outside_one_of_the_images_is_told(predict, images, tmp_path):
     small = tmp_path / "small.png"
     Image.fromarray(np.zeros((10, 10, 3), np.uint8)).save(small)
+    overlays = tmp_path / "results" / "overlays"
+    assert predict(images / "0.png", small, "--boxes", "2,2,5,5").code == 0
+    assert sorted(p.name for p in overlays.iterdir()) == ["0.png", "small.png"]
     done = predict(images / "0.png", small, "--boxes", "20,20,30,30")
-    assert done.code == 1
+    assert done.code == 1 and "overlays, without 1 that failed" in done.out
+    assert [p.name for p in overlays.iterdir()] == ["0.png"]  # that of other boxes is gone
     assert "small.png: boxes[0] = [20.0, 20.0, 30.0, 30.0] lies outside the image, which is 10 x 10 pixels" in done.err
 
 
@@ -119,7 +123,10 @@ def test_a_box_outside_one_of_the_images_is_told(predict, images, tmp_path):
             "--class: there is no class 'circle'; the model knows square, bar",
         ),
         (["0.png", "--class", "square"], "--class: says what boxes hold: give --boxes"),
-        (["0.png", "--device", "tpu"], "MODEL.DEVICE is 'tpu'"),
+        (["0.png", "--device", "tpu"], "--device tpu: expected cpu, cuda or cuda:N"),
+        (["0.png", "--device", "cuda:99"], "--device cuda:99: there is no such GPU"),
+        (["0.png", "--score-threshold", "nan"], "--score-threshold nan: expected a number from 0 to 1"),
+        (["0.png", "--score-threshold", "7"], "--score-threshold 7.0: expected a number from 0 to 1"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(predict, images, tmp_path, arguments, said):

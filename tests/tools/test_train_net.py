@@ -39,7 +39,7 @@ def test_evaluation_alone(run_tool, project, trained, tmp_path):
     "overrides, said",
     [
         (["MODEL.NOT_THERE", "1"], "KEY VALUE overrides: Non-existent key: MODEL.NOT_THERE"),
-        (["SOLVER.MAX_ITER"], "KEY VALUE overrides: Override list has odd length"),
+        (["SOLVER.MAX_ITER"], "KEY VALUE overrides: expected pairs, SOLVER.MAX_ITER has no value"),
         (["SOLVER.MAX_ITER", "many"], "for config key: SOLVER.MAX_ITER"),
         (["SOLVER.OPTIMIZER", "Adam"], 'SOLVER.OPTIMIZER is \'Adam\': expected "SGD" or "AdamW"'),
         (["DATASETS.TRAIN", "('elsewhere',)"], "elsewhere"),

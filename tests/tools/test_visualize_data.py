@@ -70,6 +70,12 @@ def test_an_unknown_name_is_one_line(tmp_path, run_tool):
     assert "scenes_val" in done.err and "Traceback" not in done.err
 
 
+def test_a_negative_count(tmp_path, run_tool):
+    done = run_tool("visualize_data", "--dataset", "scenes_val", "--count", -1, "--output", tmp_path / "out")
+    assert done.code == 2 and "error: count: expected pictures to draw, or 0 for all, got -1" in done.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_no_data_set_named(tmp_path, run_tool):
     done = run_tool("visualize_data", "--output", tmp_path)
     assert done.code == 2 and "error: no data set: give --dataset NAME" in done.err

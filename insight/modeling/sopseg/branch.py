@@ -19,7 +19,7 @@ class SOPSegBranch:
     """The mask branch that a detector can borrow.
 
     It is no part of the detector: it is not trained with it, its weights stay in a file of their own and out of the
-    detector's checkpoints, and are read when the first mask is asked for.
+    detector's checkpoints, and are read by `load` or when the first mask is asked for.
 
     Args:
         weights: checkpoint of SOPSeg or SAM.
@@ -42,6 +42,23 @@ class SOPSegBranch:
         self.shared_crops = shared_crops
         self._model: SOPSeg | None = None
 
+    def load(self) -> SOPSeg:
+        """Read the weights, once; `masks` does so too, but a long run wants to know at its start that they fit.
+
+        Returns:
+            The model.
+
+        Raises:
+            ValueError: a file that is corrupt, needs pickle, or holds another model.
+        """
+        if self._model is None:
+            try:
+                self._model = load_sopseg(self.weights)
+            except ValueError as error:
+                reason = str(error).removeprefix("weights: ")
+                raise ValueError(f"MODEL.SOPSEG_BRANCH.WEIGHTS: {reason}") from error
+        return self._model
+
     def masks(self, image: Tensor, prompts: Prompts, mask_size: tuple[int, int]) -> RLEMasks:
         """Segment what is in boxes.
 
@@ -57,8 +74,7 @@ class SOPSegBranch:
         Raises:
             ValueError: a file that is corrupt, needs pickle, or holds another model.
         """
-        if self._model is None:
-            self._model = load_sopseg(self.weights)
+        model = self.load()
         if self.channels == "BGR":
             image = image.flip(0)
         height, width = image.shape[1:]
@@ -66,4 +82,4 @@ class SOPSegBranch:
         points = None if prompts.points is None else prompts.points * to_image
         prompts = Prompts(prompts.boxes * to_image.repeat(2), points, prompts.labels)
         plan = plan_crops(prompts, (height, width), self.input_size, shared=self.shared_crops)
-        return image_masks(self._model.to(image.device), image, prompts, plan, self.input_size, mask_size).masks
+        return image_masks(model.to(image.device), image, prompts, plan, self.input_size, mask_size).masks
