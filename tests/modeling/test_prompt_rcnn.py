@@ -292,15 +292,19 @@ def test_two_images_can_be_learned_by_heart(heads):
         x["image"] //= 4
         for mask, label in zip(x["instances"].gt_masks.tensor, x["instances"].gt_classes):
             x["image"][label, mask] = 255
+    steps = 160
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    # Down to 0: at one rate throughout, the cascade ends between 0.27 and 0.46 of its first loss by the seed alone.
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
     totals = []
-    for step in range(160):
+    for step in range(steps):
         total = sum(losses_of(model, inputs, seed=step).values())
-        totals.append(float(total))
+        totals.append(total.item())
         optimizer.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        schedule.step()
     assert sum(totals[-20:]) / 20 < totals[0] / 3  # a single step varies with the boxes that it samples
     model.eval()
     with torch.no_grad():
