@@ -8,6 +8,7 @@ from insight.config import load_config
 from insight.data.datasets import register_from_config
 from insight.errors import reports_errors
 from insight.inference.compare import Contender, choose_entries, draw_comparisons, worst_entries
+from insight.inference.score_threshold import check_score_threshold
 from insight.machine import parse_device
 
 
@@ -33,7 +34,7 @@ def arguments() -> argparse.ArgumentParser:
         metavar="N",
         help="the N images with the lowest IoU of an object, in inference/DATASET_prompted.json of the last of --runs",
     )
-    parser.add_argument("--count", type=int, default=8, help="else, how many of its first ones (default: 8)")
+    parser.add_argument("--count", type=int, default=8, help="else, how many, of many classes (default: 8)")
     parser.add_argument(
         "--prompted", action="store_true", help="give detectors the true boxes as prompts (SOPSEG always gets prompts)"
     )
@@ -65,6 +66,7 @@ def contender(text: str, device: str) -> Contender:
 def main() -> None:
     """Run the command."""
     args = arguments().parse_args()
+    check_score_threshold(args.score_threshold)
     device = str(parse_device(args.device)) if args.device else ""
     contenders = [contender(text, device) for text in args.runs]
     dataset = args.dataset or next(iter(contenders[0].cfg.DATASETS.TEST), None)

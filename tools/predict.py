@@ -10,6 +10,7 @@ from insight.errors import reports_errors
 from insight.inference.file_predictor import build_file_predictor
 from insight.inference.files import find_images, predict_files
 from insight.inference.prompts import BoxPrompts, parse_boxes, read_boxes
+from insight.inference.score_threshold import check_score_threshold
 from insight.machine import parse_device
 
 
@@ -82,9 +83,7 @@ def prompts_of(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Box
 def main() -> int:
     parser = arguments()
     args = parser.parse_args(joined_negatives(sys.argv[1:]))
-    if not 0 <= args.score_threshold <= 1:
-        raise ValueError(f"--score-threshold {args.score_threshold}: expected a number from 0 to 1")
-    overrides = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", args.score_threshold]
+    overrides = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", check_score_threshold(args.score_threshold)]
     overrides += ["MODEL.WEIGHTS", args.weights] if args.weights else []
     overrides += ["MODEL.DEVICE", str(parse_device(args.device))] if args.device else []
     images = find_images(args.images)

@@ -7,6 +7,7 @@ from insight.engine.measurement import measured_config, measurement_arguments, w
 from insight.errors import reports_errors
 from insight.evaluation.missed import LEAST_SCORE, evaluate_missed
 from insight.inference.predictor import PromptPredictor
+from insight.inference.score_threshold import check_score_threshold
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -26,6 +27,7 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the command."""
     args = arguments().parse_args()
+    check_score_threshold(args.score_threshold)
     cfg = measured_config(args)
     predictor = PromptPredictor(cfg)
     results = {}

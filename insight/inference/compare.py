@@ -47,7 +47,7 @@ def choose_entries(dataset: str, images: Sequence[str] = (), count: int = 8) -> 
 
     Args:
         dataset: registered name.
-        images: file names, with or without folders and endings; empty for the first ones.
+        images: file names, with or without folders and endings; empty for some with many classes.
         count: how many, where no images are named.
 
     Returns:
@@ -58,7 +58,7 @@ def choose_entries(dataset: str, images: Sequence[str] = (), count: int = 8) -> 
     """
     entries = DatasetCatalog.get(dataset)
     if not images:
-        return entries[:count]
+        return _varied(entries, count)
     known = {}
     for entry in entries:
         path = Path(entry["file_name"])
@@ -67,6 +67,19 @@ def choose_entries(dataset: str, images: Sequence[str] = (), count: int = 8) -> 
     if absent:
         raise ValueError(f"{absent[0]}: no such image in {dataset} ({len(absent)} of those named)")
     return [known[Path(image).name] for image in images]
+
+
+def _varied(entries: list[dict], count: int) -> list[dict]:
+    """Image by image the one whose classes are the newest; a class counts half as much each time it was shown."""
+    worth: dict[int, float] = {}
+    left = [(entry, {a["category_id"] for a in entry["annotations"]}) for entry in entries]
+    chosen = []
+    while left and len(chosen) < count:
+        best = max(range(len(left)), key=lambda i: sum(worth.get(name, 1.0) for name in left[i][1]))
+        entry, names = left.pop(best)
+        worth.update((name, worth.get(name, 1.0) / 2) for name in names)
+        chosen.append(entry)
+    return chosen
 
 
 def worst_entries(dataset: str, measured: str | os.PathLike, count: int) -> list[dict]:

@@ -80,7 +80,7 @@ class Pictures:
     """Images of the data set, and beside each what the models make of it.
 
     Args:
-        images: their file names; empty for the first ones.
+        images: their file names; empty for some with many classes.
         count: how many, where none are named.
         prompted: prompt the models with the true boxes instead of letting them find objects.
     """

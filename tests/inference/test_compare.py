@@ -32,11 +32,20 @@ def contender(prompt_cfg, prompt_model, dataset, tmp_path):
     return Contender("ours", cfg)
 
 
-def test_images_are_chosen_by_name_or_from_the_start(dataset):
-    assert [e["image_id"] for e in choose_entries(dataset, count=2)] == [1, 2]
+def test_images_are_chosen_by_name(dataset):
     assert [e["image_id"] for e in choose_entries(dataset, ["some/where/3.png", "1"])] == [4, 2]
     with pytest.raises(ValueError, match="9.png: no such image in test_compare"):
         choose_entries(dataset, ["9.png", "1.png"])
+
+
+def test_images_are_chosen_so_that_many_classes_are_seen():
+    classes = [[0, 0, 0], [0], [], [1, 0], [2, 1, 0], [3]]
+    entries = [{"image_id": i, "annotations": [{"category_id": c} for c in cs]} for i, cs in enumerate(classes)]
+    DatasetCatalog.register("test_varied", lambda: entries)
+    # 4 has three new classes; then 3 has two that were shown once, as good as the new one of 5 and before it.
+    assert [e["image_id"] for e in choose_entries("test_varied", count=4)] == [4, 3, 5, 0]
+    assert sorted(e["image_id"] for e in choose_entries("test_varied", count=9)) == list(range(6))
+    DatasetCatalog.remove("test_varied")
 
 
 def test_the_worst_images_are_those_of_the_lowest_iou(dataset, tmp_path):

@@ -39,6 +39,7 @@ def test_pictures(run_tool, trained, tmp_path):
     "tool, arguments, said",
     [
         ("prompt_missed", ["--weights", "absent.pth"], "absent.pth: no such checkpoint"),
+        ("prompt_missed", ["--score-threshold", "50"], "--score-threshold 50.0: expected a number from 0 to 1"),
         ("prompt_jitter", ["--noise", "0.7"], "noises: expected numbers from 0 to below 0.5, got 0.7"),
     ],
 )
@@ -48,12 +49,13 @@ def test_a_mistake_is_one_line(run_tool, trained, tmp_path, tool, arguments, sai
 
 
 @pytest.mark.parametrize(
-    "run, said",
+    "arguments, said",
     [
-        ("ours", "--runs ours: expected NAME=DIR or NAME=CONFIG,WEIGHTS"),
-        ("ours=absent.yaml,x", "absent.yaml: no such file"),
+        (["ours"], "--runs ours: expected NAME=DIR or NAME=CONFIG,WEIGHTS"),
+        (["ours=absent.yaml,x"], "absent.yaml: no such file"),
+        (["ours=absent", "--score-threshold", "2"], "--score-threshold 2.0: expected a number from 0 to 1"),
     ],
 )
-def test_a_run_that_is_none_is_told(run_tool, tmp_path, run, said):
-    done = run_tool("compare", "--runs", run, "--output", tmp_path)
+def test_runs_that_cannot_be_compared_are_told(run_tool, tmp_path, arguments, said):
+    done = run_tool("compare", "--runs", *arguments, "--output", tmp_path)
     assert done.code == 2 and said in done.err
