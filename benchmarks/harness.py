@@ -63,13 +63,15 @@ class Effort:
     Args:
         rounds: how often each contender is timed; the medians are reported.
         sample: least length of one timing, seconds; quick work is repeated to fill it.
+        patience: seconds of timing after which no further round begins; slow work gets fewer rounds, at least one.
     """
 
     rounds: int = 9
     sample: float = 0.05
+    patience: float = 120.0
 
 
-QUICK = Effort(rounds=3, sample=0.005)
+QUICK = Effort(rounds=3, sample=0.005, patience=10.0)
 
 
 @dataclass(frozen=True)
@@ -167,12 +169,14 @@ def _time_in_turns(
     """
     calls = {}
     for name, run in runs.items():
-        run()  # lazy initialisation, caches
-        once = _seconds_per_call(run, 1, device)
+        once = _seconds_per_call(run, 1, device)  # not its first call: that was for memory
         calls[name] = max(1, min(10_000, math.ceil(effort.sample / max(once, 1e-9))))
     times: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
+    begin = time.perf_counter()
     for turn in range(effort.rounds):
+        if turn and time.perf_counter() - begin > effort.patience:
+            break
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             times[name].append(_seconds_per_call(runs[name], calls[name], device))

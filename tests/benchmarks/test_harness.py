@@ -44,11 +44,26 @@ def test_ratio_is_rival_time_over_ours(clock):
 
 
 def test_the_median_ignores_a_round_that_was_disturbed(clock):
-    # One call a round (sample 0); before the rounds: agreement, two calls for memory, two to warm up and calibrate.
-    rival = clock(*[0.02] * 5, 0.02, 9.0, 0.02)
+    # One call a round (sample 0); before the rounds: agreement, two calls for memory, one to calibrate.
+    rival = clock(*[0.02] * 4, 0.02, 9.0, 0.02)
     outcome = measure("b", Case("c", clock(0.01), {"r": Rival(rival)}), CPU, Effort(rounds=3, sample=0.0))
     assert outcome.contenders["r"].seconds == pytest.approx(0.02)
     assert outcome.contenders["r"].ratio == pytest.approx(2.0)
+
+
+def test_slow_work_gets_fewer_rounds(clock):
+    calls = []
+    ours = clock(50.0)
+
+    def counted():
+        calls.append(1)
+        return ours()
+
+    case = Case("c", counted, {"r": Rival(clock(50.0))})
+    measure("b", case, CPU, Effort(rounds=9, sample=0.0, patience=120.0))
+    assert len(calls) == 4 + 2  # no third round after 200 s; before the rounds: as above
+    measure("b", case, CPU, Effort(rounds=9, sample=0.0, patience=0.0))
+    assert len(calls) == 6 + 4 + 1
 
 
 def test_contenders_take_turns_in_changing_order():
