@@ -83,6 +83,7 @@ def add_insight_config(cfg: CN) -> None:
     sopseg.SHARED_CROPS = 0.0
     # Prompts made of true annotations: "box", "min_area_rect" (around the mask) or "oriented_box" (the data set's)
     sopseg.PROMPT = "min_area_rect"
+    sopseg.BOX_SHARE = 0.0  # in training, of the samples: prompted with horizontal boxes instead of PROMPT
     sopseg.JITTER = 0.0  # in training, largest shift of each side of a prompt, as a fraction of the box's extent
     sopseg.MAX_PROMPTS = 8  # prompts drawn of a training image where MAGNIFY is False
     sopseg.IOU_WEIGHT = 5.0  # weight of the loss of the predicted IoU

@@ -38,6 +38,7 @@ class SOPSegMapper:
         magnify: a crop for each object; otherwise one for all of an image.
         prompt: "box": the annotations' boxes; "min_area_rect": the oriented rectangle of least area around each
             mask; "oriented_box": the data set's own, which each annotation must hold as "oriented_box".
+        box_share: share of the training samples that are prompted with horizontal boxes instead.
         jitter: largest shift of each side of a box along the box's axes, as a fraction of its extent.
         max_prompts: objects drawn of a training image.
         shared_crops: as `training_crops` takes it.
@@ -54,10 +55,13 @@ class SOPSegMapper:
         jitter: float,
         max_prompts: int,
         shared_crops: float = 0.0,
+        box_share: float = 0.0,
     ):
         if prompt not in PROMPTS:
             raise ValueError(f"MODEL.SOPSEG.PROMPT: expected one of {', '.join(PROMPTS)}, got {prompt!r}")
-        self.is_train = is_train
+        if not 0 <= box_share <= 1:
+            raise ValueError(f"MODEL.SOPSEG.BOX_SHARE: expected a number from 0 to 1, got {box_share}")
+        self.is_train, self.box_share = is_train, box_share
         self.input_size, self.magnify, self.prompt = input_size, magnify, prompt
         self.jitter, self.max_prompts, self.shared_crops = jitter, max_prompts, shared_crops
 
@@ -73,6 +77,7 @@ class SOPSegMapper:
             "jitter": keys.JITTER if is_train else cfg.TEST.PROMPT_JITTER,
             "max_prompts": keys.MAX_PROMPTS,
             "shared_crops": keys.SHARED_CROPS,
+            "box_share": keys.BOX_SHARE,
         }
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +127,8 @@ class SOPSegMapper:
         return [annotations[i] for i in kept], [truth[i] for i in kept]
 
     def _prompts(self, annotations: list[dict], truth: list[dict], size: tuple[int, int], generator) -> Prompts:
-        if self.prompt == "box":
+        horizontal = self.is_train and self.box_share > 0 and torch.rand((), generator=generator) < self.box_share
+        if horizontal or self.prompt == "box":
             boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
             boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
             return Prompts(jitter_boxes(boxes, self.jitter, generator))

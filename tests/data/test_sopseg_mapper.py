@@ -106,6 +106,18 @@ def test_jitter_moves_each_side_by_its_share_at_most(entry, prompt):
     assert (moved - exact).abs().max() <= 3.0 + 1e-4 and (moved - exact).abs().amax(0).min() > 2.0
 
 
+def test_a_share_of_the_training_samples_has_horizontal_boxes(entry):
+    mapper = make_mapper(box_share=0.25)
+    samples = [mapper({**entry, "sample_seed": seed})["prompts"] for seed in range(80)]
+    assert 10 <= sum(prompts.points is None for prompts in samples) <= 30
+    every = make_mapper(box_share=1.0)({**entry, "sample_seed": 0})["prompts"]
+    assert every.points is None and every.count == 2
+    evaluated = make_mapper(is_train=False, box_share=1.0)(entry)["prompts"]
+    assert evaluated.points.shape == (2, 3, 2)
+    with pytest.raises(ValueError, match="BOX_SHARE: expected a number from 0 to 1, got 1.5"):
+        make_mapper(box_share=1.5)
+
+
 def test_a_data_set_without_oriented_boxes_is_refused(entry):
     bare = {**entry, "annotations": [{k: v for k, v in entry["annotations"][0].items() if k != "oriented_box"}]}
     with pytest.raises(ValueError, match='annotations without "oriented_box"; use min_area_rect'):

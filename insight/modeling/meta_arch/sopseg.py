@@ -89,6 +89,18 @@ class SOPSEG(SOPSeg):
         return [{"instances": self._segment(one)} for one in batched_inputs]
 
     def _losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """The mean over all objects. Those with points and those without are decoded apart, as when they are used."""
+        kinds: dict[bool, list[dict[str, Any]]] = {}
+        for one in batched_inputs:
+            kinds.setdefault(one["prompts"].points is None, []).append(one)
+        counts = [sum(one["prompts"].count for one in kind) for kind in kinds.values()]
+        losses: dict[str, Tensor] = {}
+        for kind, count in zip(kinds.values(), counts):
+            for name, loss in self._losses_of_one_kind(kind).items():
+                losses[name] = losses.get(name, 0.0) + loss * (count / max(sum(counts), 1))
+        return losses
+
+    def _losses_of_one_kind(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
         crops = torch.cat([one["crops"] for one in batched_inputs]).to(self.device)
         first = torch.tensor([0] + [len(one["crops"]) for one in batched_inputs[:-1]]).cumsum(0)
         index = torch.cat([one["index"] + start for one, start in zip(batched_inputs, first)]).to(self.device)
