@@ -3,6 +3,7 @@
 
 import argparse
 
+from insight.data.datasets.coco import require_classes_of_model
 from insight.engine.measurement import measured_config, measurement_arguments, write_measurement
 from insight.errors import reports_errors
 from insight.evaluation.missed import LEAST_SCORE, evaluate_missed
@@ -32,6 +33,7 @@ def main() -> None:
     predictor = PromptPredictor(cfg)
     results = {}
     for dataset in cfg.DATASETS.TEST:
+        require_classes_of_model(predictor.class_names, dataset)
         found = evaluate_missed(predictor, dataset, args.score_threshold, cfg.TEST.MAX_DETS, cfg.TEST.AREA_PROFILE)
         results[dataset] = {"missed": found}
         print(f"{dataset}: {found['missed']:.0f} of {found['instances']:.0f} instances are missed")

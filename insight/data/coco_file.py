@@ -99,16 +99,17 @@ def _categories(categories: list, classes: Sequence[str] | None, check: FileChec
     categories = sorted(categories, key=lambda c: c["id"])
     if classes is None:
         return categories
-    by_name = {_plain(c["name"]): c for c in categories}
-    check.fails_if_any(repeated(_plain(c["name"]) for c in categories), "category names are not unique")
+    by_name = {plain_name(c["name"]): c for c in categories}
+    check.fails_if_any(repeated(plain_name(c["name"]) for c in categories), "category names are not unique")
     known = first((c["name"] for c in categories), 20)
     check.fails_if_any(
-        (name for name in classes if _plain(name) not in by_name), f"classes are in no category (they are {known})"
+        (name for name in classes if plain_name(name) not in by_name), f"classes are in no category (they are {known})"
     )
-    return [{**by_name[_plain(name)], "name": name} for name in classes]
+    return [{**by_name[plain_name(name)], "name": name} for name in classes]
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A class name without case, spaces, hyphens and underscores, by which names are compared."""
     return re.sub(r"[\s_-]", "", str(name)).casefold()
 
 

@@ -39,12 +39,16 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
 
     Raises:
         CheckpointError: there is no checkpoint, or it does not fit the model in every parameter.
+        ValueError: a test set has the classes of the model in another order.
     """
     trainer = trainer_class(cfg)
     model = trainer.build_model(cfg)
     loaded = {}
     if not is_sam(cfg) or cfg.MODEL.WEIGHTS or resume:
         loaded = Checkpointer(model, cfg.OUTPUT_DIR, exact=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    trained = loaded.get("trainer", {}).get("class_names")
+    if trained:
+        trainer.check_classes(cfg, trained)
     made = describe_machine(torch.device(cfg.MODEL.DEVICE))
     results = trainer.test(cfg, model)
     if comm.is_main_process():

@@ -2,11 +2,12 @@
 
 import logging
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog, build_detection_test_loader
+from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, create_ddp_model
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
@@ -15,7 +16,7 @@ from detectron2.utils.events import CommonMetricPrinter
 from detectron2.utils.logger import setup_logger
 
 from insight.checkpoint import Checkpointer
-from insight.data.datasets.coco import require_same_classes
+from insight.data.datasets.coco import require_classes_of_model, require_same_classes
 from insight.data.mappers import PromptDatasetMapper
 from insight.evaluation import CocoEvaluator
 from insight.machine import describe_machine
@@ -51,7 +52,7 @@ class Trainer(DefaultTrainer):
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         loader = self.build_train_loader(cfg, seed)
-        self.check_classes(cfg)
+        self.check_data(cfg)
         on_gpu = torch.device(cfg.MODEL.DEVICE).type == "cuda"
         if not on_gpu:  # a CPU trains faster so (docs/results.md)
             model = model.to(memory_format=torch.channels_last)
@@ -98,9 +99,17 @@ class Trainer(DefaultTrainer):
         return {**super().state_dict(), "class_names": names}
 
     @classmethod
-    def check_classes(cls, cfg: CfgNode) -> None:
-        """A detector predicts the classes of its training sets, so its test sets must have the same."""
+    def check_data(cls, cfg: CfgNode) -> None:
+        """Before a training: are all test sets there, and have they the classes of the training sets?"""
+        for name in cfg.DATASETS.TEST:  # else what is missing would be found when the training has ended
+            DatasetCatalog.get(name)
         require_same_classes([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
+
+    @classmethod
+    def check_classes(cls, cfg: CfgNode, trained: Sequence[str]) -> None:
+        """Before an evaluation: have the test sets the classes that the model was trained on?"""
+        for name in cfg.DATASETS.TEST:
+            require_classes_of_model(trained, name)
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:

@@ -16,6 +16,7 @@ from detectron2.structures import BoxMode, Instances
 from tqdm import tqdm
 
 from insight.checkpoint import Checkpointer
+from insight.data.datasets.coco import require_classes_of_model
 from insight.data.mappers import read_image
 from insight.data.sopseg_mapper import SOPSegMapper
 from insight.evaluation import PromptedIoU
@@ -131,9 +132,12 @@ def draw_comparisons(
 
     Returns:
         The files.
+
+    Raises:
+        ValueError: a detector's classes are the data set's in another order.
     """
     names = MetadataCatalog.get(dataset).thing_classes
-    answers = [(one.name, _answerer(one.cfg, prompted, score_threshold)) for one in contenders]
+    answers = [(one.name, _answerer(one.cfg, dataset, prompted, score_threshold)) for one in contenders]
     paths = []
     for entry in tqdm(entries, "Drawing", unit="image"):
         image = read_image(entry, "RGB")
@@ -156,7 +160,7 @@ def draw_comparisons(
 
 
 def _answerer(
-    cfg: CfgNode, prompted: bool, score_threshold: float
+    cfg: CfgNode, dataset: str, prompted: bool, score_threshold: float
 ) -> tuple[Callable[[dict, np.ndarray], Instances], bool]:
     """From an entry and its image to instances on the CPU; and whether they are answers to its annotations."""
     if cfg.MODEL.META_ARCHITECTURE == "SOPSEG":
@@ -171,6 +175,7 @@ def _answerer(
 
         return segment, True
     predictor = PromptPredictor(cfg)
+    require_classes_of_model(predictor.class_names, dataset)
 
     def ask(entry: dict, image: np.ndarray) -> Instances:
         predictor.set_image(image)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
 
 from insight.data.datasets import register_from_config
 from insight.inference.compare import Contender, choose_entries, draw_comparisons
@@ -42,7 +43,7 @@ def make_table(
         The files, and by the label of each run that failed or is left to another process, why.
 
     Raises:
-        OSError: there are pictures to draw, but not their data set.
+        OSError: a data set of a run that is left to do, or of the pictures, is not there.
         ValueError: a config that cannot be used, a folder of another run, a column that the results do not have, or a
             picture of an image that the data set does not have.
     """
@@ -59,6 +60,7 @@ def make_table(
         return write_table(summarize(table, runs, measures), output, command, made, pictures)
 
     write()  # also finds out early whether it can be written
+    _load_datasets([run for run in runs if run.trained() is None])
     failures = do_runs(runs, tools, write, num_gpus)
     if metrics & _TIMED and not failures:
         for run, speed in zip(first, measure_speed([_trained(run) for run in first])):
@@ -71,6 +73,17 @@ def make_table(
 
 
 _TIMED = {"fps", "speed"}
+
+
+def _load_datasets(runs: Sequence[Run]) -> None:
+    """So that what is missing is told at once, and not by each run in turn."""
+    loaded = set()
+    for run in runs:
+        register_from_config(run.cfg)
+        for name in run.cfg.DATASETS.TEST if run.row.eval_only else (*run.cfg.DATASETS.TRAIN, *run.cfg.DATASETS.TEST):
+            if name not in loaded:
+                DatasetCatalog.get(name)
+                loaded.add(name)
 
 
 def _choose(pictures: Pictures, cfg: CfgNode) -> tuple[str, list[dict]]:

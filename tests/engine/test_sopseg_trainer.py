@@ -1,5 +1,7 @@
 """SOPSEG through Detectron2's training loop, on rectangles."""
 
+import json
+
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -51,10 +53,11 @@ def test_learns_the_rectangles_and_evaluates_a_checkpoint_to_the_same(cfg):
 
 def test_only_a_detector_needs_test_sets_of_the_classes_it_was_trained_on(cfg, tmp_path):
     json_file, images = write_dataset(tmp_path)
+    content = json.loads(json_file.read_text())
+    content["categories"][0]["name"] = "something else"
+    json_file.write_text(json.dumps(content))
     register_coco_instances("renamed", {}, str(json_file), str(images))
     try:
-        DatasetCatalog.get("renamed")
-        MetadataCatalog.get("renamed").__dict__["thing_classes"] = ["something else"]
         cfg.DATASETS.TEST = ("renamed",)
         trainer_class(cfg)(cfg)
         cfg.MODEL.META_ARCHITECTURE = "PromptRCNN"
@@ -63,6 +66,19 @@ def test_only_a_detector_needs_test_sets_of_the_classes_it_was_trained_on(cfg, t
     finally:
         DatasetCatalog.remove("renamed")
         MetadataCatalog.remove("renamed")
+
+
+def test_the_loss_is_the_mean_over_objects_of_both_kinds_of_prompts(cfg):
+    cfg.MODEL.SOPSEG.BOX_SHARE = 0.4
+    trainer = trainer_class(cfg)(cfg)
+    batch = next(iter(trainer.data_loader))
+    kinds = [one["prompts"].points is None for one in batch]
+    assert 0 < sum(kinds) < len(kinds)  # otherwise choose another share
+    trainer.model.train()
+    whole = trainer.model(batch)
+    alone = [trainer.model([one]) for one in batch]
+    for name, loss in whole.items():
+        torch.testing.assert_close(loss, sum(one[name] for one in alone) / len(alone), rtol=1e-4, atol=1e-5)
 
 
 def test_sam_is_evaluated_as_it_is(cfg, monkeypatch):

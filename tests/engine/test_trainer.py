@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import HookBase
+from tiny import write_dataset
 
+from insight.data.datasets import register_from_config
 from insight.engine import Trainer, evaluate
 
 
@@ -125,6 +127,49 @@ def test_evaluation_of_the_checkpoint_gives_the_trainings_results(tiny_cfg):
     for task, metrics in results.items():
         for name, value in metrics.items():
             assert value == pytest.approx(trainer._last_eval_results[task][name], nan_ok=True)
+
+
+def with_other_data(cfg, tmp_path, change):
+    """Evaluate on a copy of the data set whose file was changed."""
+    json_file, images = write_dataset(tmp_path / "other")
+    content = json.loads(json_file.read_text())
+    change(content)
+    json_file.write_text(json.dumps(content))
+    cfg.DATASETS.COCO = [["test_other", str(json_file), str(images)]]
+    cfg.DATASETS.TEST = ("test_other",)
+    register_from_config(cfg)
+    return images
+
+
+@pytest.fixture
+def other_data():
+    yield
+    DatasetCatalog.remove("test_other")
+    MetadataCatalog.remove("test_other")
+
+
+def test_a_test_set_with_its_classes_in_another_order_is_refused(tiny_cfg, tmp_path, other_data):
+    def swap(content):
+        for entry in content["categories"]:
+            entry["id"] = 3 - entry["id"]
+        for entry in content["annotations"]:
+            entry["category_id"] = 3 - entry["category_id"]
+
+    tiny_cfg.SOLVER.MAX_ITER = 1
+    trainer = Trainer(tiny_cfg)
+    trainer.resume_or_load(False)
+    trainer.train()
+    with_other_data(tiny_cfg, tmp_path, swap)
+    with pytest.raises(ValueError, match="test_other has the classes .*: the same in another order"):
+        evaluate(tiny_cfg, resume=True)
+
+
+def test_a_test_set_that_is_not_whole_is_told_before_the_training(tiny_cfg, tmp_path, other_data):
+    images = with_other_data(tiny_cfg, tmp_path, lambda content: None)
+    MetadataCatalog.get("test_other").set(thing_classes=MetadataCatalog.get(tiny_cfg.DATASETS.TRAIN[0]).thing_classes)
+    (images / "0.png").unlink()
+    with pytest.raises(ValueError, match="images are missing on disk; 1 are wrong"):
+        Trainer(tiny_cfg)
 
 
 def test_a_loss_that_is_no_number_stops_the_training(train_cfg):

@@ -1,5 +1,6 @@
 """Making a table with pictures: drawn of the trained models after their runs, which are not repeated for them."""
 
+import dataclasses
 import functools
 
 import cv2
@@ -101,4 +102,12 @@ def test_no_pictures_while_a_run_is_lacking(table, executed, tmp_path):
 def test_an_image_that_is_not_there_is_told_before_anything_runs(table, executed):
     with pytest.raises(ValueError, match=f"9.png: no such image in {NAME}"):
         executed.make(table(images=["9.png"]))
+    assert executed == []
+
+
+def test_a_data_set_that_is_not_whole_is_told_before_anything_runs(table, executed, tmp_path):
+    (tmp_path / "rectangles" / "images" / "3.png").unlink()
+    without_pictures = dataclasses.replace(table(), pictures=None)
+    with pytest.raises(ValueError, match="images are missing on disk; 1 are wrong"):
+        executed.make(without_pictures)
     assert executed == []

@@ -10,7 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 
-from ..coco_file import read_coco
+from ..coco_file import plain_name, read_coco
 from ..file_check import FileCheck, first
 
 _BAD = ("strict", "skip")
@@ -116,6 +116,27 @@ def require_same_classes(names: Sequence[str]) -> None:
                 f"{first(classes[names[0]], 20)} and {first(classes[name], 20)}; the fourth element of an entry of "
                 "DATASETS.COCO sets them"
             )
+
+
+def require_classes_of_model(model: Sequence[str], name: str) -> None:
+    """Check that a data set has the classes that a model predicts, in their order; other names are only warned of.
+
+    Args:
+        model: names of the model's classes, from its checkpoint.
+        name: registered data set; loaded if its classes are not known yet.
+
+    Raises:
+        ValueError: the data set has them in another order, or what loading it raises.
+    """
+    require_same_classes([name])
+    found = list(MetadataCatalog.get(name).thing_classes)
+    ours, theirs = ([plain_name(c) for c in classes] for classes in (model, found))
+    if ours == theirs:
+        return
+    told = f"{name} has the classes {first(found, 20)}, the model was trained on {first(model, 20)}"
+    if sorted(ours) == sorted(theirs):
+        raise ValueError(f"{told}: the same in another order; the fourth element of an entry of DATASETS.COCO sets it")
+    _logger.warning(f"{told}: they are taken to be the same, one by one")
 
 
 def _is_entry(entry) -> bool:

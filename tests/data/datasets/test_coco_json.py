@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 
 from insight.config import add_insight_config
 from insight.data.datasets import register_from_config
-from insight.data.datasets.coco import load_coco, require_same_classes
+from insight.data.datasets.coco import load_coco, require_classes_of_model, require_same_classes
 
 
 def content() -> dict:
@@ -329,6 +329,17 @@ def test_data_sets_used_together_need_the_same_classes(write, registered, tmp_pa
     require_same_classes(["test_one", "test_set_right"])
     with pytest.raises(ValueError, match="test_one and test_other have different classes.*ship, tank and tank, ship"):
         require_same_classes(["test_one", "test_other"])
+
+
+def test_a_model_needs_the_classes_in_its_order(write, registered, caplog):
+    path, root = write(content())
+    registered([["test_model", str(path), str(root)]])
+    require_classes_of_model(["Ship", "tank"], "test_model")
+    assert "classes" not in caplog.text
+    with pytest.raises(ValueError, match="test_model has the classes ship, tank, the model was trained on tank, ship: the"):
+        require_classes_of_model(["tank", "ship"], "test_model")
+    require_classes_of_model(["boat", "tank"], "test_model")
+    assert "was trained on boat, tank: they are taken to be the same, one by one" in caplog.text
 
 
 def test_wrong_config_entries(write):
