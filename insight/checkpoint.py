@@ -83,6 +83,10 @@ class Checkpointer(DetectionCheckpointer):
         self._loading = (path, self.exact or checkpointables is None)
         try:
             return super().load(path, checkpointables)
+        except OSError as error:
+            if "://" not in path:
+                raise
+            raise CheckpointError(f"{path}: cannot be had ({error}); name a file instead, or '' for none") from error
         finally:
             self._parsed_url_during_load = None  # super() leaves it set after an error, and then refuses to load again
 

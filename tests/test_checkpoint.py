@@ -73,7 +73,8 @@ def test_a_checkpoint_with_nothing_in_common_is_refused(tmp_path):
         Checkpointer(Model()).load(path, checkpointables=[])
 
 
-def test_bad_files_are_named(tmp_path):
+def test_bad_files_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
     damaged = tmp_path / "damaged.pth"
     whole = Path(saved(tmp_path)).read_bytes()
     damaged.write_bytes(whole[: len(whole) // 2])
@@ -91,6 +92,8 @@ def test_bad_files_are_named(tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(CheckpointError, match="absent.pth: no such checkpoint"):
         Checkpointer(Model()).load(str(tmp_path / "absent.pth"))
+    with pytest.raises(CheckpointError, match="http://127.0.0.1:9/x.pth: cannot be had .*name a file instead"):
+        Checkpointer(Model()).load("http://127.0.0.1:9/x.pth")  # a port where nothing answers
     with pytest.raises(CheckpointError, match="MODEL.WEIGHTS is empty"):
         Checkpointer(Model(), exact=True).resume_or_load("", resume=False)
     Checkpointer(Model()).load("")  # a training from scratch

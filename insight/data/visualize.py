@@ -42,10 +42,12 @@ def draw_dataset(
         The files.
 
     Raises:
-        ValueError: no data set has this name, or it is empty, or count is negative.
+        ValueError: no data set has this name, or it is empty, or count or scale is negative.
     """
     if count < 0:
         raise ValueError(f"count: expected pictures to draw, or 0 for all, got {count}")
+    if scale < 0:
+        raise ValueError(f"scale: expected an enlargement, or 0 to choose one, got {scale}")
     if name not in DatasetCatalog.list():
         raise ValueError(f"no data set is called {name!r}; insight's are: {', '.join(BUILT_IN)}")
     dicts = DatasetCatalog.get(name)

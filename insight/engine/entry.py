@@ -39,16 +39,16 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
 
     Raises:
         CheckpointError: there is no checkpoint, or it does not fit the model in every parameter.
-        ValueError: a test set has the classes of the model in another order.
+        ValueError: no test set, or one with other classes than the model's.
     """
+    if not cfg.DATASETS.TEST:
+        raise ValueError("DATASETS.TEST is empty: name a data set, in a --config-file or behind the key")
     trainer = trainer_class(cfg)
     model = trainer.build_model(cfg)
     loaded = {}
     if not is_sam(cfg) or cfg.MODEL.WEIGHTS or resume:
         loaded = Checkpointer(model, cfg.OUTPUT_DIR, exact=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    trained = loaded.get("trainer", {}).get("class_names")
-    if trained:
-        trainer.check_classes(cfg, trained)
+    trainer.check_classes(cfg, cfg.DATASETS.TEST, loaded.get("trainer", {}).get("class_names") or ())
     made = describe_machine(torch.device(cfg.MODEL.DEVICE))
     results = trainer.test(cfg, model)
     if comm.is_main_process():

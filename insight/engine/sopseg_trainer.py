@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, build_detection_test_loader
+from detectron2.data import build_detection_test_loader
 from detectron2.evaluation import DatasetEvaluator
 
 from insight.data.datasets.coco import require_same_classes
@@ -28,15 +28,9 @@ class SOPSegTrainer(Trainer):
     """
 
     @classmethod
-    def check_data(cls, cfg: CfgNode) -> None:
+    def check_classes(cls, cfg: CfgNode, names: Sequence[str], trained: Sequence[str] = ()) -> None:
         """Test sets may have any classes, as SOPSeg predicts none; those of training sets balance the objects drawn."""
-        for name in cfg.DATASETS.TEST:
-            DatasetCatalog.get(name)
-        require_same_classes(cfg.DATASETS.TRAIN)
-
-    @classmethod
-    def check_classes(cls, cfg: CfgNode, trained: Sequence[str]) -> None:
-        """Any will do."""
+        require_same_classes([name for name in names if name in cfg.DATASETS.TRAIN])
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:

@@ -16,7 +16,7 @@ from detectron2.utils.events import CommonMetricPrinter
 from detectron2.utils.logger import setup_logger
 
 from insight.checkpoint import Checkpointer
-from insight.data.datasets.coco import require_classes_of_model, require_same_classes
+from insight.data.datasets.coco import require_class_count, require_classes_of_model, require_same_classes
 from insight.data.mappers import PromptDatasetMapper
 from insight.evaluation import CocoEvaluator
 from insight.machine import describe_machine
@@ -27,6 +27,9 @@ from .optimizer import build_optimizer
 from .results import RESULTS, by_dataset, config_digest, write_results
 from .step import TrainStep
 from .stream import build_train_loader
+
+
+_WITH_ROI_HEADS = ("GeneralizedRCNN", "PromptRCNN")
 
 
 class Trainer(DefaultTrainer):
@@ -47,12 +50,12 @@ class Trainer(DefaultTrainer):
         self._origin = {"config": config_digest(cfg), "made": describe_machine(torch.device(cfg.MODEL.DEVICE))}
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         self.cfg = cfg
+        self.check_config(cfg)
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         seed_all_rng(seed)  # of the initial weights
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         loader = self.build_train_loader(cfg, seed)
-        self.check_data(cfg)
         on_gpu = torch.device(cfg.MODEL.DEVICE).type == "cuda"
         if not on_gpu:  # a CPU trains faster so (docs/results.md)
             model = model.to(memory_format=torch.channels_last)
@@ -99,17 +102,38 @@ class Trainer(DefaultTrainer):
         return {**super().state_dict(), "class_names": names}
 
     @classmethod
-    def check_data(cls, cfg: CfgNode) -> None:
-        """Before a training: are all test sets there, and have they the classes of the training sets?"""
-        for name in cfg.DATASETS.TEST:  # else what is missing would be found when the training has ended
+    def check_config(cls, cfg: CfgNode) -> None:
+        """Before a training: whatever would be found wrong only when it has ended, or not at all.
+
+        Raises:
+            OSError, ValueError: a data set or an image of it is not there; no training set, no iteration; data sets
+                whose classes are not each other's or not as many as the model's; TEST keys that cannot be used.
+        """
+        if not cfg.DATASETS.TRAIN:
+            raise ValueError("DATASETS.TRAIN is empty: name a data set, in a --config-file or behind the key")
+        if cfg.SOLVER.MAX_ITER < 1:
+            raise ValueError(f"SOLVER.MAX_ITER: expected at least 1, got {cfg.SOLVER.MAX_ITER}")
+        cls.check_classes(cfg, [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
+        for name in cfg.DATASETS.TEST:
             DatasetCatalog.get(name)
-        require_same_classes([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
+            cls.build_evaluator(cfg, name)
 
     @classmethod
-    def check_classes(cls, cfg: CfgNode, trained: Sequence[str]) -> None:
-        """Before an evaluation: have the test sets the classes that the model was trained on?"""
-        for name in cfg.DATASETS.TEST:
-            require_classes_of_model(trained, name)
+    def check_classes(cls, cfg: CfgNode, names: Sequence[str], trained: Sequence[str] = ()) -> None:
+        """Whether a model and data sets have the same classes.
+
+        Args:
+            cfg: the config.
+            names: of the data sets.
+            trained: the classes that the model was trained on, if they are known.
+        """
+        require_same_classes(names)
+        if cfg.MODEL.META_ARCHITECTURE in _WITH_ROI_HEADS:
+            for name in names:
+                require_class_count(cfg.MODEL.ROI_HEADS.NUM_CLASSES, name)
+        if trained:
+            for name in names:
+                require_classes_of_model(trained, name)
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:

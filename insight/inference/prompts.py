@@ -85,6 +85,11 @@ def read_boxes(path: str | os.PathLike) -> BoxPrompts | dict[str, BoxPrompts]:
         raise ValueError(f"{path}: not JSON ({error})") from error
     if isinstance(content, list):
         return _from_rows(content, f"{path}: boxes")
+    if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
+        raise ValueError(
+            f"{path}: is a COCO file, expected {{'image file name': [[x1, y1, x2, y2], ...], ...}}; tools/annotate.py "
+            "takes COCO files"
+        )
     if isinstance(content, dict):
         return {name: _from_rows(rows, f"{path}: {name}") for name, rows in content.items()}
     raise ValueError(

@@ -172,6 +172,28 @@ def test_a_test_set_that_is_not_whole_is_told_before_the_training(tiny_cfg, tmp_
         Trainer(tiny_cfg)
 
 
+@pytest.mark.parametrize(
+    "key, value, said",
+    [
+        ("DATASETS.TRAIN", (), "DATASETS.TRAIN is empty"),
+        ("SOLVER.MAX_ITER", 0, "SOLVER.MAX_ITER: expected at least 1, got 0"),
+        ("MODEL.ROI_HEADS.NUM_CLASSES", 1, "has 2 classes .*, the model 1: set MODEL.ROI_HEADS.NUM_CLASSES to 2"),
+        ("MODEL.ROI_HEADS.NUM_CLASSES", 3, "has 2 classes .*, the model 3"),
+        ("TEST.AREA_PROFILE", "vhr", "TEST.AREA_PROFILE.: expected one of"),
+        ("TEST.MAX_DETS", [0], "TEST.MAX_DETS"),
+    ],
+)
+def test_what_cannot_be_trained_or_evaluated_is_told_at_once(tiny_cfg, key, value, said):
+    tiny_cfg.merge_from_list([key, value])
+    with pytest.raises(ValueError, match=said):
+        Trainer(tiny_cfg)
+
+
+def test_an_evaluation_needs_a_test_set(train_cfg):
+    with pytest.raises(ValueError, match="DATASETS.TEST is empty"):
+        evaluate(train_cfg)
+
+
 def test_a_loss_that_is_no_number_stops_the_training(train_cfg):
     train_cfg.SOLVER.BASE_LR = 1e12
     trainer = Trainer(train_cfg)

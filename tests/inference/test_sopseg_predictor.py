@@ -303,6 +303,10 @@ Image.fromarray(numpy.zeros((50, 60, 3), numpy.uint8)).save(f"{folder}/image.png
 predictor = SOPSegPredictor(f"{folder}/model.pth", input_size=64)
 found = predictor.predict(f"{folder}/image.png", [[10, 10, 20, 20]], [[30, 30, 20, 9, 45]])
 assert found.masks.to_bitmaps().shape == (2, 50, 60)
+try:
+    from insight import PromptPredictor
+except ImportError as error:
+    print(error)
 """
 
 
@@ -311,6 +315,7 @@ def test_needs_no_detectron2(tmp_path):
     command = [sys.executable, "-c", WITHOUT_DETECTRON2, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr
+    assert "insight.PromptPredictor needs Detectron2: python scripts/install_detectron2.py" in done.stdout
 
 
 def test_memory_does_not_grow_with_the_number_of_boxes(predictor, monkeypatch):

@@ -70,9 +70,16 @@ def test_an_unknown_name_is_one_line(tmp_path, run_tool):
     assert "scenes_val" in done.err and "Traceback" not in done.err
 
 
-def test_a_negative_count(tmp_path, run_tool):
-    done = run_tool("visualize_data", "--dataset", "scenes_val", "--count", -1, "--output", tmp_path / "out")
-    assert done.code == 2 and "error: count: expected pictures to draw, or 0 for all, got -1" in done.err
+@pytest.mark.parametrize(
+    "option, said",
+    [
+        ("--count", "error: count: expected pictures to draw, or 0 for all, got -1"),
+        ("--scale", "error: scale: expected an enlargement, or 0 to choose one, got -1"),
+    ],
+)
+def test_a_negative_number(tmp_path, run_tool, option, said):
+    done = run_tool("visualize_data", "--dataset", "scenes_val", option, -1, "--output", tmp_path / "out")
+    assert done.code == 2 and said in done.err
     assert not (tmp_path / "out").exists()
 
 

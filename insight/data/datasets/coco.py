@@ -118,6 +118,25 @@ def require_same_classes(names: Sequence[str]) -> None:
             )
 
 
+def require_class_count(count: int, name: str) -> None:
+    """Check that a detector has as many classes as a data set.
+
+    Args:
+        count: MODEL.ROI_HEADS.NUM_CLASSES.
+        name: registered data set; loaded if its classes are not known yet.
+
+    Raises:
+        ValueError: it has another number, or what loading the data set raises.
+    """
+    require_same_classes([name])
+    found = MetadataCatalog.get(name).thing_classes
+    if len(found) != count:
+        raise ValueError(
+            f"{name} has {len(found)} classes ({first(found, 20)}), the model {count}: "
+            f"set MODEL.ROI_HEADS.NUM_CLASSES to {len(found)}"
+        )
+
+
 def require_classes_of_model(model: Sequence[str], name: str) -> None:
     """Check that a data set has the classes that a model predicts, in their order; other names are only warned of.
 
@@ -126,9 +145,9 @@ def require_classes_of_model(model: Sequence[str], name: str) -> None:
         name: registered data set; loaded if its classes are not known yet.
 
     Raises:
-        ValueError: the data set has them in another order, or what loading it raises.
+        ValueError: the data set has them in another order or another number, or what loading it raises.
     """
-    require_same_classes([name])
+    require_class_count(len(model), name)
     found = list(MetadataCatalog.get(name).thing_classes)
     ours, theirs = ([plain_name(c) for c in classes] for classes in (model, found))
     if ours == theirs:
