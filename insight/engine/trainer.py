@@ -28,7 +28,6 @@ from .results import RESULTS, by_dataset, config_digest, write_results
 from .step import TrainStep
 from .stream import build_train_loader
 
-
 _WITH_ROI_HEADS = ("GeneralizedRCNN", "PromptRCNN")
 
 
