@@ -5,6 +5,7 @@ import math
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -516,8 +517,11 @@ BAD_ARGUMENTS = [
     ({"size": (4, -1)}, ValueError, r"size must be positive, got \(4, -1\)"),
     ({"size": (4, 4, 4)}, ValueError, r"size must be one integer or \(height, width\), got \(4, 4, 4\)"),
     ({"size": 2.5}, TypeError, "size must hold integers, got 2.5"),
+    ({"size": (4, np.float64(4))}, TypeError, r"size must hold integers, got \(4, .*4.0"),
+    ({"size": np.int64(0)}, ValueError, "size must be positive, got 0"),
     ({"image_index": torch.zeros(2, dtype=torch.int64)}, ValueError, r"image_index must have shape \(N,\) = \(1,\)"),
-    ({"image_index": torch.zeros(1)}, TypeError, r"image_index must be an int64 tensor \(N,\), got torch.float32"),
+    ({"image_index": torch.zeros(1)}, TypeError, r"image_index must be an int64 or int32 .*\(N,\), got torch.float32"),
+    ({"image_index": [0]}, TypeError, r"image_index must be an int64 or int32 tensor \(N,\), got list"),
     ({"mean": [0.5]}, ValueError, r"mean must have one value a channel, shape \(3,\), got \(1,\)"),
     ({"std": torch.ones(3, 1)}, ValueError, r"std must have one value a channel, shape \(3,\), got \(3, 1\)"),
     ({"std": [1, 0, 1]}, ValueError, r"std must hold values above 0, got \[1, 0, 1\]"),
@@ -532,6 +536,13 @@ def test_errors_name_the_argument(change, error, message):
     arguments = {"images": IMAGES, "boxes": BOX, "size": 4} | change
     with pytest.raises(error, match=message):
         ops.crop_resize(arguments.pop("images"), arguments.pop("boxes"), arguments.pop("size"), **arguments)
+
+
+def test_integers_of_any_kind():
+    expected = ops.crop_resize(IMAGES, BOX, (4, 5))
+    index = torch.zeros(1, dtype=torch.int32)
+    assert torch.equal(ops.crop_resize(IMAGES, BOX, (np.int64(4), np.uint8(5)), image_index=index), expected)
+    assert ops.crop_resize(IMAGES, BOX, np.int64(8)).shape == (1, 3, 8, 8)
 
 
 @needs_library
