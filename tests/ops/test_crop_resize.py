@@ -391,6 +391,37 @@ def test_the_twin_of_the_gradient_is_that_of_the_twin():
 
 
 @needs_library
+def test_where_the_device_has_no_kernel_images_small_for_their_boxes_go_to_the_cpu(monkeypatch):
+    worth_copying = sys.modules["insight.ops.crop_resize"]._worth_copying
+    photograph = torch.empty(1, 3, 800, 800, dtype=torch.uint8, device="meta")
+    assert worth_copying(photograph, 2) and not worth_copying(photograph, 1)
+    assert worth_copying(photograph.float(), 8) and not worth_copying(photograph.float(), 7)
+    assert not worth_copying(photograph, 0)
+    assert not worth_copying(torch.empty(1, 3, 20000, 20000, dtype=torch.uint8, device="meta"), 1000)
+    assert not worth_copying(torch.empty(1, 3, 8, 8), 100)
+    monkeypatch.setattr(sys.modules["insight.ops._ext"], "BACKENDS", frozenset())
+    assert not worth_copying(photograph, 100)
+
+
+@needs_library
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("values", [None, torch.tensor([0.5, 1.0, 2.0])])
+@pytest.mark.parametrize("copied", [True, False])
+def test_what_serves_a_device_without_a_kernel(monkeypatch, device, values, copied):
+    module = sys.modules["insight.ops.crop_resize"]
+    monkeypatch.setattr(module, "_worth_copying", lambda images, num_boxes: copied)
+    if copied:
+        monkeypatch.setattr(ops.reference, "crop_resize", None)
+    images = random_images((2, 3, 16, 18), torch.float32).contiguous(memory_format=torch.channels_last)
+    tensors = images, torch.tensor([[1.5, 2, 9, 14], [-2, 3, 12, 30]]), torch.tensor([1, 0])
+    expected = ops.crop_resize(*tensors[:2], (5, 7), image_index=tensors[2], mean=values, std=values, pad_value=0.5)
+    places = [x if x is None else x.to(device) for x in (*tensors, values)]
+    actual = module._fallback(*places[:3], 5, 7, places[3], places[3], True, 0.5)
+    assert actual.device.type == device and actual.is_contiguous()
+    torch.testing.assert_close(actual.cpu(), expected, atol=1e-6 * (not copied), rtol=1e-5 * (not copied))
+
+
+@needs_library
 def test_the_schemas_of_the_twin_are_the_librarys():
     module = sys.modules["insight.ops.crop_resize"]
     for name, schema in (("crop_resize", module._SCHEMA), ("crop_resize_backward", module._SCHEMA_BACKWARD)):
