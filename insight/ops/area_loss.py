@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from . import _ext, reference
+from ._arguments import check_device, describe, is_floating_point
 
 
 def area_loss(
@@ -37,7 +38,7 @@ def area_loss(
         Scalar; float64 for float64 proposals, else float32.
 
     Raises:
-        TypeError: if a tensor is not floating point.
+        TypeError: if the proposals or ground-truth boxes are not a floating-point tensor.
         ValueError: if a shape, a device or an option is wrong.
 
     Source:
@@ -45,12 +46,11 @@ def area_loss(
         to one scale; here they are in one frame already.
     """
     for name, boxes, expected in (("proposals", proposals, "(N, 4)"), ("gt_boxes", gt_boxes, "(M, 4)")):
+        if not is_floating_point(boxes):
+            raise TypeError(f"{name} must be a floating-point tensor {expected}, got {describe(boxes)}")
         if boxes.dim() != 2 or boxes.shape[1] != 4:
             raise ValueError(f"{name} must have shape {expected}, got {tuple(boxes.shape)}")
-        if not boxes.is_floating_point():
-            raise TypeError(f"{name} must be floating point, got {boxes.dtype}")
-    if gt_boxes.device != proposals.device:
-        raise ValueError(f"gt_boxes must be on the device of proposals, {proposals.device}, got {gt_boxes.device}")
+    check_device("gt_boxes", gt_boxes, "proposals", proposals)
     if not 0.0 <= iou_threshold <= 1.0:
         raise ValueError(f"iou_threshold must be in [0, 1], got {iou_threshold}")
     if not eps > 0.0:

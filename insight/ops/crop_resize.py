@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from . import _ext, reference
+from ._arguments import as_image_index, as_integer, check_device, describe, is_floating_point
 
 IMAGE_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+COPIED_FOR_A_BOX = 2**20  # bytes of images worth copying to the CPU, where their own device has no kernel
 
 
 def crop_resize(
@@ -47,8 +49,8 @@ def crop_resize(
             that is empty, reversed or not finite (x2 <= x1, y2 <= y1, NaN, infinity) gives `pad_value` everywhere: its
             values are not checked, which would make the host wait for a GPU.
         size: side of the outputs, or (height, width), pixels.
-        image_index: (N,) integers, the image of each box; None: image 0. Out of range it is an error on the CPU and
-            gives NaN on CUDA.
+        image_index: (N,) int64 or int32, the image of each box; None: image 0. Out of range it is an error,
+            but gives NaN from the CUDA kernel, which does not wait.
         mean: C values, subtracted from the pixels; None: 0. In the units of `images` (0 to 255 for uint8).
         std: C values above 0, by which the differences are divided; None: 1. Those of a tensor are not looked at, which
             would make the host wait for a GPU.
@@ -67,64 +69,43 @@ def crop_resize(
     """
     height, width = _output_size(size)
     _check_images(images)
-    if not isinstance(boxes, Tensor) or not boxes.is_floating_point():
-        raise TypeError(f"boxes must be a floating-point tensor (N, 4), got {_describe(boxes)}")
+    if not is_floating_point(boxes):
+        raise TypeError(f"boxes must be a floating-point tensor (N, 4), got {describe(boxes)}")
     if boxes.dim() != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes must have shape (N, 4), got {tuple(boxes.shape)}")
-    _check_device("boxes", boxes, images)
+    check_device("boxes", boxes, "images", images)
     if not -math.inf < pad_value < math.inf:
         raise ValueError(f"pad_value must be finite, got {pad_value}")
     boxes = boxes.detach().to(torch.float32)
-    image_index = _image_index(image_index, boxes)
+    if image_index is None:
+        image_index = torch.zeros(boxes.shape[0], dtype=torch.int64, device=boxes.device)
+    else:
+        image_index = as_image_index(image_index, "boxes", boxes)
     mean = _channel_values("mean", mean, images)
     divisors = _channel_values("std", std, images)
     if std is not None and not isinstance(std, Tensor) and not all(value > 0 for value in std):
         raise ValueError(f"std must hold values above 0, got {list(std)}")
-    _ext.compiled_for(images.device)  # for its warning: without a compiled kernel the op runs its twin
+    _ext.compiled_for(images.device)  # for its warning: without a compiled kernel the op runs its fallback
     op = torch.ops.insight.crop_resize.default
     return op(images, boxes, image_index, height, width, mean, divisors, antialias, float(pad_value))
-
-
-def _describe(value: object) -> str:
-    return f"{value.dtype}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def _output_size(size: int | tuple[int, int]) -> tuple[int, int]:
     pair = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(pair) != 2:
         raise ValueError(f"size must be one integer or (height, width), got {size}")
-    for side in pair:
-        if not isinstance(side, int | torch.SymInt):
-            raise TypeError(f"size must hold integers, got {size}")
-        if side < 1:
-            raise ValueError(f"size must be positive, got {size}")
-    return pair
+    height, width = (as_integer(side, "size must hold integers", size) for side in pair)
+    if height < 1 or width < 1:
+        raise ValueError(f"size must be positive, got {size}")
+    return height, width
 
 
 def _check_images(images: Tensor) -> None:
     if not isinstance(images, Tensor) or images.dtype not in IMAGE_DTYPES:
         names = ", ".join(str(d).removeprefix("torch.") for d in IMAGE_DTYPES)
-        raise TypeError(f"images must be a tensor (B, C, H, W) of one of {names}, got {_describe(images)}")
+        raise TypeError(f"images must be a tensor (B, C, H, W) of one of {names}, got {describe(images)}")
     if images.dim() != 4:
         raise ValueError(f"images must have shape (B, C, H, W), got {tuple(images.shape)}")
-
-
-def _check_device(name: str, value: Tensor, images: Tensor) -> None:
-    if value.device != images.device:
-        raise ValueError(f"{name} must be on the device of images, {images.device}, got {value.device}")
-
-
-def _image_index(image_index: Tensor | None, boxes: Tensor) -> Tensor:
-    if image_index is None:
-        return torch.zeros(boxes.shape[0], dtype=torch.int64, device=boxes.device)
-    if not isinstance(image_index, Tensor) or image_index.dtype not in (torch.int64, torch.int32):
-        raise TypeError(f"image_index must be an int64 tensor (N,), got {_describe(image_index)}")
-    if image_index.dim() != 1 or image_index.shape[0] != boxes.shape[0]:
-        raise ValueError(
-            f"image_index must have shape (N,) = ({boxes.shape[0]},), one a box, got {tuple(image_index.shape)}"
-        )
-    _check_device("image_index", image_index, boxes)
-    return image_index.to(torch.int64)
 
 
 def _channel_values(name: str, values: Sequence[float] | Tensor | None, images: Tensor) -> Tensor | None:
@@ -136,7 +117,14 @@ def _channel_values(name: str, values: Sequence[float] | Tensor | None, images: 
     return values
 
 
-def _twin(images, boxes, image_index, height, width, mean, std, antialias, pad_value):
+def _fallback(images, boxes, image_index, height, width, mean, std, antialias, pad_value):
+    """What serves a device without a compiled kernel."""
+    if _worth_copying(images, len(boxes)):
+        device = images.device
+        images, boxes, image_index = images.cpu(), boxes.cpu(), image_index.cpu()
+        mean, std = (x if x is None else x.cpu() for x in (mean, std))
+        op = torch.ops.insight.crop_resize.default
+        return op(images, boxes, image_index, height, width, mean, std, antialias, pad_value).to(device)
     return reference.crop_resize(
         images,
         boxes,
@@ -147,6 +135,14 @@ def _twin(images, boxes, image_index, height, width, mean, std, antialias, pad_v
         antialias=antialias,
         pad_value=pad_value,
     )
+
+
+def _worth_copying(images: Tensor, num_boxes: int) -> bool:
+    """Whether the CPU's kernel, and copying the images to it, is the faster stand-in for a kernel of their device.
+
+    The twin takes about a millisecond a box on a GPU, in which several MiB are copied.
+    """
+    return "cpu" in _ext.BACKENDS and images.device.type != "cpu" and images.nbytes <= num_boxes * COPIED_FOR_A_BOX
 
 
 def _fake(images, boxes, image_index, height, width, mean, std, antialias, pad_value):
@@ -211,9 +207,9 @@ _SCHEMA_BACKWARD = (
 if not _ext.has_ops():
     torch.library.define("insight::crop_resize", _SCHEMA)
     torch.library.define("insight::crop_resize_backward", _SCHEMA_BACKWARD)
-# The twins serve every device without a compiled kernel. They are kernels of the op, because torch.compile, which stops
-# at numbers read on the host, does not look into an op.
-torch.library.impl("insight::crop_resize", "default", _twin)
+# The fallbacks serve every device without a compiled kernel. They are kernels of the op, because torch.compile, which
+# stops at numbers read on the host, does not look into an op.
+torch.library.impl("insight::crop_resize", "default", _fallback)
 torch.library.impl("insight::crop_resize_backward", "default", reference.crop_resize_backward)
 torch.library.register_fake("insight::crop_resize", _fake)
 torch.library.register_fake("insight::crop_resize_backward", _fake_backward)

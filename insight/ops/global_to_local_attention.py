@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from . import _ext, reference
+from ._arguments import as_image_index, as_integer, check_device, describe
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -19,31 +20,36 @@ def global_to_local_attention(local: Tensor, global_tokens: Tensor, image_index:
         local: (N, T, D) tokens of N RoIs; float32, float64, float16 or bfloat16. Half types are summed in float32.
         global_tokens: (B, G, D) tokens of B images; dtype and device of `local`. Both get a gradient. G = 0 gives
             zeros.
-        image_index: (N,) int64, the image of each RoI, in [0, B). On the CPU a value outside raises a RuntimeError. On
-            CUDA, where looking would stall the queue, the RoI's output and gradient are NaN.
+        image_index: (N,) int64 or int32, the image of each RoI, in [0, B). On the CPU a value outside raises a
+            RuntimeError. On CUDA, where looking would stall the queue, the RoI's output and gradient are NaN.
         num_heads: number of heads; divides D.
 
     Returns:
         (N, T, D) in the dtype of `local`; in that of autocast, if it is on and the inputs are not float64.
 
     Raises:
-        TypeError: a tensor has another dtype than stated.
+        TypeError: an argument has another type or dtype than stated.
         ValueError: a tensor has another shape or device than stated, or num_heads does not divide D.
 
     Source:
         Insight Any Instance (arXiv 2409.07022), section III-B2, Eq. 5.
     """
+    for name, tensor, shape in (("local", local, "(N, T, D)"), ("global_tokens", global_tokens, "(B, G, D)")):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} must be a floating-point tensor {shape}, got {describe(tensor)}")
+    num_heads = as_integer(num_heads, "num_heads must be an integer", num_heads)
     device = local.device.type
     if torch.is_autocast_enabled(device) and local.dtype != torch.float64 and global_tokens.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device)
         local, global_tokens = local.to(dtype), global_tokens.to(dtype)
-    _check_arguments(local, global_tokens, image_index, num_heads)
+    _check_tokens(local, global_tokens, num_heads)
+    image_index = as_image_index(image_index, "local", local)
     if not _ext.compiled_for(local.device):
         return reference.global_to_local_attention(local, global_tokens, image_index, num_heads)
     return torch.ops.insight.global_to_local_attention.default(local, global_tokens, image_index, num_heads)[0]
 
 
-def _check_arguments(local, global_tokens, image_index, num_heads):
+def _check_tokens(local: Tensor, global_tokens: Tensor, num_heads: int) -> None:
     if local.dim() != 3:
         raise ValueError(f"local must have shape (N, T, D), got {tuple(local.shape)}")
     if global_tokens.dim() != 3:
@@ -53,21 +59,13 @@ def _check_arguments(local, global_tokens, image_index, num_heads):
             f"global_tokens must have the D of local, {local.shape[2]}: expected (B, G, {local.shape[2]}), "
             f"got {tuple(global_tokens.shape)}"
         )
-    if image_index.dim() != 1 or image_index.shape[0] != local.shape[0]:
-        raise ValueError(
-            f"image_index must have shape (N,) with the N of local, ({local.shape[0]},), got {tuple(image_index.shape)}"
-        )
     if num_heads < 1 or local.shape[2] < 1 or local.shape[2] % num_heads:
         raise ValueError(f"num_heads must divide the D of local, {local.shape[2]}, got {num_heads}")
     if local.dtype not in _DTYPES:
         raise TypeError(f"local must be float32, float64, float16 or bfloat16, got {local.dtype}")
     if global_tokens.dtype != local.dtype:
         raise TypeError(f"global_tokens must have the dtype of local, {local.dtype}, got {global_tokens.dtype}")
-    if image_index.dtype != torch.int64:
-        raise TypeError(f"image_index must be int64, got {image_index.dtype}")
-    for name, tensor in (("global_tokens", global_tokens), ("image_index", image_index)):
-        if tensor.device != local.device:
-            raise ValueError(f"{name} must be on the device of local, {local.device}, got {tensor.device}")
+    check_device("global_tokens", global_tokens, "local", local)
 
 
 def _fake(local, global_tokens, image_index, num_heads):

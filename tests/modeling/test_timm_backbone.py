@@ -19,7 +19,9 @@ needs_package = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "convnext_atto"])
+@pytest.mark.parametrize(
+    "name", ["tf_efficientnet_lite0", "resnet18", "convnext_atto", "swin_tiny_patch4_window7_224", "swinv2_cr_tiny_224"]
+)
 def test_features_have_the_announced_shapes(name):
     backbone = TimmBackbone(name, LEVELS).eval()
     shapes = backbone.output_shape()
@@ -28,6 +30,51 @@ def test_features_have_the_announced_shapes(name):
     for level, feature in features.items():
         assert feature.shape == (2, shapes[level].channels, 64 // shapes[level].stride, 96 // shapes[level].stride)
     assert [shapes[level].stride for level in LEVELS] == [4, 8, 16, 32]
+
+
+def test_swin_gives_the_features_of_its_stages_in_other_order():
+    backbone = TimmBackbone("swin_tiny_patch4_window7_224", ["res3", "res5"]).eval()
+    pixels = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        features, stages = backbone(pixels), backbone.net(pixels)
+    for level, stage in (("res3", stages[1]), ("res5", stages[3])):
+        assert torch.equal(features[level], stage.movedim(-1, 1))
+
+
+@pytest.mark.parametrize(
+    "name, levels, reason",
+    [
+        ("maxvit_nano_rw_256", LEVELS, r"height \(12\) must be divisible by window \(8\)"),
+        ("vit_tiny_patch16_224", ["res4"], r"Input height \(96\) doesn't match model \(224\)"),
+        ("halonet26t", LEVELS, "AssertionError"),
+        ("legacy_xception", LEVELS, "res2, of stride 4, is 23 x 39 then"),
+    ],
+)
+def test_models_for_images_of_one_size_are_refused(name, levels, reason):
+    message = rf"MODEL.TIMM.NAME '{name}': cannot take images of any size, .* 96 x 160 \({reason}.*docs/config.md"
+    with pytest.raises(ValueError, match=message) as caught:
+        TimmBackbone(name, levels)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_feature_of_stride_64_asks_for_images_of_such_sides():
+    assert TimmBackbone("efficientvit_m0", ["res4", "res5", "res6"]).output_shape()["res6"].stride == 64
+
+
+@pytest.mark.parametrize("name", ["resnet18", "swin_tiny_patch4_window7_224"])
+def test_trying_a_size_leaves_no_trace(name):
+    """The same weights, statistics and next random number as timm's own model has."""
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    net = timm.create_model(name, features_only=True)
+    following = torch.get_rng_state()
+    torch.manual_seed(0)
+    backbone = TimmBackbone(name, LEVELS, frozen_norm=False)
+    assert torch.equal(torch.get_rng_state(), following)
+    assert all(module.training for module in backbone.modules())
+    ours, theirs = backbone.net.state_dict(), net.state_dict()
+    assert ours.keys() == theirs.keys() and all(torch.equal(value, theirs[key]) for key, value in ours.items())
+    assert all(parameter.grad is None for parameter in backbone.parameters())
 
 
 def test_fpn_has_five_levels():
@@ -96,7 +143,7 @@ def test_renaming_of_plain_and_expanded_blocks():
         from_efficientnet_pytorch(state, [1])
 
 
-@pytest.mark.parametrize("name", ["resnet18", "convnext_atto"])
+@pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "swin_tiny_patch4_window7_224"])
 def test_a_file_of_timms_own_weights_loads(name, tmp_path):
     timm = pytest.importorskip("timm")
     full = timm.create_model(name)

@@ -328,8 +328,10 @@ BOXES = torch.zeros(2, 4)
     [
         ((torch.zeros(2, 5), BOXES), {}, ValueError, r"proposals must have shape \(N, 4\), got \(2, 5\)"),
         ((BOXES, torch.zeros(4)), {}, ValueError, r"gt_boxes must have shape \(M, 4\), got \(4,\)"),
-        ((BOXES.long(), BOXES), {}, TypeError, "proposals must be floating point, got torch.int64"),
-        ((BOXES, BOXES.int()), {}, TypeError, "gt_boxes must be floating point, got torch.int32"),
+        ((BOXES.long(), BOXES), {}, TypeError, r"proposals must be a floating-point tensor \(N, 4\), got torch.int64"),
+        ((BOXES, BOXES.int()), {}, TypeError, r"gt_boxes must be a floating-point tensor \(M, 4\), got torch.int32"),
+        ((BOXES.tolist(), BOXES), {}, TypeError, r"proposals must be a floating-point tensor \(N, 4\), got list"),
+        ((BOXES, BOXES.numpy()), {}, TypeError, r"gt_boxes must be a floating-point tensor \(M, 4\), got ndarray"),
         ((BOXES, BOXES.to("meta")), {}, ValueError, "gt_boxes must be on the device of proposals, cpu, got meta"),
         ((BOXES, BOXES), {"iou_threshold": 1.5}, ValueError, r"iou_threshold must be in \[0, 1\], got 1.5"),
         ((BOXES, BOXES), {"iou_threshold": float("nan")}, ValueError, r"iou_threshold must be in \[0, 1\], got nan"),

@@ -5,6 +5,7 @@ import math
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -390,6 +391,37 @@ def test_the_twin_of_the_gradient_is_that_of_the_twin():
 
 
 @needs_library
+def test_where_the_device_has_no_kernel_images_small_for_their_boxes_go_to_the_cpu(monkeypatch):
+    worth_copying = sys.modules["insight.ops.crop_resize"]._worth_copying
+    photograph = torch.empty(1, 3, 800, 800, dtype=torch.uint8, device="meta")
+    assert worth_copying(photograph, 2) and not worth_copying(photograph, 1)
+    assert worth_copying(photograph.float(), 8) and not worth_copying(photograph.float(), 7)
+    assert not worth_copying(photograph, 0)
+    assert not worth_copying(torch.empty(1, 3, 20000, 20000, dtype=torch.uint8, device="meta"), 1000)
+    assert not worth_copying(torch.empty(1, 3, 8, 8), 100)
+    monkeypatch.setattr(sys.modules["insight.ops._ext"], "BACKENDS", frozenset())
+    assert not worth_copying(photograph, 100)
+
+
+@needs_library
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("values", [None, torch.tensor([0.5, 1.0, 2.0])])
+@pytest.mark.parametrize("copied", [True, False])
+def test_what_serves_a_device_without_a_kernel(monkeypatch, device, values, copied):
+    module = sys.modules["insight.ops.crop_resize"]
+    monkeypatch.setattr(module, "_worth_copying", lambda images, num_boxes: copied)
+    if copied:
+        monkeypatch.setattr(ops.reference, "crop_resize", None)
+    images = random_images((2, 3, 16, 18), torch.float32).contiguous(memory_format=torch.channels_last)
+    tensors = images, torch.tensor([[1.5, 2, 9, 14], [-2, 3, 12, 30]]), torch.tensor([1, 0])
+    expected = ops.crop_resize(*tensors[:2], (5, 7), image_index=tensors[2], mean=values, std=values, pad_value=0.5)
+    places = [x if x is None else x.to(device) for x in (*tensors, values)]
+    actual = module._fallback(*places[:3], 5, 7, places[3], places[3], True, 0.5)
+    assert actual.device.type == device and actual.is_contiguous()
+    torch.testing.assert_close(actual.cpu(), expected, atol=1e-6 * (not copied), rtol=1e-5 * (not copied))
+
+
+@needs_library
 def test_the_schemas_of_the_twin_are_the_librarys():
     module = sys.modules["insight.ops.crop_resize"]
     for name, schema in (("crop_resize", module._SCHEMA), ("crop_resize_backward", module._SCHEMA_BACKWARD)):
@@ -516,8 +548,11 @@ BAD_ARGUMENTS = [
     ({"size": (4, -1)}, ValueError, r"size must be positive, got \(4, -1\)"),
     ({"size": (4, 4, 4)}, ValueError, r"size must be one integer or \(height, width\), got \(4, 4, 4\)"),
     ({"size": 2.5}, TypeError, "size must hold integers, got 2.5"),
+    ({"size": (4, np.float64(4))}, TypeError, r"size must hold integers, got \(4, .*4.0"),
+    ({"size": np.int64(0)}, ValueError, "size must be positive, got 0"),
     ({"image_index": torch.zeros(2, dtype=torch.int64)}, ValueError, r"image_index must have shape \(N,\) = \(1,\)"),
-    ({"image_index": torch.zeros(1)}, TypeError, r"image_index must be an int64 tensor \(N,\), got torch.float32"),
+    ({"image_index": torch.zeros(1)}, TypeError, r"image_index must be an int64 or int32 .*\(N,\), got torch.float32"),
+    ({"image_index": [0]}, TypeError, r"image_index must be an int64 or int32 tensor \(N,\), got list"),
     ({"mean": [0.5]}, ValueError, r"mean must have one value a channel, shape \(3,\), got \(1,\)"),
     ({"std": torch.ones(3, 1)}, ValueError, r"std must have one value a channel, shape \(3,\), got \(3, 1\)"),
     ({"std": [1, 0, 1]}, ValueError, r"std must hold values above 0, got \[1, 0, 1\]"),
@@ -532,6 +567,13 @@ def test_errors_name_the_argument(change, error, message):
     arguments = {"images": IMAGES, "boxes": BOX, "size": 4} | change
     with pytest.raises(error, match=message):
         ops.crop_resize(arguments.pop("images"), arguments.pop("boxes"), arguments.pop("size"), **arguments)
+
+
+def test_integers_of_any_kind():
+    expected = ops.crop_resize(IMAGES, BOX, (4, 5))
+    index = torch.zeros(1, dtype=torch.int32)
+    assert torch.equal(ops.crop_resize(IMAGES, BOX, (np.int64(4), np.uint8(5)), image_index=index), expected)
+    assert ops.crop_resize(IMAGES, BOX, np.int64(8)).shape == (1, 3, 8, 8)
 
 
 @needs_library

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -326,7 +327,11 @@ def test_image_index_out_of_range_on_cuda(dtype):
         ({"global_tokens": torch.zeros(5, 8)}, ValueError, r"global_tokens must have shape \(B, G, D\), got \(5, 8\)"),
         ({"global_tokens": torch.zeros(2, 5, 6)}, ValueError, r"global_tokens .*expected \(B, G, 8\), got \(2, 5, 6\)"),
         ({"image_index": torch.zeros(4, dtype=torch.int64)}, ValueError, r"image_index .*\(3,\), got \(4,\)"),
-        ({"image_index": torch.zeros(3)}, TypeError, r"image_index must be int64, got torch.float32"),
+        ({"image_index": torch.zeros(3)}, TypeError, r"image_index must be an int64 or int32 .*, got torch.float32"),
+        ({"image_index": [0, 0, 0]}, TypeError, r"image_index must be an int64 or int32 tensor \(N,\), got list"),
+        ({"local": [[[0.0]]]}, TypeError, r"local must be a floating-point tensor \(N, T, D\), got list"),
+        ({"global_tokens": None}, TypeError, r"global_tokens must be a .* tensor \(B, G, D\), got NoneType"),
+        ({"num_heads": 2.0}, TypeError, r"num_heads must be an integer, got 2.0"),
         ({"num_heads": 3}, ValueError, r"num_heads must divide the D of local, 8, got 3"),
         ({"num_heads": 0}, ValueError, r"num_heads must divide the D of local, 8, got 0"),
         ({"global_tokens": torch.zeros(2, 5, 8).double()}, TypeError, r"global_tokens .*float32, got torch.float64"),
@@ -347,6 +352,13 @@ def test_errors_name_the_argument(change, error, message):
     } | change
     with pytest.raises(error, match=message):
         ops.global_to_local_attention(**arguments)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_integers_of_any_kind(device):
+    local, global_tokens, image_index = random_tokens(3, 4, 2, 9, 2, 16, device=device)
+    expected = ops.global_to_local_attention(local, global_tokens, image_index, 2)
+    assert torch.equal(ops.global_to_local_attention(local, global_tokens, image_index.int(), np.int64(2)), expected)
 
 
 @needs_library

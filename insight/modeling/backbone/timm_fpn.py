@@ -3,10 +3,12 @@
 import math
 
 import timm
+import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+from timm.layers.format import Format
 from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import Tensor, nn
 
@@ -17,7 +19,7 @@ class TimmBackbone(Backbone):
     """The features of a timm model, named as Detectron2 names a ResNet's: "res2" has stride 4, "res5" stride 32.
 
     Args:
-        name: of a timm model that supports features_only.
+        name: of a timm model that supports features_only and takes images of any size.
         out_features: of "res1" (stride 2) to "res6", those to return.
         in_channels: channels of the images.
         weights: "": random; a file; "timm": from timm's hub; "package:NAME": held by an installed package.
@@ -25,7 +27,8 @@ class TimmBackbone(Backbone):
         frozen_norm: keep the statistics and affine parameters of every BatchNorm fixed.
 
     Raises:
-        ValueError: if timm has no such model, it gives no feature pyramid, or a feature is asked for that it lacks.
+        ValueError: if timm has no such model, it gives no feature pyramid, it was built for images of one size, or a
+            feature is asked for that it lacks.
     """
 
     def __init__(
@@ -40,7 +43,7 @@ class TimmBackbone(Backbone):
     ):
         super().__init__()
         try:
-            net = timm.create_model(name, features_only=True, in_chans=in_channels, pretrained=weights == "timm")
+            net = _create(name, features_only=True, in_chans=in_channels, pretrained=weights == "timm")
         except (RuntimeError, AttributeError) as error:
             raise ValueError(f"MODEL.TIMM.NAME {name!r}: timm cannot build its features ({error})") from error
         if weights not in ("", "timm"):
@@ -52,10 +55,12 @@ class TimmBackbone(Backbone):
             raise ValueError(f"MODEL.FPN.IN_FEATURES asks for {missing}; {name} of timm has {names}")
         _freeze(net, freeze_at, frozen_norm)
         self.net = net
+        self._channels_last = getattr(net, "output_fmt", Format.NCHW) == Format.NHWC  # Swin's, for one
         self._names = names
         self._out_features = list(out_features)
         self._out_feature_strides = dict(zip(names, strides))
         self._out_feature_channels = dict(zip(names, net.feature_info.channels()))
+        self._check_image_sizes(name, in_channels)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Features of images.
@@ -67,6 +72,8 @@ class TimmBackbone(Backbone):
             By name (B, C_l, H / stride, W / stride).
         """
         features = dict(zip(self._names, self.net(x)))
+        if self._channels_last:
+            return {name: features[name].permute(0, 3, 1, 2) for name in self._out_features}
         return {name: features[name] for name in self._out_features}
 
     def output_shape(self) -> dict[str, ShapeSpec]:
@@ -75,6 +82,37 @@ class TimmBackbone(Backbone):
             name: ShapeSpec(channels=self._out_feature_channels[name], stride=self._out_feature_strides[name])
             for name in self._out_features
         }
+
+    def _check_image_sizes(self, name: str, in_channels: int) -> None:
+        """Refuse a model that only works at the size it was made for, which timm does not announce, by trying one."""
+        step = max([32, *(shape.stride for shape in self.output_shape().values())])
+        height, width = 3 * step, 5 * step  # odd multiples: hardly a window fills the features evenly
+        image = next(self.net.parameters()).new_zeros((1, in_channels, height, width))
+        try:
+            with torch.no_grad():
+                features = self.eval()(image)
+            for feature, shape in self.output_shape().items():
+                found = tuple(features[feature].shape[1:])
+                if found != (shape.channels, height / shape.stride, width / shape.stride):
+                    raise ValueError(f"{feature}, of stride {shape.stride}, is {found[1]} x {found[2]} then")
+        except (AssertionError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(
+                f"MODEL.TIMM.NAME {name!r}: cannot take images of any size, as a detector needs, such as {height} x "
+                f"{width} ({reason}); take another model, docs/config.md names some"
+            ) from error
+        finally:
+            self.train()
+
+
+def _create(name: str, **options) -> nn.Module:
+    """A timm model that takes images of any size, if it must be told."""
+    try:
+        return timm.create_model(name, strict_img_size=False, **options)
+    except TypeError as error:
+        if "strict_img_size" not in str(error):
+            raise
+        return timm.create_model(name, **options)
 
 
 def _freeze(net: nn.Module, freeze_at: int, frozen_norm: bool) -> None:

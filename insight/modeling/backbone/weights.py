@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-CLASSIFIER = re.compile(r"(conv_head|bn2|norm_head|classifier|fc|head)\.")  # what a feature network leaves out
+CLASSIFIER = re.compile(r"(conv_head|bn2|norm|norm_head|classifier|fc|head)\.")  # what a feature network leaves out
 
 
 def load_backbone_weights(net: nn.Module, source: str) -> None:
