@@ -1,7 +1,7 @@
 """COCO JSON files, checked so that a mistake in a file is one line and not a crash later on. Needs no Detectron2."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
 from insight.structures.rle import run_lengths
@@ -74,6 +74,23 @@ def read_coco(
         "images": sorted(images, key=lambda i: i["id"]),
         "annotations": annos,
         "categories": categories,
+    }
+
+
+def only_images(content: dict, ids: Container) -> dict:
+    """The content of a COCO file with some of its images and their annotations alone.
+
+    Args:
+        content: as `read_coco` gives it.
+        ids: of the images.
+
+    Returns:
+        The same otherwise.
+    """
+    return {
+        **content,
+        "images": [i for i in content["images"] if i["id"] in ids],
+        "annotations": [a for a in content["annotations"] if a["image_id"] in ids],
     }
 
 
@@ -171,8 +188,7 @@ def _with_area(annotations: list[dict], check: FileCheck) -> list[dict]:
             kept.append(_without_short_rings(annotation))
         else:
             empty.append(annotation)
-    if empty:
-        check.note(WITHOUT_AREA, (a["id"] for a in empty))
+    check.note(WITHOUT_AREA, (a["id"] for a in empty))
     return kept
 
 

@@ -80,8 +80,10 @@ class FileCheck:
             return None
 
     def note(self, reason: str, offenders: Iterable) -> None:
-        """Add to `problems`."""
-        self.problems.setdefault(reason, []).extend(offenders)
+        """Add to `problems` if there are offenders."""
+        offenders = list(offenders)
+        if offenders:
+            self.problems.setdefault(reason, []).extend(offenders)
 
     def summary(self) -> str:
         """One line: how many were left out for each reason, and the first of them."""

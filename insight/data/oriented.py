@@ -129,8 +129,7 @@ def read_folder(
             lambda name, label=label, count=strange: f"{label}: {count[name]} boxes of {name!r}",
         )  # fmt: skip
         flat = (labels.corners.min(1) == labels.corners.max(1)).any(1)
-        if flat.any():
-            check.note(WITHOUT_AREA, (f"{label}: box {i}" for i in np.flatnonzero(flat)))
+        check.note(WITHOUT_AREA, (f"{label}: box {i}" for i in np.flatnonzero(flat)))
         kept = [i for i, name in enumerate(labels.class_names) if name in classes and not flat[i]]
         names = [labels.class_names[i] for i in kept]
         yield image, size, OrientedLabels(labels.corners[kept], names, labels.difficult[kept])

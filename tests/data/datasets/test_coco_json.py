@@ -336,7 +336,9 @@ def test_a_model_needs_the_classes_in_its_order(write, registered, caplog):
     registered([["test_model", str(path), str(root)]])
     require_classes_of_model(["Ship", "tank"], "test_model")
     assert "classes" not in caplog.text
-    with pytest.raises(ValueError, match="has the classes ship, tank, the model was trained on tank, ship: the same in"):
+    with pytest.raises(
+        ValueError, match="has the classes ship, tank, the model was trained on tank, ship: the same in"
+    ):
         require_classes_of_model(["tank", "ship"], "test_model")
     require_classes_of_model(["boat", "tank"], "test_model")
     assert "was trained on boat, tank: they are taken to be the same, one by one" in caplog.text

@@ -46,7 +46,10 @@ def test_an_unknown_class_is_named(folder):
 def test_what_is_wrong_can_be_skipped(folder, caplog):
     shutil.copy(folder / "images" / "a.png", folder / "images" / "bare.png")
     (folder / "images" / "c.png").write_bytes(b"no image")
-    for name, text in (("c", ""), ("gone", ""), ("d", "1 2 3\n")):
+    cut = folder / "images" / "cut.jpg"
+    cv2.imwrite(str(cut), np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))
+    cut.write_bytes(cut.read_bytes()[:-200])
+    for name, text in (("c", ""), ("cut", ""), ("gone", ""), ("d", "1 2 3\n")):
         (folder / "labelTxt" / f"{name}.txt").write_text(text)
     shutil.copy(folder / "images" / "a.png", folder / "images" / "d.png")
     with (folder / "labelTxt" / "b.txt").open("a") as file:
@@ -67,6 +70,7 @@ def test_what_is_wrong_can_be_skipped(folder, caplog):
         "label files need an image in images/: 1 (labelTxt/gone.txt)",
         "images without a label file: 1 (images/bare.png)",
         "images cannot be read: 1 (",
+        f"images cannot be decoded to the size that their annotations say: 1 (cannot read image {cut}",
         "label files cannot be used: 1 (",
         f"container-crane, airport, helipad: 1 ({folder / 'labelTxt' / 'b.txt'}: 1 boxes of 'boat')",
     ):
