@@ -59,7 +59,7 @@ def analyse(
         raise ValueError(f"max_dets: expected at least 1, got {max_dets}")
     if images is not None and not Path(images).is_dir():
         raise FileNotFoundError(f"no such folder of images: {images}")
-    check = FileCheck(Path(annotations), strict=not skip_bad)
+    check = FileCheck(Path(annotations), not skip_bad, "--skip-bad leaves out what is wrong")
     truth = read_coco(check.path, images, classes, check)
     if skip_bad and images is not None:
         truth = without_undecodable(truth, Path(images), check)

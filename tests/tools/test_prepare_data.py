@@ -232,4 +232,12 @@ def test_foreground(data, run_tool, tmp_path):
     write(lambda content: content["annotations"][0].update(image_id=9))
     done = run_tool(*args, path)
     assert done.code == 2 and f"error: {path}: annotations have an image_id" in done.err
-    assert "| coco | 2 |" in run_tool(*args, "--skip-bad", path).out
+    assert done.err.rstrip().endswith("--skip-bad leaves out what is wrong")
+    done = run_tool(*args, "--skip-bad", path)
+    assert "| coco | 2 |" in done.out
+    assert (
+        f"warning: {path}: left out what is wrong: annotations have an image_id that is in no image: 1 (9)" in done.err
+    )
+    empty = {"image_id": 1, "segmentation": [[1, 1, 2, 2]]}
+    write(lambda content: content["annotations"][0].update(empty))
+    assert "annotations need a box and a mask with an area: 1 (1)" in run_tool(*args, path).err

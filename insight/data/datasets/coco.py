@@ -14,6 +14,8 @@ from ..coco_file import plain_name, read_coco
 from ..decoding import without_undecodable
 from ..file_check import FileCheck, first
 
+SKIP_HINT = "DATASETS.BAD skip leaves out what is wrong, tools/prepare_data.py check lists all of it"
+
 _BAD = ("strict", "skip")
 _strict = True  # what DATASETS.BAD says; Detectron2 loads a data set by its name, without a config at hand
 
@@ -173,7 +175,7 @@ def load_coco(
         OSError: the file is missing or cannot be read.
     """
     annotations, image_root = Path(annotations), Path(image_root)
-    check = FileCheck(annotations, strict)
+    check = FileCheck(annotations, strict, SKIP_HINT)
     try:
         content = read_coco(annotations, image_root, classes, check)
     except FileNotFoundError as error:

@@ -10,7 +10,7 @@ from detectron2.structures import BoxMode
 from ..decoding import UNDECODABLE, undecodable
 from ..file_check import FileCheck
 from ..oriented import read_folder
-from .coco import is_strict
+from .coco import SKIP_HINT, is_strict
 
 _logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def load_oriented(folder: Path, classes: Sequence[str], split: str = "", strict:
         OSError, ValueError: what is wrong with the folder or a file, in one line.
     """
     index = {name: i for i, name in enumerate(classes)}
-    check = FileCheck(folder, strict)
+    check = FileCheck(folder, strict, SKIP_HINT)
     entries = list(read_folder(folder, classes, split, check))
     if not strict:
         wrong = undecodable({image: size for image, size, _ in entries})

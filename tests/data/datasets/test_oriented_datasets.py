@@ -39,8 +39,14 @@ def test_dicts(folder, caplog):
 
 
 def test_an_unknown_class_is_named(folder):
-    with pytest.raises(ValueError, match="classes are ship, car; 1 are wrong: .*a.txt: 1 boxes of 'plane'"):
+    with pytest.raises(ValueError, match="classes are ship, car; 1 are wrong: .*a.txt: 1 boxes of 'plane'; .*skip"):
         load_oriented(folder, ("ship", "car"))
+
+
+def test_what_could_be_skipped_says_so(folder):
+    (folder / "labelTxt" / "b.txt").write_text("1 2 3\n")
+    with pytest.raises(ValueError, match="b.txt, line 1: expected .*; DATASETS.BAD skip leaves out what is wrong"):
+        load_oriented(folder, dota.CLASSES)
 
 
 def test_what_is_wrong_can_be_skipped(folder, caplog):
