@@ -12,7 +12,7 @@ from .file_check import FileCheck, first
 from .folders import files_under
 from .images import SUFFIXES
 
-_NOTES = (coco_file.WITHOUT_AREA, oriented.WITHOUT_AREA, oriented.WITHOUT_LABELS)
+_NOTES = (coco_file.WITHOUT_AREA, oriented.WITHOUT_AREA)
 
 
 @dataclass

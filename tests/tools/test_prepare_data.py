@@ -180,11 +180,16 @@ def test_oriented_boxes(run_tool, tmp_path):
         for i in range(5):  # half copied
             (tmp_path / "labelTxt" / f"b{i}.txt").write_text("")
             cv2.imwrite(str(tmp_path / "images" / f"c{i}.png"), np.zeros((40, 60, 3), np.uint8))
+            (tmp_path / "labelTxt" / f"b{i}.txt").unlink()
+        done = run_tool("prepare_data", "check", NAME, "--strict")
+        assert done.code == 1 and "0 fatal, 5 wrong, 0 notes; 1 images and 1 objects can be used" in done.out
+        for i in range(5):
+            (tmp_path / "labelTxt" / f"b{i}.txt").write_text("")
         done = run_tool("prepare_data", "check", NAME, "--skip-bad")
-        assert done.code == 0 and "0 fatal, 5 wrong, 5 notes; 1 images and 1 objects can be used" in done.out
+        assert done.code == 0 and "0 fatal, 10 wrong, 0 notes; 1 images and 1 objects can be used" in done.out
         for i in range(5):
             assert f"wrong: {tmp_path}: label files need an image in images/: labelTxt/b{i}.txt\n" in done.out
-            assert f"note: {tmp_path}: images without a label file: images/c{i}.png\n" in done.out
+            assert f"wrong: {tmp_path}: images need a label file in labelTxt/: images/c{i}.png\n" in done.out
         assert run_tool("prepare_data", "check", NAME).code == 1
     finally:
         DatasetCatalog.remove(NAME)

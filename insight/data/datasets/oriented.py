@@ -32,8 +32,7 @@ def register_oriented(name: str, folder: Path, classes: Sequence[str], split: st
 def load_oriented(folder: Path, classes: Sequence[str], split: str = "", strict: bool = True) -> list[dict]:
     """Read a folder of oriented boxes.
 
-    Boxes without area are left out, and so are images without a label file if no split was asked for, with one
-    warning. Images without boxes are kept.
+    Boxes without area are left out, with one warning. Images without boxes are kept.
 
     Args:
         folder: in one of the layouts that `find_oriented` knows.

@@ -49,6 +49,16 @@ def test_what_could_be_skipped_says_so(folder):
         load_oriented(folder, dota.CLASSES)
 
 
+def test_a_set_that_is_half_copied_is_an_error(folder, caplog):
+    (folder / "labelTxt" / "b.txt").unlink()
+    with pytest.raises(
+        ValueError, match="images need a label file in labelTxt/; 1 are wrong: images/b.png; DATASETS.BAD"
+    ):
+        load_oriented(folder, dota.CLASSES)
+    assert len(load_oriented(folder, dota.CLASSES, strict=False)) == 1
+    assert "images need a label file in labelTxt/: 1 (images/b.png)" in caplog.text
+
+
 def test_what_is_wrong_can_be_skipped(folder, caplog):
     shutil.copy(folder / "images" / "a.png", folder / "images" / "bare.png")
     (folder / "images" / "c.png").write_bytes(b"no image")
@@ -74,7 +84,7 @@ def test_what_is_wrong_can_be_skipped(folder, caplog):
     (message,) = (m for m in caplog.messages if "left out" in m)
     for reason in (
         "label files need an image in images/: 1 (labelTxt/gone.txt)",
-        "images without a label file: 1 (images/bare.png)",
+        "images need a label file in labelTxt/: 1 (images/bare.png)",
         "images cannot be read: 1 (",
         f"images cannot be decoded to the size that their annotations say: 1 (cannot read image {cut}",
         "label files cannot be used: 1 (",
