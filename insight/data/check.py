@@ -12,7 +12,7 @@ from .file_check import FileCheck, first
 from .folders import files_under
 from .images import SUFFIXES
 
-_NOTES = (coco_file.WITHOUT_AREA, oriented.WITHOUT_AREA)
+_NOTES = (coco_file.WITHOUT_AREA, coco_file.SHORT_RINGS, oriented.WITHOUT_AREA)
 
 
 @dataclass
