@@ -95,7 +95,11 @@ def foreground(args: argparse.Namespace) -> int:
     for text in args.annotations:
         name, _, files = text.rpartition("=")
         paths = [Path(file) for file in files.split(",")]
-        parts = [foreground_ratios(path, FileCheck(path, strict=not args.skip_bad)) for path in paths]
+        checks = [FileCheck(path, not args.skip_bad, "--skip-bad leaves out what is wrong") for path in paths]
+        parts = [foreground_ratios(path, check) for path, check in zip(paths, checks)]
+        for check in checks:
+            if check.problems:
+                print(f"warning: {check.summary()}", file=sys.stderr)
         ratios[name or paths[0].stem] = np.concatenate(parts)
     print(report_foreground(ratios, args.output), end="")
     return 0

@@ -1,7 +1,6 @@
 """Where boxes come from: the folders of DOTA and SODA-A, or a COCO file."""
 
 import logging
-import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -9,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from insight.data.coco_file import read_coco
 from insight.data.file_check import FileCheck, first, repeated
 from insight.data.oriented import find_oriented, read_oriented
-from insight.structures.oriented_boxes import MEANING
+from insight.structures.oriented_boxes import oriented_corners
 
 _GIVEN = ("bbox", "oriented_box")  # what an annotation says of its box
 
@@ -158,12 +156,6 @@ def _open_coco(path: Path, image_root: Path, classes: Sequence[str] | None) -> S
     if len(annotations) < len(content["annotations"]):
         crowds = len(content["annotations"]) - len(annotations)
         _logger.warning(f"{path}: left out {crowds} annotations with iscrowd, which are no single objects")
-    annotations = check.keep(
-        annotations,
-        lambda a: "oriented_box" not in a or _numbers(a["oriented_box"]) in (5, 8),
-        f"annotations need an oriented_box, if any, of finite numbers: {MEANING}",
-        lambda a: a["id"],
-    )
     check.fails_if_any(
         (a["id"] for a in annotations if not isinstance(a["id"], int)), "annotation ids need be integers"
     )
@@ -196,21 +188,8 @@ def _open_coco(path: Path, image_root: Path, classes: Sequence[str] | None) -> S
 
 
 def _corners(annotation: dict) -> np.ndarray:
-    """(4, 2), also of a box without area, which `oriented_corners` refuses."""
-    if "oriented_box" not in annotation:
-        x, y, width, height = annotation["bbox"]
-        return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]])
-    box = np.array(annotation["oriented_box"], float).ravel()
-    if len(box) == 8:
-        return box.reshape(4, 2)
-    # OpenCV counts angles clockwise.
-    return cv2.boxPoints(((box[0], box[1]), (box[2], box[3]), -box[4]))
-
-
-def _numbers(values: object) -> int:
-    """How many finite numbers a list, perhaps of lists, holds; 0 if it holds anything else."""
-    try:
-        flat = np.array(values, float).ravel().tolist()
-    except (TypeError, ValueError):
-        return 0
-    return len(flat) if all(map(math.isfinite, flat)) else 0
+    """(4, 2)."""
+    if "oriented_box" in annotation:
+        return oriented_corners([annotation["oriented_box"]])[0].numpy()
+    x, y, width, height = annotation["bbox"]
+    return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]])

@@ -7,12 +7,12 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from . import coco_file, oriented
 from .datasets import BUILT_IN
+from .decoding import UNDECODABLE, undecodable, without_undecodable
 from .file_check import FileCheck, first
 from .folders import files_under
-from .images import SUFFIXES, read_image
-from .processes import map_in_processes
+from .images import SUFFIXES
 
-_NOTES = (coco_file.WITHOUT_AREA, oriented.WITHOUT_AREA, oriented.WITHOUT_LABELS)
+_NOTES = (coco_file.WITHOUT_AREA, coco_file.SHORT_RINGS, oriented.WITHOUT_AREA)
 
 
 @dataclass
@@ -69,17 +69,15 @@ def _check_coco(annotations: Path, image_root: Path, classes: list[str] | None) 
     except (OSError, ValueError) as error:
         found.fatal.append(str(error))
         content = None
+    if content is None or not image_root.is_dir():
+        _tell(check, found)
+        return found
+    listed = {image_root / i[key] for i in content["images"] for key in ("file_name", "sem_seg_file_name") if key in i}
+    content = without_undecodable(content, image_root, check)
     _tell(check, found)
-    if content is None:
-        return found
     found.images, found.objects = len(content["images"]), len(content["annotations"])
-    if not image_root.is_dir():
-        return found
-    sizes = {image_root / i["file_name"]: (i["height"], i["width"]) for i in content["images"]}
-    found.fatal += _look_at(sizes)
     maps = [image_root / i["sem_seg_file_name"] for i in content["images"] if "sem_seg_file_name" in i]
     found.fatal += [f"{path}: no such label map" for path in maps if not path.is_file()]
-    listed = {*sizes, *maps}
     unused = [path.name for path in files_under(image_root, SUFFIXES) if path not in listed]
     if unused:  # as a rule those of another split
         found.notes.append(f"{image_root}: {len(unused)} images are not in {annotations.name}: {first(unused)}")
@@ -94,9 +92,11 @@ def _check_oriented(folder: Path, split: str, classes: list[str]) -> Findings:
     except (OSError, ValueError) as error:
         found.fatal.append(str(error))
         entries = []
+    wrong = undecodable({image: size for image, size, _ in entries})
+    check.note(UNDECODABLE, wrong.values())
     _tell(check, found)
-    found.images, found.objects = len(entries), sum(len(labels) for _, _, labels in entries)
-    found.fatal += _look_at({image: size for image, size, _ in entries})
+    usable = [labels for image, _, labels in entries if image not in wrong]
+    found.images, found.objects = len(usable), sum(map(len, usable))
     return found
 
 
@@ -104,19 +104,3 @@ def _tell(check: FileCheck, found: Findings) -> None:
     for reason, offenders in check.problems.items():
         lines = [f"{check.path}: {reason}: {offender!s:.400}" for offender in offenders]
         (found.notes if reason in _NOTES else found.wrong).extend(lines)
-
-
-def _look_at(sizes: dict[Path, tuple[int, int]]) -> list[str]:
-    """What is wrong with image files whose (height, width) is known."""
-    return [line for line in map_in_processes(_decode, sizes.items(), "Decoding images", "image") if line]
-
-
-def _decode(work: tuple[Path, tuple[int, int]]) -> str | None:
-    path, size = work
-    try:
-        height, width = read_image(path).shape[:2]
-    except (OSError, ValueError) as error:
-        return str(error)
-    if size != (height, width):
-        return f"{path}: is {width} x {height} pixels, its annotations say {size[1]} x {size[0]}"
-    return None

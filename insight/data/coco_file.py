@@ -1,14 +1,18 @@
 """COCO JSON files, checked so that a mistake in a file is one line and not a crash later on. Needs no Detectron2."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
+import torch
+
+from insight.structures.oriented_boxes import have_area
 from insight.structures.rle import run_lengths
 
 from .file_check import FileCheck, first, has, numbers, read_json, repeated
 
 WITHOUT_AREA = "annotations need a box and a mask with an area"
+SHORT_RINGS = "rings of masks need three corners"
 _KINDS = "need be whole numbers, or all of them text"
 
 
@@ -23,7 +27,7 @@ def read_coco(
 
     Annotations whose box or mask has no area are always left out, noted in `check.problems` under WITHOUT_AREA. An
     empty segmentation counts as a mask without area if any other is there, and as no mask else. Rings of less than
-    three corners are no part of a mask and are dropped.
+    three corners are no part of a mask and are dropped, with the annotation's id noted under SHORT_RINGS.
 
     Args:
         annotations: the JSON file.
@@ -74,6 +78,23 @@ def read_coco(
         "images": sorted(images, key=lambda i: i["id"]),
         "annotations": annos,
         "categories": categories,
+    }
+
+
+def only_images(content: dict, ids: Container) -> dict:
+    """The content of a COCO file with some of its images and their annotations alone.
+
+    Args:
+        content: as `read_coco` gives it.
+        ids: of the images.
+
+    Returns:
+        The same otherwise.
+    """
+    return {
+        **content,
+        "images": [i for i in content["images"] if i["id"] in ids],
+        "annotations": [a for a in content["annotations"] if a["image_id"] in ids],
     }
 
 
@@ -157,22 +178,30 @@ def _annotations(annotations: list, images: list[dict], categories: set, check: 
         or tuple(a["segmentation"]["size"]) == sizes[a["image_id"]],
         "annotations have an RLE of another size than their image", identity,
     )  # fmt: skip
-    return check.keep(
+    annotations = check.keep(
         annotations, lambda a: not isinstance(a.get("segmentation"), dict) or _fills(**a["segmentation"]),
         "annotations have an RLE whose runs are not whole numbers of at least 0 that fill the image", identity,
+    )  # fmt: skip
+    unusable = _unusable_oriented_boxes(annotations)
+    return check.keep(
+        annotations, lambda a: a["id"] not in unusable,
+        "annotations need an oriented_box, if any, that has an area: 4 corners, or centre x, centre y, width, height, "
+        "angle in degrees", identity,
     )  # fmt: skip
 
 
 def _with_area(annotations: list[dict], check: FileCheck) -> list[dict]:
     some_mask = any(a.get("segmentation") for a in annotations)
-    kept, empty = [], []
+    kept, empty, shortened = [], [], []
     for annotation in annotations:
-        if _has_area(annotation, some_mask):
-            kept.append(_without_short_rings(annotation))
-        else:
+        if not _has_area(annotation, some_mask):
             empty.append(annotation)
-    if empty:
-        check.note(WITHOUT_AREA, (a["id"] for a in empty))
+            continue
+        kept.append(_without_short_rings(annotation))
+        if kept[-1] is not annotation:
+            shortened.append(annotation)
+    check.note(WITHOUT_AREA, (a["id"] for a in empty))
+    check.note(SHORT_RINGS, (a["id"] for a in shortened))
     return kept
 
 
@@ -205,6 +234,27 @@ def _well_formed(annotation: dict) -> bool:
     if isinstance(mask, dict):
         return has(mask, "counts", "size") and numbers(mask["size"], 2) and isinstance(mask["counts"], (str, list))
     return mask is None or (isinstance(mask, list) and all(numbers(p, 0) and len(p) % 2 == 0 for p in mask))
+
+
+def _unusable_oriented_boxes(annotations: list[dict]) -> set:
+    """The ids of annotations whose oriented box `oriented_corners` would refuse, as soon as the object is drawn."""
+    by_form: dict[int, dict] = {5: {}, 8: {}}
+    unusable = set()
+    for annotation in annotations:
+        if "oriented_box" not in annotation:
+            continue
+        box = annotation["oriented_box"]
+        if isinstance(box, list) and len(box) == 4 and all(numbers(corner, 2) and len(corner) == 2 for corner in box):
+            box = [value for corner in box for value in corner]
+        if numbers(box, 5) and len(box) in by_form:
+            by_form[len(box)][annotation["id"]] = box
+        else:
+            unusable.add(annotation["id"])
+    for length, boxes in by_form.items():
+        values = torch.tensor(list(boxes.values()), dtype=torch.float32).reshape(-1, length)
+        good = values.isfinite().all(1) & have_area(values)
+        unusable.update(number for number, is_good in zip(boxes, good.tolist()) if not is_good)
+    return unusable
 
 
 def _fills(counts: str | list, size: list[int], **_) -> bool:

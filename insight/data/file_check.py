@@ -16,11 +16,13 @@ class FileCheck:
     Args:
         path: the file or folder.
         strict: raise; otherwise `problems` gathers the offenders by reason.
+        hint: ends what a strict check raises of entries that it could go on without: how to leave them out.
     """
 
-    def __init__(self, path: Path, strict: bool = True):
+    def __init__(self, path: Path, strict: bool = True, hint: str = ""):
         self.path = path
         self.strict = strict
+        self._ending = f"; {hint}" if hint else ""
         self.problems: dict[str, list] = {}
 
     def fails_if_any(self, offenders: Iterable, reason: str) -> None:
@@ -35,7 +37,7 @@ class FileCheck:
         """
         offenders = list(offenders)
         if offenders:
-            raise ValueError(f"{self.path}: {reason}; {len(offenders)} are wrong: {first(offenders)}")
+            raise ValueError(self._line(offenders, reason))
 
     def keep(
         self, entries: Iterable, good: Callable[[object], bool], reason: str, name: Callable[[object], object]
@@ -52,7 +54,7 @@ class FileCheck:
             Those that are good.
 
         Raises:
-            ValueError: if strict, as `fails_if_any`.
+            ValueError: if strict, as `fails_if_any`, with the hint.
         """
         kept, offenders = [], []
         for entry in entries:
@@ -60,7 +62,7 @@ class FileCheck:
         if offenders:
             names = [name(entry) for entry in offenders]
             if self.strict:
-                self.fails_if_any(names, reason)
+                raise ValueError(self._line(names, reason) + self._ending)
             self.note(reason, names)
         return kept
 
@@ -70,23 +72,32 @@ class FileCheck:
         Args:
             read: reads an entry.
             reason: what is expected of it.
+
+        Raises:
+            OSError, ValueError: if strict, what `read` raises, with the hint.
         """
         try:
             return read()
         except (OSError, ValueError) as error:
             if self.strict:
-                raise
+                kind = OSError if isinstance(error, OSError) else ValueError
+                raise kind(f"{error}{self._ending}") from error
             self.note(reason, [str(error)])
             return None
 
     def note(self, reason: str, offenders: Iterable) -> None:
-        """Add to `problems`."""
-        self.problems.setdefault(reason, []).extend(offenders)
+        """Add to `problems` if there are offenders."""
+        offenders = list(offenders)
+        if offenders:
+            self.problems.setdefault(reason, []).extend(offenders)
 
     def summary(self) -> str:
         """One line: how many were left out for each reason, and the first of them."""
         reasons = "; ".join(f"{reason}: {len(who)} ({first(who)})" for reason, who in self.problems.items())
         return f"{self.path}: left out what is wrong: {reasons}"
+
+    def _line(self, offenders: list, reason: str) -> str:
+        return f"{self.path}: {reason}; {len(offenders)} are wrong: {first(offenders)}"
 
 
 def first(values: Iterable, count: int = _SHOWN) -> str:

@@ -4,7 +4,7 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from .file_check import FileCheck, first, read_json, read_text
 from .folders import files_under
 from .images import SUFFIXES, image_size
 
-WITHOUT_LABELS = "images without a label file"
 WITHOUT_AREA = "boxes without area"
 
 _IGNORED = "ignore"  # SODA-A's class of regions that hold no single object
@@ -53,13 +52,13 @@ def find_oriented(
     Args:
         folder: holds the two.
         split: take the label files in this sub-folder only; their images may lie anywhere.
-        check: what to do with label files that have no image, and with all but the first images of one name. If it is
-            strict, as it is by default: raise. Otherwise leave them out.
+        check: what to do with label files that have no image, with images that have no label file, and with all but
+            the first images of one name. If it is strict: raise. Otherwise leave them out. None: strict, but of images
+            without a label file only warn.
 
     Returns:
-        (image, label file), in order of the label files' paths. Images without a label file are left out, and if no
-        split was asked for noted in `check.problems` under WITHOUT_LABELS, or told in one warning where no check was
-        given; hidden files count for nothing.
+        (image, label file), in order of the label files' paths. An image has a label file if any split has it; images
+        in a sub-folder test/ need none if no label file is in such a one. Hidden files count for nothing.
 
     Raises:
         OSError: there is no such folder.
@@ -74,7 +73,8 @@ def find_oriented(
     if not found:
         raise ValueError(f"{folder}: expected images/ and labelTxt/ (DOTA), or Images/ and Annotations/ (SODA-A)")
     image_folder, label_folder, suffix = found[0]
-    labels = files_under(folder / label_folder / split, (suffix,))
+    all_labels = files_under(folder / label_folder, (suffix,))
+    labels = [path for path in all_labels if path.is_relative_to(folder / label_folder / split)]
     images = files_under(folder / image_folder, SUFFIXES)
     if not labels:
         raise ValueError(f"{folder / label_folder / split}: there is no {suffix} file")
@@ -86,17 +86,27 @@ def find_oriented(
         return path.relative_to(folder)
 
     check.keep(images, lambda image: by_stem[image.stem] == image, "each image needs a name of its own", within)
-    bare = sorted(by_stem.keys() - {label.stem for label in labels})
+    bare = _bare(by_stem.values(), all_labels, folder)
     labels = check.keep(
         labels, lambda label: label.stem in by_stem, f"label files need an image in {image_folder}/", within
     )
     if not labels:
         raise ValueError(f"{folder}: no label file has an image in {image_folder}/")
-    if bare and not split:
-        if warns:
-            _logger.warning(f"{folder}: left out {len(bare)} {WITHOUT_LABELS}: {first(bare)}")
-        check.note(WITHOUT_LABELS, (within(by_stem[stem]) for stem in bare))
+    if not warns:
+        check.keep(bare, lambda image: False, f"images need a label file in {label_folder}/", within)
+    elif bare:
+        _logger.warning(f"{folder}: left out {len(bare)} images without a label file: {first(map(within, bare))}")
     return [(by_stem[label.stem], label) for label in labels]
+
+
+def _bare(images: Iterable[Path], labels: list[Path], folder: Path) -> list[Path]:
+    """The images without a label file, but those of a test/ whose labels are not published."""
+
+    def of_test(path: Path) -> bool:
+        return "test" in path.relative_to(folder).parts[1:-1]
+
+    stems, published = {label.stem for label in labels}, any(map(of_test, labels))
+    return [image for image in images if image.stem not in stems and (published or not of_test(image))]
 
 
 def read_folder(
@@ -129,8 +139,7 @@ def read_folder(
             lambda name, label=label, count=strange: f"{label}: {count[name]} boxes of {name!r}",
         )  # fmt: skip
         flat = (labels.corners.min(1) == labels.corners.max(1)).any(1)
-        if flat.any():
-            check.note(WITHOUT_AREA, (f"{label}: box {i}" for i in np.flatnonzero(flat)))
+        check.note(WITHOUT_AREA, (f"{label}: box {i}" for i in np.flatnonzero(flat)))
         kept = [i for i, name in enumerate(labels.class_names) if name in classes and not flat[i]]
         names = [labels.class_names[i] for i in kept]
         yield image, size, OrientedLabels(labels.corners[kept], names, labels.difficult[kept])

@@ -6,6 +6,8 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 from tabulate import tabulate
 
+from insight.structures.oriented_boxes import oriented_corners
+
 from .datasets import BUILT_IN
 
 _SMALL = 32**2  # pixels, as COCO has it
@@ -68,7 +70,7 @@ def object_area(annotation: dict, size: tuple[int, int]) -> float:
             mask = coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
         return float(coco_mask.area(mask))
     if "oriented_box" in annotation:
-        x, y = np.reshape(annotation["oriented_box"], (4, 2)).T
+        x, y = oriented_corners([annotation["oriented_box"]])[0].double().numpy().T
         return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
     _, _, width, height = BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYWH_ABS)
     return float(width * height)

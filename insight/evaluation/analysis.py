@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from insight.data.coco_file import read_coco
+from insight.data.decoding import without_undecodable
 from insight.data.file_check import FileCheck, repeated
 from insight.files import atomic_write
 
@@ -42,7 +43,8 @@ def analyse(
         output: the folder.
         max_dets: detections an image and class that count.
         classes: names of the classes that count, of instances and of detections. None: all.
-        images: folder of the ground truth's images, which must be there; they are not read. None does not look.
+        images: folder of the ground truth's images, which must be there; with `skip_bad`, all are decoded. None does
+            not look.
         skip_bad: leave out images and annotations that are wrong, as evaluation does where DATASETS.BAD is skip,
             instead of raising, and what was detected on such images.
 
@@ -57,8 +59,10 @@ def analyse(
         raise ValueError(f"max_dets: expected at least 1, got {max_dets}")
     if images is not None and not Path(images).is_dir():
         raise FileNotFoundError(f"no such folder of images: {images}")
-    check = FileCheck(Path(annotations), strict=not skip_bad)
+    check = FileCheck(Path(annotations), not skip_bad, "--skip-bad leaves out what is wrong")
     truth = read_coco(check.path, images, classes, check)
+    if skip_bad and images is not None:
+        truth = without_undecodable(truth, Path(images), check)
     check.fails_if_any(repeated(c["name"] for c in truth["categories"]), "category names are not unique")
     if check.problems:
         _logger.warning(check.summary())

@@ -19,7 +19,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from pycocotools import mask as coco_mask
 from tabulate import tabulate
 
-from insight.data.coco_file import read_coco
+from insight.data.coco_file import only_images, read_coco
 from insight.data.file_check import FileCheck
 from insight.files import atomic_write
 
@@ -131,15 +131,16 @@ class CocoEvaluator(DatasetEvaluator):
 
     def _ground_truth(self) -> tuple[dict, list[str], list[int]]:
         """The COCO dictionary, the class names and the category id of each class."""
-        dicts = DatasetCatalog.get(self.dataset_name)
+        loaded = {d["image_id"] for d in DatasetCatalog.get(self.dataset_name)}
         metadata = MetadataCatalog.get(self.dataset_name)
         names = list(metadata.thing_classes)
         if metadata.get("json_file") is None:
-            del dicts
             return convert_to_coco_dict(self.dataset_name), names, list(range(len(names)))
         path = Path(metadata.json_file)
-        # Only what the data set holds: some of the file's classes, and nothing that was left out when it was loaded.
+        # Only what the data set holds: some of the file's classes, and nothing that was left out when it was loaded,
+        # which alone knows of the images that cannot be decoded.
         content = read_coco(path, metadata.get("image_root"), names, FileCheck(path, strict=False))
+        content = only_images(content, loaded)
         return content, names, [c["id"] for c in content["categories"]]
 
     def _report(self, metrics: dict) -> str:

@@ -39,26 +39,22 @@ def oriented_corners(oriented_boxes, name: str = "oriented_boxes") -> Tensor:
     if boxes.shape[1:] not in ((5,), (8,), (4, 2)):
         raise ValueError(f"{name}: expected {MEANING}, got shape {tuple(boxes.shape)}")
     refuse_rows(boxes, ~boxes.flatten(1).isfinite().all(1), name, "has a coordinate that is no finite number")
-    if boxes.shape[1:] == (5,):
-        has_area = (boxes[:, 2:4] > 0).all(1)
-        corners = _rotated_corners(boxes)
-    else:
-        corners = _clockwise(boxes.reshape(-1, 4, 2))
-        has_area = have_area(boxes.reshape(-1, 4, 2))
-    refuse_rows(boxes, ~has_area, name, "has no area")
-    return corners
+    refuse_rows(boxes, ~have_area(boxes), name, "has no area")
+    return _rotated_corners(boxes) if boxes.shape[1:] == (5,) else _clockwise(boxes.reshape(-1, 4, 2))
 
 
-def have_area(corners: Tensor) -> Tensor:
-    """Which quadrilaterals `oriented_corners` takes.
+def have_area(boxes: Tensor) -> Tensor:
+    """Which oriented boxes of finite numbers `oriented_corners` takes.
 
     Args:
-        corners: (N, 4, 2) float32 XY, in any order.
+        boxes: float32, in one of its forms.
 
     Returns:
         (N,) bool.
     """
-    return _areas(_clockwise(corners)) > 0
+    if boxes.shape[1:] == (5,):
+        return (boxes[:, 2:4] > 0).all(1)
+    return _areas(_clockwise(boxes.reshape(-1, 4, 2))) > 0
 
 
 def enclosing_boxes(oriented_boxes, name: str = "oriented_boxes") -> Tensor:

@@ -111,10 +111,11 @@ def one(**fields):
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        ({"oriented_box": [1, 2, 3]}, "annotations need an oriented_box, if any, of finite numbers"),
+        ({"oriented_box": [1, 2, 3]}, "annotations need an oriented_box, if any, that has an area"),
         ({"oriented_box": [1, 2, 3, 4, float("nan")]}, "annotations need an oriented_box"),
         ({"oriented_box": "ship"}, "annotations need an oriented_box"),
         ({"oriented_box": [[1, 2], [3]]}, "annotations need an oriented_box"),
+        ({"oriented_box": [50, 20, 0, 10, 30]}, "annotations need an oriented_box"),
         ({"bbox": [1, 2, 3]}, "annotations need bbox"),
         ({"bbox": [100, 2, 3, 4]}, "annotations lie outside their image"),
         ({"bbox": [1, 2, 0, 4]}, "annotations need a box and a mask with an area"),

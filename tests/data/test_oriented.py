@@ -118,7 +118,7 @@ def test_pairs_of_both_layouts(tmp_path, caplog):
     dota, soda_a = tmp_path / "dota", tmp_path / "soda"
     lay(dota, "images/P1.png", "images/P2.png", "images/P3.png", "labelTxt/P2.txt", "labelTxt/P1.txt")
     assert find_oriented(dota) == [(dota / f"images/{n}.png", dota / f"labelTxt/{n}.txt") for n in ("P1", "P2")]
-    assert "left out 1 images without a label file: P3" in caplog.text
+    assert "left out 1 images without a label file: images/P3.png" in caplog.text
     lay(soda_a, "Images/1.jpg", "Images/2.jpg", "Annotations/train/2.json", "Annotations/val/1.json",
         "Annotations/val/._1.json")  # fmt: skip
     assert find_oriented(soda_a) == [
@@ -130,6 +130,23 @@ def test_pairs_of_both_layouts(tmp_path, caplog):
     assert not caplog.text
     with pytest.raises(ValueError, match="Annotations/test: there is no .json file"):
         find_oriented(soda_a, "test")
+
+
+def test_images_without_labels_are_wrong_in_a_data_set(tmp_path):
+    lay(tmp_path, "Images/1.jpg", "Images/2.jpg", "Annotations/train/1.json", "Annotations/val/2.json")
+    assert len(find_oriented(tmp_path, "val", FileCheck(tmp_path))) == 1  # 1.jpg is of another split
+    lay(tmp_path, "Images/test/3.jpg")  # its labels are not published
+    assert len(find_oriented(tmp_path, "", FileCheck(tmp_path))) == 2
+    lay(tmp_path, "Images/4.jpg", "Images/5.jpg")
+    for split in ("", "val"):
+        with pytest.raises(ValueError, match="images need a label file in Annotations/; 2 .*: Images/4.jpg, Images/5"):
+            find_oriented(tmp_path, split, FileCheck(tmp_path))
+        check = FileCheck(tmp_path, strict=False)
+        assert [image.name for image, _ in find_oriented(tmp_path, split, check)] == ["1.jpg", "2.jpg"][bool(split) :]
+        assert [len(names) for names in check.problems.values()] == [2]
+    lay(tmp_path, "Images/test/6.jpg", "Annotations/test/6.json")  # they are
+    with pytest.raises(ValueError, match="images need a label file in Annotations/; 3 are wrong"):
+        find_oriented(tmp_path, "val", FileCheck(tmp_path))
 
 
 def test_folders_that_are_half_there(tmp_path):

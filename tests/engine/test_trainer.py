@@ -8,6 +8,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import HookBase
 from tiny import write_dataset
 
+from insight.config import load_config
 from insight.data.datasets import register_from_config
 from insight.engine import Trainer, evaluate
 
@@ -192,6 +193,27 @@ def test_what_cannot_be_trained_or_evaluated_is_told_at_once(tiny_cfg, key, valu
 def test_an_evaluation_needs_a_test_set(train_cfg):
     with pytest.raises(ValueError, match="DATASETS.TEST is empty"):
         evaluate(train_cfg)
+
+
+def test_training_and_evaluation_leave_out_images_that_are_cut_off(tiny_cfg, tmp_path, other_data):
+    tiny_cfg.DATASETS.BAD = "skip"
+    tiny_cfg.SOLVER.MAX_ITER = 2
+    images = with_other_data(tiny_cfg, tmp_path, lambda content: None)
+    tiny_cfg.DATASETS.TRAIN = tiny_cfg.DATASETS.TEST
+    for path in sorted(images.iterdir())[:4]:  # of six
+        path.write_bytes(path.read_bytes()[:500])
+    try:
+        trainer = Trainer(tiny_cfg)
+        trainer.resume_or_load(False)
+        trainer.train()
+        assert evaluate(tiny_cfg, resume=True).keys() == {"bbox", "segm"}
+        assert len(DatasetCatalog.get("test_other")) == 2
+    finally:
+        register_from_config(load_config())
+    tiny_cfg.DATASETS.BAD = "strict"
+    tiny_cfg.OUTPUT_DIR = str(tmp_path / "strict")
+    with pytest.raises(OSError, match="cannot read image "):
+        train(tiny_cfg)
 
 
 def test_a_loss_that_is_no_number_stops_the_training(train_cfg):

@@ -53,7 +53,7 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluation")
     images, annotations, predictions = [], [], {}
     for image_id in range(1, 6):
-        (folder / f"{image_id}.png").touch()
+        cv2.imwrite(str(folder / f"{image_id}.png"), np.zeros((*SIZE, 3), np.uint8))
         images.append({"id": image_id, "file_name": f"{image_id}.png", "height": SIZE[0], "width": SIZE[1]})
         found = []
         for k in range(0 if image_id == 5 else 9):
@@ -328,9 +328,13 @@ def test_an_annotation_of_id_0_counts_as_any_other(data):
 def test_what_is_skipped_when_loading_is_no_ground_truth(data, tmp_path):
     path, predictions = data
     content = json.loads(path.read_text())
-    content["images"].append({"id": 99, "file_name": "gone.png", "height": SIZE[0], "width": SIZE[1]})
-    lost = [{**a, "id": a["id"] + 1000, "image_id": 99} for a in content["annotations"] if a["image_id"] == 1]
-    content["annotations"] += [*lost, {**content["annotations"][0], "id": 2000, "bbox": [900, 2, 9, 9]}]
+    cut = tmp_path / "cut.png"
+    cut.write_bytes((path.parent / "1.png").read_bytes()[:60])
+    for image_id, name in ((98, str(cut)), (99, "gone.png")):
+        content["images"].append({"id": image_id, "file_name": name, "height": SIZE[0], "width": SIZE[1]})
+        lost = [a for a in content["annotations"] if a["image_id"] == 1]
+        content["annotations"] += [{**a, "id": a["id"] + 1000 * image_id, "image_id": image_id} for a in lost]
+    content["annotations"].append({**content["annotations"][0], "id": 2000, "bbox": [900, 2, 9, 9]})
     bad = tmp_path / "bad.json"
     bad.write_text(json.dumps(content))
     cfg = load_config("", ["DATASETS.BAD", "skip", "DATASETS.COCO", repr([["test_bad", str(bad), str(path.parent)]])])

@@ -3,6 +3,7 @@
 import json
 
 import cv2
+import numpy as np
 import pytest
 from boxes_coco import random_case
 
@@ -100,11 +101,13 @@ def test_what_training_has_skipped_can_be_left_out(run_tool, files, tmp_path):
     for image in truth["images"]:
         path = tmp_path / "images" / image["file_name"]
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        cv2.imwrite(str(path), np.zeros((image["height"], image["width"], 3), np.uint8))
+    (tmp_path / "images" / "cut.png").write_bytes(path.read_bytes()[:60])
     size = {key: truth["images"][0][key] for key in ("height", "width")}
-    truth["images"].append({"id": 99, "file_name": "gone.png", **size})
-    good = truth["annotations"][0]
+    truth["images"] += [{"id": 99, "file_name": "gone.png", **size}, {"id": 98, "file_name": "cut.png", **size}]
+    good = next(a for a in truth["annotations"] if not a.get("iscrowd"))
     truth["annotations"] += [{**good, "id": 1000, "image_id": 99}, {**good, "id": 1001, "bbox": [900, 2, 9, 9]}]
+    truth["annotations"].append({**good, "id": 1002, "image_id": 98})
     truth_file.write_text(json.dumps(truth))
     images = ("--images", tmp_path / "images")
     for more, reason in (((), "annotations lie outside their image"), (images, "images are missing on disk")):

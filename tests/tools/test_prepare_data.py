@@ -71,8 +71,9 @@ def test_each_fault_is_a_line_that_names_the_file(data, run_tool, tmp_path):
     assert done.code == 1
     lines = done.out.splitlines()
     images = tmp_path / "images"
-    assert f"fatal: {images / 'b.png'}: is 60 x 40 pixels, its annotations say 60 x 41" in lines
-    assert any(line.startswith(f"fatal: cannot read image {images / 'cut.png'}") for line in lines)
+    undecodable = f"wrong: {path}: images cannot be decoded to the size that their annotations say: "
+    assert f"{undecodable}{images / 'b.png'}: is 60 x 40 pixels, its annotations say 60 x 41" in lines
+    assert any(line.startswith(f"{undecodable}cannot read image {images / 'cut.png'}") for line in lines)
     assert f"fatal: {images / 'labels' / 'a.png'}: no such label map" in lines
     assert f"wrong: {path}: images are missing on disk: {images / 'gone.png'}" in lines
     assert f"wrong: {path}: annotation ids are not unique: 2" in lines
@@ -80,7 +81,7 @@ def test_each_fault_is_a_line_that_names_the_file(data, run_tool, tmp_path):
     assert f"note: {path}: annotations need a box and a mask with an area: 8" in lines
     assert f"note: {images}: 1 images are not in coco.json: extra.png" in lines
     assert lines[-2:] == [
-        f"{NAME}: 3 fatal, 3 wrong, 2 notes; 3 images and 2 objects can be used",
+        f"{NAME}: 1 fatal, 5 wrong, 2 notes; 1 images and 2 objects can be used",
         "docs/data.md says which files are expected where",
     ]
 
@@ -91,6 +92,18 @@ def test_what_can_be_skipped_is_no_failure_if_asked(data, run_tool):
     assert run_tool("prepare_data", "check", "--strict", NAME, *override).code == 1
     done = run_tool("prepare_data", "check", "--skip-bad", NAME, *override)
     assert done.code == 0 and "0 fatal, 1 wrong, 0 notes; 2 images and 1 objects can be used" in done.out
+
+
+def test_an_image_that_is_cut_off_can_be_skipped(data, run_tool, tmp_path):
+    override, path, _ = data
+    whole = (tmp_path / "images" / "a.png").read_bytes()
+    (tmp_path / "images" / "a.png").write_bytes(whole[: len(whole) // 2])
+    assert run_tool("prepare_data", "check", NAME, *override).code == 1
+    done = run_tool("prepare_data", "check", NAME, "--skip-bad", *override)
+    assert done.code == 0 and "0 fatal, 1 wrong, 0 notes; 1 images and 0 objects can be used" in done.out
+    assert len(DatasetCatalog.get(NAME)) == 2  # strict: reading every image takes its time
+    done = run_tool("prepare_data", "statistics", NAME, *override, "DATASETS.BAD", "skip")
+    assert done.code == 0 and f"{NAME}: 1 images" in done.out
 
 
 def test_options_stand_anywhere(data, run_tool, tmp_path):
@@ -167,11 +180,16 @@ def test_oriented_boxes(run_tool, tmp_path):
         for i in range(5):  # half copied
             (tmp_path / "labelTxt" / f"b{i}.txt").write_text("")
             cv2.imwrite(str(tmp_path / "images" / f"c{i}.png"), np.zeros((40, 60, 3), np.uint8))
+            (tmp_path / "labelTxt" / f"b{i}.txt").unlink()
+        done = run_tool("prepare_data", "check", NAME, "--strict")
+        assert done.code == 1 and "0 fatal, 5 wrong, 0 notes; 1 images and 1 objects can be used" in done.out
+        for i in range(5):
+            (tmp_path / "labelTxt" / f"b{i}.txt").write_text("")
         done = run_tool("prepare_data", "check", NAME, "--skip-bad")
-        assert done.code == 0 and "0 fatal, 5 wrong, 5 notes; 1 images and 1 objects can be used" in done.out
+        assert done.code == 0 and "0 fatal, 10 wrong, 0 notes; 1 images and 1 objects can be used" in done.out
         for i in range(5):
             assert f"wrong: {tmp_path}: label files need an image in images/: labelTxt/b{i}.txt\n" in done.out
-            assert f"note: {tmp_path}: images without a label file: images/c{i}.png\n" in done.out
+            assert f"wrong: {tmp_path}: images need a label file in labelTxt/: images/c{i}.png\n" in done.out
         assert run_tool("prepare_data", "check", NAME).code == 1
     finally:
         DatasetCatalog.remove(NAME)
@@ -219,4 +237,12 @@ def test_foreground(data, run_tool, tmp_path):
     write(lambda content: content["annotations"][0].update(image_id=9))
     done = run_tool(*args, path)
     assert done.code == 2 and f"error: {path}: annotations have an image_id" in done.err
-    assert "| coco | 2 |" in run_tool(*args, "--skip-bad", path).out
+    assert done.err.rstrip().endswith("--skip-bad leaves out what is wrong")
+    done = run_tool(*args, "--skip-bad", path)
+    assert "| coco | 2 |" in done.out
+    assert (
+        f"warning: {path}: left out what is wrong: annotations have an image_id that is in no image: 1 (9)" in done.err
+    )
+    empty = {"image_id": 1, "segmentation": [[1, 1, 2, 2]]}
+    write(lambda content: content["annotations"][0].update(empty))
+    assert "annotations need a box and a mask with an area: 1 (1)" in run_tool(*args, path).err

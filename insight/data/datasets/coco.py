@@ -11,7 +11,10 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 
 from ..coco_file import plain_name, read_coco
+from ..decoding import without_undecodable
 from ..file_check import FileCheck, first
+
+SKIP_HINT = "DATASETS.BAD skip leaves out what is wrong, tools/prepare_data.py check lists all of it"
 
 _BAD = ("strict", "skip")
 _strict = True  # what DATASETS.BAD says; Detectron2 loads a data set by its name, without a config at hand
@@ -180,7 +183,8 @@ def load_coco(
         annotations: the JSON file.
         image_root: folder of the images and label maps.
         classes: names of the categories that count, see `read_coco`; annotations of others are left out. None: all.
-        strict: raise for images and annotations that are wrong; otherwise they are left out, with one warning.
+        strict: raise for images and annotations that are wrong; otherwise they are left out, with one warning, and so
+            are images that cannot be decoded, which strict reading does not look at.
 
     Returns:
         Detectron2's dataset dicts in order of image id, the class names, the category ids of the classes.
@@ -190,11 +194,13 @@ def load_coco(
         OSError: the file is missing or cannot be read.
     """
     annotations, image_root = Path(annotations), Path(image_root)
-    check = FileCheck(annotations, strict)
+    check = FileCheck(annotations, strict, SKIP_HINT)
     try:
         content = read_coco(annotations, image_root, classes, check)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error} (INSIGHT_DATA names the folder of the built-in data sets)") from error
+    if not strict:
+        content = without_undecodable(content, image_root, check)
     if check.problems:
         _logger.warning(check.summary())
     if not content["images"]:

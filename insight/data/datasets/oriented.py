@@ -7,9 +7,10 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
+from ..decoding import UNDECODABLE, undecodable
 from ..file_check import FileCheck
 from ..oriented import read_folder
-from .coco import is_strict
+from .coco import SKIP_HINT, is_strict
 
 _logger = logging.getLogger(__name__)
 
@@ -31,15 +32,14 @@ def register_oriented(name: str, folder: Path, classes: Sequence[str], split: st
 def load_oriented(folder: Path, classes: Sequence[str], split: str = "", strict: bool = True) -> list[dict]:
     """Read a folder of oriented boxes.
 
-    Boxes without area are left out, and so are images without a label file if no split was asked for, with one
-    warning. Images without boxes are kept.
+    Boxes without area are left out, with one warning. Images without boxes are kept.
 
     Args:
         folder: in one of the layouts that `find_oriented` knows.
         classes: the names of the classes, as the files spell them.
         split: see `find_oriented`.
         strict: raise for files and boxes that are wrong; otherwise they are left out, see `read_folder`, with one
-            warning.
+            warning, and so are images that cannot be decoded, which strict reading does not look at.
 
     Returns:
         Detectron2's dataset dicts in order of the label files. "bbox" is the horizontal box around the oriented one,
@@ -49,9 +49,14 @@ def load_oriented(folder: Path, classes: Sequence[str], split: str = "", strict:
         OSError, ValueError: what is wrong with the folder or a file, in one line.
     """
     index = {name: i for i, name in enumerate(classes)}
-    check = FileCheck(folder, strict)
+    check = FileCheck(folder, strict, SKIP_HINT)
+    entries = list(read_folder(folder, classes, split, check))
+    if not strict:
+        wrong = undecodable({image: size for image, size, _ in entries})
+        check.note(UNDECODABLE, wrong.values())
+        entries = [entry for entry in entries if entry[0] not in wrong]
     dicts = []
-    for image_id, (image, (height, width), labels) in enumerate(read_folder(folder, classes, split, check), start=1):
+    for image_id, (image, (height, width), labels) in enumerate(entries, start=1):
         annotations = []
         for corners, name, difficult in zip(labels.corners, labels.class_names, labels.difficult.tolist()):
             annotations.append(

@@ -39,14 +39,33 @@ def test_dicts(folder, caplog):
 
 
 def test_an_unknown_class_is_named(folder):
-    with pytest.raises(ValueError, match="classes are ship, car; 1 are wrong: .*a.txt: 1 boxes of 'plane'"):
+    with pytest.raises(ValueError, match="classes are ship, car; 1 are wrong: .*a.txt: 1 boxes of 'plane'; .*skip"):
         load_oriented(folder, ("ship", "car"))
+
+
+def test_what_could_be_skipped_says_so(folder):
+    (folder / "labelTxt" / "b.txt").write_text("1 2 3\n")
+    with pytest.raises(ValueError, match="b.txt, line 1: expected .*; DATASETS.BAD skip leaves out what is wrong"):
+        load_oriented(folder, dota.CLASSES)
+
+
+def test_a_set_that_is_half_copied_is_an_error(folder, caplog):
+    (folder / "labelTxt" / "b.txt").unlink()
+    with pytest.raises(
+        ValueError, match="images need a label file in labelTxt/; 1 are wrong: images/b.png; DATASETS.BAD"
+    ):
+        load_oriented(folder, dota.CLASSES)
+    assert len(load_oriented(folder, dota.CLASSES, strict=False)) == 1
+    assert "images need a label file in labelTxt/: 1 (images/b.png)" in caplog.text
 
 
 def test_what_is_wrong_can_be_skipped(folder, caplog):
     shutil.copy(folder / "images" / "a.png", folder / "images" / "bare.png")
     (folder / "images" / "c.png").write_bytes(b"no image")
-    for name, text in (("c", ""), ("gone", ""), ("d", "1 2 3\n")):
+    cut = folder / "images" / "cut.jpg"
+    cv2.imwrite(str(cut), np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))
+    cut.write_bytes(cut.read_bytes()[:-200])
+    for name, text in (("c", ""), ("cut", ""), ("gone", ""), ("d", "1 2 3\n")):
         (folder / "labelTxt" / f"{name}.txt").write_text(text)
     shutil.copy(folder / "images" / "a.png", folder / "images" / "d.png")
     with (folder / "labelTxt" / "b.txt").open("a") as file:
@@ -65,8 +84,9 @@ def test_what_is_wrong_can_be_skipped(folder, caplog):
     (message,) = (m for m in caplog.messages if "left out" in m)
     for reason in (
         "label files need an image in images/: 1 (labelTxt/gone.txt)",
-        "images without a label file: 1 (images/bare.png)",
+        "images need a label file in labelTxt/: 1 (images/bare.png)",
         "images cannot be read: 1 (",
+        f"images cannot be decoded to the size that their annotations say: 1 (cannot read image {cut}",
         "label files cannot be used: 1 (",
         f"container-crane, airport, helipad: 1 ({folder / 'labelTxt' / 'b.txt'}: 1 boxes of 'boat')",
     ):
