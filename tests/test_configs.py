@@ -49,7 +49,8 @@ def test_the_recipe_of_sopsegs_paper():
     rates = [solver.BASE_LR, solver.BASE_LR * keys.SCRATCH_LR_FACTOR]
     assert rates == pytest.approx([5e-5, 1e-3])
     assert solver.MAX_ITER == 32 * solver.CHECKPOINT_PERIOD  # an epoch
-    assert (list(cfg.DATASETS.TRAIN), list(cfg.DATASETS.TEST)) == (["isaid_small_train"], ["isaid_small_val"])
+    datasets = list(cfg.DATASETS.TRAIN), list(cfg.DATASETS.TEST)
+    assert datasets == (["isaid_small_train"], ["isaid_small_val", "nwpu_vhr10_small_val"])  # Tables 1 and 2
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
 from insight.data.datasets import register_from_config
-from insight.inference.compare import Contender, choose_entries, draw_comparisons
+from insight.inference.compare import Contender, choose_entries, draw_comparisons, worst_entries
 from insight.machine import describe_machine
 
 from .measures import count_gmacs, count_parameters, measure_speed
@@ -54,7 +54,7 @@ def make_table(
     made = describe_machine(torch.device(runs[0].cfg.MODEL.DEVICE))
     first = [next(run for run in runs if run.row is row) for row in table.rows]
     # Before the runs, so that a name that is wrong is not found days later.
-    dataset, entries = _choose(table.pictures, first[0].cfg) if table.pictures else ("", [])
+    dataset, entries = _choose(table.pictures, first) if table.pictures else ("", [])
 
     def write(pictures: Sequence[Path] = ()) -> list[Path]:
         return write_table(summarize(table, runs, measures), output, command, made, pictures)
@@ -69,6 +69,8 @@ def make_table(
         return write(), failures
     contenders = [Contender(run.row.name, _trained(run)) for run in first]
     folder = Path(output, table.name)
+    if table.pictures.worst:
+        entries = worst_entries(dataset, first[-1].folder / f"inference/{dataset}_prompted.json", table.pictures.count)
     return write(draw_comparisons(contenders, dataset, entries, folder, prompted=table.pictures.prompted)), failures
 
 
@@ -86,11 +88,15 @@ def _load_datasets(runs: Sequence[Run]) -> None:
                 loaded.add(name)
 
 
-def _choose(pictures: Pictures, cfg: CfgNode) -> tuple[str, list[dict]]:
-    """The data set to draw images of, and their entries."""
-    register_from_config(cfg)
-    dataset = cfg.DATASETS.TEST[0]
-    return dataset, choose_entries(dataset, pictures.images, pictures.count)
+def _choose(pictures: Pictures, first: Sequence[Run]) -> tuple[str, list[dict]]:
+    """The data set to draw images of, and their entries, as far as they are known before the runs."""
+    register_from_config(first[0].cfg)
+    dataset = first[0].cfg.DATASETS.TEST[0]
+    if not pictures.worst:
+        return dataset, choose_entries(dataset, pictures.images, pictures.count)
+    if first[-1].cfg.MODEL.META_ARCHITECTURE != "SOPSEG":
+        raise ValueError(f"pictures: worst: expected a SOPSEG as the last row, but {first[-1].row.name!r} is none")
+    return dataset, []
 
 
 def _count(cfg: CfgNode, metric: str) -> float:

@@ -83,11 +83,13 @@ class Pictures:
         images: their file names; empty for some with many classes.
         count: how many, where none are named.
         prompted: prompt the models with the true boxes instead of letting them find objects.
+        worst: instead of many classes, those with the objects that the last row's model, a SOPSeg, segments worst.
     """
 
     images: tuple[str, ...] = ()
     count: int = 8
     prompted: bool = False
+    worst: bool = False
 
 
 @dataclass(frozen=True)
@@ -205,10 +207,12 @@ def _plot(where: str, node: object, rows: tuple[Row, ...], columns: tuple[Column
 
 
 def _pictures(where: str, node: object) -> Pictures:
-    _check(where, node, {}, {"images": list, "count": int, "prompted": bool})
+    _check(where, node, {}, {"images": list, "count": int, "prompted": bool, "worst": bool})
     pictures = Pictures(**{**node, "images": tuple(map(str, node.get("images", [])))})
     if pictures.count < 1:
         raise ValueError(f"{where}: count: expected a whole number from 1 up, got {pictures.count}")
+    if pictures.images and pictures.worst:
+        raise ValueError(f"{where}: worst: not together with images, which are {', '.join(pictures.images)}")
     return pictures
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 
 import cv2
 import numpy as np
@@ -90,6 +91,24 @@ def test_prompted_pictures_ask_for_the_true_boxes(table, executed, monkeypatch):
     paths, _ = executed.make(table(count=2, prompted=True))
     assert [p.name for p in paths[-2:]] == ["0.png", "1.png"]
     assert asked == [3] * 4  # two images, two models, and three rectangles in each
+
+
+def test_the_worst_pictures_are_those_of_the_last_row(table, description, executed, tmp_path):
+    options = {"MODEL.META_ARCHITECTURE": "SOPSEG", "MODEL.SOPSEG.ENCODER": "vit_t", "MODEL.SOPSEG.INPUT_SIZE": 64}
+    description["rows"] = [{**row, "options": options | row.get("options", {})} for row in description["rows"]]
+    worst = table(count=2, worst=True)
+    for run, ious in zip(plan_runs(worst, tmp_path / "out" / "runs"), ([0.1, 0.2, 0.3], [0.9, 0.2, 0.1])):
+        (run.folder / "inference").mkdir(parents=True)
+        instances = [{"image_id": image, "iou": iou} for image, iou in enumerate(ious, 1)]
+        (run.folder / "inference" / f"{NAME}_prompted.json").write_text(json.dumps({"instances": instances}))
+    paths, failures = executed.make(worst)
+    assert failures == {} and [p.name for p in paths[-2:]] == ["2.png", "1.png"]  # of images 3 and 2
+
+
+def test_a_detector_has_no_worst_objects(table, executed):
+    with pytest.raises(ValueError, match="worst: expected a SOPSEG as the last row, but 'faster' is none"):
+        executed.make(table(worst=True))
+    assert executed == []
 
 
 def test_no_pictures_while_a_run_is_lacking(table, executed, tmp_path):

@@ -58,6 +58,7 @@ MISTAKES = [
     (("seeds",), ["1"], "seeds: expected different whole numbers"),
     (("pictures",), 8, "pictures: expected KEY: VALUE pairs, got 8"),
     (("pictures",), {"images": "a.png"}, "pictures: images: expected a list, got 'a.png'"),
+    (("pictures",), {"images": ["a.png"], "worst": True}, "pictures: worst: not together with images, which are a.png"),
     (("pictures",), {"count": 0}, "pictures: count: expected a whole number from 1 up, got 0"),
     (("plot",), {"kind": "pie"}, "plot: expected kind bars or lines"),
     (("plot",), {"columns": ["box AP"]}, "plot: there is no column 'box AP'; they are mask AP"),
