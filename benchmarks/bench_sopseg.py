@@ -4,6 +4,7 @@ The same weights and boxes for both, SAM's own decoder, masks of the whole image
 INSIGHT_DATA has it, else a drawn harbour. The rival is segment-anything's SamPredictor. It encodes the image once, so
 its first call on an image is told apart from those that follow; our crops are encoded anew in every call. On a CPU the
 encoder is ViT-T, which segment-anything cannot build: it is lent ours. A GPU also measures ViT-L, with random weights.
+What SOPSeg's own decoder costs beyond SAM's is told for the same boxes.
 """
 
 import logging
@@ -33,7 +34,7 @@ _logger = logging.getLogger(__name__)
 
 
 def cases(device: torch.device) -> Iterator[Case]:
-    """10 boxes, 100, and all of the scene's."""
+    """10 boxes, 100, and all of the scene's; 100 with the edge-aware decoder."""
     image, boxes = _scene()
     for encoder in ("vit_t", "vit_l") if device.type == "cuda" else ("vit_t",):
         model, sam = _models(encoder)
@@ -51,6 +52,17 @@ def cases(device: torch.device) -> Iterator[Case]:
                 },
                 note="masks differ: crops magnified to 256 pixels, or the whole image at 1024",
             )
+        asked = boxes[:100]
+        yield Case(
+            f"{encoder}, {len(asked)} boxes in {image.shape[1]} x {image.shape[0]} pixels, edge-aware decoder",
+            partial(_ours, SOPSegPredictor(_with_edge_decoder(model, encoder), device=device), image, asked),
+            {
+                "ours with SAM's decoder": Rival(partial(_ours, ours, image, asked), tolerance=None),
+                "SAM, first call": Rival(partial(_first_call, theirs, image, asked), tolerance=None),
+                "SAM, next calls": Rival(partial(_next_call, theirs, asked), tolerance=None),
+            },
+            note="the edge-aware decoder has random weights where SAM has none, with which the times are the same",
+        )
 
 
 def _ours(predictor: SOPSegPredictor, image: np.ndarray, boxes: Tensor) -> Tensor:
@@ -104,6 +116,13 @@ def _models(encoder: str) -> tuple[SOPSeg, Sam]:
     sam.prompt_encoder.load_state_dict(model.prompt_encoder.state_dict())
     sam.mask_decoder.load_state_dict(model.mask_decoder.state_dict())
     return model, sam
+
+
+def _with_edge_decoder(model: SOPSeg, encoder: str) -> SOPSeg:
+    """The same encoder and prompts, SOPSeg's decoder."""
+    whole = build_sopseg(encoder, "edge").eval()
+    whole.load_state_dict(model.state_dict(), strict=False)
+    return whole
 
 
 class _LentEncoder(nn.Module):
