@@ -167,10 +167,11 @@ def _time_in_turns(
     The contenders take turns within a round, each round in another order, so that a machine that is busy with something
     else, or warms up, slows all of them alike.
     """
-    calls = {}
-    for name, run in runs.items():
-        once = _seconds_per_call(run, 1, device)  # not its first call: that was for memory
-        calls[name] = max(1, min(10_000, math.ceil(effort.sample / max(once, 1e-9))))
+    begin = time.perf_counter()
+    once = {name: _seconds_per_call(run, 1, device) for name, run in runs.items()}  # their first calls were for memory
+    if time.perf_counter() - begin > effort.patience:
+        return {name: [seconds] for name, seconds in once.items()}  # a round in itself, and another would be too many
+    calls = {name: max(1, min(10_000, math.ceil(effort.sample / max(s, 1e-9)))) for name, s in once.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
     begin = time.perf_counter()

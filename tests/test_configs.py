@@ -86,3 +86,40 @@ def test_the_semantic_branch_on_isaid_tells_every_painted_class_and_background()
     )
     assert (semantic_classes(with_branch), semantic_classes(without)) == (len(ISAID.classes) + 1, 0)
     assert with_branch.DATASETS.TRAIN == ("isaid_train",)
+
+
+def parts(file):
+    """A config file and all that it inherits, each once."""
+    found = {file.resolve(): None}
+    bases = yaml.safe_load(file.read_text()).get("_BASE_", [])
+    for base in [bases] if isinstance(bases, str) else bases:
+        found |= dict.fromkeys(parts(file.parent / base))
+    return list(found)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONFIGS)))
+def test_no_value_stands_twice_in_what_a_config_is_made_of(file):
+    stated = {}
+    for part in parts(file):
+        own = yaml.safe_load(part.read_text())
+        own.pop("_BASE_", None)
+        for key, value in leaves(own).items():
+            stated.setdefault((key, repr(value)), []).append(part.name)
+    assert {key: names for key, names in stated.items() if len(names) > 1} == {}
+
+
+def test_the_two_mask_rcnns_share_what_they_have_in_common():
+    light, large = (leaves(yaml.safe_load((CONFIGS / f"base/{name}.yaml").read_text()))
+                    for name in ("light", "mask_rcnn_r50_fpn"))  # fmt: skip
+    assert [key for key, value in light.items() if large.get(key) == value] == []
+
+
+@pytest.mark.parametrize("model", ["nwpu_light", "mask_rcnn_r50_fpn", "isaid_mask_rcnn_r50_fpn"])
+@pytest.mark.parametrize("side", [14, 42, 56])
+def test_a_row_of_figure_8_differs_in_the_size_of_its_crop_and_has_as_many_patches(model, side):
+    row, ours = (
+        leaves(load_config(str(CONFIGS / f"insight/{model}_insight{end}.yaml"))) for end in (f"_crop_{side}", "")
+    )
+    keys = [f"MODEL.PROMPT.{key}" for key in ("CROP_SIZE", "LPM.PATCH_SIZE", "LPM.STRIDE", "GPM.LOCAL_PATCH")]
+    assert {key for key, value in row.items() if value != ours[key]} == set(keys)
+    assert [row[key] / ours[key] for key in keys] == [side / 28] * 4

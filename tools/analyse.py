@@ -3,6 +3,7 @@
 
 import argparse
 
+from insight.data.bad_options import add_bad_options
 from insight.errors import reports_errors
 from insight.evaluation.analysis import analyse
 from insight.evaluation.error_report import breakdown_table
@@ -24,10 +25,9 @@ def arguments() -> argparse.ArgumentParser:
         help="classes that count, of what is there and of what was found; default: all",
     )
     parser.add_argument("--images", metavar="DIR", help="folder of its images, to say which are missing")
-    parser.add_argument(
-        "--skip-bad",
-        action="store_true",
-        help="leave out what is wrong in the ground truth, such as images that are missing, as DATASETS.BAD skip does",
+    add_bad_options(
+        parser,
+        "leave out what is wrong in the ground truth, such as images that are missing, as DATASETS.BAD skip does",
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for pictures and tables")
     parser.add_argument(

@@ -12,6 +12,7 @@ from insight.annotation.review import Review
 from insight.annotation.run import annotate, apply_review
 from insight.annotation.segmentation import SOPSegSegmenter
 from insight.annotation.sources import open_source
+from insight.data.bad_options import add_bad_options
 from insight.errors import reports_errors
 from insight.machine import parse_device
 
@@ -43,6 +44,11 @@ def arguments() -> argparse.ArgumentParser:
         "--input-size", type=int, default=256, help="side of the crops, pixels: a multiple of 64 (default: 256)"
     )
     parser.add_argument("--device", default="", help="cpu, cuda or cuda:N; default: cuda where there is one")
+    add_bad_options(
+        parser,
+        "leave out images and boxes that are wrong, with warnings",
+        "default: leave it out, and end with exit code 1",
+    )
     filters = parser.add_argument_group("filters")
     for field in fields(Filters):
         option = "--" + field.name.replace("_", "-")
@@ -62,19 +68,19 @@ def main() -> int:
         raise ValueError("--weights FILE is needed, a checkpoint of SOPSeg, SAM or MobileSAM")
     if args.review:
         review = Review(args.review)
-        source = open_source(args.boxes, args.images, args.classes)
+        source = open_source(args.boxes, args.images, args.classes, strict=args.strict)
         statistics = apply_review(source, review, args.output)
     else:
         filters = Filters(**bounds)
         segmenter = SOPSegSegmenter(args.weights, args.input_size, parse_device(args.device))
-        source = open_source(args.boxes, args.images, args.classes)
+        source = open_source(args.boxes, args.images, args.classes, strict=args.strict)
         statistics = annotate(source, segmenter, filters, args.output)
     kept, dropped = statistics.count("kept"), statistics.count("dropped")
     print(f"kept {kept} masks, dropped {dropped}: {args.output}/instances.json; see {args.output}/report.md")
     print(f"change decisions in {args.output}/review.csv and apply them with --review")
     for name, reason in source.failures.items():
-        print(f"error: {name}: {reason}", file=sys.stderr)
-    return 1 if source.failures else 0
+        print(f"{'warning' if args.skip_bad else 'error'}: {name}: {reason}", file=sys.stderr)
+    return 1 if source.failures and not args.skip_bad else 0
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import argparse
 from pathlib import Path
 
 from insight.config import load_config
+from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets import register_from_config
 from insight.errors import reports_errors
 from insight.inference.compare import Contender, choose_entries, draw_comparisons, worst_entries
@@ -43,11 +44,12 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", default="output/compare", metavar="DIR", help="for the pictures (%(default)s)")
     parser.add_argument("--device", default="", help="cpu, cuda or cuda:N; default: as the configs have it")
+    add_bad_options_over_config(parser)
     return parser
 
 
-def contender(text: str, device: str) -> Contender:
-    """The model that NAME=DIR or NAME=CONFIG,WEIGHTS means."""
+def contender(text: str, more: list[str]) -> Contender:
+    """The model that NAME=DIR or NAME=CONFIG,WEIGHTS means, with more config overrides."""
     name, _, run = text.partition("=")
     config, _, weights = run.partition(",")
     if not name or not config:
@@ -56,8 +58,8 @@ def contender(text: str, device: str) -> Contender:
     if Path(config).is_dir():
         overrides = ["OUTPUT_DIR", config]  # it may have been moved
         config, weights = f"{config}/config.yaml", weights or f"{config}/model_final.pth"
-    overrides += [*(["MODEL.WEIGHTS", weights] if weights else []), *(["MODEL.DEVICE", device] if device else [])]
-    cfg = load_config(config, overrides)
+    overrides += ["MODEL.WEIGHTS", weights] if weights else []
+    cfg = load_config(config, [*overrides, *more])
     register_from_config(cfg)
     return Contender(name, cfg)
 
@@ -67,8 +69,8 @@ def main() -> None:
     """Run the command."""
     args = arguments().parse_args()
     check_score_threshold(args.score_threshold)
-    device = str(parse_device(args.device)) if args.device else ""
-    contenders = [contender(text, device) for text in args.runs]
+    device = ["MODEL.DEVICE", str(parse_device(args.device))] if args.device else []
+    contenders = [contender(text, [*device, *bad_overrides(args)]) for text in args.runs]
     dataset = args.dataset or next(iter(contenders[0].cfg.DATASETS.TEST), None)
     if dataset is None:
         raise ValueError("no data set: give --dataset NAME")

@@ -7,6 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.errors import reports_errors
 from insight.tables import make_table, read_table
 
@@ -20,6 +21,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seeds", metavar="K,K", help="instead of those that the file names")
     parser.add_argument("--num-gpus", type=int, default=1, metavar="N", help="to train with (default: %(default)s)")
+    add_bad_options_over_config(parser)
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config values, for every row")
     return parser
 
@@ -39,7 +41,8 @@ def main() -> int:
     if args.seeds:
         table = dataclasses.replace(table, seeds=parse_seeds(args.seeds))
     command = shlex.join(["python", "tools/make_table.py", *sys.argv[1:]])
-    paths, failures = make_table(table, args.output, Path(__file__).parent, command, args.opts, args.num_gpus)
+    overrides = [*args.opts, *bad_overrides(args)]
+    paths, failures = make_table(table, args.output, Path(__file__).parent, command, overrides, args.num_gpus)
     print(paths[0].read_text(encoding="utf-8"))
     print(f"wrote {', '.join(map(str, paths))}")
     for label, reason in failures.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from insight.config import load_config
+from insight.data.bad_options import SKIP_HINT, add_bad_options, add_bad_options_over_config, bad_overrides
 from insight.data.check import check_dataset
 from insight.data.datasets import register_from_config
 from insight.data.file_check import FileCheck
@@ -26,11 +27,6 @@ def arguments() -> argparse.ArgumentParser:
     def command(name: str, summary: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=summary, description=f"{summary}.")
 
-    def bad(part: argparse.ArgumentParser, skip: str) -> None:
-        choice = part.add_mutually_exclusive_group()
-        choice.add_argument("--strict", action="store_true", help="stop at what is wrong (default)")
-        choice.add_argument("--skip-bad", action="store_true", help=skip)
-
     for name, summary in (
         ("isaid", "cut iSAID into patches of 800 x 800 with COCO files, as its development kit does"),
         ("hrsid", "make a COCO file of HRSID's painted instances"),
@@ -40,7 +36,7 @@ def arguments() -> argparse.ArgumentParser:
         part.add_argument("--input", type=Path, required=True, metavar="DIR", help="as its publishers ship it")
         if name != "sat_mtb":
             part.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for what is made")
-        bad(part, "leave out images that cannot be used, with one warning")
+        add_bad_options(part, "leave out images that cannot be used, with one warning")
     for name, summary in (
         ("check", "say file by file what is missing or wrong; exit code 1 if anything is"),
         ("statistics", "count images, objects and their sizes, class by class"),
@@ -49,14 +45,16 @@ def arguments() -> argparse.ArgumentParser:
         part.add_argument("dataset", metavar="NAME", help="registered data set")
         part.add_argument("--config-file", default="", metavar="FILE", help="config whose DATASETS.COCO counts too")
         if name == "check":
-            bad(part, "exit code 1 only for what DATASETS.BAD skip cannot leave out")
+            add_bad_options(part, "exit code 1 only for what DATASETS.BAD skip cannot leave out")
+        else:
+            add_bad_options_over_config(part)
         part.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config overrides")
     part = command("foreground", "share of each image that instances cover: Table I and Fig. 1 (a) of the paper")
     part.add_argument(
         "annotations", nargs="+", metavar="[NAME=]FILE[,FILE]", help="COCO files; those of one data set share a row"
     )
     part.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for foreground.{md,json,png}")
-    bad(part, "leave out annotations that are wrong")
+    add_bad_options(part, "leave out annotations that are wrong")
     return parser
 
 
@@ -95,7 +93,7 @@ def foreground(args: argparse.Namespace) -> int:
     for text in args.annotations:
         name, _, files = text.rpartition("=")
         paths = [Path(file) for file in files.split(",")]
-        checks = [FileCheck(path, not args.skip_bad, "--skip-bad leaves out what is wrong") for path in paths]
+        checks = [FileCheck(path, not args.skip_bad, SKIP_HINT) for path in paths]
         parts = [foreground_ratios(path, check) for path, check in zip(paths, checks)]
         for check in checks:
             if check.problems:
@@ -121,7 +119,8 @@ def main() -> int:
     """Run the command."""
     args = parse()
     if args.command in ("check", "statistics"):
-        register_from_config(load_config(args.config_file, ["MODEL.DEVICE", "cpu", *args.opts]))
+        bad = bad_overrides(args) if args.command == "statistics" else []  # check finds everything in any case
+        register_from_config(load_config(args.config_file, ["MODEL.DEVICE", "cpu", *args.opts, *bad]))
     if args.command == "check":
         return check(args)
     if args.command == "statistics":

@@ -5,6 +5,7 @@ import argparse
 from pathlib import Path
 
 from insight.config import load_config
+from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets import register_from_config
 from insight.data.visualize import draw_dataset
 from insight.errors import reports_errors
@@ -22,6 +23,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the choice of images and of the augmentations")
     parser.add_argument("--scale", type=int, default=0, help="enlargement; 0: by the size of the image (default)")
     parser.add_argument("--output", type=Path, default=Path("output/visualize_data"), help="folder for the pictures")
+    add_bad_options_over_config(parser)
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     return parser
 
@@ -30,7 +32,7 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the command."""
     args = arguments().parse_args()
-    cfg = load_config(args.config_file, args.opts)
+    cfg = load_config(args.config_file, [*args.opts, *bad_overrides(args)])
     register_from_config(cfg)
     name = args.dataset or next(iter(cfg.DATASETS.TRAIN), None)
     if name is None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from insight.data.bad_options import SKIP_HINT
 from insight.data.coco_file import read_coco
 from insight.data.file_check import FileCheck, first, repeated
 from insight.data.oriented import find_oriented, read_oriented
@@ -78,55 +79,61 @@ class Source:
 
 
 def open_source(
-    path: str | os.PathLike, image_root: str | os.PathLike | None = None, classes: Sequence[str] | None = None
+    path: str | os.PathLike,
+    image_root: str | os.PathLike | None = None,
+    classes: Sequence[str] | None = None,
+    *,
+    strict: bool = False,
 ) -> Source:
     """Open a data set of boxes.
 
     The boxes of a folder are numbered from 1 in the order of its files and their lines, its classes in the order of
-    `classes` or of the alphabet; a COCO file keeps its ids. What is wrong in a COCO file is left out, as a failure.
+    `classes` or of the alphabet; a COCO file keeps its ids.
 
     Args:
         path: a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ (SODA-A), or a COCO JSON file whose
             annotations may have an "oriented_box" in any form that `oriented_corners` takes.
         image_root: for a COCO file, the folder that its file names are relative to.
         classes: names of the classes that count; None: all.
+        strict: raise for what is wrong, images that are missing included; otherwise it is left out, as a failure.
 
     Returns:
         The source; images are not looked at.
 
     Raises:
         OSError: the folder or file is missing or cannot be read.
-        ValueError: it has another layout, is malformed, or lacks one of the classes.
+        ValueError: it has another layout, is malformed, or lacks one of the classes; or what a strict check finds.
     """
     path, classes = Path(path), None if classes is None else list(dict.fromkeys(classes))
     if path.is_dir():
         if image_root is not None:
             raise ValueError(f"{path} is a folder, whose images are in it: leave --images {image_root} out")
-        return _open_folder(path, classes)
+        return _open_folder(path, classes, FileCheck(path, strict, SKIP_HINT))
     if path.suffix.lower() != ".json":
         raise ValueError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ "
                          "(SODA-A), or a COCO .json file")  # fmt: skip
     if image_root is None or not Path(image_root).is_dir():
         raise ValueError(f"{path}: name the folder of its images with --images, got {image_root}")
-    return _open_coco(path, Path(image_root), classes)
+    return _open_coco(Path(image_root), classes, FileCheck(path, strict, SKIP_HINT))
 
 
-def _open_folder(folder: Path, classes: Sequence[str] | None) -> Source:
-    images, labels, failures, first_ids = [], {}, {}, {}
+def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) -> Source:
+    images, labels, first_ids = [], {}, {}
+    unread = FileCheck(folder, check.strict, SKIP_HINT)  # by image, to be told with its name
     names: Counter[str] = Counter()
     total = 0
-    for number, (path, label_file) in enumerate(find_oriented(folder), 1):
+    for number, (path, label_file) in enumerate(find_oriented(folder, check=check), 1):
         name = Path(*path.relative_to(folder).parts[1:]).as_posix()
-        try:
-            found = Counter(read_oriented(label_file).class_names)
-        except (OSError, ValueError) as error:
-            failures[name] = str(error)
+        boxes = unread.attempt(lambda file=label_file: read_oriented(file), name)
+        if boxes is None:
             continue
+        found = Counter(boxes.class_names)
         names += found
         count = sum(found[c] for c in (found if classes is None else classes))
         images.append(SourceImage(number, name, path, count))
         labels[name], first_ids[name] = label_file, total + 1
         total += count
+    failures = {name: first(reasons) for name, reasons in unread.problems.items()}
     unknown = [name for name in classes or [] if name not in names]
     if unknown:
         raise ValueError(f"{folder}: no box is of class {first(unknown)}; the classes are {first(sorted(names), 20)}")
@@ -146,12 +153,15 @@ def _open_folder(folder: Path, classes: Sequence[str] | None) -> Source:
             lambda i: {"oriented_box": corners[i].astype(float).round(2).ravel().tolist()},  # float32 has no more
         )
 
-    return Source(images, [{"id": i, "name": name} for i, name in enumerate(chosen, 1)], read, failures)
+    return Source(
+        images, [{"id": i, "name": name} for i, name in enumerate(chosen, 1)], read, _failures(check) | failures
+    )
 
 
-def _open_coco(path: Path, image_root: Path, classes: Sequence[str] | None) -> Source:
-    check = FileCheck(path, strict=False)
-    content = read_coco(path, None, classes, check, masks=False)
+def _open_coco(image_root: Path, classes: Sequence[str] | None, check: FileCheck) -> Source:
+    path = check.path
+    # Otherwise an image that is missing is a failure of its own when its turn comes.
+    content = read_coco(path, image_root if check.strict else None, classes, check, masks=False)
     annotations = [a for a in content["annotations"] if not a.get("iscrowd", 0)]
     if len(annotations) < len(content["annotations"]):
         crowds = len(content["annotations"]) - len(annotations)
@@ -181,10 +191,13 @@ def _open_coco(path: Path, image_root: Path, classes: Sequence[str] | None) -> S
             lambda i: {key: found[i][key] for key in _GIVEN if key in found[i]},
         )
 
-    failures = {
-        f"{path.name}, {reason}": f"left out {len(ids)}: {first(ids)}" for reason, ids in check.problems.items()
+    return Source(images, content["categories"], read, _failures(check))
+
+
+def _failures(check: FileCheck) -> dict[str, str]:
+    return {
+        f"{check.path.name}, {reason}": f"left out {len(who)}: {first(who)}" for reason, who in check.problems.items()
     }
-    return Source(images, content["categories"], read, failures)
 
 
 def _corners(annotation: dict) -> np.ndarray:

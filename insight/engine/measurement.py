@@ -7,6 +7,7 @@ import torch
 from detectron2.config import CfgNode
 
 from insight.config import load_config
+from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets import register_from_config
 from insight.machine import describe_machine
 
@@ -28,6 +29,7 @@ def measurement_arguments(description: str) -> argparse.ArgumentParser:
         "--weights", default="", metavar="FILE", help="checkpoint; default: MODEL.WEIGHTS of the config"
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="JSON file for the results")
+    add_bad_options_over_config(parser)
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="more config values")
     return parser
 
@@ -45,7 +47,7 @@ def measured_config(args: argparse.Namespace) -> CfgNode:
         ValueError: of `load_config` and `register_from_config`.
     """
     weights = ["MODEL.WEIGHTS", args.weights] if args.weights else []
-    cfg = load_config(args.config_file, [*args.opts, *weights])
+    cfg = load_config(args.config_file, [*args.opts, *weights, *bad_overrides(args)])
     register_from_config(cfg)
     return cfg
 

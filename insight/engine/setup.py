@@ -11,12 +11,13 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from insight.config import load_config
+from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets.coco import register_from_config
 from insight.files import atomic_write
 
 
 def train_arguments() -> argparse.ArgumentParser:
-    """Detectron2's arguments of a training command, and --num-processes."""
+    """Detectron2's arguments of a training command, --num-processes, and what to do about bad data."""
     parser = default_argument_parser()
     parser.description = "Train or evaluate the model that a config file describes."
     parser.add_argument(
@@ -26,6 +27,7 @@ def train_arguments() -> argparse.ArgumentParser:
         metavar="N",
         help="train on the CPU in N processes of this machine, GPUs or not (instead of --num-gpus)",
     )
+    add_bad_options_over_config(parser)
     return parser
 
 
@@ -41,7 +43,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     Raises:
         ValueError: of `load_config` and `register_from_config`.
     """
-    cfg = load_config(args.config_file, args.opts)
+    cfg = load_config(args.config_file, [*args.opts, *bad_overrides(args)])
     register_from_config(cfg)
     start_output(cfg)
     logging.getLogger(__name__).info(f"Arguments: {args}")

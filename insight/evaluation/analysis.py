@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from insight.data.bad_options import SKIP_HINT
 from insight.data.coco_file import read_coco
 from insight.data.decoding import without_undecodable
 from insight.data.file_check import FileCheck, repeated
@@ -59,7 +60,7 @@ def analyse(
         raise ValueError(f"max_dets: expected at least 1, got {max_dets}")
     if images is not None and not Path(images).is_dir():
         raise FileNotFoundError(f"no such folder of images: {images}")
-    check = FileCheck(Path(annotations), not skip_bad, "--skip-bad leaves out what is wrong")
+    check = FileCheck(Path(annotations), not skip_bad, SKIP_HINT)
     truth = read_coco(check.path, images, classes, check)
     if skip_bad and images is not None:
         truth = without_undecodable(truth, Path(images), check)

@@ -20,6 +20,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from insight.config import load_config
+from insight.data.datasets import data_root
 from insight.data.datasets.coco import register_coco, register_from_config
 from insight.evaluation import CocoEvaluator
 from insight.evaluation.coco import average_precision, instances_to_coco
@@ -116,7 +117,8 @@ def reference(path, results, task, max_dets, profile, evaluator=COCOeval):
     every = slice(None)
     picks = {"AP": (every, 0), "AP50": (0, 0), "AP75": (5, 0), "APs": (every, 1), "APm": (every, 2), "APl": (every, 3)}
     expected = {name: mean(precision[t, :, :, a, -1]) for name, (t, a) in picks.items()}
-    expected.update({f"AP-class{c}": mean(precision[:, :, k, 0, -1]) for k, c in enumerate(CATEGORIES)})
+    names = [truth.cats[c]["name"] for c in evaluation.params.catIds]
+    expected.update({f"AP-{name}": mean(precision[:, :, k, 0, -1]) for k, name in enumerate(names)})
     return expected
 
 
@@ -135,6 +137,57 @@ def test_equals_pycocotools(data, tmp_path, profile, max_dets):
         assert 5 < metrics[task]["AP"] < 95
     written = json.loads((tmp_path / f"{NAME}_metrics.json").read_text())
     assert written["max_dets"] == max_dets and written["area_profile"] == profile
+
+
+def found_by_jitter(content, seed):
+    """Detections by image id, made of a ground truth of polygons: moved, resized, of a wrong class, twice, or none."""
+    rng = np.random.default_rng(seed)
+    label = {c["id"]: i for i, c in enumerate(content["categories"])}
+    predictions = {}
+    for image in content["images"]:
+        size, found = (image["height"], image["width"]), []
+        for annotation in (a for a in content["annotations"] if a["image_id"] == image["id"]):
+            x, y, w, h = annotation["bbox"]
+            centre, extent = np.array([x + w / 2, y + h / 2]), np.array([w, h])
+            for _ in range(rng.choice(3, p=[0.15, 0.7, 0.15])):
+                scale, shift = rng.normal(1, 0.04, 2), rng.normal(0, 0.03, 2) * extent
+                moved = [
+                    ((np.array(ring).reshape(-1, 2) - centre) * scale + centre + shift).ravel().tolist()
+                    for ring in annotation["segmentation"]
+                ]
+                code = coco_mask.merge(coco_mask.frPyObjects(moved, *size))
+                wrong = rng.random() < 0.1
+                category = (label[annotation["category_id"]] + wrong * rng.integers(1, len(label))) % len(label)
+                if coco_mask.area(code):
+                    found.append((code, category, rng.random()))
+        boxes = np.array([coco_mask.toBbox(code) for code, _, _ in found], np.float32).reshape(-1, 4)
+        instances = predictions[image["id"]] = Instances(size)
+        instances.pred_boxes = Boxes(torch.from_numpy(np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])))
+        instances.pred_classes = torch.tensor([int(category) for _, category, _ in found])
+        instances.scores = torch.tensor([score for _, _, score in found])
+        instances.pred_masks = RLEMasks([code for code, _, _ in found], size)
+    return predictions
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("profile", ["coco", "isaid"])
+def test_equals_pycocotools_on_nwpu_vhr10(real_data, tmp_path, profile):
+    path = data_root() / "nwpu_vhr10" / "annotations" / "instances_val.json"
+    assert path.is_relative_to(real_data)
+    content = json.loads(path.read_text())
+    predictions = found_by_jitter(content, seed=5)
+    metrics = feed(CocoEvaluator("nwpu_vhr10_val", tmp_path, area_profile=profile), predictions).evaluate()
+    results = json.loads((tmp_path / "nwpu_vhr10_val_results.json").read_text())
+    for annotation in content["annotations"]:
+        annotation["id"] += 1  # one is 0, which pycocotools never takes for found
+    from_1 = tmp_path / "from_1.json"
+    from_1.write_text(json.dumps(content))
+    for task in ("bbox", "segm"):
+        expected = reference(from_1, results, task, [1, 10, 100], profile)
+        assert metrics[task].keys() == expected.keys() and len(expected) == 6 + 10
+        for key, value in expected.items():
+            assert metrics[task][key] == pytest.approx(value, abs=1e-9, nan_ok=True), (task, key)
+            assert np.isnan(value) or 5 < value < 95, (task, key)
 
 
 class BoundaryEval(COCOeval):

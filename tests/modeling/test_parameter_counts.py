@@ -1,7 +1,10 @@
 """Parameters without prompts against the public MMDetection configurations, counted layer by layer from their files.
 
-Each function below counts the layers that the named file of github.com/open-mmlab/mmdetection defines, with the
-arguments of configs/<model>/*_r50_fpn_1x_coco.py: 80 classes, ResNet-50, FPN of 256 channels.
+Each function below counts the layers that the named file of MMDetection 3.3.0 defines (open-mmlab/mmdetection; read in
+mmdet-3.3.0-py3-none-any.whl of PyPI, which has the configs too, in mmdet/.mim; sha256 2e23e291281ac57e7dccf8678e957da4
+5fbe560ce78a1f5ded6afeccd3730f17), with the arguments of its configs/mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py,
+configs/cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py and configs/scnet/scnet_r50_fpn_1x_coco.py: 80 classes,
+ResNet-50, FPN of 256 channels.
 """
 
 import pytest
@@ -55,12 +58,12 @@ def mask_head(convs):
 
 
 def mask_rcnn():
-    """configs/_base_/models/mask_rcnn_r50_fpn.py"""
+    """configs/_base_/models/mask-rcnn_r50_fpn.py"""
     return resnet50() + fpn() + rpn() + box_head(class_agnostic=False) + mask_head(4)
 
 
 def cascade_mask_rcnn():
-    """configs/_base_/models/cascade_mask_rcnn_r50_fpn.py; cascade_roi_head.py builds the one mask_head three times."""
+    """configs/_base_/models/cascade-mask-rcnn_r50_fpn.py; cascade_roi_head.py builds the one mask_head three times."""
     return resnet50() + fpn() + rpn() + 3 * box_head(class_agnostic=True) + 3 * mask_head(4)
 
 
@@ -75,8 +78,8 @@ def scnet_semantic_head():
 
 
 def scnet_context_head():
-    """mmdet/models/roi_heads/mask_heads/global_context_head.py: 4 convolutions, num_classes=81."""
-    return 4 * conv(CHANNELS, CHANNELS, 3) + linear(CHANNELS, CLASSES + 1)
+    """mmdet/models/roi_heads/mask_heads/global_context_head.py: 4 convolutions, num_classes=80 (81 in versions 2)."""
+    return 4 * conv(CHANNELS, CHANNELS, 3) + linear(CHANNELS, CLASSES)
 
 
 def scnet_relay_head():
@@ -97,6 +100,12 @@ SEMANTIC = {"MODEL__SCNET__SEMANTIC__ENABLED": True, "MODEL__SCNET__SEMANTIC__NU
 def test_the_count_knows_resnet50():
     # torchvision's 25,557,032 are with a classifier of 1,000 classes.
     assert resnet50() + linear(2048, 1000) == 25_557_032
+
+
+def test_the_count_is_that_of_mmdetections_models():
+    # Of the three configs' models as mmdet 3.3.0 itself builds them: sum(p.numel() for p in model.parameters()).
+    built = {"mask_rcnn": 44_396_336, "cascade_mask_rcnn": 77_324_606, "scnet": 94_799_269}
+    assert {"mask_rcnn": mask_rcnn(), "cascade_mask_rcnn": cascade_mask_rcnn(), "scnet": scnet(semantic=True)} == built
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_options_stand_anywhere(data, run_tool, tmp_path):
     ):
         done = run_tool("prepare_data", "check", *words)
         assert done.code == 0 and "0 fatal, 1 wrong" in done.out, (words, done)
-    for words in (["check", NAME, "--skip-bda"], ["statistics", NAME, "--skip-bad"], ["sat_mtb", "--input", "x", "y"]):
+    for words in (["check", NAME, "--skip-bda"], ["statistics", NAME, "--skip-bda"], ["sat_mtb", "--input", "x", "y"]):
         done = run_tool("prepare_data", *words)
         assert done.code == 2 and f"unrecognized arguments: {words[-1]}" in done.err, done
 

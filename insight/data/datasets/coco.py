@@ -14,7 +14,8 @@ from ..coco_file import plain_name, read_coco
 from ..decoding import without_undecodable
 from ..file_check import FileCheck, first
 
-SKIP_HINT = "DATASETS.BAD skip leaves out what is wrong, tools/prepare_data.py check lists all of it"
+# Tools have the option; code that reads a config, the key.
+SKIP_HINT = "--skip-bad (DATASETS.BAD skip) leaves out what is wrong, tools/prepare_data.py check lists all of it"
 
 _BAD = ("strict", "skip")
 _strict = True  # what DATASETS.BAD says; Detectron2 loads a data set by its name, without a config at hand

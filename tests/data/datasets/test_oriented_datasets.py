@@ -45,14 +45,14 @@ def test_an_unknown_class_is_named(folder):
 
 def test_what_could_be_skipped_says_so(folder):
     (folder / "labelTxt" / "b.txt").write_text("1 2 3\n")
-    with pytest.raises(ValueError, match="b.txt, line 1: expected .*; DATASETS.BAD skip leaves out what is wrong"):
+    with pytest.raises(ValueError, match=r"b.txt, line 1: expected .*; --skip-bad \(DATASETS.BAD skip\) leaves out"):
         load_oriented(folder, dota.CLASSES)
 
 
 def test_a_set_that_is_half_copied_is_an_error(folder, caplog):
     (folder / "labelTxt" / "b.txt").unlink()
     with pytest.raises(
-        ValueError, match="images need a label file in labelTxt/; 1 are wrong: images/b.png; DATASETS.BAD"
+        ValueError, match="images need a label file in labelTxt/; 1 are wrong: images/b.png; --skip-bad"
     ):
         load_oriented(folder, dota.CLASSES)
     assert len(load_oriented(folder, dota.CLASSES, strict=False)) == 1
