@@ -40,9 +40,43 @@ class SegmentedObjects(NamedTuple):
     iou: Tensor
 
 
+class EncodedCrops(NamedTuple):
+    """Crops of an image and what the model's encoder says of them.
+
+    Attributes:
+        crops: (R, 3, s, s), normalised, on the model's device and of its dtype.
+        features: of these crops.
+    """
+
+    crops: Tensor
+    features: ImageFeatures
+
+
+@torch.no_grad()
+def encode_regions(model: SOPSeg, image: Tensor, plan: CropPlan, input_size: int = 256) -> EncodedCrops:
+    """Cut the regions of a plan and encode them, all at once.
+
+    Args:
+        model, image, input_size: as `segment_objects` takes them.
+        plan: R regions.
+
+    Returns:
+        The crops and their features, which answer any number of prompts.
+    """
+    parameter = next(model.parameters())
+    plan = plan._replace(regions=plan.regions.to(parameter.device, torch.float32))
+    crops = cut_crops(image.to(parameter.device), plan, input_size).to(parameter.dtype)
+    return EncodedCrops(crops, model.encode(crops))
+
+
 @torch.no_grad()
 def segment_objects(
-    model: SOPSeg, image: Tensor, prompts: Prompts, plan: CropPlan, input_size: int = 256
+    model: SOPSeg,
+    image: Tensor,
+    prompts: Prompts,
+    plan: CropPlan,
+    input_size: int = 256,
+    encoded: EncodedCrops | None = None,
 ) -> Iterator[SegmentedObjects]:
     """Segment the prompted objects of an image, a batch at a time; every region is encoded once.
 
@@ -55,6 +89,7 @@ def segment_objects(
         prompts: N prompts, image pixels.
         plan: the regions to look at in crops of `input_size`, and which of them each prompt is answered from.
         input_size: side of the crops, pixels; a multiple of 64 up to 1024.
+        encoded: what `encode_regions` made of the plan, which has one region then; None encodes here.
 
     Yields:
         Every prompt once, on the model's device, those of one region together.
@@ -62,8 +97,7 @@ def segment_objects(
     Raises:
         RuntimeError: there is not enough memory for one crop (`torch.OutOfMemoryError` on a GPU).
     """
-    parameter = next(model.parameters())
-    device, dtype = parameter.device, parameter.dtype
+    device = next(model.parameters()).device
     image = image.to(device)
     regions, index = plan.regions.to(device, torch.float32), plan.index.to(device)
     prompts = Prompts(*(None if part is None else part.to(device) for part in prompts))
@@ -71,9 +105,10 @@ def segment_objects(
     ends = torch.searchsorted(index[order], torch.arange(len(regions) + 1, device=device)).tolist()
     crops_at_once, prompts_at_once = _batches(model, device, input_size)
 
-    def encode(part: slice) -> tuple[Tensor, ImageFeatures]:
-        crops = cut_crops(image, plan._replace(regions=regions[part]), input_size).to(dtype)
-        return crops, model.encode(crops)
+    def encode(part: slice) -> EncodedCrops:
+        if encoded is not None:
+            return encoded
+        return encode_regions(model, image, plan._replace(regions=regions[part]), input_size)
 
     for group, (crops, features) in crops_at_once.run(len(regions), encode):
         members = order[ends[group.start] : ends[group.stop]]
