@@ -231,6 +231,22 @@ def test_bfloat16(decoder):
     assert (found.masks.to_bitmaps() != expected.masks.to_bitmaps()).float().mean() < 0.02
 
 
+def test_the_predictor_casts_the_model(predictor, tmp_path, monkeypatch):
+    given, model = copy.deepcopy(predictor.model), copy.deepcopy(predictor.model).bfloat16()
+    as_it_is = SOPSegPredictor(model, input_size=SIZE)
+    assert as_it_is.model is model and next(model.parameters()).dtype == torch.bfloat16
+    expected = as_it_is.predict(IMAGE, BOXES)
+    assert_equal(SOPSegPredictor(given, input_size=SIZE, dtype=torch.bfloat16).predict(IMAGE, BOXES), expected)
+    assert SOPSegPredictor(model, dtype=torch.float32).model is model
+    assert next(model.parameters()).dtype == torch.float32
+    save_tiny_checkpoint(tmp_path / "model.pth", monkeypatch)
+    for dtype in (None, torch.bfloat16):
+        loaded = SOPSegPredictor(tmp_path / "model.pth", dtype=dtype).model
+        assert next(loaded.parameters()).dtype == (dtype or torch.float32)
+    with pytest.raises(ValueError, match="dtype: expected torch.float32 or torch.bfloat16, got torch.float16"):
+        SOPSegPredictor(model, dtype=torch.float16)
+
+
 def test_points_refine_a_box(predictor):
     alone = predictor.predict(IMAGE, BOXES[:1])
     both = predictor.predict(IMAGE, BOXES[:1], points=[[[24.0, 35], [28, 35], [32, 35]]], labels=[[1, 1, 1]])
