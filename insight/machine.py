@@ -3,8 +3,9 @@
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 
@@ -55,6 +56,52 @@ def parse_device(name: str) -> torch.device:
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
         raise ValueError(f"--device {name}: there is no such GPU that torch can use; see python -m insight.info")
     return device
+
+
+def free_memory(device: torch.device, root: Path = Path("/")) -> int | None:
+    """What may still be allocated.
+
+    On a CPU, where Linux ends a process that takes more instead of refusing it: what is available without swapping, or
+    what a container's limit leaves if that is less. On a GPU: what is free, with what torch's allocator holds unused.
+
+    Args:
+        device: where.
+        root: of the file system that holds /proc and /sys.
+
+    Returns:
+        Bytes, or None where the system does not tell.
+    """
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        available = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+        return max(0, min([*available, *_left_in_containers(root)]))
+    except (OSError, ValueError):  # not Linux
+        return None
+
+
+def _left_in_containers(root: Path) -> Iterator[int]:
+    """Bytes that each limited control group of this process leaves, its own and those around it."""
+    for line in (root / "proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            base, limit, usage, cache = "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file "
+        elif "memory" in controllers.split(","):  # version 1
+            base, limit, usage = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cache = "total_inactive_file "
+        else:
+            continue
+        own = PurePosixPath(path)
+        for group in (own, *own.parents):
+            folder = root / base / group.relative_to("/")
+            try:
+                left = int((folder / limit).read_text()) - int((folder / usage).read_text())
+                statistics = (folder / "memory.stat").read_text().splitlines()
+            except (OSError, ValueError):  # a path of the host, not seen from inside; or "max", no limit
+                continue
+            yield left + sum(int(line.split()[1]) for line in statistics if line.startswith(cache))
 
 
 def commit() -> str:

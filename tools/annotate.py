@@ -7,6 +7,8 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import torch
+
 from insight.annotation.filters import Filters
 from insight.annotation.review import Review
 from insight.annotation.run import annotate, apply_review
@@ -44,6 +46,9 @@ def arguments() -> argparse.ArgumentParser:
         "--input-size", type=int, default=256, help="side of the crops, pixels: a multiple of 64 (default: 256)"
     )
     parser.add_argument("--device", default="", help="cpu, cuda or cuda:N; default: cuda where there is one")
+    parser.add_argument(
+        "--bf16", action="store_true", help="compute in bfloat16: faster, masks that differ a little at their edges"
+    )
     add_bad_options(
         parser,
         "leave out images and boxes that are wrong, with warnings",
@@ -72,7 +77,8 @@ def main() -> int:
         statistics = apply_review(source, review, args.output)
     else:
         filters = Filters(**bounds)
-        segmenter = SOPSegSegmenter(args.weights, args.input_size, parse_device(args.device))
+        dtype = torch.bfloat16 if args.bf16 else torch.float32
+        segmenter = SOPSegSegmenter(args.weights, args.input_size, parse_device(args.device), dtype)
         source = open_source(args.boxes, args.images, args.classes, strict=args.strict)
         statistics = annotate(source, segmenter, filters, args.output)
     kept, dropped = statistics.count("kept"), statistics.count("dropped")

@@ -49,21 +49,29 @@ class SOPSegSegmenter:
         weights: checkpoint, as `load_sopseg` takes it.
         input_size: side of the crops, pixels.
         device: where to compute.
+        dtype: what to compute in, torch.float32 or torch.bfloat16.
 
     Raises:
         OSError: the checkpoint cannot be read.
         ValueError: crops of this size are not possible.
     """
 
-    def __init__(self, weights: str | os.PathLike, input_size: int, device: torch.device):
+    def __init__(
+        self, weights: str | os.PathLike, input_size: int, device: torch.device, dtype: torch.dtype = torch.float32
+    ):
         if not (0 < input_size <= 1024 and input_size % 64 == 0):
             raise ValueError(f"input_size: expected a multiple of 64 up to 1024, got {input_size}")
-        self.weights, self.input_size, self.device = Path(weights), input_size, device
-        self.settings = {"insight": __version__, "weights": _sha256(self.weights), "input_size": input_size}
+        self.weights, self.input_size, self.device, self.dtype = Path(weights), input_size, device, dtype
+        self.settings = {
+            "insight": __version__,
+            "weights": _sha256(self.weights),
+            "input_size": input_size,
+            "dtype": str(dtype).removeprefix("torch."),
+        }
 
     @cached_property
     def _model(self) -> SOPSeg:
-        return load_sopseg(self.weights).to(self.device)
+        return load_sopseg(self.weights).to(self.device, self.dtype)
 
     def __call__(self, image: Tensor, prompts: Prompts) -> Iterator[SegmentedObjects]:
         """Segment the prompted objects of an image (3, H, W) uint8 RGB, each once."""

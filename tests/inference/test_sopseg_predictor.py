@@ -4,6 +4,7 @@ import copy
 import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,80 @@ def test_a_whole_image_is_seen_at_1024_unless_a_size_is_given(monkeypatch, given
     assert seen == [(crop, crop), (whole, whole), (whole, whole)]
 
 
+CLICKS = {"points": [[[30.0, 40]], [[80, 60]]], "labels": [[1], [1]]}
+OTHER_IMAGE = IMAGE[::-1, :80]
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """The number of crops in each call of an encoder."""
+    counts, encode = [], SOPSeg.encode
+    monkeypatch.setattr(SOPSeg, "encode", lambda self, crops: counts.append(len(crops)) or encode(self, crops))
+    return counts
+
+
+def assert_equal(found, other):
+    assert found.masks.codes == other.masks.codes and found.scores.equal(other.scores)
+    assert found.boxes.equal(other.boxes) and len(found.masks)
+
+
+def test_an_image_that_is_set_is_encoded_once_for_all_clicks(predictor, encoded):
+    asked = [{"points": [point], "labels": [[1]]} for point in CLICKS["points"]] + [CLICKS]
+    alone = [predictor.predict(IMAGE, **prompts) for prompts in asked]
+    assert encoded == [1, 1, 1]
+    encoded.clear()
+    given = IMAGE.copy()
+    predictor.set_image(given)
+    assert encoded == [] and predictor.image_size == (90, 120)
+    given[:] = 0  # the caller's to reuse
+    for prompts, expected in zip(asked, alone):
+        assert_equal(predictor.predict(**prompts), expected)
+    assert encoded == [1]
+
+
+def test_boxes_on_an_image_that_is_set_are_magnified_as_ever(predictor, encoded):
+    expected = predictor.predict(IMAGE, BOXES, [[28.0, 35, 16, 10, 20]])
+    assert encoded == [3, 1]
+    encoded.clear()
+    predictor.set_image(IMAGE)
+    assert_equal(predictor.predict(boxes=BOXES, oriented_boxes=[[28.0, 35, 16, 10, 20]]), expected)
+    assert encoded == [3, 1]
+
+
+def test_without_magnification_boxes_are_answered_from_the_image_that_is_set(predictor, encoded):
+    whole = SOPSegPredictor(predictor.model, input_size=SIZE, magnify=False)
+    expected = whole.predict(IMAGE, BOXES, [[28.0, 35, 16, 10, 20]])
+    assert encoded == [1], "both kinds of prompts from one encoding"
+    whole.set_image(IMAGE)
+    assert_equal(whole.predict(boxes=BOXES, oriented_boxes=[[28.0, 35, 16, 10, 20]]), expected)
+    assert_equal(whole.predict(**CLICKS), whole.predict(IMAGE, **CLICKS))
+    assert encoded == [1, 1, 1]
+
+
+def test_another_image_takes_the_place_of_the_one_that_was_set(predictor, tmp_path):
+    Image.fromarray(OTHER_IMAGE).save(tmp_path / "other.png")
+    first, other = (
+        predictor.predict(IMAGE, **CLICKS),
+        predictor.predict(OTHER_IMAGE, points=[[[30.0, 40]]], labels=[[1]]),
+    )
+    predictor.set_image(IMAGE)
+    assert_equal(predictor.predict(**CLICKS), first)
+    assert_equal(predictor.predict(OTHER_IMAGE, points=[[[30.0, 40]]], labels=[[1]]), other)
+    assert_equal(predictor.predict(**CLICKS), first)  # an image of one call is not set
+    kept = weakref.ref(predictor._image.whole.features.embedding)
+    predictor.set_image(tmp_path / "other.png")
+    assert kept() is None, "features of one image alone are kept"
+    assert predictor.image_size == (90, 80)
+    assert_equal(predictor.predict(points=[[[30.0, 40]]], labels=[[1]]), other)
+
+
+def test_without_an_image_it_says_so(predictor):
+    predictor = SOPSegPredictor(predictor.model, input_size=SIZE)
+    assert predictor.image_size is None
+    with pytest.raises(RuntimeError, match=r"no image to predict on: give one, or call set_image\(image\) first"):
+        predictor.predict(boxes=BOXES)
+
+
 @pytest.mark.parametrize("step", ["encode", "decode"])
 def test_lack_of_memory_changes_no_mask_and_is_remembered(predictor, monkeypatch, caplog, step):
     expected = predictor.predict(IMAGE, BOXES)
@@ -154,6 +229,22 @@ def test_bfloat16(decoder):
     assert found.scores.dtype == torch.float32
     torch.testing.assert_close(found.scores, expected.scores, atol=0.1, rtol=0.1)
     assert (found.masks.to_bitmaps() != expected.masks.to_bitmaps()).float().mean() < 0.02
+
+
+def test_the_predictor_casts_the_model(predictor, tmp_path, monkeypatch):
+    given, model = copy.deepcopy(predictor.model), copy.deepcopy(predictor.model).bfloat16()
+    as_it_is = SOPSegPredictor(model, input_size=SIZE)
+    assert as_it_is.model is model and next(model.parameters()).dtype == torch.bfloat16
+    expected = as_it_is.predict(IMAGE, BOXES)
+    assert_equal(SOPSegPredictor(given, input_size=SIZE, dtype=torch.bfloat16).predict(IMAGE, BOXES), expected)
+    assert SOPSegPredictor(model, dtype=torch.float32).model is model
+    assert next(model.parameters()).dtype == torch.float32
+    save_tiny_checkpoint(tmp_path / "model.pth", monkeypatch)
+    for dtype in (None, torch.bfloat16):
+        loaded = SOPSegPredictor(tmp_path / "model.pth", dtype=dtype).model
+        assert next(loaded.parameters()).dtype == (dtype or torch.float32)
+    with pytest.raises(ValueError, match="dtype: expected torch.float32 or torch.bfloat16, got torch.float16"):
+        SOPSegPredictor(model, dtype=torch.float16)
 
 
 def test_points_refine_a_box(predictor):

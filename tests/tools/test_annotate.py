@@ -76,6 +76,14 @@ def test_a_detector_trains_on_the_masks(annotate, run_tool, boxes, tmp_path):
     assert any(entry.get("loss_mask", 0) > 0 for entry in metrics)
 
 
+def test_bfloat16_is_told_and_not_mixed_with_float32(annotate, tmp_path):
+    assert annotate(*KEEP_ALL, "--bf16").code == 0
+    content = json.loads((tmp_path / "masks" / "instances.json").read_text())
+    assert content["info"]["masks"]["dtype"] == "bfloat16" and content["annotations"]
+    done = annotate(*KEEP_ALL)
+    assert done.code == 2 and "masks of another run, with dtype bfloat16 instead of float32" in done.err
+
+
 def test_review(annotate, boxes, tmp_path):
     assert annotate(*KEEP_ALL).code == 0
     review = tmp_path / "masks" / "review.csv"

@@ -8,13 +8,14 @@ from .encoders import ENCODERS, ImageFeatures
 from .image_masks import ImageMasks, image_masks
 from .loss import sopseg_loss
 from .model import PIXEL_MEAN, PIXEL_STD, SOPSeg, build_sopseg
-from .segment import SegmentedObjects, segment_objects
+from .segment import EncodedCrops, SegmentedObjects, encode_regions, segment_objects
 
 __all__ = [
     "DECODERS",
     "ENCODERS",
     "PIXEL_MEAN",
     "PIXEL_STD",
+    "EncodedCrops",
     "ImageFeatures",
     "ImageMasks",
     "MaskPrediction",
@@ -23,6 +24,7 @@ __all__ = [
     "SegmentedObjects",
     "build_sopseg",
     "cut_crops",
+    "encode_regions",
     "image_masks",
     "load_sopseg",
     "segment_objects",

@@ -10,7 +10,7 @@ from insight.structures.prompts import Prompts
 from insight.structures.rle import RLEMasks, encode_logits
 
 from .model import SOPSeg
-from .segment import segment_objects
+from .segment import EncodedCrops, segment_objects
 
 
 class ImageMasks(NamedTuple):
@@ -32,11 +32,12 @@ def image_masks(
     plan: CropPlan,
     input_size: int = 256,
     mask_size: tuple[int, int] | None = None,
+    encoded: EncodedCrops | None = None,
 ) -> ImageMasks:
     """Segment the prompted objects of an image; each batch is run-length encoded before the next is computed.
 
     Args:
-        model, image, prompts, plan, input_size: as `segment_objects` takes them.
+        model, image, prompts, plan, input_size, encoded: as `segment_objects` takes them.
         mask_size: (height, width) of the masks, where the image is a resized view of what they are wanted for; None:
             the image's own.
 
@@ -50,7 +51,7 @@ def image_masks(
     mask_size = mask_size or (height, width)
     scale = torch.tensor([mask_size[1] / width, mask_size[0] / height] * 2, dtype=torch.float64)
     codes, iou = [None] * prompts.count, torch.zeros(prompts.count)
-    for found in segment_objects(model, image, prompts, plan, input_size):
+    for found in segment_objects(model, image, prompts, plan, input_size, encoded):
         index = found.index.cpu()
         iou[index] = found.iou.cpu()
         for i, code in zip(index.tolist(), encode_logits(found.logits, found.regions.cpu() * scale, mask_size)):

@@ -1,6 +1,7 @@
 """From an image and prompts in its pixels to the masks of the objects, in batches that fit the memory."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
@@ -8,18 +9,21 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from insight.machine import free_memory
 from insight.structures.crop_plans import CropPlan
 from insight.structures.prompts import Prompts
 
 from .crops import cut_crops
 from .decoders import MaskPrediction
-from .encoders import ImageFeatures
+from .encoders import STRIDE, ImageFeatures
 from .model import SOPSeg
 
 T = TypeVar("T")
 
-# Pixels of crops that are worked on at a time. More does not make a CPU faster; a GPU has the room.
+# Pixels of crops that are worked on at a time, at most. More does not make a CPU faster; a GPU has the room.
 PIXELS_AT_ONCE = {"cpu": 16 * 256**2, "cuda": 256 * 256**2}
+
+NUMBERS_A_PIXEL = 250  # of a crop, in memory at the peak, without those of global attention; fewer were measured
 
 _logger = logging.getLogger(__name__)
 
@@ -40,14 +44,48 @@ class SegmentedObjects(NamedTuple):
     iou: Tensor
 
 
+class EncodedCrops(NamedTuple):
+    """Crops of an image and what the model's encoder says of them.
+
+    Attributes:
+        crops: (R, 3, s, s), normalised, on the model's device and of its dtype.
+        features: of these crops.
+    """
+
+    crops: Tensor
+    features: ImageFeatures
+
+
+@torch.no_grad()
+def encode_regions(model: SOPSeg, image: Tensor, plan: CropPlan, input_size: int = 256) -> EncodedCrops:
+    """Cut the regions of a plan and encode them, all at once.
+
+    Args:
+        model, image, input_size: as `segment_objects` takes them.
+        plan: R regions.
+
+    Returns:
+        The crops and their features, which answer any number of prompts.
+    """
+    parameter = next(model.parameters())
+    plan = plan._replace(regions=plan.regions.to(parameter.device, torch.float32))
+    crops = cut_crops(image.to(parameter.device), plan, input_size).to(parameter.dtype)
+    return EncodedCrops(crops, model.encode(crops))
+
+
 @torch.no_grad()
 def segment_objects(
-    model: SOPSeg, image: Tensor, prompts: Prompts, plan: CropPlan, input_size: int = 256
+    model: SOPSeg,
+    image: Tensor,
+    prompts: Prompts,
+    plan: CropPlan,
+    input_size: int = 256,
+    encoded: EncodedCrops | None = None,
 ) -> Iterator[SegmentedObjects]:
     """Segment the prompted objects of an image, a batch at a time; every region is encoded once.
 
-    Where the memory does not suffice for a batch, it is halved, with a warning, and the work goes on; the model's next
-    images start with what was found to fit.
+    A batch takes no more than half of the memory that is free. Where that does not suffice all the same, it is halved,
+    with a warning, and the work goes on; the model's next images start with what was found to fit.
 
     Args:
         model: in evaluation mode, in float32 or bfloat16.
@@ -55,6 +93,7 @@ def segment_objects(
         prompts: N prompts, image pixels.
         plan: the regions to look at in crops of `input_size`, and which of them each prompt is answered from.
         input_size: side of the crops, pixels; a multiple of 64 up to 1024.
+        encoded: what `encode_regions` made of the plan, which has one region then; None encodes here.
 
     Yields:
         Every prompt once, on the model's device, those of one region together.
@@ -62,24 +101,25 @@ def segment_objects(
     Raises:
         RuntimeError: there is not enough memory for one crop (`torch.OutOfMemoryError` on a GPU).
     """
-    parameter = next(model.parameters())
-    device, dtype = parameter.device, parameter.dtype
+    device = next(model.parameters()).device
     image = image.to(device)
     regions, index = plan.regions.to(device, torch.float32), plan.index.to(device)
     prompts = Prompts(*(None if part is None else part.to(device) for part in prompts))
     order = index.argsort(stable=True)
     ends = torch.searchsorted(index[order], torch.arange(len(regions) + 1, device=device)).tolist()
     crops_at_once, prompts_at_once = _batches(model, device, input_size)
+    fit = _crops_that_fit(model, input_size)
 
-    def encode(part: slice) -> tuple[Tensor, ImageFeatures]:
-        crops = cut_crops(image, plan._replace(regions=regions[part]), input_size).to(dtype)
-        return crops, model.encode(crops)
+    def encode(part: slice) -> EncodedCrops:
+        if encoded is not None:
+            return encoded
+        return encode_regions(model, image, plan._replace(regions=regions[part]), input_size)
 
-    for group, (crops, features) in crops_at_once.run(len(regions), encode):
+    for group, (crops, features) in crops_at_once.run(len(regions), encode, fit):
         members = order[ends[group.start] : ends[group.stop]]
         seen_in = regions[index[members]]
         in_crops = prompts.select(members).to_crops(seen_in, input_size)
-        answers = _decode(prompts_at_once, model, crops, features, in_crops, index[members] - group.start)
+        answers = _decode(prompts_at_once, fit, model, crops, features, in_crops, index[members] - group.start)
         for part, found in answers:
             yield SegmentedObjects(members[part], found.mask_logits[:, 0].float(), seen_in[part], found.iou.float())
             del found
@@ -87,7 +127,13 @@ def segment_objects(
 
 
 def _decode(
-    batches: "Batches", model: SOPSeg, crops: Tensor, features: ImageFeatures, prompts: Prompts, crop_of: Tensor
+    batches: "Batches",
+    fit: float,
+    model: SOPSeg,
+    crops: Tensor,
+    features: ImageFeatures,
+    prompts: Prompts,
+    crop_of: Tensor,
 ) -> "Iterator[tuple[slice, MaskPrediction]]":
     """Answer prompts in crop pixels, each from its crop."""
 
@@ -97,7 +143,35 @@ def _decode(
         one_each = torch.equal(mine, torch.arange(len(crops), device=mine.device))
         return model.decode(crops, features, prompts.select(part), None if one_each else mine)
 
-    return batches.run(prompts.count, decode)
+    return batches.run(prompts.count, decode, fit)
+
+
+def _crops_that_fit(model: SOPSeg, input_size: int) -> float:
+    """Crops, each with its prompt, that half of the free memory holds; at least one, a power of two.
+
+    Powers of two, as the batch is part of the rounding: memory that comes and goes changes it seldom.
+    """
+    free = free_memory(next(model.parameters()).device)
+    if free is None:
+        return math.inf
+    fit = free // 2 // bytes_of_a_crop(model, input_size)
+    return 2 ** max(0, fit.bit_length() - 1)
+
+
+def bytes_of_a_crop(model: SOPSeg, input_size: int) -> int:
+    """An upper bound of the memory that a crop with one prompt takes at the peak, beside the model.
+
+    Args:
+        model: as `segment_objects` takes it.
+        input_size: side of the crop, pixels.
+
+    Returns:
+        Bytes, as measured with every encoder but ViT-H on a CPU (docs/results.md).
+    """
+    tokens = (input_size // STRIDE) ** 2
+    # Global attention has a bias for each pair of tokens, and a second one while that is summed.
+    numbers = NUMBERS_A_PIXEL * input_size**2 + 2 * model.image_encoder.global_heads * tokens**2
+    return numbers * next(model.parameters()).element_size()
 
 
 def _batches(model: SOPSeg, device: torch.device, input_size: int) -> "tuple[Batches, Batches]":
@@ -117,12 +191,13 @@ class Batches:
     def __init__(self, at_once: int) -> None:
         self.at_once = at_once
 
-    def run(self, count: int, work: Callable[[slice], T]) -> Iterator[tuple[slice, T]]:
+    def run(self, count: int, work: Callable[[slice], T], at_most: float = math.inf) -> Iterator[tuple[slice, T]]:
         """Do the work.
 
         Args:
             count: number of items.
             work: does that of some of the items.
+            at_most: largest batch, this time.
 
         Yields:
             The items of each batch, and what `work` returned for them.
@@ -132,7 +207,7 @@ class Batches:
         """
         start = 0
         while start < count:
-            part = slice(start, min(start + self.at_once, count))
+            part = slice(start, start + min(self.at_once, at_most, count - start))
             try:
                 result = work(part)
             except RuntimeError as error:

@@ -1,9 +1,13 @@
 """Segmenting an image's objects in batches: the same masks as one by one, whatever the batches are."""
 
+import copy
+
 import pytest
 import torch
+from harness import peak_memory
+from tiny_sopseg import HEADS
 
-from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD, segment, segment_objects
+from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD, build_sopseg, image_masks, segment, segment_objects
 from insight.modeling.sopseg.segment import Batches
 from insight.ops import crop_resize
 from insight.structures.crop_plans import CropPlan, one_crop_each, whole_image
@@ -60,6 +64,43 @@ def test_batches_do_not_matter(model, monkeypatch, plan, at_once):
     assert found[3] > expected[3]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_batch_takes_half_of_the_free_memory_at_most(model, monkeypatch, dtype):
+    plan = one_crop_each(PROMPTS.boxes)
+    expected = gather(model, plan)
+    model = copy.deepcopy(model).to(dtype)
+    a_crop = segment.bytes_of_a_crop(model, 64)
+    assert a_crop == dtype.itemsize * (segment.NUMBERS_A_PIXEL * 64**2 + 2 * HEADS * 16**2)  # 16 tokens
+    counts, encode = [], model.encode
+    monkeypatch.setattr(model, "encode", lambda crops: counts.append(len(crops)) or encode(crops))
+    for free, batches in [(0, [1] * 5), (4 * a_crop, [2, 2, 1]), (7 * a_crop, [2, 2, 1]), (8 * a_crop, [4, 1])]:
+        counts.clear()
+        monkeypatch.setattr(segment, "free_memory", lambda device, free=free: free)
+        found = gather(model, plan)
+        assert counts == batches and found[3] == len(batches)
+        if dtype == torch.float32:
+            for ours, theirs in zip(found[:3], expected[:3]):
+                torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    for free in (None, 2**60):
+        counts.clear()
+        monkeypatch.setattr(segment, "free_memory", lambda device, free=free: free)
+        monkeypatch.setitem(segment.PIXELS_AT_ONCE, "cpu", 3 * 64**2)  # the bound that is left
+        gather(model, plan)
+        assert counts == [3, 2]
+
+
+@pytest.mark.parametrize("encoder", ["vit_t", pytest.param("vit_b", marks=pytest.mark.slow)])
+def test_crops_take_no_more_than_the_estimate_and_not_much_less(encoder):
+    """At 256 pixels; at 1024 it was measured by hand."""
+    model = build_sopseg(encoder, "edge").eval()
+    boxes = torch.tensor([[10.0, 10, 30, 30]]).repeat(4, 1)
+    crops = (Prompts(boxes), one_crop_each(boxes), 256)
+    memory = peak_memory(lambda: image_masks(model, IMAGE, *crops) and None, torch.device("cpu"))
+    if memory is None:
+        pytest.skip("the system does not tell the peak of memory")
+    assert 0.5 < memory / (4 * segment.bytes_of_a_crop(model, 256)) < 1
+
+
 def test_every_region_is_encoded_once(model, monkeypatch):
     seen = []
     encode = type(model).encode
@@ -102,6 +143,9 @@ def test_lack_of_memory_halves_the_batch_and_loses_nothing(caplog, error):
     assert [i for _, done in batches.run(10, work) for i in done] == list(range(10))
     assert sizes == [8, 4, 2, 2, 2, 2, 2] and batches.at_once == 2
     assert "out of memory with 4 crops or prompts: going on with 2" in caplog.text
+    sizes.clear()
+    assert [i for _, done in batches.run(3, work, at_most=1) for i in done] == list(range(3))
+    assert sizes == [1, 1, 1] and batches.at_once == 2
 
 
 def test_other_errors_and_single_items_are_not_retried():

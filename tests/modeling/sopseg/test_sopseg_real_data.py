@@ -12,6 +12,7 @@ from sams_predictor import our_logits, sams_answers
 from torch import nn
 
 from insight import SOPSegPredictor
+from insight.data.scenes import draw_scene
 from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD, load_sopseg
 from insight.modeling.sopseg.loss import mask_iou
 from insight.ops import crop_resize
@@ -56,6 +57,18 @@ def test_magnified_objects_are_segmented(weights, storage_tanks):
     prediction = load_sopseg(weights)(crops, *Prompts(boxes).to_crops(regions, 256))
     found = paste_masks(logits_to_image(prediction.mask_logits[:, 0], regions), image.shape[2:])
     assert mask_iou(found, masks).mean() > 0.85
+
+
+def test_bfloat16_agrees_with_float32(weights):
+    scene = draw_scene(3, kind="harbour", look="optical")
+    boxes = torch.tensor([instance.box for instance in scene.instances[:12]], dtype=torch.float32)
+    boxes[:, 2:] += boxes[:, :2]
+    expected, found = (
+        SOPSegPredictor(weights, dtype=dtype).predict(scene.image, boxes) for dtype in (torch.float32, torch.bfloat16)
+    )
+    agreement = mask_iou(found.masks.to_bitmaps(), expected.masks.to_bitmaps())
+    assert len(agreement) == 12 and agreement.mean() > 0.97 and found.masks.codes != expected.masks.codes
+    torch.testing.assert_close(found.scores, expected.scores, atol=0.05, rtol=0)
 
 
 @torch.no_grad()

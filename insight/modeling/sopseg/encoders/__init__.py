@@ -22,7 +22,7 @@ def build_encoder(name: str) -> nn.Module:
         name: one of ENCODERS.
 
     Returns:
-        A module from (B, 3, H, W) images to ImageFeatures, with the attribute shallow_channels.
+        A module from (B, 3, H, W) images to ImageFeatures, with the attributes shallow_channels and global_heads.
 
     Raises:
         ValueError: another name.

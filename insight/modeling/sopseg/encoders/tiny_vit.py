@@ -31,6 +31,7 @@ class TinyViTEncoder(nn.Module):
     def __init__(self, out_channels: int = 256) -> None:
         super().__init__()
         self.shallow_channels = DIMS[2]
+        self.global_heads = 0  # all attention is windowed
         self.patch_embed = PatchEmbed(DIMS[0])
         self.layers = nn.ModuleList(Stage(i) for i in range(len(DIMS)))
         self.neck = neck(DIMS[-1], out_channels)

@@ -42,6 +42,7 @@ class ViTEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.shallow_channels = embed_dim
+        self.global_heads = num_heads
         self.shallow_block = min(global_blocks)
         self.patch_embed = PatchEmbed(embed_dim)
         self.pos_embed = nn.Parameter(torch.zeros(1, table_size, table_size, embed_dim))
