@@ -71,7 +71,7 @@ class SOPSegSegmenter:
 
     @cached_property
     def _model(self) -> SOPSeg:
-        return load_sopseg(self.weights).to(self.device, self.dtype)
+        return load_sopseg(self.weights).for_inference(self.device, self.dtype)
 
     def __call__(self, image: Tensor, prompts: Prompts) -> Iterator[SegmentedObjects]:
         """Segment the prompted objects of an image (3, H, W) uint8 RGB, each once."""

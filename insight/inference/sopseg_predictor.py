@@ -90,7 +90,7 @@ class SOPSegPredictor:
         if decoder is not None and type(model.mask_decoder) is not DECODERS.get(decoder):
             held = next(name for name, kind in DECODERS.items() if kind is type(model.mask_decoder))
             raise ValueError(f"weights: {weights} holds the mask decoder {held!r}, expected {decoder!r}")
-        self.model = model.to(device=device, dtype=dtype).eval()
+        self.model = model.for_inference(device, dtype)
         self.crop_size, self.whole_image_size = input_size or CROP_SIZE, input_size or MAX_SIZE
         self.magnify, self.shared_crops = magnify, shared_crops
         self._image: _Image | None = None

@@ -233,3 +233,15 @@ def test_prompts_must_say_their_crop(model):
 def test_unknown_decoder():
     with pytest.raises(ValueError, match="expected one of sam, hq, matting, edge, got 'sharp'"):
         build_sopseg("vit_t", "sharp")
+
+
+@torch.no_grad()
+def test_ready_for_inference_on_a_cpu_it_answers_as_before(random_weights, error_between):
+    model = random_weights(build_sopseg("vit_t", "edge")).train()
+    crops, boxes = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0)), BOXES[[0, 2]]
+    expected = copy.deepcopy(model).eval()(crops, boxes).mask_logits
+    assert model.for_inference("cpu") is model and not model.training
+    kernels = [p for p in model.parameters() if p.dim() == 4 and p[0].numel() > 1]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+    assert error_between(model(crops, boxes).mask_logits, expected) < 1e-4
+    assert {p.dtype for p in model.for_inference("cpu", torch.bfloat16).parameters()} == {torch.bfloat16}
