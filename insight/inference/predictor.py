@@ -211,4 +211,4 @@ def _registered_names(cfg: CfgNode) -> list[str] | None:
 
 def _to_tensor(image: np.ndarray) -> Tensor:
     """(H, W, 3) uint8 array to (3, H, W) tensor."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return torch.from_numpy(image.transpose(2, 0, 1).copy())  # of one pixel, else a view of what may be read-only

@@ -203,3 +203,23 @@ def test_a_model_without_prompts_is_named(prompt_cfg):
         TypeError, match="GeneralizedRCNN takes no box prompts: set MODEL.META_ARCHITECTURE to PromptRCNN"
     ):
         PromptPredictor(build_model(cfg))
+
+
+def test_a_box_may_reach_ten_sides_beyond_the_image_and_no_farther(predictor):
+    found = predictor.predict([[-1600.0, -1600, 1760, 1728]])
+    assert len(found) == 1 and found.scores.isfinite().all()
+    with pytest.raises(ValueError, match=r"boxes\[1\] = .* reaches farther than 1600 pixels beyond the image"):
+        predictor.predict([[0, 0, 9, 9], [-1e30, 0, 1e30, 40]])
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_image_of_one_pixel_that_is_read_only(predictor, monkeypatch):
+    monkeypatch.setattr(predictor.model, "input_format", "RGB")  # else the bands are turned, in a copy
+    pixel = np.zeros((1, 1, 3), np.uint8)
+    pixel.flags.writeable = False
+    torch.set_warn_always(True)
+    try:
+        predictor.set_image(pixel)
+    finally:
+        torch.set_warn_always(False)
+    assert predictor.image_size == (1, 1)
