@@ -14,6 +14,8 @@ from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 from detectron2.modeling import META_ARCH_REGISTRY, PROPOSAL_GENERATOR_REGISTRY, ROI_HEADS_REGISTRY
 
+from .machine import is_device_name
+
 
 def add_insight_config(cfg: CN) -> None:
     """Add insight's keys to a Detectron2 config, in place; with the defaults every part is off.
@@ -189,13 +191,14 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
         cfg.merge_from_list(list(overrides))
     except (KeyError, ValueError, AssertionError, AttributeError, TypeError) as error:
         raise ConfigError(f"KEY VALUE overrides: {_reason(error)}") from error
-    try:
-        device = torch.device(cfg.MODEL.DEVICE)
-    except RuntimeError as error:
-        raise ConfigError(f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r}: expected cpu, cuda or cuda:N") from error
+    if not is_device_name(cfg.MODEL.DEVICE):
+        raise ConfigError(f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r}: expected cpu, cuda or cuda:N")
+    device = torch.device(cfg.MODEL.DEVICE)
     if device.type == "cuda" and not torch.cuda.is_available():
         logging.getLogger(__name__).warning("MODEL.DEVICE is cuda but there is no GPU: using the CPU")
         cfg.MODEL.DEVICE = "cpu"
+    elif device.index is not None and device.index >= torch.cuda.device_count():
+        raise ConfigError(f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r}: there is no such GPU; see python -m insight.info")
     _require_readers(cfg)
     cfg.freeze()
     return cfg

@@ -38,11 +38,23 @@ def test_a_wrong_file_is_one_line_that_names_it(tmp_path, content, said):
     assert message.startswith(str(path)) and said in message and "\n" not in message
 
 
-def test_a_missing_file_and_an_unknown_device():
+def test_a_missing_file():
     with pytest.raises(ConfigError, match="--config-file absent.yaml: no such file"):
         load_config("absent.yaml")
-    with pytest.raises(ConfigError, match="MODEL.DEVICE is 'tpu9': expected cpu, cuda or cuda:N"):
-        load_config("", ["MODEL.DEVICE", "tpu9"])
+
+
+@pytest.mark.parametrize("name", ["tpu9", "mps", "meta", "xpu", "cpu:3", "cuda:x", ""])
+def test_another_device(name):
+    with pytest.raises(ConfigError, match=f"MODEL.DEVICE is '{name}': expected cpu, cuda or cuda:N"):
+        load_config("", ["MODEL.DEVICE", name])
+
+
+def test_a_gpu_beyond_those_that_there_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert load_config("", ["MODEL.DEVICE", "cuda:1"]).MODEL.DEVICE == "cuda:1"
+    with pytest.raises(ConfigError, match="MODEL.DEVICE is 'cuda:2': there is no such GPU"):
+        load_config("", ["MODEL.DEVICE", "cuda:2"])
 
 
 @pytest.mark.parametrize(
