@@ -32,7 +32,8 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the command."""
     args = arguments().parse_args()
-    cfg = load_config(args.config_file, [*args.opts, *bad_overrides(args)])
+    # No model runs, so that nothing need be said of its device.
+    cfg = load_config(args.config_file, ["MODEL.DEVICE", "cpu", *args.opts, *bad_overrides(args)])
     register_from_config(cfg)
     name = args.dataset or next(iter(cfg.DATASETS.TRAIN), None)
     if name is None:
