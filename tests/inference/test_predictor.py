@@ -191,6 +191,11 @@ def test_from_a_config_with_weights(prompt_cfg, prompt_model, predictor, tmp_pat
     loaded.set_image(IMAGE)
     assert loaded.class_names == ["a", "b"]
     torch.testing.assert_close(loaded.predict(BOXES).scores, predictor.predict(BOXES).scores)
+    for key, size in (("MIN_SIZE_TEST", -5), ("MAX_SIZE_TEST", 0)):
+        wrong = cfg.clone()
+        wrong.INPUT[key] = size
+        with pytest.raises(ValueError, match=f"^INPUT.{key}: expected pixels, .* got {size}$"):
+            PromptPredictor(wrong)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = 5
     with pytest.raises(CheckpointError, match="does not fit the model: it was trained for 2 classes, the model has 5"):
         PromptPredictor(cfg)
@@ -223,3 +228,9 @@ def test_an_image_of_one_pixel_that_is_read_only(predictor, monkeypatch):
     finally:
         torch.set_warn_always(False)
     assert predictor.image_size == (1, 1)
+
+
+def test_sopseg_is_sent_where_its_prompts_are_answered():
+    with pytest.raises(TypeError, match="SOPSegPredictor answers its prompts, tools/train_net.py --eval-only") as caught:
+        PromptPredictor(type("SOPSEG", (torch.nn.Module,), {})())
+    assert "PromptRCNN" not in str(caught.value)
