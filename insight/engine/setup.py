@@ -15,10 +15,17 @@ from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets.coco import register_from_config
 from insight.files import atomic_write
 
+_EXAMPLES = """examples:
+  train_net.py --config-file configs/insight/nwpu_light_insight.yaml OUTPUT_DIR output/light
+  train_net.py --config-file output/light/config.yaml --resume
+  train_net.py --config-file output/light/config.yaml --eval-only MODEL.WEIGHTS output/light/model_final.pth
+"""
+
 
 def train_arguments() -> argparse.ArgumentParser:
     """Detectron2's arguments of a training command, --num-processes, and what to do about bad data."""
-    parser = default_argument_parser()
+    parser = default_argument_parser(epilog=_EXAMPLES)
+    next(action for action in parser._actions if action.dest == "opts").help = "config values, as in docs/config.md"
     parser.description = "Train or evaluate the model that a config file describes."
     parser.add_argument(
         "--num-processes",

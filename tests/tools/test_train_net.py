@@ -15,6 +15,7 @@ def test_help_shows_detectron2s_arguments(run_tool):
     for argument in ("--config-file", "--resume", "--eval-only", "--num-gpus", "--num-machines", "--machine-rank",
                      "--dist-url", "--num-processes"):  # fmt: skip
         assert argument in done.out
+    assert "LazyConfig" not in done.out and "configs/insight/nwpu_light_insight.yaml OUTPUT_DIR" in done.out
 
 
 def test_a_training_leaves_what_detectron2s_users_expect(trained):
