@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 import operator
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -222,4 +223,6 @@ def _value(cfg: CN, key: str) -> Any:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"  # a _BASE_ that is missing
-    return " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+    said = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+    whole = re.search(r"\(<class 'float'> vs. <class 'int'>\) with values \(.* vs. (-?\d+)\)", said)
+    return f"{said}; write {whole[1]}.0" if whole else said

@@ -101,3 +101,10 @@ def test_cuda_becomes_the_cpu_only_where_there_is_no_gpu(monkeypatch, caplog, av
     chosen = load_config("", ["MODEL.DEVICE", "cuda"]).MODEL.DEVICE
     assert chosen == device
     assert ("there is no GPU: using the CPU" in caplog.text) != available
+
+
+def test_a_whole_number_for_a_float_is_told_how_to_write_it(tmp_path):
+    (tmp_path / "config.yaml").write_text("SOLVER: {BASE_LR: 1}")
+    for source in (("", ["SOLVER.BASE_LR", "1"]), (str(tmp_path / "config.yaml"),)):
+        with pytest.raises(ConfigError, match="for config key: SOLVER.BASE_LR; write 1.0$"):
+            load_config(*source)

@@ -58,6 +58,8 @@ def contender(text: str, more: list[str]) -> Contender:
     if Path(config).is_dir():
         overrides = ["OUTPUT_DIR", config]  # it may have been moved
         config, weights = f"{config}/config.yaml", weights or f"{config}/model_final.pth"
+    if not Path(config).is_file():
+        raise ValueError(f"--runs {text}: {config}: no such file or folder")
     overrides += ["MODEL.WEIGHTS", weights] if weights else []
     cfg = load_config(config, [*overrides, *more])
     register_from_config(cfg)

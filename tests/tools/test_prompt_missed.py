@@ -52,7 +52,7 @@ def test_a_mistake_is_one_line(run_tool, trained, tmp_path, tool, arguments, sai
     "arguments, said",
     [
         (["ours"], "--runs ours: expected NAME=DIR or NAME=CONFIG,WEIGHTS"),
-        (["ours=absent.yaml,x"], "absent.yaml: no such file"),
+        (["ours=absent.yaml,x"], "--runs ours=absent.yaml,x: absent.yaml: no such file or folder"),
         (["ours=absent", "--score-threshold", "2"], "--score-threshold 2.0: expected a number from 0 to 1"),
     ],
 )
