@@ -11,6 +11,7 @@ from insight.errors import reports_errors
 from insight.inference.compare import Contender, choose_entries, draw_comparisons, worst_entries
 from insight.inference.score_threshold import check_score_threshold
 from insight.machine import parse_device
+from insight.outputs import output_folder
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -42,7 +43,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--score-threshold", type=float, default=0.5, metavar="S", help="least score of a found instance (default: 0.5)"
     )
-    parser.add_argument("--output", default="output/compare", metavar="DIR", help="for the pictures (%(default)s)")
+    parser.add_argument(
+        "--output", type=output_folder, default="output/compare", metavar="DIR", help="for the pictures (%(default)s)"
+    )
     parser.add_argument("--device", default="", help="cpu, cuda or cuda:N; default: as the configs have it")
     add_bad_options_over_config(parser)
     return parser

@@ -5,6 +5,7 @@ import argparse
 
 from insight.engine.curves import plot_metrics
 from insight.errors import reports_errors
+from insight.outputs import output_file
 
 
 @reports_errors
@@ -18,7 +19,9 @@ def main():
         metavar="NAME",
         help="what to draw of metrics.json, a panel each, such as segm/AP (default: total_loss loss_mask)",
     )
-    parser.add_argument("--output", default="output/training.png", metavar="FILE", help="default: %(default)s")
+    parser.add_argument(
+        "--output", type=output_file, default="output/training.png", metavar="FILE", help="default: %(default)s"
+    )
     args = parser.parse_args()
     plot_metrics(args.runs, args.metrics, args.output)
     print(f"wrote {args.output}")

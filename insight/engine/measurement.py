@@ -10,6 +10,7 @@ from insight.config import load_config
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets import register_from_config
 from insight.machine import describe_machine
+from insight.outputs import output_file
 
 from .results import Metrics, write_results
 
@@ -28,7 +29,7 @@ def measurement_arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--weights", default="", metavar="FILE", help="checkpoint; default: MODEL.WEIGHTS of the config"
     )
-    parser.add_argument("--output", required=True, metavar="FILE", help="JSON file for the results")
+    parser.add_argument("--output", type=output_file, required=True, metavar="FILE", help="JSON file for the results")
     add_bad_options_over_config(parser)
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="more config values")
     return parser

@@ -231,6 +231,6 @@ def test_an_image_of_one_pixel_that_is_read_only(predictor, monkeypatch):
 
 
 def test_sopseg_is_sent_where_its_prompts_are_answered():
-    with pytest.raises(TypeError, match="SOPSegPredictor answers its prompts, tools/train_net.py --eval-only") as caught:
+    with pytest.raises(TypeError, match="SOPSegPredictor answers its prompts, tools/train_net.py") as caught:
         PromptPredictor(type("SOPSEG", (torch.nn.Module,), {})())
     assert "PromptRCNN" not in str(caught.value)
