@@ -6,7 +6,7 @@ from pathlib import Path
 
 from insight.config import load_config
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
-from insight.data.datasets import register_from_config
+from insight.data.datasets import register_from_config, require_registered
 from insight.errors import reports_errors
 from insight.inference.compare import Contender, choose_entries, draw_comparisons, worst_entries
 from insight.inference.score_threshold import check_score_threshold
@@ -79,6 +79,7 @@ def main() -> None:
     dataset = args.dataset or next(iter(contenders[0].cfg.DATASETS.TEST), None)
     if dataset is None:
         raise ValueError("no data set: give --dataset NAME")
+    require_registered([dataset], "--dataset" if args.dataset else "DATASETS.TEST")
     if args.worst is None:
         entries = choose_entries(dataset, args.images, args.count)
     else:

@@ -5,7 +5,7 @@ import argparse
 
 from insight.config import load_config
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
-from insight.data.datasets import register_from_config
+from insight.data.datasets import register_from_config, require_registered
 from insight.data.visualize import draw_dataset
 from insight.errors import reports_errors
 from insight.outputs import output_folder
@@ -40,6 +40,7 @@ def main() -> None:
     name = args.dataset or next(iter(cfg.DATASETS.TRAIN), None)
     if name is None:
         raise ValueError("no data set: give --dataset NAME, or a --config-file with DATASETS.TRAIN")
+    require_registered([name], "--dataset" if args.dataset else "DATASETS.TRAIN")
     paths = draw_dataset(
         cfg, name, args.output, count=args.count, augmented=args.augmented, seed=args.seed, scale=args.scale
     )

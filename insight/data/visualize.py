@@ -14,7 +14,6 @@ from tqdm import tqdm
 from insight.files import atomic_write
 from insight.inference.overlay import draw_instances
 
-from .datasets import BUILT_IN
 from .mappers import PromptDatasetMapper, read_image
 
 _LARGEST = 2**28  # pixels of an enlarged picture
@@ -45,7 +44,8 @@ def draw_dataset(
         The files.
 
     Raises:
-        ValueError: no data set has this name, or it is empty, count, scale or seed is negative, or a picture would be
+        KeyError: no data set has this name.
+        ValueError: it is empty, count, scale or seed is negative, or a picture would be
             too large.
     """
     if count < 0:
@@ -54,8 +54,6 @@ def draw_dataset(
         raise ValueError(f"--scale: expected an enlargement, or 0 to choose one, got {scale}")
     if seed < 0:
         raise ValueError(f"--seed: expected a number from 0, got {seed}")
-    if name not in DatasetCatalog.list():
-        raise ValueError(f"no data set is called {name!r}; insight's are: {', '.join(BUILT_IN)}")
     dicts = DatasetCatalog.get(name)
     if not dicts:
         raise ValueError(f"data set {name} holds no image")

@@ -66,7 +66,8 @@ def test_no_half_picture_has_the_name_of_one(tmp_path, entry, monkeypatch):
 def test_an_unknown_name_is_one_line(tmp_path, run_tool):
     done = run_tool("visualize_data", "--dataset", "mien", "--output", tmp_path)
     assert done.code == 2
-    assert done.err.strip().splitlines()[-1].startswith("error: no data set is called 'mien'; insight's are: ")
+    last = done.err.strip().splitlines()[-1]
+    assert last.startswith("error: --dataset: no data set is called 'mien'; insight's are: ")
     assert "scenes_val" in done.err and "Traceback" not in done.err
 
 
