@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 import operator
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import yaml
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 from detectron2.modeling import META_ARCH_REGISTRY, PROPOSAL_GENERATOR_REGISTRY, ROI_HEADS_REGISTRY
+
+from .machine import is_device_name
 
 
 def add_insight_config(cfg: CN) -> None:
@@ -189,13 +192,14 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
         cfg.merge_from_list(list(overrides))
     except (KeyError, ValueError, AssertionError, AttributeError, TypeError) as error:
         raise ConfigError(f"KEY VALUE overrides: {_reason(error)}") from error
-    try:
-        device = torch.device(cfg.MODEL.DEVICE)
-    except RuntimeError as error:
-        raise ConfigError(f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r}: expected cpu, cuda or cuda:N") from error
+    if not is_device_name(cfg.MODEL.DEVICE):
+        raise ConfigError(f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r}: expected cpu, cuda or cuda:N")
+    device = torch.device(cfg.MODEL.DEVICE)
     if device.type == "cuda" and not torch.cuda.is_available():
         logging.getLogger(__name__).warning("MODEL.DEVICE is cuda but there is no GPU: using the CPU")
         cfg.MODEL.DEVICE = "cpu"
+    elif device.index is not None and device.index >= torch.cuda.device_count():
+        raise ConfigError(f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r}: there is no such GPU; see python -m insight.info")
     _require_readers(cfg)
     cfg.freeze()
     return cfg
@@ -219,4 +223,6 @@ def _value(cfg: CN, key: str) -> Any:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"  # a _BASE_ that is missing
-    return " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+    said = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+    whole = re.search(r"\(<class 'float'> vs. <class 'int'>\) with values \(.* vs. (-?\d+)\)", said)
+    return f"{said}; write {whole[1]}.0" if whole else said

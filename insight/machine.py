@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -37,6 +38,18 @@ def describe_machine(device: torch.device) -> dict[str, str | int | None]:
     }
 
 
+def is_device_name(name: str) -> bool:
+    """Whether a device is one that insight runs on; torch knows more (mps, meta), and takes cpu:3.
+
+    Args:
+        name: of the device.
+
+    Returns:
+        Whether it is cpu, cuda or cuda:N.
+    """
+    return re.fullmatch(r"cpu|cuda(:(0|[1-9]\d?))?", name) is not None
+
+
 def parse_device(name: str) -> torch.device:
     """The device that a person asks a tool for.
 
@@ -49,10 +62,10 @@ def parse_device(name: str) -> torch.device:
     Raises:
         ValueError: no such kind of device, or no such GPU here.
     """
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError:
-        raise ValueError(f"--device {name}: expected cpu, cuda or cuda:N") from None
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if not is_device_name(name):
+        raise ValueError(f"--device {name}: expected cpu, cuda or cuda:N")
+    device = torch.device(name)
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
         raise ValueError(f"--device {name}: there is no such GPU that torch can use; see python -m insight.info")
     return device

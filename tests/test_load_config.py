@@ -38,11 +38,23 @@ def test_a_wrong_file_is_one_line_that_names_it(tmp_path, content, said):
     assert message.startswith(str(path)) and said in message and "\n" not in message
 
 
-def test_a_missing_file_and_an_unknown_device():
+def test_a_missing_file():
     with pytest.raises(ConfigError, match="--config-file absent.yaml: no such file"):
         load_config("absent.yaml")
-    with pytest.raises(ConfigError, match="MODEL.DEVICE is 'tpu9': expected cpu, cuda or cuda:N"):
-        load_config("", ["MODEL.DEVICE", "tpu9"])
+
+
+@pytest.mark.parametrize("name", ["tpu9", "mps", "meta", "xpu", "cpu:3", "cuda:x", ""])
+def test_another_device(name):
+    with pytest.raises(ConfigError, match=f"MODEL.DEVICE is '{name}': expected cpu, cuda or cuda:N"):
+        load_config("", ["MODEL.DEVICE", name])
+
+
+def test_a_gpu_beyond_those_that_there_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert load_config("", ["MODEL.DEVICE", "cuda:1"]).MODEL.DEVICE == "cuda:1"
+    with pytest.raises(ConfigError, match="MODEL.DEVICE is 'cuda:2': there is no such GPU"):
+        load_config("", ["MODEL.DEVICE", "cuda:2"])
 
 
 @pytest.mark.parametrize(
@@ -89,3 +101,10 @@ def test_cuda_becomes_the_cpu_only_where_there_is_no_gpu(monkeypatch, caplog, av
     chosen = load_config("", ["MODEL.DEVICE", "cuda"]).MODEL.DEVICE
     assert chosen == device
     assert ("there is no GPU: using the CPU" in caplog.text) != available
+
+
+def test_a_whole_number_for_a_float_is_told_how_to_write_it(tmp_path):
+    (tmp_path / "config.yaml").write_text("SOLVER: {BASE_LR: 1}")
+    for source in (("", ["SOLVER.BASE_LR", "1"]), (str(tmp_path / "config.yaml"),)):
+        with pytest.raises(ConfigError, match="for config key: SOLVER.BASE_LR; write 1.0$"):
+            load_config(*source)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from insight.machine import free_memory
+from insight.machine import free_memory, parse_device
 
 CPU = torch.device("cpu")
 GIB = 2**30
@@ -82,3 +82,9 @@ def test_free_memory_of_a_gpu_counts_what_torch_holds_unused():
     assert before - free_memory(device) > GIB // 5
     del kept
     assert abs(before - free_memory(device)) < GIB // 20
+
+
+@pytest.mark.parametrize("name", ["mps", "meta", "xpu", "cpu:3", "cuda:x", "tpu"])
+def test_only_the_devices_that_the_message_names(name):
+    with pytest.raises(ValueError, match=f"^--device {name}: expected cpu, cuda or cuda:N$"):
+        parse_device(name)

@@ -7,6 +7,7 @@ from insight.data.bad_options import add_bad_options
 from insight.errors import reports_errors
 from insight.evaluation.analysis import analyse
 from insight.evaluation.error_report import breakdown_table
+from insight.outputs import output_folder
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -29,7 +30,9 @@ def arguments() -> argparse.ArgumentParser:
         parser,
         "leave out what is wrong in the ground truth, such as images that are missing, as DATASETS.BAD skip does",
     )
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for pictures and tables")
+    parser.add_argument(
+        "--output", type=output_folder, required=True, metavar="DIR", help="folder for pictures and tables"
+    )
     parser.add_argument(
         "--max-dets", type=int, default=100, metavar="N", help="detections an image and class that count (default: 100)"
     )

@@ -17,6 +17,7 @@ from insight.annotation.sources import open_source
 from insight.data.bad_options import add_bad_options
 from insight.errors import reports_errors
 from insight.machine import parse_device
+from insight.outputs import output_folder
 
 MEANINGS = {
     "min_score": "least predicted IoU",
@@ -39,7 +40,9 @@ def arguments() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the images of a COCO file")
     parser.add_argument("--weights", metavar="FILE", help="checkpoint of SOPSeg, SAM or MobileSAM")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for all that is written")
+    parser.add_argument(
+        "--output", type=output_folder, required=True, metavar="DIR", help="folder for all that is written"
+    )
     parser.add_argument("--review", metavar="FILE", help="apply the decisions of this file to the masks in DIR")
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="classes that count; default: all")
     parser.add_argument(

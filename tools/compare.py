@@ -6,11 +6,12 @@ from pathlib import Path
 
 from insight.config import load_config
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
-from insight.data.datasets import register_from_config
+from insight.data.datasets import register_from_config, require_registered
 from insight.errors import reports_errors
 from insight.inference.compare import Contender, choose_entries, draw_comparisons, worst_entries
 from insight.inference.score_threshold import check_score_threshold
 from insight.machine import parse_device
+from insight.outputs import output_folder
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -42,7 +43,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--score-threshold", type=float, default=0.5, metavar="S", help="least score of a found instance (default: 0.5)"
     )
-    parser.add_argument("--output", default="output/compare", metavar="DIR", help="for the pictures (%(default)s)")
+    parser.add_argument(
+        "--output", type=output_folder, default="output/compare", metavar="DIR", help="for the pictures (%(default)s)"
+    )
     parser.add_argument("--device", default="", help="cpu, cuda or cuda:N; default: as the configs have it")
     add_bad_options_over_config(parser)
     return parser
@@ -58,6 +61,8 @@ def contender(text: str, more: list[str]) -> Contender:
     if Path(config).is_dir():
         overrides = ["OUTPUT_DIR", config]  # it may have been moved
         config, weights = f"{config}/config.yaml", weights or f"{config}/model_final.pth"
+    if not Path(config).is_file():
+        raise ValueError(f"--runs {text}: {config}: no such file or folder")
     overrides += ["MODEL.WEIGHTS", weights] if weights else []
     cfg = load_config(config, [*overrides, *more])
     register_from_config(cfg)
@@ -74,6 +79,7 @@ def main() -> None:
     dataset = args.dataset or next(iter(contenders[0].cfg.DATASETS.TEST), None)
     if dataset is None:
         raise ValueError("no data set: give --dataset NAME")
+    require_registered([dataset], "--dataset" if args.dataset else "DATASETS.TEST")
     if args.worst is None:
         entries = choose_entries(dataset, args.images, args.count)
     else:

@@ -8,6 +8,7 @@ from insight.data.datasets import register_from_config
 from insight.demo import run_demo
 from insight.engine import start_output
 from insight.errors import reports_errors
+from insight.outputs import output_folder
 
 
 @reports_errors
@@ -16,10 +17,12 @@ def main():
     parser.add_argument(
         "--config-file", default="configs/demo/scenes.yaml", metavar="FILE", help="default: %(default)s"
     )
-    parser.add_argument("--output", default="output/demo", metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--output", type=output_folder, default="output/demo", metavar="DIR", help="default: %(default)s"
+    )
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="more config values")
     args = parser.parse_args()
-    cfg = load_config(args.config_file, ["OUTPUT_DIR", args.output, *args.opts])
+    cfg = load_config(args.config_file, ["OUTPUT_DIR", str(args.output), *args.opts])
     register_from_config(cfg)
     start_output(cfg)
     for name, value in run_demo(cfg).items():

@@ -5,14 +5,23 @@ import argparse
 
 from insight.engine.curves import plot_metrics
 from insight.errors import reports_errors
+from insight.outputs import output_file
 
 
 @reports_errors
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="DIR", help="OUTPUT_DIR of a training")
-    parser.add_argument("--metrics", nargs="+", default=["total_loss", "loss_mask"], metavar="NAME", help="%(default)s")
-    parser.add_argument("--output", default="output/training.png", metavar="FILE", help="default: %(default)s")
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=["total_loss", "loss_mask"],
+        metavar="NAME",
+        help="what to draw of metrics.json, a panel each, such as segm/AP (default: total_loss loss_mask)",
+    )
+    parser.add_argument(
+        "--output", type=output_file, default="output/training.png", metavar="FILE", help="default: %(default)s"
+    )
     args = parser.parse_args()
     plot_metrics(args.runs, args.metrics, args.output)
     print(f"wrote {args.output}")

@@ -12,6 +12,7 @@ from insight.inference.files import find_images, predict_files
 from insight.inference.prompts import BoxPrompts, parse_boxes, read_boxes
 from insight.inference.score_threshold import check_score_threshold
 from insight.machine import parse_device
+from insight.outputs import output_folder
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -25,7 +26,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--weights", default="", metavar="FILE", help="checkpoint; default: MODEL.WEIGHTS of the config"
     )
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for predictions.json and overlays/")
+    parser.add_argument(
+        "--output", type=output_folder, required=True, metavar="DIR", help="folder for predictions.json and overlays/"
+    )
     parser.add_argument(
         "--boxes", action="append", metavar="X1,Y1,X2,Y2", help="a box prompt in pixels, for every image; repeatable"
     )

@@ -17,6 +17,7 @@ from insight.data.preparation.painted import prepare_hrsid, prepare_isaid
 from insight.data.preparation.sat_mtb import prepare_sat_mtb
 from insight.data.statistics import describe_dataset
 from insight.errors import reports_errors
+from insight.outputs import output_folder
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -35,7 +36,9 @@ def arguments() -> argparse.ArgumentParser:
         part = command(name, summary)
         part.add_argument("--input", type=Path, required=True, metavar="DIR", help="as its publishers ship it")
         if name != "sat_mtb":
-            part.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for what is made")
+            part.add_argument(
+                "--output", type=output_folder, required=True, metavar="DIR", help="folder for what is made"
+            )
         add_bad_options(part, "leave out images that cannot be used, with one warning")
     for name, summary in (
         ("check", "say file by file what is missing or wrong; exit code 1 if anything is"),
@@ -53,7 +56,9 @@ def arguments() -> argparse.ArgumentParser:
     part.add_argument(
         "annotations", nargs="+", metavar="[NAME=]FILE[,FILE]", help="COCO files; those of one data set share a row"
     )
-    part.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for foreground.{md,json,png}")
+    part.add_argument(
+        "--output", type=output_folder, required=True, metavar="DIR", help="folder for foreground.{md,json,png}"
+    )
     add_bad_options(part, "leave out annotations that are wrong")
     return parser
 

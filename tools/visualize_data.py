@@ -2,13 +2,13 @@
 """Draw the ground truth of a data set, as it is on disk or as training sees it, to PNG files."""
 
 import argparse
-from pathlib import Path
 
 from insight.config import load_config
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
-from insight.data.datasets import register_from_config
+from insight.data.datasets import register_from_config, require_registered
 from insight.data.visualize import draw_dataset
 from insight.errors import reports_errors
+from insight.outputs import output_folder
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -22,7 +22,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, default=20, help="pictures to draw; 0 for all (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of images and of the augmentations")
     parser.add_argument("--scale", type=int, default=0, help="enlargement; 0: by the size of the image (default)")
-    parser.add_argument("--output", type=Path, default=Path("output/visualize_data"), help="folder for the pictures")
+    parser.add_argument(
+        "--output", type=output_folder, default="output/visualize_data", metavar="DIR", help="folder for the pictures"
+    )
     add_bad_options_over_config(parser)
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides")
     return parser
@@ -32,11 +34,13 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the command."""
     args = arguments().parse_args()
-    cfg = load_config(args.config_file, [*args.opts, *bad_overrides(args)])
+    # No model runs, so that nothing need be said of its device.
+    cfg = load_config(args.config_file, ["MODEL.DEVICE", "cpu", *args.opts, *bad_overrides(args)])
     register_from_config(cfg)
     name = args.dataset or next(iter(cfg.DATASETS.TRAIN), None)
     if name is None:
         raise ValueError("no data set: give --dataset NAME, or a --config-file with DATASETS.TRAIN")
+    require_registered([name], "--dataset" if args.dataset else "DATASETS.TRAIN")
     paths = draw_dataset(
         cfg, name, args.output, count=args.count, augmented=args.augmented, seed=args.seed, scale=args.scale
     )

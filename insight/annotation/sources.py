@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from insight.data.bad_options import SKIP_HINT
-from insight.data.coco_file import read_coco
+from insight.data.coco_file import WITHOUT_AREA, read_coco
 from insight.data.file_check import FileCheck, first, repeated
 from insight.data.oriented import find_oriented, read_oriented
 from insight.structures.oriented_boxes import oriented_corners
@@ -112,8 +112,10 @@ def open_source(
     if path.suffix.lower() != ".json":
         raise ValueError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ "
                          "(SODA-A), or a COCO .json file")  # fmt: skip
-    if image_root is None or not Path(image_root).is_dir():
-        raise ValueError(f"{path}: name the folder of its images with --images, got {image_root}")
+    if image_root is None:
+        raise ValueError(f"{path}: name the folder of its images with --images")
+    if not Path(image_root).is_dir():
+        raise ValueError(f"--images {image_root}: no such folder")
     return _open_coco(Path(image_root), classes, FileCheck(path, strict, SKIP_HINT))
 
 
@@ -162,6 +164,8 @@ def _open_coco(image_root: Path, classes: Sequence[str] | None, check: FileCheck
     path = check.path
     # Otherwise an image that is missing is a failure of its own when its turn comes.
     content = read_coco(path, image_root if check.strict else None, classes, check, masks=False)
+    if check.strict:  # data sets leave these out in any case; here each box is to get its mask
+        check.keep(check.problems.get(WITHOUT_AREA, []), lambda number: False, WITHOUT_AREA, str)
     annotations = [a for a in content["annotations"] if not a.get("iscrowd", 0)]
     if len(annotations) < len(content["annotations"]):
         crowds = len(content["annotations"]) - len(annotations)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import MetadataCatalog
 
 from . import coco_file, oriented
-from .datasets import BUILT_IN
+from .datasets import require_registered
 from .decoding import UNDECODABLE, undecodable, without_undecodable
 from .file_check import FileCheck, first
 from .folders import files_under
@@ -46,8 +46,7 @@ def check_dataset(name: str) -> Findings:
     Raises:
         ValueError: no data set has this name, or it is of another kind.
     """
-    if name not in DatasetCatalog.list():
-        raise ValueError(f"no data set is called {name!r}; insight's are: {', '.join(BUILT_IN)}")
+    require_registered([name], "NAME")
     metadata = MetadataCatalog.get(name)
     if metadata.get("json_file") is not None:
         prepare = metadata.get("prepare")

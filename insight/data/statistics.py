@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from insight.structures.oriented_boxes import oriented_corners
 
-from .datasets import BUILT_IN
+from .datasets import require_registered
 
 _SMALL = 32**2  # pixels, as COCO has it
 
@@ -27,8 +27,7 @@ def describe_dataset(name: str) -> str:
     Raises:
         ValueError: no data set has this name, or what loading it raises.
     """
-    if name not in DatasetCatalog.list():
-        raise ValueError(f"no data set is called {name!r}; insight's are: {', '.join(BUILT_IN)}")
+    require_registered([name], "NAME")
     dicts = DatasetCatalog.get(name)
     names = MetadataCatalog.get(name).thing_classes
     sizes: list[list[float]] = [[] for _ in names]

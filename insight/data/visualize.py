@@ -1,5 +1,6 @@
 """Pictures of the ground truth of a data set."""
 
+import math
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,9 @@ from tqdm import tqdm
 from insight.files import atomic_write
 from insight.inference.overlay import draw_instances
 
-from .datasets import BUILT_IN
 from .mappers import PromptDatasetMapper, read_image
+
+_LARGEST = 2**28  # pixels of an enlarged picture
 
 
 def draw_dataset(
@@ -42,14 +44,16 @@ def draw_dataset(
         The files.
 
     Raises:
-        ValueError: no data set has this name, or it is empty, or count or scale is negative.
+        KeyError: no data set has this name.
+        ValueError: it is empty, count, scale or seed is negative, or a picture would be
+            too large.
     """
     if count < 0:
-        raise ValueError(f"count: expected pictures to draw, or 0 for all, got {count}")
+        raise ValueError(f"--count: expected pictures to draw, or 0 for all, got {count}")
     if scale < 0:
-        raise ValueError(f"scale: expected an enlargement, or 0 to choose one, got {scale}")
-    if name not in DatasetCatalog.list():
-        raise ValueError(f"no data set is called {name!r}; insight's are: {', '.join(BUILT_IN)}")
+        raise ValueError(f"--scale: expected an enlargement, or 0 to choose one, got {scale}")
+    if seed < 0:
+        raise ValueError(f"--seed: expected a number from 0, got {seed}")
     dicts = DatasetCatalog.get(name)
     if not dicts:
         raise ValueError(f"data set {name} holds no image")
@@ -67,6 +71,12 @@ def draw_dataset(
             )
         else:
             image, masks, boxes, classes = _source(entry)
+        height, width = image.shape[:2]
+        if scale > 1 and height * width * scale**2 > _LARGEST:
+            raise ValueError(
+                f"--scale: {scale} times {entry['file_name']}, of {width} x {height} pixels, is too large for a "
+                f"picture; up to {max(1, math.isqrt(_LARGEST // (height * width)))} will do"
+            )
         # A mask shows where an object is; boxes are needed where there is none.
         picture = draw_instances(
             image, masks, None if masks is not None else boxes, [names[c] for c in classes], classes, scale=scale

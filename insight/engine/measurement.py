@@ -8,8 +8,9 @@ from detectron2.config import CfgNode
 
 from insight.config import load_config
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
-from insight.data.datasets import register_from_config
+from insight.data.datasets import register_from_config, require_registered
 from insight.machine import describe_machine
+from insight.outputs import output_file
 
 from .results import Metrics, write_results
 
@@ -28,7 +29,7 @@ def measurement_arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--weights", default="", metavar="FILE", help="checkpoint; default: MODEL.WEIGHTS of the config"
     )
-    parser.add_argument("--output", required=True, metavar="FILE", help="JSON file for the results")
+    parser.add_argument("--output", type=output_file, required=True, metavar="FILE", help="JSON file for the results")
     add_bad_options_over_config(parser)
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="more config values")
     return parser
@@ -44,11 +45,12 @@ def measured_config(args: argparse.Namespace) -> CfgNode:
         The frozen config; MODEL.WEIGHTS is the checkpoint.
 
     Raises:
-        ValueError: of `load_config` and `register_from_config`.
+        ValueError: of `load_config` and `register_from_config`, or there is no data set of a name.
     """
     weights = ["MODEL.WEIGHTS", args.weights] if args.weights else []
     cfg = load_config(args.config_file, [*args.opts, *weights, *bad_overrides(args)])
     register_from_config(cfg)
+    require_registered(cfg.DATASETS.TEST, "DATASETS.TEST")
     return cfg
 
 

@@ -12,13 +12,20 @@ from detectron2.utils.logger import setup_logger
 
 from insight.config import load_config
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
-from insight.data.datasets.coco import register_from_config
+from insight.data.datasets import register_from_config, require_registered
 from insight.files import atomic_write
+
+_EXAMPLES = """examples:
+  train_net.py --config-file configs/insight/nwpu_light_insight.yaml OUTPUT_DIR output/light
+  train_net.py --config-file output/light/config.yaml --resume
+  train_net.py --config-file output/light/config.yaml --eval-only MODEL.WEIGHTS output/light/model_final.pth
+"""
 
 
 def train_arguments() -> argparse.ArgumentParser:
     """Detectron2's arguments of a training command, --num-processes, and what to do about bad data."""
-    parser = default_argument_parser()
+    parser = default_argument_parser(epilog=_EXAMPLES)
+    next(action for action in parser._actions if action.dest == "opts").help = "config values, as in docs/config.md"
     parser.description = "Train or evaluate the model that a config file describes."
     parser.add_argument(
         "--num-processes",
@@ -41,10 +48,12 @@ def setup(args: argparse.Namespace) -> CfgNode:
         The frozen config.
 
     Raises:
-        ValueError: of `load_config` and `register_from_config`.
+        ValueError: of `load_config` and `register_from_config`, or there is no data set of a name.
     """
     cfg = load_config(args.config_file, [*args.opts, *bad_overrides(args)])
     register_from_config(cfg)
+    for key in ("TEST",) if args.eval_only else ("TRAIN", "TEST"):
+        require_registered(cfg.DATASETS[key], f"DATASETS.{key}")
     start_output(cfg)
     logging.getLogger(__name__).info(f"Arguments: {args}")
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not args.eval_only

@@ -61,6 +61,15 @@ class PromptPredictor:
             more = Checkpointer(self.model, exact=True).load(cfg.MODEL.WEIGHTS, checkpointables=[])
             class_names = class_names or more.get("trainer", {}).get("class_names") or _registered_names(cfg)
             sizes = (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+            if sizes[0] < 0:
+                raise ValueError(f"INPUT.MIN_SIZE_TEST: expected pixels, or 0 not to resize, got {sizes[0]}")
+            if sizes[1] < 1:
+                raise ValueError(f"INPUT.MAX_SIZE_TEST: expected pixels, at least 1, got {sizes[1]}")
+        if type(self.model).__name__ == "SOPSEG":
+            raise TypeError(
+                "SOPSEG neither finds nor classifies, as is asked here: SOPSegPredictor answers its prompts, "
+                "tools/train_net.py --eval-only evaluates it"
+            )
         if not hasattr(self.model, "segment_boxes"):
             raise TypeError(
                 f"{type(self.model).__name__} takes no box prompts: set MODEL.META_ARCHITECTURE to PromptRCNN, "
@@ -211,4 +220,4 @@ def _registered_names(cfg: CfgNode) -> list[str] | None:
 
 def _to_tensor(image: np.ndarray) -> Tensor:
     """(H, W, 3) uint8 array to (3, H, W) tensor."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return torch.from_numpy(image.transpose(2, 0, 1).copy())  # of one pixel, else a view of what may be read-only

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+REACH = 10  # a box may leave the image by so many times its longer side; the cost of a box grows with its area
+
 
 def validate_boxes(boxes, image_size: tuple[int, int] | None, name: str = "boxes") -> Tensor:
     """Check boxes that a person or a file gave.
@@ -19,7 +21,8 @@ def validate_boxes(boxes, image_size: tuple[int, int] | None, name: str = "boxes
 
     Raises:
         ValueError: for another shape, or a box with a NaN or infinite coordinate, an edge before its opposite, no
-            area, or wholly outside the image; names the first such box and its value.
+            area, wholly outside the image, or with an edge farther from it than `REACH` times its longer side; names
+            the first such box and its value.
     """
     boxes = _as_table(boxes, 4, name, "x1, y1, x2, y2")
     x1, y1, x2, y2 = boxes.unbind(1)
@@ -29,6 +32,10 @@ def validate_boxes(boxes, image_size: tuple[int, int] | None, name: str = "boxes
         height, width = image_size
         outside = (x2 <= 0) | (y2 <= 0) | (x1 >= width) | (y1 >= height)
         refuse_rows(boxes, outside, name, f"lies outside the image, which is {width} x {height} pixels")
+        reach = REACH * max(height, width)
+        far = (boxes.amin(1) < -reach) | (x2 > width + reach) | (y2 > height + reach)
+        size = f"{width} x {height} pixels"
+        refuse_rows(boxes, far, name, f"reaches farther than {reach} pixels beyond the image, which is {size}")
     return boxes
 
 

@@ -59,8 +59,8 @@ def make_table(
     def write(pictures: Sequence[Path] = ()) -> list[Path]:
         return write_table(summarize(table, runs, measures), output, command, made, pictures)
 
-    write()  # also finds out early whether it can be written
     _load_datasets([run for run in runs if run.trained() is None])
+    write()  # also finds out early whether it can be written
     failures = do_runs(runs, tools, write, num_gpus)
     if metrics & _TIMED and not failures:
         for run, speed in zip(first, measure_speed([_trained(run) for run in first])):

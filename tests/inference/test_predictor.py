@@ -191,6 +191,11 @@ def test_from_a_config_with_weights(prompt_cfg, prompt_model, predictor, tmp_pat
     loaded.set_image(IMAGE)
     assert loaded.class_names == ["a", "b"]
     torch.testing.assert_close(loaded.predict(BOXES).scores, predictor.predict(BOXES).scores)
+    for key, size in (("MIN_SIZE_TEST", -5), ("MAX_SIZE_TEST", 0)):
+        wrong = cfg.clone()
+        wrong.INPUT[key] = size
+        with pytest.raises(ValueError, match=f"^INPUT.{key}: expected pixels, .* got {size}$"):
+            PromptPredictor(wrong)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = 5
     with pytest.raises(CheckpointError, match="does not fit the model: it was trained for 2 classes, the model has 5"):
         PromptPredictor(cfg)
@@ -203,3 +208,29 @@ def test_a_model_without_prompts_is_named(prompt_cfg):
         TypeError, match="GeneralizedRCNN takes no box prompts: set MODEL.META_ARCHITECTURE to PromptRCNN"
     ):
         PromptPredictor(build_model(cfg))
+
+
+def test_a_box_may_reach_ten_sides_beyond_the_image_and_no_farther(predictor):
+    found = predictor.predict([[-1600.0, -1600, 1760, 1728]])
+    assert len(found) == 1 and found.scores.isfinite().all()
+    with pytest.raises(ValueError, match=r"boxes\[1\] = .* reaches farther than 1600 pixels beyond the image"):
+        predictor.predict([[0, 0, 9, 9], [-1e30, 0, 1e30, 40]])
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_image_of_one_pixel_that_is_read_only(predictor, monkeypatch):
+    monkeypatch.setattr(predictor.model, "input_format", "RGB")  # else the bands are turned, in a copy
+    pixel = np.zeros((1, 1, 3), np.uint8)
+    pixel.flags.writeable = False
+    torch.set_warn_always(True)
+    try:
+        predictor.set_image(pixel)
+    finally:
+        torch.set_warn_always(False)
+    assert predictor.image_size == (1, 1)
+
+
+def test_sopseg_is_sent_where_its_prompts_are_answered():
+    with pytest.raises(TypeError, match="SOPSegPredictor answers its prompts, tools/train_net.py") as caught:
+        PromptPredictor(type("SOPSEG", (torch.nn.Module,), {})())
+    assert "PromptRCNN" not in str(caught.value)

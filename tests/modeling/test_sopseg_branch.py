@@ -156,3 +156,10 @@ def test_a_checkpoint_that_is_missing_or_none_is_named(tmp_path):
         model(make_inputs())
     with pytest.raises(ValueError, match="MODEL.SOPSEG_BRANCH.WEIGHTS: .*wrong.pth"):
         PromptPredictor(model)  # before the first image
+
+
+@pytest.mark.parametrize("size", [100, 0, 1088])
+def test_crops_that_are_not_possible_are_told_before_the_first_image(tmp_path, size):
+    (tmp_path / "sopseg.pth").touch()
+    with pytest.raises(ValueError, match=f"^MODEL.SOPSEG_BRANCH.INPUT_SIZE: expected a multiple of 64 .* got {size}$"):
+        SOPSegBranch(tmp_path / "sopseg.pth", size)

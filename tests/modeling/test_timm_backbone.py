@@ -105,6 +105,19 @@ def test_package_weights_classify_a_photograph():
 
 
 @needs_package
+@pytest.mark.parametrize("name", ["resnet18", "convnext_atto"])
+def test_an_efficientnets_weights_for_another_model_name_both_keys(name):
+    with pytest.raises(ValueError, match=f"^MODEL.TIMM.WEIGHTS: {PACKAGE} holds an EfficientNet, and MODEL.TIMM.NAME"):
+        TimmBackbone(name, LEVELS, weights=PACKAGE)
+
+
+@needs_package
+def test_a_model_for_images_of_one_size_is_refused_before_its_weights():
+    with pytest.raises(ValueError, match="MODEL.TIMM.NAME 'vit_tiny_patch16_224': cannot take images of any size"):
+        TimmBackbone("vit_tiny_patch16_224", ["res4"], weights=PACKAGE)
+
+
+@needs_package
 def test_a_feature_network_gets_the_same_weights_as_the_classifier():
     timm = pytest.importorskip("timm")
     classifier = timm.create_model("tf_efficientnet_lite0").eval()
@@ -186,7 +199,7 @@ def test_frozen_norm_keeps_the_activation_and_the_outputs():
 def test_wrong_names_files_and_models_are_named(tmp_path):
     with pytest.raises(ValueError, match="MODEL.TIMM.NAME 'resnet_of_dreams'"):
         TimmBackbone("resnet_of_dreams", LEVELS)
-    with pytest.raises(ValueError, match=r"asks for \['res7'\]; resnet18 of timm has \['res1', 'res2'"):
+    with pytest.raises(ValueError, match=r"asks for \['res7'\]; resnet18 of timm has \['res1', 'res2'.*TIMM.NAME$"):
         TimmBackbone("resnet18", ["res7"])
     with pytest.raises(ValueError, match="no file nowhere.pth"):
         TimmBackbone("resnet18", LEVELS, weights="nowhere.pth")
@@ -194,11 +207,15 @@ def test_wrong_names_files_and_models_are_named(tmp_path):
         TimmBackbone("resnet18", LEVELS, weights="package:no_such_package")
     with pytest.raises(ValueError, match="package timm must hold one .pth file, it holds 0"):
         TimmBackbone("resnet18", LEVELS, weights="package:timm")
-    (tmp_path / "bad.pth").write_bytes(b"not weights")
-    with pytest.raises(ValueError, match="cannot be read as weights"):
+    for content in (b"not weights", b"", b"even less\n"):  # each makes the unpickler raise another kind of error
+        (tmp_path / "bad.pth").write_bytes(content)
+        with pytest.raises(ValueError, match=r"^MODEL.TIMM.WEIGHTS: .*/bad.pth cannot be read as weights"):
+            TimmBackbone("resnet18", LEVELS, weights=str(tmp_path / "bad.pth"))
+    torch.save({"model": {}, "iteration": 3}, tmp_path / "bad.pth")
+    with pytest.raises(ValueError, match=r"^MODEL.TIMM.WEIGHTS: .*/bad.pth holds no state dict"):
         TimmBackbone("resnet18", LEVELS, weights=str(tmp_path / "bad.pth"))
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match="holds another model: .* missing, 0 unknown, 1 of another shape"):
+    with pytest.raises(ValueError, match="holds another model than MODEL.TIMM.NAME: .*, 0 unknown, 1 of another shape"):
         TimmBackbone("resnet18", LEVELS, weights=str(tmp_path / "other.pth"))
     with pytest.raises(ValueError, match="FREEZE_AT must be between 0 and the 5 stages, got 6"):
         TimmBackbone("resnet18", LEVELS, freeze_at=6)

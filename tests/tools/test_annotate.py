@@ -138,7 +138,7 @@ def test_a_bad_image_is_told_with_code_1(annotate, boxes):
         (["--min-area-ratio", "2"], "min_area_ratio: expected at most max_area_ratio 1.2, got 2.0"),
         (["--review", "absent.csv"], "absent.csv: No such file or directory"),
         (["--review", "a.csv", "--min-score", "0.2"], "--review decides, so leave out the filters: min_score"),
-        (["--images", "absent"], "name the folder of its images with --images, got absent"),
+        (["--images", "absent"], "--images absent: no such folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(annotate, tmp_path, arguments, said):

@@ -40,6 +40,7 @@ def test_pictures(run_tool, trained, tmp_path):
     [
         ("prompt_missed", ["--weights", "absent.pth"], "absent.pth: no such checkpoint"),
         ("prompt_missed", ["--score-threshold", "50"], "--score-threshold 50.0: expected a number from 0 to 1"),
+        ("prompt_missed", ["DATASETS.TEST", "('elsewhere',)"], "DATASETS.TEST: no data set is called 'elsewhere'"),
         ("prompt_jitter", ["--noise", "0.7"], "noises: expected numbers from 0 to below 0.5, got 0.7"),
     ],
 )
@@ -48,11 +49,16 @@ def test_a_mistake_is_one_line(run_tool, trained, tmp_path, tool, arguments, sai
     assert done.code == 2 and said in done.err and not (tmp_path / "o.json").exists()
 
 
+def test_a_data_set_that_no_model_can_be_compared_on(run_tool, trained, tmp_path):
+    done = run_tool("compare", "--runs", f"one={trained}", "--dataset", "elsewhere", "--output", tmp_path / "new")
+    assert done.code == 2 and "error: --dataset: no data set is called 'elsewhere'; insight's are: " in done.err
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [
         (["ours"], "--runs ours: expected NAME=DIR or NAME=CONFIG,WEIGHTS"),
-        (["ours=absent.yaml,x"], "absent.yaml: no such file"),
+        (["ours=absent.yaml,x"], "--runs ours=absent.yaml,x: absent.yaml: no such file or folder"),
         (["ours=absent", "--score-threshold", "2"], "--score-threshold 2.0: expected a number from 0 to 1"),
     ],
 )

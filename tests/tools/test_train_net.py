@@ -15,6 +15,7 @@ def test_help_shows_detectron2s_arguments(run_tool):
     for argument in ("--config-file", "--resume", "--eval-only", "--num-gpus", "--num-machines", "--machine-rank",
                      "--dist-url", "--num-processes"):  # fmt: skip
         assert argument in done.out
+    assert "LazyConfig" not in done.out and "configs/insight/nwpu_light_insight.yaml OUTPUT_DIR" in done.out
 
 
 def test_a_training_leaves_what_detectron2s_users_expect(trained):
@@ -42,7 +43,8 @@ def test_evaluation_alone(run_tool, project, trained, tmp_path):
         (["SOLVER.MAX_ITER"], "KEY VALUE overrides: expected pairs, SOLVER.MAX_ITER has no value"),
         (["SOLVER.MAX_ITER", "many"], "for config key: SOLVER.MAX_ITER"),
         (["SOLVER.OPTIMIZER", "Adam"], 'SOLVER.OPTIMIZER is \'Adam\': expected "SGD" or "AdamW"'),
-        (["DATASETS.TRAIN", "('elsewhere',)"], "elsewhere"),
+        (["DATASETS.TRAIN", "('elsewhere',)"], "DATASETS.TRAIN: no data set is called 'elsewhere'; insight's are"),
+        (["DATASETS.TEST", "('elsewhere',)"], "DATASETS.TEST: no data set is called 'elsewhere'; insight's are"),
         (["MODEL.WEIGHTS", "absent.pth"], "absent.pth: no such checkpoint"),
         (["SOLVER.BASE_LR", "1e12", "SOLVER.WARMUP_ITERS", "0"], "NaN"),
         (["--eval-only"], "MODEL.WEIGHTS is empty"),

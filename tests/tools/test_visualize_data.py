@@ -66,21 +66,36 @@ def test_no_half_picture_has_the_name_of_one(tmp_path, entry, monkeypatch):
 def test_an_unknown_name_is_one_line(tmp_path, run_tool):
     done = run_tool("visualize_data", "--dataset", "mien", "--output", tmp_path)
     assert done.code == 2
-    assert done.err.strip().splitlines()[-1].startswith("error: no data set is called 'mien'; insight's are: ")
+    last = done.err.strip().splitlines()[-1]
+    assert last.startswith("error: --dataset: no data set is called 'mien'; insight's are: ")
     assert "scenes_val" in done.err and "Traceback" not in done.err
 
 
 @pytest.mark.parametrize(
     "option, said",
     [
-        ("--count", "error: count: expected pictures to draw, or 0 for all, got -1"),
-        ("--scale", "error: scale: expected an enlargement, or 0 to choose one, got -1"),
+        ("--count", "error: --count: expected pictures to draw, or 0 for all, got -1"),
+        ("--scale", "error: --scale: expected an enlargement, or 0 to choose one, got -1"),
+        ("--seed", "error: --seed: expected a number from 0, got -1"),
     ],
 )
 def test_a_negative_number(tmp_path, run_tool, option, said):
     done = run_tool("visualize_data", "--dataset", "scenes_val", option, -1, "--output", tmp_path / "out")
     assert done.code == 2 and said in done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_enlargement_beyond_what_a_picture_can_be(tmp_path, entry, run_tool):
+    done = run_tool("visualize_data", "--dataset", "mine", "--scale", 100000, "--output", tmp_path / "out", *entry)
+    assert done.code == 2 and "error: --scale: 100000 times " in done.err
+    assert "of 128 x 96 pixels, is too large for a picture; up to 147 will do" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_model_no_word_of_its_device(tmp_path, entry, run_tool, caplog, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    done = run_tool("visualize_data", "--dataset", "mine", "--count", 1, "--output", tmp_path / "out", *entry)
+    assert done.code == 0 and "MODEL.DEVICE" not in caplog.text
 
 
 def test_no_data_set_named(tmp_path, run_tool):

@@ -1,14 +1,32 @@
 """The data sets that insight registers with Detectron2: importing this package does it."""
 
+from collections.abc import Sequence
+
 from detectron2.data import DatasetCatalog
 
 from . import dota, hrsid, isaid, nwpu, sat_mtb, scenes, soda_a, ssdd
 from .coco import register_from_config
 from .root import data_root
 
-__all__ = ["BUILT_IN", "data_root", "register_from_config"]
+__all__ = ["BUILT_IN", "data_root", "register_from_config", "require_registered"]
 
 _others = set(DatasetCatalog.list())
 for _module in (scenes, nwpu, isaid, hrsid, ssdd, sat_mtb, dota, soda_a):
     _module.register()
 BUILT_IN = tuple(name for name in DatasetCatalog.list() if name not in _others)  # their names
+
+
+def require_registered(names: Sequence[str], argument: str) -> None:
+    """Check that there are data sets of some names; Detectron2's own error lists all of COCO and LVIS.
+
+    Args:
+        names: of the data sets.
+        argument: option or config key that named them.
+
+    Raises:
+        ValueError: there is none of a name.
+    """
+    registered = DatasetCatalog.list()
+    for name in names:
+        if name not in registered:
+            raise ValueError(f"{argument}: no data set is called {name!r}; insight's are: {', '.join(BUILT_IN)}")

@@ -46,14 +46,13 @@ class TimmBackbone(Backbone):
             net = _create(name, features_only=True, in_chans=in_channels, pretrained=weights == "timm")
         except (RuntimeError, AttributeError) as error:
             raise ValueError(f"MODEL.TIMM.NAME {name!r}: timm cannot build its features ({error})") from error
-        if weights not in ("", "timm"):
-            load_backbone_weights(net, weights)
         strides = net.feature_info.reduction()
         names = [f"res{int(math.log2(stride))}" for stride in strides]
         missing = [f for f in out_features if f not in names]
         if missing:
-            raise ValueError(f"MODEL.FPN.IN_FEATURES asks for {missing}; {name} of timm has {names}")
-        _freeze(net, freeze_at, frozen_norm)
+            raise ValueError(
+                f"MODEL.FPN.IN_FEATURES asks for {missing}; {name} of timm has {names}: change it or MODEL.TIMM.NAME"
+            )
         self.net = net
         self._channels_last = getattr(net, "output_fmt", Format.NCHW) == Format.NHWC  # Swin's, for one
         self._names = names
@@ -61,6 +60,9 @@ class TimmBackbone(Backbone):
         self._out_feature_strides = dict(zip(names, strides))
         self._out_feature_channels = dict(zip(names, net.feature_info.channels()))
         self._check_image_sizes(name, in_channels)
+        if weights not in ("", "timm"):  # after the check: of a model that is refused, its weights do not matter
+            load_backbone_weights(net, weights)
+        _freeze(net, freeze_at, frozen_norm)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Features of images.

@@ -1,12 +1,13 @@
 """Weights of a timm model from a file or from an installed package, in timm's naming or in EfficientNet-PyTorch's."""
 
 import importlib.util
-import pickle
 import re
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from insight.checkpoint import CheckpointError
 
 CLASSIFIER = re.compile(r"(conv_head|bn2|norm|norm_head|classifier|fc|head)\.")  # what a feature network leaves out
 
@@ -19,18 +20,19 @@ def load_backbone_weights(net: nn.Module, source: str) -> None:
         source: a file, or "package:NAME" for the one .pth file inside an installed package.
 
     Raises:
+        CheckpointError: the file cannot be read as weights.
         ValueError: if there is no such file or package, or the weights are of another model.
     """
     path = _locate(source)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"MODEL.TIMM.WEIGHTS: {path} cannot be read as weights ({str(error).splitlines()[0]})"
-        ) from error
-    if "_conv_stem.weight" in state:
-        state = from_efficientnet_pytorch(state, [len(stage) for stage in net.blocks])
+    state = _read(path)
     wanted = net.state_dict()
+    if "_conv_stem.weight" in state:
+        if "conv_stem.weight" not in wanted:
+            raise ValueError(
+                f"MODEL.TIMM.WEIGHTS: {source} holds an EfficientNet, and MODEL.TIMM.NAME is another model: give that "
+                "model's weights, or '' for none"
+            )
+        state = from_efficientnet_pytorch(state, [len(stage) for stage in net.blocks])
     if any(key not in wanted and not CLASSIFIER.match(key) for key in state):
         # FeatureListNet writes the dots of a stage as underscores.
         flat = {key.replace(".", "_"): key for key in wanted}
@@ -40,10 +42,24 @@ def load_backbone_weights(net: nn.Module, source: str) -> None:
     shapes = [key for key in wanted.keys() & state.keys() if wanted[key].shape != state[key].shape]
     if missing or extra or shapes:
         raise ValueError(
-            f"MODEL.TIMM.WEIGHTS: {path} holds another model: {len(missing)} parameters missing, {len(extra)} unknown, "
-            f"{len(shapes)} of another shape (first: {min([*missing, *extra, *shapes])})"
+            f"MODEL.TIMM.WEIGHTS: {path} holds another model than MODEL.TIMM.NAME: {len(missing)} parameters missing, "
+            f"{len(extra)} unknown, {len(shapes)} of another shape (first: {min([*missing, *extra, *shapes])})"
         )
     net.load_state_dict(state)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # reading foreign bytes as a pickle or an archive may raise anything
+        # Of torch's answer only the kind: it advises to read the file as a pickle, which may run what is in it.
+        raise CheckpointError(
+            f"MODEL.TIMM.WEIGHTS: {path} cannot be read as weights: empty, damaged, or unsafe to load "
+            f"({type(error).__name__})"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"MODEL.TIMM.WEIGHTS: {path} holds no state dict, which is tensors by name")
+    return state
 
 
 def _locate(source: str) -> Path:

@@ -11,6 +11,7 @@ from insight.structures.prompts import Prompts
 from insight.structures.rle import RLEMasks
 
 from .checkpoint import load_sopseg
+from .encoders import MAX_SIZE, SIZE_STEP
 from .image_masks import image_masks
 from .model import SOPSeg
 
@@ -29,7 +30,7 @@ class SOPSegBranch:
 
     Raises:
         FileNotFoundError: no such checkpoint.
-        ValueError: shared_crops is neither 0 nor between 0 and 1.
+        ValueError: crops of this size are not possible, or shared_crops is neither 0 nor between 0 and 1.
     """
 
     def __init__(
@@ -37,6 +38,10 @@ class SOPSegBranch:
     ):
         if not Path(weights).is_file():
             raise FileNotFoundError(f"MODEL.SOPSEG_BRANCH.WEIGHTS: {str(weights)!r} is no file; name a checkpoint")
+        if not (0 < input_size <= MAX_SIZE and input_size % SIZE_STEP == 0):
+            raise ValueError(
+                f"MODEL.SOPSEG_BRANCH.INPUT_SIZE: expected a multiple of {SIZE_STEP} up to {MAX_SIZE}, got {input_size}"
+            )
         check_shared(shared_crops)
         self.weights, self.input_size, self.channels = weights, input_size, channels
         self.shared_crops = shared_crops
