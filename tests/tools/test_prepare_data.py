@@ -86,6 +86,13 @@ def test_each_fault_is_a_line_that_names_the_file(data, run_tool, tmp_path):
     ]
 
 
+def test_two_categories_of_one_name_are_fatal(data, run_tool):
+    override, path, write = data
+    write(lambda content: content["categories"].append({"id": 77, "name": content["categories"][0]["name"]}))
+    done = run_tool("prepare_data", "check", "--skip-bad", NAME, *override)
+    assert done.code == 1 and f"fatal: {path}: category names are not unique; 1 are wrong: " in done.out
+
+
 def test_what_can_be_skipped_is_no_failure_if_asked(data, run_tool):
     override, _, write = data
     write(lambda content: content["annotations"][0].update(image_id=9))
