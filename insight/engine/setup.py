@@ -10,6 +10,7 @@ from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from insight.checkpoint import require_weights
 from insight.config import load_config
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets.coco import register_from_config
@@ -41,10 +42,11 @@ def setup(args: argparse.Namespace) -> CfgNode:
         The frozen config.
 
     Raises:
-        ValueError: of `load_config` and `register_from_config`.
+        ValueError: of `load_config`, `register_from_config` and `require_weights`.
     """
     cfg = load_config(args.config_file, [*args.opts, *bad_overrides(args)])
     register_from_config(cfg)
+    require_weights(cfg, args.resume)
     start_output(cfg)
     logging.getLogger(__name__).info(f"Arguments: {args}")
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not args.eval_only

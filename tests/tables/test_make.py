@@ -124,6 +124,18 @@ def test_an_image_that_is_not_there_is_told_before_anything_runs(table, executed
     assert executed == []
 
 
+def test_weights_that_are_not_there_are_told_before_anything_runs(table, executed, tmp_path, description):
+    description["rows"][1]["options"]["MODEL.WEIGHTS"] = "absent.pth"
+    without_pictures = dataclasses.replace(table(), pictures=None)
+    with pytest.raises(ValueError, match="MODEL.WEIGHTS: absent.pth: no such checkpoint"):
+        executed.make(without_pictures)
+    assert executed == []
+    resumed = plan_runs(without_pictures, tmp_path / "out" / "runs")[1].folder
+    resumed.mkdir(parents=True)
+    (resumed / "last_checkpoint").write_text("model_0000003.pth")  # from which it would go on
+    assert executed.make(without_pictures)[1] == {}
+
+
 def test_a_data_set_that_is_not_whole_is_told_before_anything_runs(table, executed, tmp_path):
     (tmp_path / "rectangles" / "images" / "3.png").unlink()
     without_pictures = dataclasses.replace(table(), pictures=None)

@@ -58,6 +58,8 @@ def test_a_mistake_is_one_line_and_code_2(run_tool, project, tmp_path, overrides
     errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and said in errors[0]
     assert "Traceback" not in done.out + done.err
+    if "absent.pth" in overrides:
+        assert not (tmp_path / "output").exists()  # found out before anything is built or written
 
 
 @pytest.mark.parametrize("content", [None, "MODEL: [unclosed", "MODEL: {NOT_THERE: 1}", "words"])
