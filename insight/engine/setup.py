@@ -16,6 +16,8 @@ from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets.coco import register_from_config
 from insight.files import atomic_write
 
+from .results import CONFIG, holds_checkpoint
+
 
 def train_arguments() -> argparse.ArgumentParser:
     """Detectron2's arguments of a training command, --num-processes, and what to do about bad data."""
@@ -33,7 +35,7 @@ def train_arguments() -> argparse.ArgumentParser:
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
-    """Read the config, register its data sets, start the logs and write OUTPUT_DIR/config.yaml.
+    """Read the config, register its data sets, start the logs and write OUTPUT_DIR/config.yaml (see `start_output`).
 
     Args:
         args: of `train_arguments()`.
@@ -47,17 +49,18 @@ def setup(args: argparse.Namespace) -> CfgNode:
     cfg = load_config(args.config_file, [*args.opts, *bad_overrides(args)])
     register_from_config(cfg)
     require_weights(cfg, args.resume)
-    start_output(cfg)
+    start_output(cfg, evaluation=args.eval_only)
     logging.getLogger(__name__).info(f"Arguments: {args}")
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not args.eval_only
     return cfg
 
 
-def start_output(cfg: CfgNode) -> None:
+def start_output(cfg: CfgNode, evaluation: bool = False) -> None:
     """Start the logs in OUTPUT_DIR and write the whole config there, as config.yaml.
 
     Args:
         cfg: the config.
+        evaluation: nothing will be trained: the config of a training that lies there stays.
     """
     rank = comm.get_rank()
     for name in ("detectron2", "fvcore", "insight"):
@@ -66,7 +69,9 @@ def start_output(cfg: CfgNode) -> None:
     logger.info(f"Process {rank} of {comm.get_world_size()}")
     logger.info(f"torch {torch.__version__} on {cfg.MODEL.DEVICE} with {torch.get_num_threads()} CPU threads")
     if comm.is_main_process():
-        path = Path(cfg.OUTPUT_DIR, "config.yaml")
+        path = Path(cfg.OUTPUT_DIR, CONFIG)
+        if evaluation and path.is_file() and holds_checkpoint(cfg.OUTPUT_DIR):
+            return
         with atomic_write(path) as file:
             file.write(cfg.dump())
         logger.info(f"Full config saved to {path}")

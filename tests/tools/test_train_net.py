@@ -33,6 +33,19 @@ def test_evaluation_alone(run_tool, project, trained, tmp_path):
     assert done.code == 0, done.err
     assert "AP50" in done.out
     assert not (tmp_path / "last_checkpoint").exists()
+    assert str(trained / "model_final.pth") in (tmp_path / "config.yaml").read_text()
+
+
+def test_an_evaluation_leaves_the_config_of_a_training_alone(run_tool, project, trained, tmp_path):
+    for name in ("config.yaml", "model_final.pth"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    written = (tmp_path / "config.yaml").read_text()
+    evaluation = ["--config-file", tmp_path / "config.yaml", "--eval-only", "OUTPUT_DIR", tmp_path]
+    evaluation += ["MODEL.WEIGHTS", tmp_path / "model_final.pth"]
+    assert run_tool("train_net", *evaluation, "TEST.AREA_PROFILE", "none").code == 2
+    assert (tmp_path / "config.yaml").read_text() == written
+    assert run_tool("train_net", *evaluation).code == 0 and (tmp_path / "results.json").exists()
+    assert (tmp_path / "config.yaml").read_text() == written
 
 
 @pytest.mark.parametrize(
