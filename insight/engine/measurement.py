@@ -11,6 +11,7 @@ from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets import register_from_config
 from insight.machine import describe_machine
 
+from .entry import require_test_sets
 from .results import Metrics, write_results
 
 
@@ -44,10 +45,11 @@ def measured_config(args: argparse.Namespace) -> CfgNode:
         The frozen config; MODEL.WEIGHTS is the checkpoint.
 
     Raises:
-        ValueError: of `load_config` and `register_from_config`.
+        ValueError: of `load_config` and `register_from_config`; DATASETS.TEST is empty.
     """
     weights = ["MODEL.WEIGHTS", args.weights] if args.weights else []
     cfg = load_config(args.config_file, [*args.opts, *weights, *bad_overrides(args)])
+    require_test_sets(cfg)
     register_from_config(cfg)
     return cfg
 

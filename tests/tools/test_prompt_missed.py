@@ -39,6 +39,8 @@ def test_pictures(run_tool, trained, tmp_path):
     "tool, arguments, said",
     [
         ("prompt_missed", ["--weights", "absent.pth"], "absent.pth: no such checkpoint"),
+        ("prompt_missed", ["DATASETS.TEST", "()"], "DATASETS.TEST is empty: name a data set"),
+        ("prompt_jitter", ["DATASETS.TEST", "()"], "DATASETS.TEST is empty: name a data set"),
         ("prompt_missed", ["--score-threshold", "50"], "--score-threshold 50.0: expected a number from 0 to 1"),
         ("prompt_jitter", ["--noise", "0.7"], "noises: expected numbers from 0 to below 0.5, got 0.7"),
     ],
@@ -53,6 +55,8 @@ def test_a_mistake_is_one_line(run_tool, trained, tmp_path, tool, arguments, sai
     [
         (["ours"], "--runs ours: expected NAME=DIR or NAME=CONFIG,WEIGHTS"),
         (["ours=absent.yaml,x"], "absent.yaml: no such file"),
+        (["ours=absent", "--worst", "0"], "--worst 0: expected at least 1"),
+        (["ours=absent", "--count", "-1"], "--count -1: expected at least 1"),
         (["ours=absent", "--score-threshold", "2"], "--score-threshold 2.0: expected a number from 0 to 1"),
     ],
 )
