@@ -26,7 +26,6 @@ def train_arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--num-processes",
         type=int,
-        default=0,
         metavar="N",
         help="train on the CPU in N processes of this machine, GPUs or not (instead of --num-gpus)",
     )

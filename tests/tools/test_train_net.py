@@ -59,6 +59,15 @@ def test_an_evaluation_leaves_the_config_of_a_training_alone(run_tool, project, 
         (["MODEL.WEIGHTS", "absent.pth"], "absent.pth: no such checkpoint"),
         (["SOLVER.BASE_LR", "1e12", "SOLVER.WARMUP_ITERS", "0"], "NaN"),
         (["--eval-only"], "MODEL.WEIGHTS is empty"),
+        (["--num-gpus=-1"], "--num-gpus -1: expected at least 1"),
+        (["--num-gpus=99"], "--num-gpus 99: torch can use "),
+        (["--num-processes=-2"], "--num-processes -2: expected at least 1"),
+        (["--num-processes=0"], "--num-processes 0: expected at least 1"),
+        (
+            ["--num-processes=2", "SOLVER.IMS_PER_BATCH", "3"],
+            "SOLVER.IMS_PER_BATCH is 3: expected a multiple of the 2 processes",
+        ),
+        (["SOLVER.IMS_PER_BATCH", "0"], "SOLVER.IMS_PER_BATCH is 0: expected at least 1"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(run_tool, project, tmp_path, overrides, said):
@@ -163,9 +172,9 @@ def test_two_processes_on_the_cpu_train_and_evaluate(start_tool, project, tmp_pa
 @pytest.mark.slow
 def test_an_error_in_one_of_two_processes_ends_both_with_one_line(start_tool, project, tmp_path):
     arguments = ["--config-file", project / "config.yaml", "--num-processes", 2, "--dist-url", "auto"]
-    process = start_tool("train_net", *arguments, "OUTPUT_DIR", tmp_path, "SOLVER.IMS_PER_BATCH", 3)
+    process = start_tool("train_net", *arguments, "OUTPUT_DIR", tmp_path, "SOLVER.OPTIMIZER", "Adam")
     process.wait(200)
     output = process.output.read_text()
     assert process.returncode == 2
-    assert "error: SOLVER.IMS_PER_BATCH is 3: expected a multiple of the 2 processes" in output
+    assert "error: SOLVER.OPTIMIZER is 'Adam': expected" in output
     assert "Traceback" not in output
