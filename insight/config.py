@@ -147,6 +147,16 @@ _READERS = {
 }
 
 
+_JITTER = ("a number from 0 to below 0.5, at which a box could turn over", lambda value: 0 <= value < 0.5)
+_COUNT = ("at least 1", lambda value: value >= 1)
+_VALUES = {
+    "MODEL.SOPSEG.JITTER": _JITTER,
+    "TEST.PROMPT_JITTER": _JITTER,
+    "TEST.DETECTIONS_PER_IMAGE": _COUNT,
+    "SOLVER.CHECKPOINT_PERIOD": _COUNT,
+}
+
+
 class ConfigError(ValueError):
     """A config file, key or value that cannot be used."""
 
@@ -165,8 +175,8 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
         The frozen config.
 
     Raises:
-        ConfigError: a missing file, wrong YAML, an unknown key, a value of another type than the key's, or a part that
-            is on for a model that would ignore it.
+        ConfigError: a missing file, wrong YAML, an unknown key, a value of another type than the key's or out of
+            its range, or a part that is on for a model that would ignore it.
     """
     cfg = get_cfg()
     add_insight_config(cfg)
@@ -197,6 +207,7 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
         logging.getLogger(__name__).warning("MODEL.DEVICE is cuda but there is no GPU: using the CPU")
         cfg.MODEL.DEVICE = "cpu"
     _require_readers(cfg)
+    _require_values(cfg)
     cfg.freeze()
     return cfg
 
@@ -210,6 +221,13 @@ def _require_readers(cfg: CN) -> None:
                 f"{switch} is True, but {key} is {name!r}, which would ignore it: set {key} to {reader}, or {switch} "
                 "to False"
             )
+
+
+def _require_values(cfg: CN) -> None:
+    """What would be noticed only after hours, or never."""
+    for key, (expected, holds) in _VALUES.items():
+        if not holds(_value(cfg, key)):
+            raise ConfigError(f"{key}: expected {expected}, got {_value(cfg, key)}")
 
 
 def _value(cfg: CN, key: str) -> Any:
