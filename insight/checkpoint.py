@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
 
 from insight.files import atomic_write
 
@@ -78,7 +79,7 @@ class Checkpointer(DetectionCheckpointer):
         """
         if not path and self.exact:
             raise CheckpointError("MODEL.WEIGHTS is empty: a model with random weights is of no use here; name a file")
-        if path and "://" not in path and not os.path.isfile(path.partition("?")[0]):
+        if _is_absent(path):
             raise CheckpointError(f"{path}: no such checkpoint")
         self._loading = (path, self.exact or checkpointables is None)
         try:
@@ -130,6 +131,32 @@ class Checkpointer(DetectionCheckpointer):
                 "Use the config (and MODEL.ROI_HEADS.NUM_CLASSES) that it was trained with"
             )
         super()._log_incompatible_keys(incompatible)
+
+
+def require_weights(cfg: CfgNode, resume: bool = False) -> None:
+    """Whether the files that a config names for its model are there: at once, and not when each is read.
+
+    Args:
+        cfg: the config. URLs are left to Detectron2.
+        resume: OUTPUT_DIR's last checkpoint, if there is one, takes the place of MODEL.WEIGHTS.
+
+    Raises:
+        CheckpointError: a file is not there.
+    """
+    named = {}
+    if not (resume and Path(cfg.OUTPUT_DIR, "last_checkpoint").is_file()):
+        named["MODEL.WEIGHTS"] = cfg.MODEL.WEIGHTS
+    if cfg.MODEL.META_ARCHITECTURE == "SOPSEG" and not cfg.MODEL.WEIGHTS:  # which hold all of the model
+        named["MODEL.SOPSEG.WEIGHTS"] = cfg.MODEL.SOPSEG.WEIGHTS
+    if cfg.MODEL.SOPSEG_BRANCH.ENABLED:
+        named["MODEL.SOPSEG_BRANCH.WEIGHTS"] = cfg.MODEL.SOPSEG_BRANCH.WEIGHTS
+    for key, path in named.items():
+        if _is_absent(path):
+            raise CheckpointError(f"{key}: {path}: no such checkpoint")
+
+
+def _is_absent(path: str) -> bool:
+    return bool(path) and "://" not in path and not os.path.isfile(path.partition("?")[0])
 
 
 def _is_class_output(key: str, theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:

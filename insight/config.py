@@ -150,6 +150,16 @@ _READERS = {
 }
 
 
+_JITTER = ("a number from 0 to below 0.5, at which a box could turn over", lambda value: 0 <= value < 0.5)
+_COUNT = ("at least 1", lambda value: value >= 1)
+_VALUES = {
+    "MODEL.SOPSEG.JITTER": _JITTER,
+    "TEST.PROMPT_JITTER": _JITTER,
+    "TEST.DETECTIONS_PER_IMAGE": _COUNT,
+    "SOLVER.CHECKPOINT_PERIOD": _COUNT,
+}
+
+
 class ConfigError(ValueError):
     """A config file, key or value that cannot be used."""
 
@@ -168,8 +178,8 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
         The frozen config.
 
     Raises:
-        ConfigError: a missing file, wrong YAML, an unknown key, a value of another type than the key's, or a part that
-            is on for a model that would ignore it.
+        ConfigError: a missing file, wrong YAML, an unknown key, a value of another type than the key's or out of
+            its range, or a part that is on for a model that would ignore it.
     """
     cfg = get_cfg()
     add_insight_config(cfg)
@@ -201,6 +211,7 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
     elif device.index is not None and device.index >= torch.cuda.device_count():
         raise ConfigError(f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r}: there is no such GPU; see python -m insight.info")
     _require_readers(cfg)
+    _require_values(cfg)
     cfg.freeze()
     return cfg
 
@@ -214,6 +225,13 @@ def _require_readers(cfg: CN) -> None:
                 f"{switch} is True, but {key} is {name!r}, which would ignore it: set {key} to {reader}, or {switch} "
                 "to False"
             )
+
+
+def _require_values(cfg: CN) -> None:
+    """What would be noticed only after hours, or never."""
+    for key, (expected, holds) in _VALUES.items():
+        if not holds(_value(cfg, key)):
+            raise ConfigError(f"{key}: expected {expected}, got {_value(cfg, key)}")
 
 
 def _value(cfg: CN, key: str) -> Any:

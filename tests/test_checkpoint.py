@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 pytest.importorskip("detectron2")
-from insight.checkpoint import Checkpointer, CheckpointError
+from insight.checkpoint import Checkpointer, CheckpointError, require_weights
+from insight.config import load_config
 
 
 class Model(nn.Module):
@@ -97,6 +98,29 @@ def test_bad_files_are_named(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="MODEL.WEIGHTS is empty"):
         Checkpointer(Model(), exact=True).resume_or_load("", resume=False)
     Checkpointer(Model()).load("")  # a training from scratch
+
+
+def test_weights_of_a_config_are_looked_for_where_they_will_be_read(tmp_path):
+    def required(*overrides, resume=False):
+        require_weights(load_config("", [*overrides, "OUTPUT_DIR", str(tmp_path)]), resume)
+
+    present = tmp_path / "a.pth"
+    sopseg, branch = ("MODEL.SOPSEG.WEIGHTS", "b.pt"), ("MODEL.SOPSEG_BRANCH.WEIGHTS", "c.pt")
+    present.touch()
+    for weights in ("", present, f"{present}?matching_heuristics=True", "detectron2://R-50.pkl", "https://host/a.pkl"):
+        required("MODEL.WEIGHTS", str(weights), *sopseg, *branch)  # a Mask R-CNN
+    is_sopseg = ("MODEL.META_ARCHITECTURE", "SOPSEG")
+    required(*is_sopseg, *sopseg, "MODEL.WEIGHTS", str(present))  # which hold all
+    with pytest.raises(CheckpointError, match="^MODEL.SOPSEG.WEIGHTS: b.pt: no such checkpoint$"):
+        required(*is_sopseg, *sopseg)
+    with pytest.raises(CheckpointError, match="^MODEL.SOPSEG_BRANCH.WEIGHTS: c.pt: no such checkpoint$"):
+        required("MODEL.META_ARCHITECTURE", "PromptRCNN", "MODEL.SOPSEG_BRANCH.ENABLED", True, *branch)
+    with pytest.raises(CheckpointError, match="^MODEL.WEIGHTS: d.pth: no such checkpoint$"):
+        required("MODEL.WEIGHTS", "d.pth", resume=True)
+    (tmp_path / "last_checkpoint").write_text("a.pth")
+    required("MODEL.WEIGHTS", "d.pth", resume=True)
+    with pytest.raises(CheckpointError, match="MODEL.WEIGHTS: d.pth"):
+        required("MODEL.WEIGHTS", "d.pth")
 
 
 def test_detectron2s_pickled_model_zoo_files_load(tmp_path):

@@ -83,6 +83,23 @@ def test_a_part_that_the_model_would_ignore_is_an_error(switch, key, names, read
     assert load_config("", [key, reader, switch, True]).is_frozen()
 
 
+@pytest.mark.parametrize(
+    "key, wrong, right",
+    [
+        ("MODEL.SOPSEG.JITTER", [-1.0, 0.5, float("nan")], [0.0, 0.49]),
+        ("TEST.PROMPT_JITTER", [-0.1, 3.0], [0.0, 0.3]),
+        ("TEST.DETECTIONS_PER_IMAGE", [-5, 0], [1]),
+        ("SOLVER.CHECKPOINT_PERIOD", [-1, 0], [1]),
+    ],
+)
+def test_a_value_out_of_range_is_an_error(key, wrong, right):
+    for value in wrong:
+        with pytest.raises(ConfigError, match=f"^{key}: expected .*, got {value}$"):
+            load_config("", [key, value])
+    for value in right:
+        assert load_config("", [key, value]).is_frozen()
+
+
 def test_a_subclass_of_what_reads_a_part_will_do():
     from detectron2.modeling import META_ARCH_REGISTRY
 

@@ -74,6 +74,10 @@ def main() -> None:
     """Run the command."""
     args = arguments().parse_args()
     check_score_threshold(args.score_threshold)
+    for option in ("worst", "count"):
+        number = getattr(args, option)
+        if number is not None and number < 1:
+            raise ValueError(f"--{option} {number}: expected at least 1")
     device = ["MODEL.DEVICE", str(parse_device(args.device))] if args.device else []
     contenders = [contender(text, [*device, *bad_overrides(args)]) for text in args.runs]
     dataset = args.dataset or next(iter(contenders[0].cfg.DATASETS.TEST), None)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
+from insight.engine.launch import check_num_gpus
 from insight.errors import reports_errors
 from insight.tables import make_table, read_table
 
@@ -37,6 +38,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 def main() -> int:
     """Run the command."""
     args = arguments().parse_intermixed_args()
+    check_num_gpus(args.num_gpus)
     table = read_table(args.table)
     if args.seeds:
         table = dataclasses.replace(table, seeds=parse_seeds(args.seeds))

@@ -27,7 +27,11 @@ def arguments() -> argparse.ArgumentParser:
         "--weights", default="", metavar="FILE", help="checkpoint; default: MODEL.WEIGHTS of the config"
     )
     parser.add_argument(
-        "--output", type=output_folder, required=True, metavar="DIR", help="folder for predictions.json and overlays/"
+        "--output",
+        type=output_folder,
+        required=True,
+        metavar="DIR",
+        help="folder for predictions.json and overlays/; pictures of other images that are there stay",
     )
     parser.add_argument(
         "--boxes", action="append", metavar="X1,Y1,X2,Y2", help="a box prompt in pixels, for every image; repeatable"
@@ -100,11 +104,15 @@ def main() -> int:
         "weights": [[file.st_size, file.st_mtime] for file in weights],
         "class": args.given_class,
     }
-    failures = predict_files(predictor, images, args.output, prompts, settings)
+    answered, failures = predict_files(predictor, images, args.output, prompts, settings)
     without = f", without {len(failures)} that failed" if failures else ""
-    print(f"wrote {args.output}/predictions.json and the pictures in {args.output}/overlays{without}")
+    if answered or not failures:
+        print(f"wrote {args.output}/predictions.json and the pictures in {args.output}/overlays{without}")
     for reason in failures.values():
         print(f"error: {reason}", file=sys.stderr)
+    if failures and not answered:
+        stays = f"nothing was written to {args.output}, what was there stays"
+        print(f"error: all {len(failures)} images failed: {stays}", file=sys.stderr)
     return 1 if failures else 0
 
 

@@ -94,16 +94,21 @@ def check(args: argparse.Namespace) -> int:
 
 def foreground(args: argparse.Namespace) -> int:
     """Write the table and the figure of foreground ratios."""
-    ratios = {}
+    sources, ratios = {}, {}
     for text in args.annotations:
         name, _, files = text.rpartition("=")
         paths = [Path(file) for file in files.split(",")]
+        name = name or paths[0].stem
+        if name in sources:
+            raise ValueError(f"{text}: {name} is named twice; {name}=FILE,FILE makes one row of several files")
+        sources[name] = paths
+    for name, paths in sources.items():
         checks = [FileCheck(path, not args.skip_bad, SKIP_HINT) for path in paths]
         parts = [foreground_ratios(path, check) for path, check in zip(paths, checks)]
         for check in checks:
             if check.problems:
                 print(f"warning: {check.summary()}", file=sys.stderr)
-        ratios[name or paths[0].stem] = np.concatenate(parts)
+        ratios[name] = np.concatenate(parts)
     print(report_foreground(ratios, args.output), end="")
     return 0
 

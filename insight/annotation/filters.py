@@ -23,14 +23,14 @@ class Filters:
     """Bounds on what is measured of a mask; docs/annotate.md says how the defaults were found.
 
     Args:
-        min_score: least predicted IoU.
+        min_score: least predicted IoU; may be negative, as predictions may.
         min_in_box: least share of the mask inside its box.
         min_area_ratio: least area of the mask as a share of the box's.
         max_area_ratio: largest area of the mask as a share of the box's.
         min_largest_part: least share of the mask that its largest part holds.
 
     Raises:
-        ValueError: a bound is NaN, or no area ratio could pass.
+        ValueError: a bound is NaN or out of its range, or no area ratio could pass.
     """
 
     min_score: float = 0.5
@@ -43,6 +43,14 @@ class Filters:
         for field in fields(self):
             if math.isnan(getattr(self, field.name)):
                 raise ValueError(f"{field.name}: expected a number, got NaN")
+        for name in ("min_in_box", "min_largest_part"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}")
+        if self.min_score > 1:
+            raise ValueError(f"min_score: expected at most 1, got {self.min_score}")
+        for name in ("min_area_ratio", "max_area_ratio"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
         if self.min_area_ratio > self.max_area_ratio:
             raise ValueError(
                 f"min_area_ratio: expected at most max_area_ratio {self.max_area_ratio}, got {self.min_area_ratio}"

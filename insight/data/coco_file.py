@@ -118,10 +118,11 @@ def _categories(categories: list, classes: Sequence[str] | None, check: FileChec
     check.fails_if_any((c["id"] for c in categories if not of_one_kind(c)), f"category ids {_KINDS}")
     check.fails_if_any(repeated(c["id"] for c in categories), "category ids are not unique")
     categories = sorted(categories, key=lambda c: c["id"])
-    if classes is None:
-        return categories
     by_name = {plain_name(c["name"]): c for c in categories}
     check.fails_if_any(repeated(plain_name(c["name"]) for c in categories), "category names are not unique")
+    if classes is None:
+        return categories
+    check.fails_if_any(repeated(map(plain_name, classes)), "classes are asked for twice")
     known = first((c["name"] for c in categories), 20)
     check.fails_if_any(
         (name for name in classes if plain_name(name) not in by_name), f"classes are in no category (they are {known})"

@@ -69,6 +69,8 @@ class SOPSegMapper:
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
         """The arguments that a config asks for."""
         keys = cfg.MODEL.SOPSEG
+        if cfg.INPUT.FORMAT != "RGB":  # SAM's weights know no other
+            raise ValueError(f"INPUT.FORMAT: expected RGB, which SOPSEG always reads, got {cfg.INPUT.FORMAT!r}")
         return {
             "is_train": is_train,
             "input_size": keys.INPUT_SIZE,

@@ -41,8 +41,7 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
         CheckpointError: there is no checkpoint, or it does not fit the model in every parameter.
         ValueError: no test set, or one with other classes than the model's.
     """
-    if not cfg.DATASETS.TEST:
-        raise ValueError("DATASETS.TEST is empty: name a data set, in a --config-file or behind the key")
+    require_test_sets(cfg)
     trainer = trainer_class(cfg)
     model = trainer.build_model(cfg)
     loaded = {}
@@ -60,6 +59,19 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
             made=made,
         )
     return results
+
+
+def require_test_sets(cfg: CfgNode) -> None:
+    """Whether there is anything to evaluate on.
+
+    Args:
+        cfg: the config.
+
+    Raises:
+        ValueError: DATASETS.TEST is empty.
+    """
+    if not cfg.DATASETS.TEST:
+        raise ValueError("DATASETS.TEST is empty: name a data set, in a --config-file or behind the key")
 
 
 def is_sam(cfg: CfgNode) -> bool:

@@ -12,6 +12,7 @@ from insight.data.datasets import register_from_config, require_registered
 from insight.machine import describe_machine
 from insight.outputs import output_file
 
+from .entry import require_test_sets
 from .results import Metrics, write_results
 
 
@@ -45,10 +46,12 @@ def measured_config(args: argparse.Namespace) -> CfgNode:
         The frozen config; MODEL.WEIGHTS is the checkpoint.
 
     Raises:
-        ValueError: of `load_config` and `register_from_config`, or there is no data set of a name.
+        ValueError: of `load_config` and `register_from_config`; DATASETS.TEST is empty, or there is no data set of a
+            name.
     """
     weights = ["MODEL.WEIGHTS", args.weights] if args.weights else []
     cfg = load_config(args.config_file, [*args.opts, *weights, *bad_overrides(args)])
+    require_test_sets(cfg)
     register_from_config(cfg)
     require_registered(cfg.DATASETS.TEST, "DATASETS.TEST")
     return cfg

@@ -108,20 +108,31 @@ def finished_run(folder: str | os.PathLike, cfg: CfgNode) -> dict[str, Any] | No
         As `read_results`; None where there is no run, or one that has not ended.
 
     Raises:
-        ValueError: the folder holds a run of another config.
+        ValueError: the folder holds a run of another config, with results or a checkpoint.
     """
-    path = Path(folder, CONFIG)
-    if not path.is_file():
-        return None
+    path, results = Path(folder, CONFIG), Path(folder, RESULTS)
+    if not path.is_file() or not (results.is_file() or holds_checkpoint(folder)):
+        return None  # nothing was begun, or it failed before anything was made
     changes = _changes(path, cfg)
     if changes:
         shown = "; ".join(changes[:3]) + (f"; {len(changes) - 3} more" if len(changes) > 3 else "")
         raise ValueError(f"{folder}: holds a run of another config ({shown}): remove it, or choose another folder")
-    results = Path(folder, RESULTS)
     if not results.is_file():
         return None
     content = read_results(results)
     return content if content.get("config") == config_digest(path.read_text(encoding="utf-8")) else None
+
+
+def holds_checkpoint(folder: str | os.PathLike) -> bool:
+    """Whether a training has left something to go on from, or to use.
+
+    Args:
+        folder: its OUTPUT_DIR.
+
+    Returns:
+        Whether there is a checkpoint.
+    """
+    return any(Path(folder).glob("*.pth"))
 
 
 def _changes(path: Path, cfg: CfgNode) -> list[str]:

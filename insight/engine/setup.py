@@ -10,10 +10,13 @@ from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from insight.checkpoint import require_weights
 from insight.config import load_config
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets import register_from_config, require_registered
 from insight.files import atomic_write
+
+from .results import CONFIG, holds_checkpoint
 
 _EXAMPLES = """examples:
   train_net.py --config-file configs/insight/nwpu_light_insight.yaml OUTPUT_DIR output/light
@@ -30,7 +33,6 @@ def train_arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--num-processes",
         type=int,
-        default=0,
         metavar="N",
         help="train on the CPU in N processes of this machine, GPUs or not (instead of --num-gpus)",
     )
@@ -39,7 +41,7 @@ def train_arguments() -> argparse.ArgumentParser:
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
-    """Read the config, register its data sets, start the logs and write OUTPUT_DIR/config.yaml.
+    """Read the config, register its data sets, start the logs and write OUTPUT_DIR/config.yaml (see `start_output`).
 
     Args:
         args: of `train_arguments()`.
@@ -48,23 +50,25 @@ def setup(args: argparse.Namespace) -> CfgNode:
         The frozen config.
 
     Raises:
-        ValueError: of `load_config` and `register_from_config`, or there is no data set of a name.
+        ValueError: of `load_config`, `register_from_config` and `require_weights`, or there is no data set of a name.
     """
     cfg = load_config(args.config_file, [*args.opts, *bad_overrides(args)])
     register_from_config(cfg)
     for key in ("TEST",) if args.eval_only else ("TRAIN", "TEST"):
         require_registered(cfg.DATASETS[key], f"DATASETS.{key}")
-    start_output(cfg)
+    require_weights(cfg, args.resume)
+    start_output(cfg, evaluation=args.eval_only)
     logging.getLogger(__name__).info(f"Arguments: {args}")
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not args.eval_only
     return cfg
 
 
-def start_output(cfg: CfgNode) -> None:
+def start_output(cfg: CfgNode, evaluation: bool = False) -> None:
     """Start the logs in OUTPUT_DIR and write the whole config there, as config.yaml.
 
     Args:
         cfg: the config.
+        evaluation: nothing will be trained: the config of a training that lies there stays.
     """
     rank = comm.get_rank()
     for name in ("detectron2", "fvcore", "insight"):
@@ -73,7 +77,9 @@ def start_output(cfg: CfgNode) -> None:
     logger.info(f"Process {rank} of {comm.get_world_size()}")
     logger.info(f"torch {torch.__version__} on {cfg.MODEL.DEVICE} with {torch.get_num_threads()} CPU threads")
     if comm.is_main_process():
-        path = Path(cfg.OUTPUT_DIR, "config.yaml")
+        path = Path(cfg.OUTPUT_DIR, CONFIG)
+        if evaluation and path.is_file() and holds_checkpoint(cfg.OUTPUT_DIR):
+            return
         with atomic_write(path) as file:
             file.write(cfg.dump())
         logger.info(f"Full config saved to {path}")

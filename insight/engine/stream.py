@@ -11,6 +11,8 @@ from detectron2.data.build import trivial_batch_collator
 from detectron2.data.samplers import RandomSubsetTrainingSampler, RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 
+from .launch import check_batch
+
 SAMPLE, ITERATION = 1, 2  # what a derived seed is for
 
 
@@ -88,10 +90,7 @@ def build_train_loader(
         ValueError: SOLVER.IMS_PER_BATCH does not divide among the processes, or an unknown DATALOADER.SAMPLER_TRAIN.
     """
     world_size = comm.get_world_size()
-    if cfg.SOLVER.IMS_PER_BATCH < 1 or cfg.SOLVER.IMS_PER_BATCH % world_size:
-        raise ValueError(
-            f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}: expected a multiple of the {world_size} processes"
-        )
+    check_batch(cfg.SOLVER.IMS_PER_BATCH, world_size)
     dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
     if split is not None:
         dicts = split(dicts)

@@ -10,7 +10,7 @@ from pathlib import Path
 from insight.data.bad_options import SKIP_HINT
 from insight.data.coco_file import read_coco
 from insight.data.decoding import without_undecodable
-from insight.data.file_check import FileCheck, repeated
+from insight.data.file_check import FileCheck
 from insight.files import atomic_write
 
 from .detections import read_detections
@@ -64,7 +64,6 @@ def analyse(
     truth = read_coco(check.path, images, classes, check)
     if skip_bad and images is not None:
         truth = without_undecodable(truth, Path(images), check)
-    check.fails_if_any(repeated(c["name"] for c in truth["categories"]), "category names are not unique")
     if check.problems:
         _logger.warning(check.summary())
     if all(a.get("iscrowd", 0) for a in truth["annotations"]):

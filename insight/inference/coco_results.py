@@ -79,3 +79,7 @@ class CocoResults:
         with atomic_write(self.path) as file:
             json.dump(content, file)
         self._journal.path.unlink()
+
+    def discard(self) -> None:
+        """Remove the `.part`; a file that an earlier run made stays."""
+        self._journal.path.unlink()

@@ -58,7 +58,7 @@ def predict_files(
     output: str | os.PathLike,
     prompts: BoxPrompts | dict[str, BoxPrompts] | None = None,
     settings: dict[str, Any] | None = None,
-) -> dict[Path, str]:
+) -> tuple[int, dict[Path, str]]:
     """Predict on image files with a progress bar.
 
     Writes `overlays/<name>.png` for each image and `predictions.json` for all, in `output`. A run that was killed goes
@@ -74,7 +74,8 @@ def predict_files(
         settings: what else the results depend on, as JSON values.
 
     Returns:
-        The files that could not be used, and why.
+        How many images were answered, and the files that could not be used, and why. If none could be used, nothing
+        was written, and the results of an earlier run stay.
 
     Raises:
         ValueError: two images of the same name, or boxes for a name that no image has.
@@ -97,6 +98,7 @@ def predict_files(
     results = CocoResults(output / "predictions.json", predictor.class_names, settings or {})
     stems = Counter(path.stem for path in by_name.values())
     failures: dict[Path, str] = {}
+    outdated = []
     for name, path in tqdm(by_name.items(), desc="predict", unit="image", file=sys.stderr):
         if name in results:
             continue
@@ -107,14 +109,19 @@ def predict_files(
             instances = predictor.answer(image, asked)
         except (OSError, ValueError) as error:
             failures[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
-            overlay.unlink(missing_ok=True)  # of an earlier run, whose results are gone
+            outdated.append(overlay)
             continue
         picture = Image.fromarray(_draw(image, instances, predictor.class_names, asked))
         with atomic_write(overlay, "wb") as file:
             picture.save(file, format="png")
         results.add(name, instances)
+    if failures and len(failures) == len(by_name):
+        results.discard()
+        return 0, failures
+    for overlay in outdated:
+        overlay.unlink(missing_ok=True)  # of an earlier run, whose results are gone
     results.finish()
-    return failures
+    return len(by_name) - len(failures), failures
 
 
 def _draw(image: np.ndarray, instances: Instances, class_names: list[str], asked: BoxPrompts | None) -> np.ndarray:

@@ -30,13 +30,16 @@ def validate_points(points, labels, image_size: tuple[int, int]) -> tuple[Tensor
         raise ValueError(f"points: expected shape (N, P, 2), P points an object, got {tuple(points.shape)}")
     if labels is None:
         raise ValueError("labels: expected one for each point (1 on the object, 0 beside it), got none")
-    labels = _as_tensor(labels, torch.int64, "labels", "(N, P) whole numbers")
+    labels = _as_tensor(labels, torch.float64, "labels", "(N, P) whole numbers")
     if labels.numel() == 0:
         labels = labels.reshape(0, 1)
     if labels.shape != points.shape[:2]:
         raise ValueError(f"labels: expected shape {tuple(points.shape[:2])}, one a point, got {tuple(labels.shape)}")
+    other = "holds another label than 1 (object), 0 (beside it) and -1 (no point)"
+    refuse_rows(labels, (labels != labels.long()).any(1), "labels", other)  # a part of one, or none
+    labels = labels.long()
     known = (labels >= NOT_A_POINT) & (labels <= FOREGROUND)
-    refuse_rows(labels, ~known.all(1), "labels", "holds another label than 1 (object), 0 (beside it) and -1 (no point)")
+    refuse_rows(labels, ~known.all(1), "labels", other)
     refuse_rows(labels, (labels == NOT_A_POINT).all(1), "labels", "leaves its object without a point")
     height, width = image_size
     x, y = points.unbind(2)

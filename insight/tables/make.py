@@ -8,6 +8,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
+from insight.checkpoint import require_weights
 from insight.data.datasets import register_from_config
 from insight.inference.compare import Contender, choose_entries, draw_comparisons, worst_entries
 from insight.machine import describe_machine
@@ -44,8 +45,8 @@ def make_table(
 
     Raises:
         OSError: a data set of a run that is left to do, or of the pictures, is not there.
-        ValueError: a config that cannot be used, a folder of another run, a column that the results do not have, or a
-            picture of an image that the data set does not have.
+        ValueError: weights that such a run starts from are not there, a config that cannot be used, a folder of another
+            run, a column that the results do not have, or a picture of an image that the data set does not have.
     """
     runs = plan_runs(table, Path(output, "runs"), overrides)
     metrics = {column.metric for column in table.columns if column.is_measure}
@@ -59,7 +60,10 @@ def make_table(
     def write(pictures: Sequence[Path] = ()) -> list[Path]:
         return write_table(summarize(table, runs, measures), output, command, made, pictures)
 
-    _load_datasets([run for run in runs if run.trained() is None])
+    lacking = [run for run in runs if run.trained() is None]
+    for run in lacking:
+        require_weights(run.cfg, resume=not run.row.eval_only)
+    _load_datasets(lacking)
     write()  # also finds out early whether it can be written
     failures = do_runs(runs, tools, write, num_gpus)
     if metrics & _TIMED and not failures:

@@ -46,5 +46,14 @@ def test_reasons(mask, bounds, reasons):
 def test_bounds_that_nothing_could_pass_are_refused():
     with pytest.raises(ValueError, match="min_area_ratio: expected at most max_area_ratio 0.5, got 0.6"):
         Filters(min_area_ratio=0.6, max_area_ratio=0.5)
+    for name in ("min_in_box", "min_largest_part"):
+        for value in (-0.1, 7):
+            with pytest.raises(ValueError, match=f"^{name}: expected a share from 0 to 1, got {value}"):
+                Filters(**{name: value})
+    for name in ("min_area_ratio", "max_area_ratio"):
+        with pytest.raises(ValueError, match=f"^{name}: expected at least 0, got -1"):
+            Filters(**{name: -1})
+    with pytest.raises(ValueError, match="^min_score: expected at most 1, got 5"):
+        Filters(min_score=5)
     with pytest.raises(ValueError, match="min_score: expected a number, got NaN"):
         Filters(min_score=float("nan"))

@@ -8,6 +8,7 @@ from detectron2.structures import BoxMode
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from insight.config import load_config
 from insight.data.sopseg_mapper import SOPSegMapper, one_object_each
 from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD
 
@@ -157,3 +158,8 @@ def test_without_a_seed_the_image_decides_also_if_its_id_is_text(entry):
     boxes = [mapper({**entry, "image_id": name})["prompts"].boxes for name in ("a", "a", "b", 4)]
     assert torch.equal(boxes[0], boxes[1]) and not torch.equal(boxes[0], boxes[2])
     assert torch.equal(boxes[3], mapper({**entry, "sample_seed": 4})["prompts"].boxes)
+
+
+def test_another_order_of_colours_is_refused():
+    with pytest.raises(ValueError, match="INPUT.FORMAT: expected RGB, which SOPSEG always reads, got 'BGR'"):
+        SOPSegMapper(load_config("", ["INPUT.FORMAT", "BGR"]), is_train=True)

@@ -82,6 +82,7 @@ def test_sopseg_without_noise_is_its_evaluation(tiny_cfg, monkeypatch, tmp_path)
 
     monkeypatch.setattr(face, "build_sopseg", build_small)
     tiny_cfg.MODEL.META_ARCHITECTURE, tiny_cfg.MODEL.SOPSEG.INPUT_SIZE = "SOPSEG", 64
+    tiny_cfg.INPUT.FORMAT = "RGB"
     tiny_cfg.MODEL.SOPSEG.DECODER = "sam"
     model = SOPSegTrainer.build_model(tiny_cfg)
     torch.save({"model": model.state_dict()}, tmp_path / "model.pth")

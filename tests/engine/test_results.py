@@ -61,6 +61,12 @@ def test_a_run_is_finished_with_results_of_its_config_only(tiny_cfg, tmp_path):
     longer.SOLVER.MAX_ITER = 9
     with pytest.raises(ValueError, match=r"holds a run of another config \(SOLVER.MAX_ITER was 8, now 9\): remove it"):
         results.finished_run(tiny_cfg.OUTPUT_DIR, longer)
+    Path(tiny_cfg.OUTPUT_DIR, results.RESULTS).unlink()
+    assert results.finished_run(tiny_cfg.OUTPUT_DIR, longer) is None  # it failed before anything was made
+    Path(tiny_cfg.OUTPUT_DIR, "model_0000003.pth").touch()
+    with pytest.raises(ValueError, match="holds a run of another config"):
+        results.finished_run(tiny_cfg.OUTPUT_DIR, longer)
+    finish(tiny_cfg)
     start_output(longer)  # begun anew in the same folder: what lies there are the results of before
     assert results.finished_run(tiny_cfg.OUTPUT_DIR, longer) is None
 

@@ -27,6 +27,7 @@ def build_small(encoder, decoder):
 def cfg(tiny_cfg, monkeypatch):
     monkeypatch.setattr(face, "build_sopseg", build_small)
     tiny_cfg.MODEL.META_ARCHITECTURE = "SOPSEG"
+    tiny_cfg.INPUT.FORMAT = "RGB"
     tiny_cfg.MODEL.SOPSEG.INPUT_SIZE = 64
     tiny_cfg.SOLVER.OPTIMIZER = "AdamW"
     tiny_cfg.SOLVER.BASE_LR = 2e-4
@@ -141,6 +142,7 @@ def test_last_stages_can_be_trained(cfg):
 @pytest.mark.slow
 def test_a_checkpoint_is_one_of_load_sopseg(tiny_cfg, tmp_path):
     tiny_cfg.MODEL.META_ARCHITECTURE = "SOPSEG"
+    tiny_cfg.INPUT.FORMAT = "RGB"
     tiny_cfg.MODEL.SOPSEG.ENCODER = "vit_t"
     tiny_cfg.MODEL.SOPSEG.INPUT_SIZE = 64
     tiny_cfg.SOLVER.OPTIMIZER = "AdamW"

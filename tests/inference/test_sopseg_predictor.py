@@ -347,6 +347,8 @@ ONE = [[[30.0, 40]]]
         ({"points": [[30, 40]], "labels": [[1]]}, r"points: expected shape \(N, P, 2\).* got \(1, 2\)"),
         ({"points": ONE, "labels": [[1, 1]]}, r"labels: expected shape \(1, 1\), .* got \(1, 2\)"),
         ({"points": ONE, "labels": [[2]]}, r"labels\[0\] = \[2\] holds another label"),
+        ({"points": ONE, "labels": [[0.5]]}, r"labels\[0\] = \[0.5\] holds another label"),
+        ({"points": ONE, "labels": [[np.nan]]}, r"labels\[0\] = \[nan\] holds another label"),
         ({"points": ONE, "labels": [[-1]]}, r"labels\[0\] = \[-1\] leaves its object without a point"),
         ({"points": [[[30, 91]]], "labels": [[1]]}, r"points\[0\] = \[30.0, 91.0\] has a point outside the image"),
         ({"points": [[[np.nan, 9]]], "labels": [[1]]}, r"points\[0\] = .* no finite number"),

@@ -95,6 +95,7 @@ def test_prompted_pictures_ask_for_the_true_boxes(table, executed, monkeypatch):
 
 def test_the_worst_pictures_are_those_of_the_last_row(table, description, executed, tmp_path):
     options = {"MODEL.META_ARCHITECTURE": "SOPSEG", "MODEL.SOPSEG.ENCODER": "vit_t", "MODEL.SOPSEG.INPUT_SIZE": 64}
+    options["INPUT.FORMAT"] = "RGB"
     description["rows"] = [{**row, "options": options | row.get("options", {})} for row in description["rows"]]
     worst = table(count=2, worst=True)
     for run, ious in zip(plan_runs(worst, tmp_path / "out" / "runs"), ([0.1, 0.2, 0.3], [0.9, 0.2, 0.1])):
@@ -122,6 +123,18 @@ def test_an_image_that_is_not_there_is_told_before_anything_runs(table, executed
     with pytest.raises(ValueError, match=f"9.png: no such image in {NAME}"):
         executed.make(table(images=["9.png"]))
     assert executed == []
+
+
+def test_weights_that_are_not_there_are_told_before_anything_runs(table, executed, tmp_path, description):
+    description["rows"][1]["options"]["MODEL.WEIGHTS"] = "absent.pth"
+    without_pictures = dataclasses.replace(table(), pictures=None)
+    with pytest.raises(ValueError, match="MODEL.WEIGHTS: absent.pth: no such checkpoint"):
+        executed.make(without_pictures)
+    assert executed == []
+    resumed = plan_runs(without_pictures, tmp_path / "out" / "runs")[1].folder
+    resumed.mkdir(parents=True)
+    (resumed / "last_checkpoint").write_text("model_0000003.pth")  # from which it would go on
+    assert executed.make(without_pictures)[1] == {}
 
 
 def test_a_data_set_that_is_not_whole_is_told_before_anything_runs(table, executed, tmp_path):

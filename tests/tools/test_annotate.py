@@ -34,8 +34,8 @@ def boxes(tmp_path):
 
 
 # All that is not empty.
-KEEP_ALL = [f"--{name}=-1" for name in ("min-score", "min-in-box", "min-area-ratio", "min-largest-part")]
-KEEP_ALL.append("--max-area-ratio=1000")
+KEEP_ALL = [f"--{name}=0" for name in ("min-in-box", "min-area-ratio", "min-largest-part")]
+KEEP_ALL += ["--min-score=-1", "--max-area-ratio=1000"]
 
 
 @pytest.fixture
@@ -136,6 +136,7 @@ def test_a_bad_image_is_told_with_code_1(annotate, boxes):
         (["--device", "tpu9"], "--device tpu9: expected cpu, cuda or cuda:N"),
         (["--classes", "plane"], "classes are in no category (they are square, bar); 1 are wrong: plane"),
         (["--min-area-ratio", "2"], "min_area_ratio: expected at most max_area_ratio 1.2, got 2.0"),
+        (["--max-area-ratio", "-1"], "max_area_ratio: expected at least 0, got -1.0"),
         (["--review", "absent.csv"], "absent.csv: No such file or directory"),
         (["--review", "a.csv", "--min-score", "0.2"], "--review decides, so leave out the filters: min_score"),
         (["--images", "absent"], "--images absent: no such folder"),

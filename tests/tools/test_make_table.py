@@ -36,6 +36,8 @@ def test_help(run_tool):
     "change, arguments, said",
     [
         ("title", [], "title is missing"),
+        (None, ["--num-gpus", "-1"], "--num-gpus -1: expected at least 1"),
+        (None, ["--num-gpus", "99"], "--num-gpus 99: torch can use "),
         (None, ["--seeds", "1,x"], "--seeds 1,x: expected whole numbers, as in 1,2"),
         (None, ["SOLVER.MAX", "1"], "row 'baseline': KEY VALUE overrides: Non-existent key: SOLVER.MAX"),
         (

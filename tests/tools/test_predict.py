@@ -108,6 +108,19 @@ def test_a_box_outside_one_of_the_images_is_told(predict, images, tmp_path):
     assert "small.png: boxes[0] = [20.0, 20.0, 30.0, 30.0] lies outside the image, which is 10 x 10 pixels" in done.err
 
 
+def test_where_every_image_fails_the_results_of_before_stay(predict, images, tmp_path):
+    output = tmp_path / "results"
+    assert predict(images / "0.png", "--boxes", "20,20,30,30").code == 0
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    done = predict(images / "0.png", images / "1.png", "--boxes", "500,500,600,600")
+    assert done.code == 1 and "wrote" not in done.out
+    assert (
+        done.err.splitlines()[-1]
+        == f"error: all 2 images failed: nothing was written to {output}, what was there stays"
+    )
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [

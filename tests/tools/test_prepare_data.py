@@ -86,6 +86,13 @@ def test_each_fault_is_a_line_that_names_the_file(data, run_tool, tmp_path):
     ]
 
 
+def test_two_categories_of_one_name_are_fatal(data, run_tool):
+    override, path, write = data
+    write(lambda content: content["categories"].append({"id": 77, "name": content["categories"][0]["name"]}))
+    done = run_tool("prepare_data", "check", "--skip-bad", NAME, *override)
+    assert done.code == 1 and f"fatal: {path}: category names are not unique; 1 are wrong: " in done.out
+
+
 def test_what_can_be_skipped_is_no_failure_if_asked(data, run_tool):
     override, _, write = data
     write(lambda content: content["annotations"][0].update(image_id=9))
@@ -234,6 +241,10 @@ def test_foreground(data, run_tool, tmp_path):
     done = run_tool(*args, f"both={path},{path}")
     assert done.code == 0 and "| both | 4 | 50.0 % | 50.0 % | 0.0 % | 8.33 % |" in done.out, done.err
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"foreground.md", "foreground.json", "foreground.png"}
+    for twice in ((f"a={path}", f"a={path}"), (path, f"coco={path}")):
+        done = run_tool(*args, *twice)
+        name = "a" if twice[0] != path else "coco"
+        assert done.code == 2 and f"{name} is named twice; {name}=FILE,FILE makes one row of several files" in done.err
     write(lambda content: content["annotations"][0].update(image_id=9))
     done = run_tool(*args, path)
     assert done.code == 2 and f"error: {path}: annotations have an image_id" in done.err

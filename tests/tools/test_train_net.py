@@ -34,6 +34,19 @@ def test_evaluation_alone(run_tool, project, trained, tmp_path):
     assert done.code == 0, done.err
     assert "AP50" in done.out
     assert not (tmp_path / "last_checkpoint").exists()
+    assert str(trained / "model_final.pth") in (tmp_path / "config.yaml").read_text()
+
+
+def test_an_evaluation_leaves_the_config_of_a_training_alone(run_tool, project, trained, tmp_path):
+    for name in ("config.yaml", "model_final.pth"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    written = (tmp_path / "config.yaml").read_text()
+    evaluation = ["--config-file", tmp_path / "config.yaml", "--eval-only", "OUTPUT_DIR", tmp_path]
+    evaluation += ["MODEL.WEIGHTS", tmp_path / "model_final.pth"]
+    assert run_tool("train_net", *evaluation, "TEST.AREA_PROFILE", "none").code == 2
+    assert (tmp_path / "config.yaml").read_text() == written
+    assert run_tool("train_net", *evaluation).code == 0 and (tmp_path / "results.json").exists()
+    assert (tmp_path / "config.yaml").read_text() == written
 
 
 @pytest.mark.parametrize(
@@ -48,6 +61,15 @@ def test_evaluation_alone(run_tool, project, trained, tmp_path):
         (["MODEL.WEIGHTS", "absent.pth"], "absent.pth: no such checkpoint"),
         (["SOLVER.BASE_LR", "1e12", "SOLVER.WARMUP_ITERS", "0"], "NaN"),
         (["--eval-only"], "MODEL.WEIGHTS is empty"),
+        (["--num-gpus=-1"], "--num-gpus -1: expected at least 1"),
+        (["--num-gpus=99"], "--num-gpus 99: torch can use "),
+        (["--num-processes=-2"], "--num-processes -2: expected at least 1"),
+        (["--num-processes=0"], "--num-processes 0: expected at least 1"),
+        (
+            ["--num-processes=2", "SOLVER.IMS_PER_BATCH", "3"],
+            "SOLVER.IMS_PER_BATCH is 3: expected a multiple of the 2 processes",
+        ),
+        (["SOLVER.IMS_PER_BATCH", "0"], "SOLVER.IMS_PER_BATCH is 0: expected at least 1"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(run_tool, project, tmp_path, overrides, said):
@@ -60,6 +82,8 @@ def test_a_mistake_is_one_line_and_code_2(run_tool, project, tmp_path, overrides
     errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and said in errors[0]
     assert "Traceback" not in done.out + done.err
+    if "absent.pth" in overrides:
+        assert not (tmp_path / "output").exists()  # found out before anything is built or written
 
 
 @pytest.mark.parametrize("content", [None, "MODEL: [unclosed", "MODEL: {NOT_THERE: 1}", "words"])
@@ -150,9 +174,9 @@ def test_two_processes_on_the_cpu_train_and_evaluate(start_tool, project, tmp_pa
 @pytest.mark.slow
 def test_an_error_in_one_of_two_processes_ends_both_with_one_line(start_tool, project, tmp_path):
     arguments = ["--config-file", project / "config.yaml", "--num-processes", 2, "--dist-url", "auto"]
-    process = start_tool("train_net", *arguments, "OUTPUT_DIR", tmp_path, "SOLVER.IMS_PER_BATCH", 3)
+    process = start_tool("train_net", *arguments, "OUTPUT_DIR", tmp_path, "SOLVER.OPTIMIZER", "Adam")
     process.wait(200)
     output = process.output.read_text()
     assert process.returncode == 2
-    assert "error: SOLVER.IMS_PER_BATCH is 3: expected a multiple of the 2 processes" in output
+    assert "error: SOLVER.OPTIMIZER is 'Adam': expected" in output
     assert "Traceback" not in output

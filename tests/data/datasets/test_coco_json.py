@@ -84,8 +84,11 @@ def test_some_classes_in_an_order_of_ones_own(write):
         load_coco(path, root, ["ship", "car"])
     value["categories"][2]["name"] = "ship"
     path, root = write(value)
-    with pytest.raises(ValueError, match="category names are not unique; 1 are wrong: ship"):
-        load_coco(path, root, ["ship"])
+    for classes in (["ship"], None):  # None is how training reads it, whose evaluation then names the classes
+        with pytest.raises(ValueError, match="category names are not unique; 1 are wrong: ship"):
+            load_coco(path, root, classes)
+    with pytest.raises(ValueError, match="classes are asked for twice; 1 are wrong: tank"):
+        load_coco(*write(content()), ["tank", "ship", "Tank"])
 
 
 def broken(change):
