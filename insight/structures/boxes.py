@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-REACH = 10  # a box may leave the image by so many times its longer side; the cost of a box grows with its area
+REACH = 100  # a box may leave the image by so many times its longer side; the cost of a box grows with its area
 
 
 def validate_boxes(boxes, image_size: tuple[int, int] | None, name: str = "boxes") -> Tensor:

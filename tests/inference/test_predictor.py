@@ -210,10 +210,10 @@ def test_a_model_without_prompts_is_named(prompt_cfg):
         PromptPredictor(build_model(cfg))
 
 
-def test_a_box_may_reach_ten_sides_beyond_the_image_and_no_farther(predictor):
-    found = predictor.predict([[-1600.0, -1600, 1760, 1728]])
+def test_a_box_may_reach_a_hundred_sides_beyond_the_image_and_no_farther(predictor):
+    found = predictor.predict([[-16000.0, -16000, 16160, 16128]])
     assert len(found) == 1 and found.scores.isfinite().all()
-    with pytest.raises(ValueError, match=r"boxes\[1\] = .* reaches farther than 1600 pixels beyond the image"):
+    with pytest.raises(ValueError, match=r"boxes\[1\] = .* reaches farther than 16000 pixels beyond the image"):
         predictor.predict([[0, 0, 9, 9], [-1e30, 0, 1e30, 40]])
 
 

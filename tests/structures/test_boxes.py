@@ -17,7 +17,7 @@ GOOD = [10.0, 20.0, 30.0, 40.0]
         [[-5, -5, 3, 3]],  # leaves the image in part
         [[0, 0, 100, 60]],
         [[99.5, 59.5, 200, 200]],
-        [[-1000, -1000, 1100, 1060]],  # ten times the longer side, on each
+        [[-10000, -10000, 10100, 10060]],  # a hundred times the longer side, on each
     ],
 )
 def test_good_boxes_are_kept_as_they_are(boxes):
@@ -42,11 +42,11 @@ def test_no_boxes_is_fine(nothing):
         ([10, 20, 30, 20], "has no area"),
         ([100, 0, 120, 20], "outside the image, which is 100 x 60"),
         ([0, -20, 20, 0], "outside the image"),
-        ([-1e30, 0, 1e30, 40], "reaches farther than 1000 pixels beyond the image, which is 100 x 60"),
-        ([-1001, 0, 40, 40], "reaches farther"),
-        ([0, -1001, 40, 40], "reaches farther"),
-        ([0, 0, 1101, 40], "reaches farther"),
-        ([0, 0, 40, 1061], "reaches farther"),
+        ([-1e30, 0, 1e30, 40], "reaches farther than 10000 pixels beyond the image, which is 100 x 60"),
+        ([-10001, 0, 40, 40], "reaches farther"),
+        ([0, -10001, 40, 40], "reaches farther"),
+        ([0, 0, 10101, 40], "reaches farther"),
+        ([0, 0, 40, 10061], "reaches farther"),
     ],
 )
 def test_a_bad_box_is_named_with_its_index_and_value(bad, reason):
