@@ -50,7 +50,9 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="", help="cpu, cuda or cuda:N; default: cuda where there is one")
     parser.add_argument(
-        "--bf16", action="store_true", help="compute in bfloat16: faster, masks that differ a little at their edges"
+        "--bf16",
+        action="store_true",
+        help="compute in bfloat16: faster on CPUs that know it, masks that differ a little at edges",
     )
     add_bad_options(
         parser,

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from insight.data.images import read_image
 from insight.journal import Journal
 from insight.modeling.sopseg import SOPSeg, load_sopseg
+from insight.modeling.sopseg.encoders import check_input_size
 from insight.modeling.sopseg.segment import SegmentedObjects, segment_objects
 from insight.structures.crop_plans import one_crop_each
 from insight.structures.oriented_boxes import have_area, oriented_corners
@@ -59,8 +60,7 @@ class SOPSegSegmenter:
     def __init__(
         self, weights: str | os.PathLike, input_size: int, device: torch.device, dtype: torch.dtype = torch.float32
     ):
-        if not (0 < input_size <= 1024 and input_size % 64 == 0):
-            raise ValueError(f"input_size: expected a multiple of 64 up to 1024, got {input_size}")
+        check_input_size(input_size, "input_size")
         self.weights, self.input_size, self.device, self.dtype = Path(weights), input_size, device, dtype
         self.settings = {
             "insight": __version__,

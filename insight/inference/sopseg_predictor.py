@@ -10,7 +10,7 @@ from torch import Tensor
 
 from insight.data.images import as_rgb, read_image
 from insight.modeling.sopseg import DECODERS, EncodedCrops, SOPSeg, encode_regions, image_masks, load_sopseg
-from insight.modeling.sopseg.encoders import MAX_SIZE, SIZE_STEP
+from insight.modeling.sopseg.encoders import MAX_SIZE, check_input_size
 from insight.structures.crop_plans import check_shared, plan_crops
 from insight.structures.given_prompts import given_prompts
 from insight.structures.rle import RLEMasks
@@ -52,8 +52,9 @@ class SOPSegPredictor:
         shared_crops: let close objects share a crop, in which each is magnified at this fraction of what it would be
             alone or more (0.8, say): faster, and a little coarser; 0: never.
         device: where to compute.
-        dtype: what to compute in: torch.float32, or torch.bfloat16 for half the memory, faster on GPUs and on CPUs that
-            know it, with masks that differ at their edges. None takes a model as it is, checkpoints in float32.
+        dtype: what to compute in: torch.float32, or torch.bfloat16 for less memory, and faster on CPUs that know it
+            (GPUs were not measured), with masks that differ at their edges. None takes a model as it is, checkpoints in
+            float32.
 
     Raises:
         FileNotFoundError: no such checkpoint.
@@ -82,8 +83,8 @@ class SOPSegPredictor:
         dtype: torch.dtype | None = None,
     ):
         check_shared(shared_crops)
-        if input_size is not None and (input_size % SIZE_STEP or not SIZE_STEP <= input_size <= MAX_SIZE):
-            raise ValueError(f"input_size: expected a multiple of {SIZE_STEP} up to {MAX_SIZE}, got {input_size}")
+        if input_size is not None:
+            check_input_size(input_size, "input_size")
         if dtype not in (None, torch.float32, torch.bfloat16):
             raise ValueError(f"dtype: expected torch.float32 or torch.bfloat16, got {dtype}")
         model = weights if isinstance(weights, SOPSeg) else load_sopseg(weights, encoder)

@@ -11,7 +11,7 @@ from insight.structures.prompts import Prompts
 from insight.structures.rle import RLEMasks
 
 from .checkpoint import load_sopseg
-from .encoders import MAX_SIZE, SIZE_STEP
+from .encoders import check_input_size
 from .image_masks import image_masks
 from .model import SOPSeg
 
@@ -38,10 +38,7 @@ class SOPSegBranch:
     ):
         if not Path(weights).is_file():
             raise FileNotFoundError(f"MODEL.SOPSEG_BRANCH.WEIGHTS: {str(weights)!r} is no file; name a checkpoint")
-        if not (0 < input_size <= MAX_SIZE and input_size % SIZE_STEP == 0):
-            raise ValueError(
-                f"MODEL.SOPSEG_BRANCH.INPUT_SIZE: expected a multiple of {SIZE_STEP} up to {MAX_SIZE}, got {input_size}"
-            )
+        check_input_size(input_size, "MODEL.SOPSEG_BRANCH.INPUT_SIZE")
         check_shared(shared_crops)
         self.weights, self.input_size, self.channels = weights, input_size, channels
         self.shared_crops = shared_crops

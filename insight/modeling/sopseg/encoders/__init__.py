@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from .features import MAX_SIZE, SIZE_STEP, STRIDE, ImageFeatures
+from .features import MAX_SIZE, STRIDE, ImageFeatures, check_input_size
 from .tiny_vit import TinyViTEncoder
 from .vit import ViTEncoder
 
@@ -37,11 +37,11 @@ def build_encoder(name: str) -> nn.Module:
 __all__ = [
     "ENCODERS",
     "MAX_SIZE",
-    "SIZE_STEP",
     "STRIDE",
     "VIT_CONFIGS",
     "ImageFeatures",
     "TinyViTEncoder",
     "ViTEncoder",
     "build_encoder",
+    "check_input_size",
 ]

@@ -8,6 +8,20 @@ STRIDE = 16  # input pixels per token, in every SAM image encoder
 SIZE_STEP, MAX_SIZE = 64, 1024
 
 
+def check_input_size(size: int, name: str) -> None:
+    """Check the side of an encoder's input before there is one.
+
+    Args:
+        size: pixels.
+        name: of the argument or config key that gave it.
+
+    Raises:
+        ValueError: no encoder takes such an input.
+    """
+    if size % SIZE_STEP or not SIZE_STEP <= size <= MAX_SIZE:
+        raise ValueError(f"{name}: expected a multiple of {SIZE_STEP} up to {MAX_SIZE}, got {size}")
+
+
 class ImageFeatures(NamedTuple):
     """Features of a batch of crops.
 
