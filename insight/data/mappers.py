@@ -51,7 +51,24 @@ class RandomRotate90(T.Augmentation):
 
     def get_transform(self, image: np.ndarray) -> Transform:
         """The rotation for an (H, W, C) image."""
-        return Rotate90Transform(np.random.randint(4), *image.shape[:2])
+        return Rotate90Transform(_draw_turns(), *image.shape[:2])
+
+
+def quarter_turns(seed: int) -> int:
+    """By how much INPUT.ROTATE_90 turns an image in training, known before the image is read.
+
+    Args:
+        seed: the dataset dict's "sample_seed".
+
+    Returns:
+        Quarter turns counter-clockwise, 0 to 3.
+    """
+    with _seeded(seed):
+        return _draw_turns()
+
+
+def _draw_turns() -> int:
+    return np.random.randint(4)
 
 
 class PromptDatasetMapper:
@@ -102,10 +119,10 @@ class PromptDatasetMapper:
         """The arguments that a config asks for."""
         resize, *flips = detection_utils.build_augmentation(cfg, is_train)
         geometry = []
+        if is_train and cfg.INPUT.ROTATE_90:
+            geometry.append(RandomRotate90())  # first of all that draws, as `quarter_turns` relies on
         if is_train and cfg.INPUT.CROP.ENABLED:
             geometry.append(T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
-        if is_train and cfg.INPUT.ROTATE_90:
-            geometry.append(RandomRotate90())
         return {
             "is_train": is_train,
             "geometry": geometry + flips,

@@ -1,7 +1,7 @@
 """The stream of training batches: a function of the seed and the iteration, so that it can start anywhere."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ from detectron2.data import DatasetFromList, get_detection_dataset_dicts
 from detectron2.data.build import trivial_batch_collator
 from detectron2.data.samplers import RandomSubsetTrainingSampler, RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
+
+from insight.data.mappers import quarter_turns
 
 from .launch import check_batch
 
@@ -31,14 +33,21 @@ class BatchStream(torch.utils.data.Sampler):
         indices: endless indices of this process's share of the data (a Detectron2 training sampler).
         batch_size: images in a batch of this process.
         seed: the seed of the run, >= 0.
-        groups: the group of each index; a batch holds images of one group. None: all may mix.
+        group_of: the group of an index whose augmentations have a seed; a batch holds images of one group. None: all
+            may mix.
 
     Attributes:
         start: the iteration of the first batch to give.
     """
 
-    def __init__(self, indices: Iterable[int], batch_size: int, seed: int, groups: Sequence[int] | None = None):
-        self.indices, self.batch_size, self.seed, self.groups = indices, batch_size, seed, groups
+    def __init__(
+        self,
+        indices: Iterable[int],
+        batch_size: int,
+        seed: int,
+        group_of: Callable[[int, int], Hashable] | None = None,
+    ):
+        self.indices, self.batch_size, self.seed, self.group_of = indices, batch_size, seed, group_of
         self.start = 0
         self._rank, self._world_size = comm.get_rank(), comm.get_world_size()
 
@@ -46,12 +55,13 @@ class BatchStream(torch.utils.data.Sampler):
         waiting = defaultdict(list)
         iteration = 0
         for k, index in enumerate(self.indices):
-            batch = waiting[self.groups[index] if self.groups is not None else 0]
-            batch.append((index, k * self._world_size + self._rank))
+            seed = derive_seed(self.seed, k * self._world_size + self._rank, SAMPLE)
+            batch = waiting[self.group_of(index, seed) if self.group_of is not None else None]
+            batch.append((index, seed))
             if len(batch) < self.batch_size:
                 continue
             if iteration >= self.start:
-                yield [(i, derive_seed(self.seed, place, SAMPLE)) for i, place in batch]
+                yield list(batch)
             batch.clear()
             iteration += 1
 
@@ -94,10 +104,16 @@ def build_train_loader(
     dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
     if split is not None:
         dicts = split(dicts)
-    groups = None
-    if cfg.DATALOADER.ASPECT_RATIO_GROUPING:  # landscape and portrait images together would be mostly padding
-        groups = [int(d["width"] > d["height"]) for d in dicts]
-    stream = BatchStream(_sampler(cfg, dicts, seed), cfg.SOLVER.IMS_PER_BATCH // world_size, seed, groups)
+
+    def landscape(index: int, sample_seed: int) -> bool:
+        sides = dicts[index]["width"], dicts[index]["height"]
+        turned = cfg.INPUT.ROTATE_90 and quarter_turns(sample_seed) % 2
+        width, height = sides[::-1] if turned else sides
+        return width > height
+
+    # Landscape and portrait images together would be mostly padding.
+    group_of = landscape if cfg.DATALOADER.ASPECT_RATIO_GROUPING else None
+    stream = BatchStream(_sampler(cfg, dicts, seed), cfg.SOLVER.IMS_PER_BATCH // world_size, seed, group_of)
     return torch.utils.data.DataLoader(
         SeededDataset(DatasetFromList(dicts, copy=False), mapper),
         batch_sampler=stream,

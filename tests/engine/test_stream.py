@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from detectron2.data.samplers import TrainingSampler
 
+from insight.data.mappers import PromptDatasetMapper
 from insight.engine.stream import BatchStream, SeededDataset, build_train_loader, derive_seed
 
 
@@ -13,7 +14,7 @@ def batches(stream, count):
 
 def test_a_stream_that_starts_later_gives_the_rest_of_the_same_stream():
     groups = [0, 1, 1, 0, 0, 1, 0]
-    for grouping in (None, groups):
+    for grouping in (None, lambda index, seed: groups[index]):
         whole = batches(BatchStream(TrainingSampler(7, seed=3), 2, 11, grouping), 20)
         later = BatchStream(TrainingSampler(7, seed=3), 2, 11, grouping)
         later.start = 13
@@ -22,9 +23,8 @@ def test_a_stream_that_starts_later_gives_the_rest_of_the_same_stream():
 
 def test_batches_hold_images_of_one_group_and_miss_none():
     groups = [0, 1, 1, 0, 0, 1, 0, 0]
-    epochs = [
-        index for batch in batches(BatchStream(TrainingSampler(8, seed=0), 2, 0, groups), 40) for index, _ in batch
-    ]
+    stream = BatchStream(TrainingSampler(8, seed=0), 2, 0, lambda index, seed: groups[index])
+    epochs = [index for batch in batches(stream, 40) for index, _ in batch]
     for first, second in zip(epochs[::2], epochs[1::2]):
         assert groups[first] == groups[second]
     counts = np.bincount(epochs, minlength=8)
@@ -56,7 +56,7 @@ def test_the_number_of_loading_processes_changes_nothing(tiny_cfg, workers):
     tiny_cfg.DATALOADER.NUM_WORKERS = workers
     loader = build_train_loader(tiny_cfg, mapper, seed=5)
     got = list(itertools.islice(loader, 9))
-    stream = BatchStream(TrainingSampler(6, seed=5), 2, 5, groups=[1] * 6)
+    stream = BatchStream(TrainingSampler(6, seed=5), 2, 5, lambda index, seed: 1)
     assert got == [[(index + 1, seed) for index, seed in batch] for batch in batches(stream, 9)]
 
 
@@ -85,3 +85,16 @@ def test_wrong_values_name_the_key(tiny_cfg):
     tiny_cfg.DATALOADER.SAMPLER_TRAIN = "Other"
     with pytest.raises(ValueError, match="DATALOADER.SAMPLER_TRAIN is 'Other': expected one of TrainingSampler"):
         build_train_loader(tiny_cfg, dict, seed=0)
+
+
+@pytest.mark.parametrize("crop", [False, True])
+def test_a_batch_of_turned_images_has_one_orientation(tiny_cfg, crop):
+    """Quarter turns make portraits of landscapes; mixed in one batch half of it would be padding."""
+    tiny_cfg.INPUT.ROTATE_90 = True
+    tiny_cfg.INPUT.CROP.ENABLED, tiny_cfg.INPUT.CROP.SIZE = crop, [0.9, 0.9]
+    loader = build_train_loader(tiny_cfg, PromptDatasetMapper(tiny_cfg, is_train=True), seed=5)
+    orientations = [
+        {bool(np.greater(*sample["image"].shape[1:])) for sample in batch} for batch in itertools.islice(loader, 12)
+    ]
+    assert all(len(found) == 1 for found in orientations)
+    assert set.union(*orientations) == {False, True}
