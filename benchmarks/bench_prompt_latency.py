@@ -5,8 +5,8 @@ The rivals are the same model without prompt modules (prompts start at zero, so 
 the image is encoded anew for every call, and ours when the class is given (the first one, for every box). The paper
 states 40 ms a prompt after encoding, with images of 800 x 800 on an RTX 3090.
 
-On one CPU thread a call of ResNet-50 with 1,000 boxes takes most of a minute, and its case, where each contender is
-called four times or more, a quarter of an hour; --only "prompt_latency/100 boxes" chooses others.
+On two CPU threads all of it takes nine minutes, half of them ResNet-50 with 1,000 boxes; --only "prompt_latency/light"
+chooses others.
 """
 
 from collections.abc import Iterator

@@ -20,8 +20,9 @@ from .model import SOPSeg
 
 T = TypeVar("T")
 
-# Pixels of crops that are worked on at a time, at most. More does not make a CPU faster; a GPU has the room.
-PIXELS_AT_ONCE = {"cpu": 16 * 256**2, "cuda": 256 * 256**2}
+# Pixels of crops that are worked on at a time, at most. More makes a CPU slower: it takes every large tensor from the
+# system anew, page by page (docs/results.md). A GPU has the room.
+PIXELS_AT_ONCE = {"cpu": 4 * 256**2, "cuda": 256 * 256**2}
 
 NUMBERS_A_PIXEL = 250  # of a crop, in memory at the peak, without those of global attention; fewer were measured
 
