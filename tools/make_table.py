@@ -10,6 +10,7 @@ from pathlib import Path
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.engine.launch import check_num_gpus
 from insight.errors import reports_errors
+from insight.outputs import output_folder
 from insight.tables import make_table, read_table
 
 
@@ -18,7 +19,11 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", metavar="FILE", help="description of the table, such as those in configs/tables/")
     parser.add_argument(
-        "--output", default="output/tables", metavar="DIR", help="runs and results; tables share them (%(default)s)"
+        "--output",
+        type=output_folder,
+        default="output/tables",
+        metavar="DIR",
+        help="runs and results; tables share them (%(default)s)",
     )
     parser.add_argument("--seeds", metavar="K,K", help="instead of those that the file names")
     parser.add_argument("--num-gpus", type=int, default=1, metavar="N", help="to train with (default: %(default)s)")

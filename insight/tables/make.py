@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
 from insight.checkpoint import require_weights
-from insight.data.datasets import register_from_config
+from insight.data.datasets import register_from_config, require_registered
 from insight.inference.compare import Contender, choose_entries, draw_comparisons, worst_entries
 from insight.machine import describe_machine
 
@@ -86,10 +86,12 @@ def _load_datasets(runs: Sequence[Run]) -> None:
     loaded = set()
     for run in runs:
         register_from_config(run.cfg)
-        for name in run.cfg.DATASETS.TEST if run.row.eval_only else (*run.cfg.DATASETS.TRAIN, *run.cfg.DATASETS.TEST):
-            if name not in loaded:
+        for key in ("TEST",) if run.row.eval_only else ("TRAIN", "TEST"):
+            names = run.cfg.DATASETS[key]
+            require_registered(names, f"row {run.row.name!r}: DATASETS.{key}")
+            for name in set(names) - loaded:
                 DatasetCatalog.get(name)
-                loaded.add(name)
+            loaded.update(names)
 
 
 def _choose(pictures: Pictures, first: Sequence[Run]) -> tuple[str, list[dict]]:

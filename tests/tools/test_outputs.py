@@ -56,6 +56,7 @@ def test_what_cannot_be_written_is_told_with_its_argument(tmp_path, kind, text, 
         ("plot_training", ["run"]),
         ("prompt_missed", ["--config-file", "a.yaml"]),
         ("prompt_jitter", ["--config-file", "a.yaml"]),
+        ("make_table", ["a.yaml"]),
     ],
 )
 def test_every_tool_looks_before_its_work(run_tool, tool, arguments):
