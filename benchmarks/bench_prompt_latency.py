@@ -5,8 +5,8 @@ The rivals are the same model without prompt modules (prompts start at zero, so 
 the image is encoded anew for every call, and ours when the class is given (the first one, for every box). The paper
 states 40 ms a prompt after encoding, with images of 800 x 800 on an RTX 3090.
 
-On two CPU threads all of it takes nine minutes, half of them ResNet-50 with 1,000 boxes; --only "prompt_latency/light"
-chooses others.
+On two CPU threads all cases take nine minutes, half of that for ResNet-50 with 1,000 boxes; --only
+"prompt_latency/light" leaves ResNet-50 out.
 """
 
 from collections.abc import Iterator

@@ -55,13 +55,14 @@ class BatchStream(torch.utils.data.Sampler):
         waiting = defaultdict(list)
         iteration = 0
         for k, index in enumerate(self.indices):
-            seed = derive_seed(self.seed, k * self._world_size + self._rank, SAMPLE)
-            batch = waiting[self.group_of(index, seed) if self.group_of is not None else None]
-            batch.append((index, seed))
+            place = k * self._world_size + self._rank
+            group = self.group_of(index, derive_seed(self.seed, place, SAMPLE)) if self.group_of is not None else None
+            batch = waiting[group]
+            batch.append((index, place))
             if len(batch) < self.batch_size:
                 continue
             if iteration >= self.start:
-                yield list(batch)
+                yield [(i, derive_seed(self.seed, place, SAMPLE)) for i, place in batch]
             batch.clear()
             iteration += 1
 
@@ -89,7 +90,8 @@ def build_train_loader(
 
     Args:
         cfg: the config.
-        mapper: makes a model input out of a dataset dict with "sample_seed".
+        mapper: makes a model input out of a dataset dict with "sample_seed". With INPUT.ROTATE_90 and
+            DATALOADER.ASPECT_RATIO_GROUPING it turns images by `quarter_turns` of it, as `PromptDatasetMapper` does.
         seed: seed of the run, the same in every process.
         split: makes other samples out of the images' dataset dicts.
 

@@ -89,7 +89,7 @@ def _load_datasets(runs: Sequence[Run]) -> None:
         for key in ("TEST",) if run.row.eval_only else ("TRAIN", "TEST"):
             names = run.cfg.DATASETS[key]
             require_registered(names, f"row {run.row.name!r}: DATASETS.{key}")
-            for name in set(names) - loaded:
+            for name in [n for n in dict.fromkeys(names) if n not in loaded]:
                 DatasetCatalog.get(name)
             loaded.update(names)
 
@@ -98,6 +98,7 @@ def _choose(pictures: Pictures, first: Sequence[Run]) -> tuple[str, list[dict]]:
     """The data set to draw images of, and their entries, as far as they are known before the runs."""
     register_from_config(first[0].cfg)
     dataset = first[0].cfg.DATASETS.TEST[0]
+    require_registered([dataset], f"row {first[0].row.name!r}: DATASETS.TEST")
     if not pictures.worst:
         return dataset, choose_entries(dataset, pictures.images, pictures.count)
     if first[-1].cfg.MODEL.META_ARCHITECTURE != "SOPSEG":
