@@ -9,6 +9,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 
 from insight.files import atomic_write
+from insight.weights import not_finite
 
 
 class CheckpointError(ValueError):
@@ -75,7 +76,7 @@ class Checkpointer(DetectionCheckpointer):
             What else the file held.
 
         Raises:
-            CheckpointError: the file is missing or damaged, or does not fit the model.
+            CheckpointError: the file is missing or damaged, does not fit the model, or holds NaN.
         """
         if not path and self.exact:
             raise CheckpointError("MODEL.WEIGHTS is empty: a model with random weights is of no use here; name a file")
@@ -83,13 +84,16 @@ class Checkpointer(DetectionCheckpointer):
             raise CheckpointError(f"{path}: no such checkpoint")
         self._loading = (path, self.exact or checkpointables is None)
         try:
-            return super().load(path, checkpointables)
+            more = super().load(path, checkpointables)
         except OSError as error:
             if "://" not in path:
                 raise
             raise CheckpointError(f"{path}: cannot be had ({error}); name a file instead, or '' for none") from error
         finally:
             self._parsed_url_during_load = None  # super() leaves it set after an error, and then refuses to load again
+        if path and (name := not_finite(self.model.state_dict())) is not None:
+            raise CheckpointError(f"{path}: {name} holds NaN or infinity; did its training diverge?")
+        return more
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         try:

@@ -239,6 +239,8 @@ def _value(cfg: CN, key: str) -> Any:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"expected YAML, which is text ({error})"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"  # a _BASE_ that is missing
     said = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())

@@ -16,6 +16,9 @@ class Journal:
     Args:
         path: the file; its folder is made if need be.
         settings: all that the results depend on, as JSON values; results of other settings are thrown away.
+
+    Raises:
+        ValueError: the file is damaged, which no kill does to it.
     """
 
     def __init__(self, path: str | os.PathLike, settings: dict[str, Any]):
@@ -26,11 +29,11 @@ class Journal:
         self._places: dict[str, int] = {}
         with open(self.path, "r+b") as file:
             end = len(file.readline())
-            for line in file:
+            for number, line in enumerate(file, 2):
                 if not line.endswith(b"\n"):
                     file.truncate(end)
                     break
-                self._places[json.loads(line.partition(b"\t")[0])] = end
+                self._places[_read(line.partition(b"\t")[0], self.path, f"line {number}")] = end
                 end += len(line)
 
     def __contains__(self, key: str) -> bool:
@@ -44,7 +47,7 @@ class Journal:
         """The result that was added under a key."""
         with open(self.path, "rb") as file:
             file.seek(self._places[key])
-            return json.loads(file.readline().partition(b"\t")[2])
+            return _read(file.readline().partition(b"\t")[2], self.path, f"the result of {key}")
 
     def add(self, key: str, result: Any) -> None:
         """Keep a result.
@@ -67,13 +70,23 @@ def settings_of(path: str | os.PathLike) -> dict[str, Any] | None:
 
     Returns:
         The settings; None if there is no such file, or it was killed before it held any.
+
+    Raises:
+        ValueError: the file is damaged.
     """
     path = Path(path)
     if not path.is_file():
         return None
     with open(path, "rb") as file:
         line = file.readline()
-    return json.loads(line) if line.endswith(b"\n") else None
+    return _read(line, path, "line 1") if line.endswith(b"\n") else None
+
+
+def _read(text: bytes, path: Path, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValueError(f"{path}, {place}: damaged; remove the file to begin anew") from None
 
 
 def _line(*values: Any) -> bytes:

@@ -50,11 +50,12 @@ def is_device_name(name: str) -> bool:
     return re.fullmatch(r"cpu|cuda(:(0|[1-9]\d?))?", name) is not None
 
 
-def parse_device(name: str) -> torch.device:
-    """The device that a person asks a tool for.
+def parse_device(name: str, argument: str = "--device") -> torch.device:
+    """The device that a person asks for.
 
     Args:
-        name: what was given as --device: cpu, cuda or cuda:N; empty for cuda where there is one.
+        name: cpu, cuda or cuda:N; empty for cuda where there is one.
+        argument: what gave it.
 
     Returns:
         The device.
@@ -64,10 +65,10 @@ def parse_device(name: str) -> torch.device:
     """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     if not is_device_name(name):
-        raise ValueError(f"--device {name}: expected cpu, cuda or cuda:N")
+        raise ValueError(f"{argument} {name}: expected cpu, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
-        raise ValueError(f"--device {name}: there is no such GPU that torch can use; see python -m insight.info")
+        raise ValueError(f"{argument} {name}: there is no such GPU that torch can use; see python -m insight.info")
     return device
 
 

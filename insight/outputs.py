@@ -18,15 +18,16 @@ def output_file(text: str) -> Path:
     """
     if not text or Path(text).is_dir():
         raise IsADirectoryError(f"--output {text or repr(text)}: expected a file to write, got a folder or nothing")
-    _try(Path(text).parent, text)
+    _try(Path(text).parent, f"--output {text}")
     return Path(text)
 
 
-def output_folder(text: str) -> Path:
-    """The folder that --output names. Nothing is made yet.
+def output_folder(text: str, argument: str = "--output") -> Path:
+    """The folder that an argument names. Nothing is made yet.
 
     Args:
         text: its name.
+        argument: the argument, or config key.
 
     Returns:
         The path.
@@ -35,18 +36,18 @@ def output_folder(text: str) -> Path:
         OSError: it is a file, or cannot be written to. Unlike a ValueError, argparse lets it pass to `reports_errors`.
     """
     if not text:
-        raise NotADirectoryError("--output '': expected a folder to write to; . is the current one")
-    _try(Path(text), text)
+        raise NotADirectoryError(f"{argument} '': expected a folder to write to; . is the current one")
+    _try(Path(text), f"{argument} {text}")
     return Path(text)
 
 
-def _try(folder: Path, text: str) -> None:
+def _try(folder: Path, argument: str) -> None:
     """Write a file without a name into a folder, or into what it would be made in."""
     present = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not present.is_dir():
-        raise NotADirectoryError(f"--output {text}: expected a folder, but {present} is a file")
+        raise NotADirectoryError(f"{argument}: expected a folder, but {present} is a file")
     try:  # permissions alone do not tell, of /proc for one
         with tempfile.TemporaryFile(dir=present):
             pass
     except OSError as error:
-        raise OSError(f"--output {text}: cannot be written, as {present} takes no file ({error.strerror})") from None
+        raise OSError(f"{argument}: cannot be written, as {present} takes no file ({error.strerror})") from None

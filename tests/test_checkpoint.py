@@ -74,6 +74,15 @@ def test_a_checkpoint_with_nothing_in_common_is_refused(tmp_path):
         Checkpointer(Model()).load(path, checkpointables=[])
 
 
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    model = Model()
+    model.backbone.bias.data[0] = float("nan")
+    path = saved(tmp_path, model)
+    for checkpointables in (None, []):
+        with pytest.raises(CheckpointError, match="model.pth: backbone.bias holds NaN or infinity"):
+            Checkpointer(Model()).load(path, checkpointables)
+
+
 def test_bad_files_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
     damaged = tmp_path / "damaged.pth"

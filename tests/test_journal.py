@@ -1,5 +1,7 @@
 import tracemalloc
 
+import pytest
+
 from insight.journal import Journal, settings_of
 
 SETTINGS = {"weights": [1, 2.5], "name": "ä"}
@@ -51,3 +53,22 @@ def test_memory_does_not_grow_with_what_is_added(tmp_path):
     Journal(tmp_path / "a", SETTINGS)
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("line, place", [(0, "line 1"), (2, "line 3")])
+def test_a_damaged_file_is_named_with_its_line(tmp_path, line, place):
+    path = tmp_path / "masks.journal"
+    for key in "abc":
+        Journal(path, SETTINGS).add(key, 1)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:line], b"\x89PNG\tgarbage\n", *lines[line + 1 :]]))
+    with pytest.raises(ValueError, match=f"masks.journal, {place}: damaged; remove the file to begin anew$"):
+        Journal(path, SETTINGS)
+
+
+def test_a_damaged_result_is_named_with_its_key(tmp_path):
+    journal = Journal(tmp_path / "masks.journal", SETTINGS)
+    journal.add("a.png", [1, 2])
+    (tmp_path / "masks.journal").write_bytes((tmp_path / "masks.journal").read_bytes().replace(b"[1, 2]", b"[1, 2}"))
+    with pytest.raises(ValueError, match="masks.journal, the result of a.png: damaged"):
+        journal["a.png"]

@@ -12,7 +12,11 @@ from insight.outputs import output_folder
 
 def arguments() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: analyse.py output/light/inference/nwpu_vhr10_val_results.json --annotations truth.json "
+        "--output analysis",
+    )
     parser.add_argument(
         "predictions",
         metavar="PREDICTIONS.json",

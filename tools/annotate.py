@@ -32,7 +32,8 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog="example: annotate.py dota/train --weights sopseg.pth --output masks; then change decisions in "
-        "masks/review.csv and: annotate.py dota/train --output masks --review masks/review.csv",
+        "masks/review.csv and: annotate.py dota/train --output masks --review masks/review.csv. "
+        "A COCO file: annotate.py boxes.json --images images/ --weights sopseg.pth --output masks",
     )
     parser.add_argument(
         "boxes", type=Path, metavar="BOXES", help="folder of DOTA (images/, labelTxt/) or SODA-A (Images/, "

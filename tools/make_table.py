@@ -16,7 +16,10 @@ from insight.tables import make_table, read_table
 
 def arguments() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: make_table.py configs/tables/iai_2_nwpu.yaml; the same command goes on after a kill",
+    )
     parser.add_argument("table", metavar="FILE", help="description of the table, such as those in configs/tables/")
     parser.add_argument(
         "--output",

@@ -10,14 +10,16 @@ from insight.outputs import output_file
 
 @reports_errors
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: plot_training.py output/baseline output/light --metrics total_loss segm/AP --output new.png",
+    )
     parser.add_argument("runs", nargs="+", metavar="DIR", help="OUTPUT_DIR of a training")
     parser.add_argument(
         "--metrics",
         nargs="+",
-        default=["total_loss", "loss_mask"],
         metavar="NAME",
-        help="what to draw of metrics.json, a panel each, such as segm/AP (default: total_loss loss_mask)",
+        help="what to draw of metrics.json, a panel each, such as segm/AP (default: all losses)",
     )
     parser.add_argument(
         "--output", type=output_file, default="output/training.png", metavar="FILE", help="default: %(default)s"

@@ -22,7 +22,10 @@ from insight.outputs import output_folder
 
 def arguments() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: prepare_data.py check nwpu_vhr10_train",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, summary: str) -> argparse.ArgumentParser:

@@ -13,7 +13,10 @@ from insight.outputs import output_folder
 
 def arguments() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: visualize_data.py --dataset nwpu_vhr10_train --count 8 --output pictures",
+    )
     parser.add_argument("--dataset", metavar="NAME", help="registered data set; default: the first of DATASETS.TRAIN")
     parser.add_argument("--config-file", default="", metavar="FILE", help="config whose data sets and INPUT keys count")
     parser.add_argument(

@@ -51,7 +51,8 @@ def draw_contact_sheet(masks: Sequence[tuple[Candidate, Verdict]], path: str | o
     """Draw masks side by side, each with what is around it in the image, its outline, its box and its score.
 
     Args:
-        masks: masks of any images; each image is read once, and where it cannot be read, tiles stay empty.
+        masks: masks of any images; each image is read once, and where it cannot be read, tiles stay empty. Of none,
+            the picture says so.
         path: the PNG file.
     """
     by_image = defaultdict(list)
@@ -67,6 +68,8 @@ def draw_contact_sheet(masks: Sequence[tuple[Candidate, Verdict]], path: str | o
         for place in places:
             y, x = place // COLUMNS * (TILE + CAPTION), place % COLUMNS * TILE
             _draw(sheet[y : y + TILE + CAPTION, x : x + TILE], image, *masks[place])
+    if not masks:
+        _write(sheet, "none", (TILE // 2, TILE // 2))
     with atomic_write(path, "wb") as file:
         Image.fromarray(sheet).save(file, format="png")
 
@@ -76,7 +79,11 @@ def _draw(tile: np.ndarray, image: np.ndarray | None, candidate: Candidate, verd
         tile[: TILE - 2, : TILE - 2] = _picture(image, candidate)
     lines = (f"{candidate.id} {candidate.class_name}", f"{candidate.measured['score']:.2f} {'+'.join(verdict.reasons)}")
     for number, line in enumerate(lines, 1):
-        cv2.putText(tile, line, (2, TILE + 12 * number - 2), cv2.FONT_HERSHEY_SIMPLEX, 0.36, _TEXT, 1, cv2.LINE_AA)
+        _write(tile, line, (2, TILE + 12 * number - 2))
+
+
+def _write(picture: np.ndarray, text: str, place: tuple[int, int]) -> None:
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.36, _TEXT, 1, cv2.LINE_AA)
 
 
 def _picture(image: np.ndarray, candidate: Candidate) -> np.ndarray:

@@ -172,7 +172,7 @@ def _box_prompts(corners: Tensor) -> Prompts:
 
 def _sha256(path: Path) -> str:
     if not path.is_file():
-        raise FileNotFoundError(f"weights: {path} does not exist")
+        raise FileNotFoundError(f"weights: {path}: no such file")
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(1 << 20):

@@ -90,7 +90,7 @@ def to_markdown(statistics: Statistics, settings: dict[str, Any], filters: Filte
         _table("class | boxes | kept | dropped", classes),
         "## Reasons against masks",
         "A mask may have several.",
-        _table("reason | masks | meaning", reasons),
+        _table("reason | masks | meaning", reasons) if reasons else "None.",
         "## What could not be used",
         "\n".join(f"- {name}: {reason}" for name, reason in sorted(failures.items())) or "None.",
         "## Pictures",

@@ -41,13 +41,13 @@ def read_metrics(run: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarr
 
 
 def plot_metrics(
-    runs: Sequence[str | os.PathLike], names: Sequence[str], output: str | os.PathLike, window: int = 5
+    runs: Sequence[str | os.PathLike], names: Sequence[str] | None, output: str | os.PathLike, window: int = 5
 ) -> None:
     """Draw metrics of several runs side by side, one panel a metric.
 
     Args:
         runs: OUTPUT_DIRs of trainings; their folder names are the legend.
-        names: metrics, such as "total_loss", "loss_mask" or "segm/AP".
+        names: metrics, such as "total_loss", "loss_mask" or "segm/AP"; None: all losses of any run.
         output: the PNG file.
         window: how many neighbouring points a curve averages.
 
@@ -57,8 +57,12 @@ def plot_metrics(
     from matplotlib.figure import Figure  # only drawing needs it
 
     curves = {Path(run).name: read_metrics(run) for run in runs}
-    figure = Figure(figsize=(4.2 * len(names), 3.2), layout="constrained")
-    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names):
+    names = names or ["total_loss", *sorted(n for n in set().union(*curves.values()) if n.startswith("loss_"))]
+    columns = min(len(names), 4)
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
+    for place, name in enumerate(names, 1):
+        axes = figure.add_subplot(rows, columns, place)
         found = {run: metrics[name] for run, metrics in curves.items() if name in metrics}
         if not found:
             known = sorted(set().union(*curves.values()))

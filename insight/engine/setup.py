@@ -15,6 +15,7 @@ from insight.config import load_config
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets import register_from_config, require_registered
 from insight.files import atomic_write
+from insight.outputs import output_folder
 
 from .results import CONFIG, holds_checkpoint
 
@@ -69,7 +70,11 @@ def start_output(cfg: CfgNode, evaluation: bool = False) -> None:
     Args:
         cfg: the config.
         evaluation: nothing will be trained: the config of a training that lies there stays.
+
+    Raises:
+        OSError: OUTPUT_DIR is a file, or cannot be written to.
     """
+    output_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
     rank = comm.get_rank()
     for name in ("detectron2", "fvcore", "insight"):
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name)

@@ -99,13 +99,23 @@ def build_train_loader(
         An endless loader of lists of model inputs; set `loader.batch_sampler.start` to begin at another iteration.
 
     Raises:
-        ValueError: SOLVER.IMS_PER_BATCH does not divide among the processes, or an unknown DATALOADER.SAMPLER_TRAIN.
+        ValueError: SOLVER.IMS_PER_BATCH does not divide among the processes, an unknown DATALOADER.SAMPLER_TRAIN, or
+            nothing to learn from.
     """
     world_size = comm.get_world_size()
     check_batch(cfg.SOLVER.IMS_PER_BATCH, world_size)
-    dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+    names = ", ".join(cfg.DATASETS.TRAIN)
+    try:
+        dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+    except AssertionError as error:
+        raise ValueError(f"DATASETS.TRAIN: {error} Images need annotations that are no crowds") from error
     if split is not None:
         dicts = split(dicts)
+        if not dicts:
+            raise ValueError(
+                f"DATASETS.TRAIN, {names}: no annotation has a mask to learn from; "
+                "tools/annotate.py makes masks of boxes"
+            )
 
     def landscape(index: int, sample_seed: int) -> bool:
         sides = dicts[index]["width"], dicts[index]["height"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +50,21 @@ class CocoResults:
     def __contains__(self, file_name: str) -> bool:
         return file_name in self._journal
 
-    def add(self, file_name: str, instances: Instances) -> None:
+    def add(self, file_name: str, instances: Instances, oriented: Sequence[Sequence[float]] = ()) -> None:
         """Keep the results of an image.
 
         Args:
             file_name: of the image.
             instances: as `to_annotations` takes them.
+            oriented: the oriented boxes that the last of them answer, 8 coordinates of corners each, pixels.
         """
         height, width = instances.image_size
+        annotations = to_annotations(instances)
+        for annotation, corners in zip(annotations[len(annotations) - len(oriented) :], oriented, strict=True):
+            annotation["oriented_box"] = [round(coordinate, 2) for coordinate in corners]
         result = {
             "image": {"file_name": file_name, "height": height, "width": width},
-            "annotations": to_annotations(instances),
+            "annotations": annotations,
         }
         self._journal.add(file_name, result)
 

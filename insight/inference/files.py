@@ -87,9 +87,12 @@ def predict_files(
     if isinstance(prompts, dict):
         unknown = sorted(prompts.keys() - by_name.keys())
         if unknown:
-            raise ValueError(f"there are boxes for {unknown[0]} ({len(unknown)} such), but no image of that name")
-        if len(prompts) < len(by_name):
-            _logger.warning(f"{len(by_name) - len(prompts)} images have no boxes and are left out")
+            raise ValueError(
+                f"--boxes-json has boxes for {unknown[0]} ({len(unknown)} such), but no image has that name"
+            )
+        unasked = sorted(by_name.keys() - prompts.keys())
+        if unasked:
+            _logger.warning(f"{len(unasked)} images have no boxes and are left out ({unasked[0]} first)")
         by_name = {name: path for name, path in by_name.items() if name in prompts}
         settings = {**(settings or {}), "boxes": {name: one.to_json() for name, one in prompts.items()}}
     elif prompts is not None:
@@ -114,7 +117,7 @@ def predict_files(
         picture = Image.fromarray(_draw(image, instances, predictor.class_names, asked))
         with atomic_write(overlay, "wb") as file:
             picture.save(file, format="png")
-        results.add(name, instances)
+        results.add(name, instances, [] if asked is None else asked.corners.flatten(1).tolist())
     if failures and len(failures) == len(by_name):
         results.discard()
         return 0, failures

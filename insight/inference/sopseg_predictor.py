@@ -9,6 +9,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from insight.data.images import as_rgb, read_image
+from insight.machine import parse_device
 from insight.modeling.sopseg import DECODERS, EncodedCrops, SOPSeg, encode_regions, image_masks, load_sopseg
 from insight.modeling.sopseg.encoders import MAX_SIZE, check_input_size
 from insight.structures.crop_plans import check_shared, plan_crops
@@ -58,7 +59,8 @@ class SOPSegPredictor:
 
     Raises:
         FileNotFoundError: no such checkpoint.
-        ValueError: a file that is corrupt, needs pickle, or holds another model; another input size or dtype.
+        TypeError: weights that are neither a file's name nor a SOPSeg.
+        ValueError: a file that is corrupt, needs pickle, or holds another model; another input size, dtype or device.
 
     Source: SOPSeg, Figure 1.
 
@@ -87,6 +89,9 @@ class SOPSegPredictor:
             check_input_size(input_size, "input_size")
         if dtype not in (None, torch.float32, torch.bfloat16):
             raise ValueError(f"dtype: expected torch.float32 or torch.bfloat16, got {dtype}")
+        if not isinstance(weights, SOPSeg | str | os.PathLike):
+            raise TypeError(f"weights: expected the name of a checkpoint or a SOPSeg, got {type(weights).__name__}")
+        device = parse_device(str(device), "device")
         model = weights if isinstance(weights, SOPSeg) else load_sopseg(weights, encoder)
         if decoder is not None and type(model.mask_decoder) is not DECODERS.get(decoder):
             held = next(name for name, kind in DECODERS.items() if kind is type(model.mask_decoder))

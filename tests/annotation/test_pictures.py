@@ -90,6 +90,13 @@ def test_a_contact_sheet_shows_each_mask_in_its_tile(candidate, tmp_path):
     assert last[TILE:].max() > 200 and sheet[TILE + CAPTION :, TILE:].max() == 0
 
 
+def test_a_sheet_of_no_masks_says_so(tmp_path):
+    draw_contact_sheet([], tmp_path / "sheet.png")
+    sheet = np.array(Image.open(tmp_path / "sheet.png"))
+    assert sheet.shape == (TILE + CAPTION, COLUMNS * TILE, 3)
+    assert sheet[:TILE, :TILE].max() > 200 and not sheet[:, TILE:].any()
+
+
 def test_an_image_that_is_gone_leaves_its_tiles_empty(candidate, tmp_path):
     mask = candidate(1)
     mask.image.path.unlink()

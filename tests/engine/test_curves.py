@@ -42,3 +42,17 @@ def test_what_is_missing_is_named(tmp_path):
     (run / "metrics.json").write_text("{broken\n")
     with pytest.raises(ValueError, match="line 1"):
         read_metrics(run)
+
+
+def test_without_names_all_losses_of_any_run_are_drawn_four_in_a_row(tmp_path):
+    losses = [f"loss_{n}" for n in ("cls", "mask_1", "mask_2", "mask_4")]
+    runs = [
+        write(tmp_path / "a", [{"iteration": i, "total_loss": 1.0, "lr": 0.1} for i in range(3)]),
+        write(tmp_path / "b", [{"iteration": i, **dict.fromkeys(losses, 2.0)} for i in range(3)]),
+    ]
+    plot_metrics(runs, None, tmp_path / "all.png")
+    plot_metrics(runs, ["total_loss", *losses], tmp_path / "named.png")
+    assert (tmp_path / "all.png").read_bytes() == (tmp_path / "named.png").read_bytes()
+    plot_metrics(runs, ["total_loss"], tmp_path / "one.png")
+    one, all_ = (cv2.imread(str(tmp_path / f"{name}.png")).shape for name in ("one", "all"))
+    assert all_[:2] == (2 * one[0], 4 * one[1])

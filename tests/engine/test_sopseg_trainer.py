@@ -97,10 +97,19 @@ def test_a_trained_model_needs_sams_file_no_more(cfg):
     trainer.resume_or_load(False)
     found = trainer.train()["prompted"]
     cfg.MODEL.SOPSEG.WEIGHTS = "moved/sam_vit_l.pth"
-    with pytest.raises(FileNotFoundError, match="moved/sam_vit_l.pth does not exist"):
+    with pytest.raises(FileNotFoundError, match="moved/sam_vit_l.pth: no such file"):
         evaluate(cfg)
     cfg.MODEL.WEIGHTS = f"{cfg.OUTPUT_DIR}/model_final.pth"
     assert evaluate(cfg)["prompted"] == found
+
+
+def test_random_weights_are_told(cfg, caplog, monkeypatch):
+    trainer_class(cfg).build_model(cfg)
+    assert "MODEL.SOPSEG.WEIGHTS and MODEL.WEIGHTS are empty: all weights are random" in caplog.text
+    caplog.clear()
+    cfg.MODEL.WEIGHTS = "model.pth"
+    trainer_class(cfg).build_model(cfg)
+    assert "are empty" not in caplog.text
 
 
 def test_whole_images_and_box_prompts(cfg):

@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+from detectron2.data import DatasetCatalog
 from detectron2.data.samplers import TrainingSampler
 
 from insight.data.mappers import PromptDatasetMapper
@@ -85,6 +86,20 @@ def test_wrong_values_name_the_key(tiny_cfg):
     tiny_cfg.DATALOADER.SAMPLER_TRAIN = "Other"
     with pytest.raises(ValueError, match="DATALOADER.SAMPLER_TRAIN is 'Other': expected one of TrainingSampler"):
         build_train_loader(tiny_cfg, dict, seed=0)
+
+
+def test_images_of_crowds_alone_are_told_with_the_key(tiny_cfg, request):
+    entry = {"file_name": "a.png", "image_id": 1, "width": 8, "height": 8, "annotations": [{"iscrowd": 1}]}
+    DatasetCatalog.register("crowds", lambda: [entry])
+    request.addfinalizer(lambda: DatasetCatalog.remove("crowds"))
+    tiny_cfg.DATASETS.TRAIN, tiny_cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = ("crowds",), True
+    with pytest.raises(ValueError, match="DATASETS.TRAIN: No valid data found in crowds. Images need annotations"):
+        build_train_loader(tiny_cfg, dict, seed=0)
+
+
+def test_a_split_that_leaves_nothing_is_told_with_the_data_set(tiny_cfg):
+    with pytest.raises(ValueError, match=f"DATASETS.TRAIN, {tiny_cfg.DATASETS.TRAIN[0]}: no annotation has a mask"):
+        build_train_loader(tiny_cfg, dict, seed=0, split=lambda dicts: [])
 
 
 @pytest.mark.parametrize("crop", [False, True])

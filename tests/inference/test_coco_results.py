@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -40,6 +42,16 @@ def test_the_file_is_coco(tmp_path):
     for annotation, bitmap in zip(annotations, bitmaps):
         np.testing.assert_array_equal(coco.annToMask(annotation), bitmap)
         assert annotation["area"] == bitmap.sum()
+
+
+def test_the_last_instances_answer_oriented_boxes(tmp_path):
+    results = CocoResults(tmp_path / "predictions.json", ["ship", "tank"], {})
+    results.add("a.png", instances(3)[0], [[1, 2, 5.123, 2, 5, 7, 1, 7], [0, 0, 1, 0, 1, 1, 0, 1]])
+    results.finish()
+    annotations = json.loads(results.path.read_text())["annotations"]
+    assert [a.get("oriented_box") for a in annotations] == [
+        None, [1, 2, 5.12, 2, 5, 7, 1, 7], [0, 0, 1, 0, 1, 1, 0, 1],
+    ]  # fmt: skip
 
 
 def test_a_killed_run_goes_on_and_ends_in_the_same_file(tmp_path):

@@ -370,7 +370,7 @@ def test_a_checkpoint_is_loaded_and_checked(tmp_path, monkeypatch):
     assert found.masks.codes == SOPSegPredictor(model, input_size=SIZE).predict(IMAGE, BOXES).masks.codes
     with pytest.raises(ValueError, match="holds a vit_b image encoder, expected vit_t"):
         SOPSegPredictor(path, encoder="vit_t")
-    with pytest.raises(FileNotFoundError, match="absent.pth does not exist"):
+    with pytest.raises(FileNotFoundError, match="absent.pth: no such file"):
         SOPSegPredictor(tmp_path / "absent.pth")
     save_tiny_checkpoint(path, monkeypatch, "sam")
     with pytest.raises(ValueError, match="holds the mask decoder 'sam', expected 'edge'"):
@@ -380,6 +380,14 @@ def test_a_checkpoint_is_loaded_and_checked(tmp_path, monkeypatch):
     for size in (100, 32, 2048):
         with pytest.raises(ValueError, match=f"input_size: expected a multiple of 64 up to 1024, got {size}"):
             SOPSegPredictor(path, input_size=size)
+    with pytest.raises(ValueError, match="input_size: expected a multiple of 64 up to 1024, got '256'"):
+        SOPSegPredictor(path, input_size="256")
+    with pytest.raises(ValueError, match="^device gpu: expected cpu, cuda or cuda:N"):
+        SOPSegPredictor(path, device="gpu")
+    with pytest.raises(ValueError, match="^device cuda:99: there is no such GPU"):
+        SOPSegPredictor(path, device=torch.device("cuda:99"))
+    with pytest.raises(TypeError, match="weights: expected the name of a checkpoint or a SOPSeg, got NoneType"):
+        SOPSegPredictor(None)
 
 
 WITHOUT_DETECTRON2 = """

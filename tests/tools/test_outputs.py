@@ -42,6 +42,12 @@ def test_what_cannot_be_written_is_told_with_its_argument(tmp_path, kind, text, 
         kind(text)
 
 
+def test_the_argument_may_have_another_name(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="^OUTPUT_DIR .*/file: expected a folder"):
+        output_folder(str(tmp_path / "file"), "OUTPUT_DIR")
+
+
 @pytest.mark.parametrize(
     "tool, arguments",
     [

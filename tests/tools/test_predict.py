@@ -130,7 +130,7 @@ def test_where_every_image_fails_the_results_of_before_stay(predict, images, tmp
         (["0.png", "--boxes", "9,9,1,1"], "--boxes[0] = [9.0, 9.0, 1.0, 1.0] is inverted"),
         (["0.png", "--boxes-json", "absent.json"], "absent.json"),
         (["0.png", "--boxes-json", "WRONG"], "not JSON"),
-        (["0.png", "--boxes-json", "OTHER"], "there are boxes for other.png"),
+        (["0.png", "--boxes-json", "OTHER"], "--boxes-json has boxes for other.png"),
         (
             ["0.png", "--boxes", "1,2,3,4", "--class", "circle"],
             "--class: there is no class 'circle'; the model knows square, bar",

@@ -13,6 +13,9 @@ from insight.structures.crop_plans import check_shared, plan_crops
 from insight.structures.prompts import Prompts
 
 from ..sopseg import SOPSeg, build_sopseg, image_masks, load_sopseg, sopseg_loss
+from ..sopseg.encoders import check_input_size
+
+_logger = logging.getLogger(__name__)
 
 
 @META_ARCH_REGISTRY.register()
@@ -28,7 +31,8 @@ class SOPSEG(SOPSeg):
         trained_stages: last stages (of a ViT, blocks) of the image encoder that are trained; the rest is frozen.
 
     Raises:
-        ValueError: shared_crops is neither 0 nor between 0 and 1, or the encoder has fewer stages than trained_stages.
+        ValueError: shared_crops is neither 0 nor between 0 and 1, no encoder takes crops of input_size, or this one has
+            fewer stages than trained_stages.
 
     Source: SOPSeg, Figure 1.
     """
@@ -46,6 +50,7 @@ class SOPSEG(SOPSeg):
     ):
         super().__init__(model.image_encoder, model.prompt_encoder, model.mask_decoder)
         check_shared(shared_crops)
+        check_input_size(input_size, "MODEL.SOPSEG.INPUT_SIZE")
         self.input_size, self.magnify, self.shared_crops = input_size, magnify, shared_crops
         self.iou_weight = iou_weight
         self.freeze_encoders(trained_stages)
@@ -55,9 +60,14 @@ class SOPSEG(SOPSeg):
         keys = cfg.MODEL.SOPSEG
         if keys.WEIGHTS and not cfg.MODEL.WEIGHTS:  # which holds all of the model
             model = load_sopseg(keys.WEIGHTS, keys.ENCODER, keys.DECODER)
-            logging.getLogger(__name__).info(f"Starting from SAM's weights in {keys.WEIGHTS}")
+            _logger.info(f"Starting from SAM's weights in {keys.WEIGHTS}")
         else:
             model = build_sopseg(keys.ENCODER, keys.DECODER)
+            if not cfg.MODEL.WEIGHTS:
+                _logger.warning(
+                    "MODEL.SOPSEG.WEIGHTS and MODEL.WEIGHTS are empty: all weights are random, and what is frozen "
+                    "stays so; name a checkpoint of SAM"
+                )
         return {
             "model": model,
             "input_size": keys.INPUT_SIZE,

@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from insight.weights import not_finite
+
 from .decoders import EdgeDecoder, SAMDecoder
 from .encoders import VIT_CONFIGS
 from .model import SOPSeg, build_sopseg
@@ -35,7 +37,7 @@ def load_sopseg(path: str | Path, encoder: str | None = None, decoder: str | Non
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is corrupt, needs pickle, or holds another model.
+        ValueError: a file that is corrupt, needs pickle, or holds another model, or NaN.
     """
     state_dict = read_state_dict(path)
     found_encoder, found_decoder = identify(state_dict, path)
@@ -55,6 +57,8 @@ def load_sopseg(path: str | Path, encoder: str | None = None, decoder: str | Non
             f"weights: {path} is no {found_encoder} checkpoint with the decoder {found_decoder!r}: it {what} "
             f"({len(missing)} missing, {len(unexpected)} unknown)"
         )
+    if (name := not_finite(state_dict)) is not None:
+        raise ValueError(f"weights: {path}: {name} holds NaN or infinity; did its training diverge?")
     if found_decoder == "sam" and isinstance(model.mask_decoder, EdgeDecoder):
         model.mask_decoder.initialise_from_sam()
     return model.eval()
@@ -74,7 +78,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         ValueError: corrupt, in need of pickle, or no state dict.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"weights: {path} does not exist")
+        raise FileNotFoundError(f"weights: {path}: no such file")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -87,8 +91,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except OSError:
         raise
     except Exception as error:  # other bytes than a checkpoint's can make the unpickler raise anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise ValueError(f"weights: {path} is corrupt or no PyTorch checkpoint ({reason})") from None
+        raise ValueError(f"weights: {path} is corrupt or no PyTorch checkpoint ({type(error).__name__})") from None
     for wrapper in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]

@@ -69,7 +69,7 @@ def test_own_checkpoints_come_back(tmp_path, decoder):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="weights: .*nowhere.pth does not exist"):
+    with pytest.raises(FileNotFoundError, match="weights: .*nowhere.pth: no such file"):
         load_sopseg(tmp_path / "nowhere.pth")
 
 
@@ -101,6 +101,16 @@ def test_truncated_checkpoint(tmp_path, sam_state, zipped):
     with pytest.raises(ValueError, match="cut.pth is corrupt") as error:
         load_sopseg(tmp_path / "cut.pth")
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, sam_state, value):
+    name = "mask_decoder.iou_token.weight"
+    broken = sam_state[name].clone()
+    broken[0, 3] = value
+    torch.save({**sam_state, name: broken}, tmp_path / "diverged.pth")
+    with pytest.raises(ValueError, match=f"diverged.pth: {name} holds NaN or infinity"):
+        load_sopseg(tmp_path / "diverged.pth")
 
 
 def test_pickled_objects_are_refused(tmp_path, sam_state):

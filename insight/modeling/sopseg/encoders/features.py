@@ -1,5 +1,6 @@
 """What every image encoder of SOPSeg returns, and the input sizes that it takes."""
 
+from numbers import Integral
 from typing import NamedTuple
 
 from torch import Tensor
@@ -18,8 +19,8 @@ def check_input_size(size: int, name: str) -> None:
     Raises:
         ValueError: no encoder takes such an input.
     """
-    if size % SIZE_STEP or not SIZE_STEP <= size <= MAX_SIZE:
-        raise ValueError(f"{name}: expected a multiple of {SIZE_STEP} up to {MAX_SIZE}, got {size}")
+    if not isinstance(size, Integral) or size % SIZE_STEP or not SIZE_STEP <= size <= MAX_SIZE:
+        raise ValueError(f"{name}: expected a multiple of {SIZE_STEP} up to {MAX_SIZE}, got {size!r}")
 
 
 class ImageFeatures(NamedTuple):

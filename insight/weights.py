@@ -1,0 +1,17 @@
+"""What makes weights useless, whatever reads them."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+
+def not_finite(weights: Mapping[str, Tensor]) -> str | None:
+    """The first tensor that holds NaN or infinity, which a training that diverged leaves behind.
+
+    Args:
+        weights: tensors by name.
+
+    Returns:
+        Its name; None if all are finite.
+    """
+    return next((name for name, one in weights.items() if one.is_floating_point() and not one.isfinite().all()), None)
