@@ -104,7 +104,6 @@ def build_train_loader(
     """
     world_size = comm.get_world_size()
     check_batch(cfg.SOLVER.IMS_PER_BATCH, world_size)
-    names = ", ".join(cfg.DATASETS.TRAIN)
     try:
         dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
     except AssertionError as error:
@@ -113,7 +112,7 @@ def build_train_loader(
         dicts = split(dicts)
         if not dicts:
             raise ValueError(
-                f"DATASETS.TRAIN, {names}: no annotation has a mask to learn from; "
+                f"DATASETS.TRAIN, {', '.join(cfg.DATASETS.TRAIN)}: no annotation has a mask to learn from; "
                 "tools/annotate.py makes masks of boxes"
             )
 
