@@ -13,7 +13,10 @@ from insight.outputs import output_folder
 
 @reports_errors
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: demo.py --output output/longer SOLVER.MAX_ITER 480",
+    )
     parser.add_argument(
         "--config-file", default="configs/demo/scenes.yaml", metavar="FILE", help="default: %(default)s"
     )

@@ -10,7 +10,7 @@ from insight.errors import reports_errors
 
 def arguments() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = measurement_arguments(__doc__, "prompt_jitter.py")
+    parser = measurement_arguments(__doc__)
     parser.add_argument(
         "--noise",
         action="append",

@@ -13,7 +13,7 @@ from insight.inference.score_threshold import check_score_threshold
 
 def arguments() -> argparse.ArgumentParser:
     """The arguments of this command."""
-    parser = measurement_arguments(__doc__, "prompt_missed.py")
+    parser = measurement_arguments(__doc__)
     parser.add_argument(
         "--score-threshold",
         type=float,

@@ -16,19 +16,18 @@ from .entry import require_test_sets
 from .results import Metrics, write_results
 
 
-def measurement_arguments(description: str, tool: str) -> argparse.ArgumentParser:
+def measurement_arguments(description: str) -> argparse.ArgumentParser:
     """The arguments that say which model is measured and where the results go; a command may add its own.
 
     Args:
         description: of the command.
-        tool: its name, for the example.
 
     Returns:
         The parser.
     """
     parser = argparse.ArgumentParser(
         description=description,
-        epilog=f"example: {tool} --config-file output/light/config.yaml --weights output/light/model_final.pth "
+        epilog="example: %(prog)s --config-file output/light/config.yaml --weights output/light/model_final.pth "
         "--output measured.json",
     )
     parser.add_argument("--config-file", required=True, metavar="FILE", help="config of the model")

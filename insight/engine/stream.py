@@ -107,6 +107,8 @@ def build_train_loader(
     try:
         dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
     except AssertionError as error:
+        if not str(error).startswith("No valid data"):
+            raise
         raise ValueError(f"DATASETS.TRAIN: {error} Images need annotations that are no crowds") from error
     if split is not None:
         dicts = split(dicts)
