@@ -99,6 +99,7 @@ def add_insight_config(cfg: CN) -> None:
     branch.WEIGHTS = ""  # checkpoint of SOPSeg or SAM; MODEL.WEIGHTS is the detector's
     branch.INPUT_SIZE = 256  # side of a crop, pixels; a multiple of 64 up to 1024
     branch.SHARED_CROPS = 0.0  # as MODEL.SOPSEG's
+    branch.CLASSES = []  # indices of the classes that get their masks there, the others from the detector; []: all
 
     # --- Backbones of timm. MODEL.BACKBONE.NAME must be "build_timm_fpn_backbone" -------------------------------
     timm = cfg.MODEL.TIMM = CN()

@@ -117,7 +117,7 @@ class PromptPredictor:
 
         A box says where, not what: without `classes` the box head tells the class. A mask is that of the class that the
         answer has, told or given, unless the model's masks are of no class (MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK, or a
-        SOPSeg branch).
+        SOPSeg branch for all classes).
 
         Args:
             boxes: (N, 4) XYXY in pixels of the image that was set; tensor, array or nested list. A box may leave the
@@ -194,15 +194,21 @@ class PromptPredictor:
         """`found` in the network's frame as a result in the image's, where its boxes are `boxes`."""
         result = Instances(self.image_size, pred_boxes=Boxes(boxes))
         result.pred_classes, result.scores = found.pred_classes.cpu(), found.scores.cpu()
-        if found.has("pred_masks") and self.model.sopseg_branch is None:
+        if self.model.has_own_masks:
             result.pred_masks = paste_masks(found.pred_masks[:, 0], boxes, self.image_size)
         return result
 
     def _with_masks(self, result: Instances, prompts: list[Prompts], mask_format: str) -> Instances:
         """The result with the masks of the SOPSeg branch, if there is one, and with masks in the format asked for."""
-        if self.model.sopseg_branch is not None:
-            source = self._encoded.sources[0]
-            masks = [self.model.sopseg_branch.masks(source, group, self.image_size) for group in prompts]
+        branch = self.model.sopseg_branch
+        if branch is not None:
+            masks, start = [], 0
+            for group in prompts:  # of one form each, in the order of the result
+                of_group = result[start : start + group.count]
+                own = of_group.pred_masks if self.model.has_own_masks else None
+                source, classes = self._encoded.sources[0], of_group.pred_classes
+                masks.append(branch.masks(source, group, self.image_size, classes, own))
+                start += group.count
             result.pred_masks = RLEMasks.cat(masks)
         if mask_format == "bitmap" and result.has("pred_masks"):
             result.pred_masks = result.pred_masks.to_bitmaps()

@@ -192,6 +192,34 @@ class RLEMasks:
         """The masks of several lists, in order; `Instances.cat` calls it."""
         return RLEMasks([code for part in masks for code in part.codes], masks[0].image_size)
 
+    @classmethod
+    def from_bitmaps(cls, bitmaps: Tensor) -> "RLEMasks":
+        """Encode masks of the whole image.
+
+        Args:
+            bitmaps: (N, height, width) bool, on any device.
+
+        Returns:
+            The N masks.
+        """
+        size = tuple(bitmaps.shape[1:])
+        return cls([encode_crop(bitmap, (0, 0), size) for bitmap in bitmaps.cpu().numpy()], size)
+
+    def replace(self, where: Tensor, masks: "RLEMasks") -> "RLEMasks":
+        """These masks with others in some places.
+
+        Args:
+            where: (N,) bool, with M places.
+            masks: the M masks to put there, in order.
+
+        Returns:
+            N masks.
+        """
+        codes = list(self.codes)
+        for i, code in zip(where.nonzero()[:, 0].tolist(), masks.codes, strict=True):
+            codes[i] = code
+        return RLEMasks(codes, self.image_size)
+
     def areas(self) -> Tensor:
         """Pixels of each mask.
 

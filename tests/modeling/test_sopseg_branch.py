@@ -13,6 +13,7 @@ from insight.modeling.sopseg import SOPSeg
 from insight.structures.rle import RLEMasks
 
 SIZE = 64  # of the crops
+EVERY_CLASS = {"MODEL__RPN__POST_NMS_TOPK_TEST": 3, "TEST__DETECTIONS_PER_IMAGE": 9}  # of each proposal
 DETECTORS = pytest.mark.parametrize(
     "files, options",
     [
@@ -92,6 +93,68 @@ def test_no_detections(sopseg):
     with torch.no_grad():
         found = model(make_inputs())[0]["instances"]
     assert len(found) == 0 and len(found.pred_masks) == 0
+
+
+@pytest.mark.parametrize("files", [(), ("base/cascade.yaml",), ("base/scnet.yaml",)], ids=["rcnn", "cascade", "scnet"])
+def test_classes_that_it_leaves_out_keep_the_detectors_masks(sopseg, files):
+    _, branch = sopseg
+    inputs = make_inputs(prompt_scale=2)
+    for entry in inputs:
+        entry["height"], entry["width"] = entry["prompt_image"].shape[1:]
+    models = [
+        build(make_tiny_config(*files, **EVERY_CLASS, **options)).eval()
+        for options in ({}, branch, {"MODEL__SOPSEG_BRANCH__CLASSES": [0, 2], **branch})
+    ]
+    assert list(models[0].state_dict()) == list(models[2].state_dict())
+    with torch.no_grad():
+        answers = [[x["instances"] for x in model(inputs)] for model in models]
+        raw = models[2].inference(inputs, do_postprocess=False)
+    assert not any(x.has("pred_masks") for x in raw)
+    seen = set()
+    for own, all_classes, mixed in zip(*answers):
+        assert mixed.pred_boxes.tensor.equal(own.pred_boxes.tensor) and mixed.pred_classes.equal(own.pred_classes)
+        assert isinstance(mixed.pred_masks, RLEMasks) and mixed.pred_masks.image_size == mixed.image_size
+        bitmaps = mixed.pred_masks.to_bitmaps()
+        for i, one_class in enumerate(mixed.pred_classes.tolist()):
+            theirs = all_classes.pred_masks.to_bitmaps() if one_class in (0, 2) else own.pred_masks
+            assert bitmaps[i].equal(theirs[i])
+            seen.add(one_class)
+    assert seen == {0, 1, 2}
+
+
+def test_the_predictor_asks_it_for_its_classes(sopseg):
+    _, branch = sopseg
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    own, of_all, mixed = (
+        PromptPredictor(build(make_tiny_config(**EVERY_CLASS, **options)), min_size=64, max_size=96)
+        for options in ({}, branch, {"MODEL__SOPSEG_BRANCH__CLASSES": [1], **branch})
+    )
+    prompts = {
+        "boxes": [[20.0, 10, 60, 50], [-8, 30, 24, 70], [90, 20, 120, 44]],
+        "oriented_boxes": [[80.0, 60, 40, 10, 30], [40, 90, 30, 20, -45]],
+        "classes": [1, 0, 1, 2, 1],
+    }
+    for predictor in (own, of_all, mixed):
+        predictor.set_image(image)
+    ours, theirs, found = (predictor.predict(**prompts).pred_masks.codes for predictor in (own, of_all, mixed))
+    assert found == [theirs[0], ours[1], theirs[2], ours[3], theirs[4]]
+    assert all(a != b for a, b in zip(ours, theirs))
+    assert len(mixed.predict([]).pred_masks) == 0
+
+    ours, theirs, found = own.detect(), of_all.detect(), mixed.detect()
+    of_it = found.pred_classes == 1
+    assert 0 < of_it.sum() < len(found) == len(ours)
+    for i, here in enumerate(of_it.tolist()):
+        assert found.pred_masks[i] == (theirs if here else ours).pred_masks[i]
+
+
+def test_classes_that_cannot_be_are_told_when_the_model_is_built(sopseg):
+    _, branch = sopseg
+    for wrong in (3, -1, "ship"):
+        with pytest.raises(ValueError, match=f"^MODEL.SOPSEG_BRANCH.CLASSES: .* 0 to 2, got {wrong!r}$"):
+            build(make_tiny_config(MODEL__SOPSEG_BRANCH__CLASSES=[0, wrong], **branch))
+    with pytest.raises(ValueError, match="^MODEL.SOPSEG_BRANCH.CLASSES: the classes that it leaves out have no masks"):
+        build(make_tiny_config(MODEL__MASK_ON=False, MODEL__SOPSEG_BRANCH__CLASSES=[0], **branch))
 
 
 def test_close_boxes_may_share_crops(sopseg, monkeypatch):

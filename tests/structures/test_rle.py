@@ -341,6 +341,19 @@ def test_masks_index_like_the_tensor_of_their_bitmaps():
     assert RLEMasks.cat([masks[:2], masks[2:]]).to_bitmaps().equal(bitmaps)
 
 
+def test_masks_of_bitmaps_and_masks_replaced_by_others():
+    first, second = torch.rand(2, 5, 6, 8, generator=torch.Generator().manual_seed(0)) > 0.5
+    masks, where = RLEMasks.from_bitmaps(first), torch.tensor([True, False, True, False, True])
+    assert masks.codes == [reference(b.numpy()) for b in first]
+    replaced = masks.replace(where, RLEMasks.from_bitmaps(second[:3]))
+    expected = first.clone()
+    expected[where] = second[:3]
+    assert replaced.to_bitmaps().equal(expected) and masks.to_bitmaps().equal(first)
+    assert len(RLEMasks.from_bitmaps(first[:0])) == 0 and RLEMasks.from_bitmaps(first[:0]).image_size == (6, 8)
+    with pytest.raises(ValueError):
+        masks.replace(where, RLEMasks.from_bitmaps(second))
+
+
 def test_no_masks():
     masks = RLEMasks([], (6, 8))
     assert masks.to_bitmaps().shape == (0, 6, 8) and masks.areas().shape == (0,)

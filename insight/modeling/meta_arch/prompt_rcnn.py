@@ -14,6 +14,7 @@ from detectron2.utils.logger import log_first_n
 from torch import Tensor, nn
 
 from insight.structures.prompts import Prompts
+from insight.structures.rle import RLEMasks
 
 from ..prompt import PROMPT_FEATURE, PromptEncoder, add_prompts
 from ..sopseg import SOPSegBranch
@@ -54,7 +55,8 @@ class PromptRCNN(GeneralizedRCNN):
     their box head, of a cascade the last one, makes of the boxes.
 
     With a SOPSeg branch, masks are SOPSeg's for the boxes that the detector finds: in `inference`, at the size of the
-    output, as `RLEMasks`. The detector's own mask branch, if it has one, is trained as ever and not used.
+    output, as `RLEMasks`. The detector's own mask branch, if it has one, is trained as ever and used for the classes
+    that the SOPSeg branch leaves out.
 
     Source: Insight Any Instance, section III and Figure 4.
 
@@ -63,6 +65,10 @@ class PromptRCNN(GeneralizedRCNN):
         prompt_branches: of "box" and "mask", those whose features are joined with prompts.
         sopseg_branch: gives the masks, or None.
         kwargs: as GeneralizedRCNN's.
+
+    Raises:
+        ValueError: the SOPSeg branch is for classes that there are not, or leaves out some in a model that has no other
+            masks.
     """
 
     @configurable
@@ -76,6 +82,8 @@ class PromptRCNN(GeneralizedRCNN):
     ):
         super().__init__(**kwargs)
         self.sopseg_branch = sopseg_branch
+        if sopseg_branch is not None and sopseg_branch.classes:
+            _check_branch_classes(sopseg_branch.classes, self.roi_heads)
         self.prompt_encoder = prompt_encoder
         if prompt_encoder is not None:
             add_prompts(self.roi_heads, prompt_encoder.prompt_channels, self._roi_channels(), prompt_branches)
@@ -89,9 +97,14 @@ class PromptRCNN(GeneralizedRCNN):
         branch = cfg.MODEL.SOPSEG_BRANCH
         if branch.ENABLED:
             arguments["sopseg_branch"] = SOPSegBranch(
-                branch.WEIGHTS, branch.INPUT_SIZE, cfg.INPUT.FORMAT, branch.SHARED_CROPS
+                branch.WEIGHTS, branch.INPUT_SIZE, cfg.INPUT.FORMAT, branch.SHARED_CROPS, branch.CLASSES
             )
         return arguments
+
+    @property
+    def has_own_masks(self) -> bool:
+        """Whether masks of the model's own mask branch are among its answers; the others are the SOPSeg branch's."""
+        return self.roi_heads.mask_on and (self.sopseg_branch is None or bool(self.sopseg_branch.classes))
 
     def _roi_channels(self) -> int:
         shapes = self.backbone.output_shape()
@@ -161,17 +174,20 @@ class PromptRCNN(GeneralizedRCNN):
         else:
             given = [x.to(self.device) for x in detected_instances]
             results = self.roi_heads.forward_with_given_boxes(encoded.features, given)
-        if self.sopseg_branch is not None:
+        branch = self.sopseg_branch
+        if branch is not None and not (self.has_own_masks and do_postprocess):
             for result in results:
                 if result.has("pred_masks"):
                     result.remove("pred_masks")
         if not do_postprocess:
             return results
         outputs = self._postprocess(results, batched_inputs, encoded.images.image_sizes)
-        if self.sopseg_branch is not None:
+        if branch is not None:
             for output, source in zip(outputs, encoded.sources):
                 found = output["instances"]
-                found.pred_masks = self.sopseg_branch.masks(source, Prompts(found.pred_boxes.tensor), found.image_size)
+                prompts, size = Prompts(found.pred_boxes.tensor), found.image_size
+                own = RLEMasks.from_bitmaps(found.pred_masks) if self.has_own_masks else None
+                found.pred_masks = branch.masks(source, prompts, size, found.pred_classes, own)
         return outputs
 
     def _propose(
@@ -200,8 +216,7 @@ class PromptRCNN(GeneralizedRCNN):
 
         Returns:
             Per image, Instances in the frame of the network's input with pred_boxes (the given boxes), pred_classes,
-            scores and, where the model has a mask branch and no SOPSeg branch, pred_masks (N_i, 1, S, S),
-            probabilities.
+            scores and, with `has_own_masks`, pred_masks (N_i, 1, S, S), the mask branch's probabilities.
 
         Raises:
             RuntimeError: if the model is in training mode.
@@ -219,7 +234,7 @@ class PromptRCNN(GeneralizedRCNN):
             else:
                 instances.pred_classes = classes[i].to(self.device)
                 instances.scores = image_scores.gather(1, instances.pred_classes[:, None])[:, 0]
-        if self.sopseg_branch is not None:
+        if not self.has_own_masks:
             return results
         features = {**encoded.features, "given_box_features": box_features[-1]}
         return self.roi_heads.forward_with_given_boxes(features, results)
@@ -235,6 +250,18 @@ class PromptRCNN(GeneralizedRCNN):
         stages = zip(_stages(self.roi_heads.box_predictor), box_features)
         per_stage = [predictor.predict_probs(predictor(x), instances) for predictor, x in stages]
         return tuple(torch.stack(scores).mean(dim=0)[:, : self.roi_heads.num_classes] for scores in zip(*per_stage))
+
+
+def _check_branch_classes(classes: Sequence[int], roi_heads: nn.Module) -> None:
+    key, last = "MODEL.SOPSEG_BRANCH.CLASSES", roi_heads.num_classes - 1
+    for given in classes:
+        if type(given) is not int or not 0 <= given <= last:
+            raise ValueError(f"{key}: expected indices of the model's classes, 0 to {last}, got {given!r}")
+    if not roi_heads.mask_on:
+        raise ValueError(
+            f"{key}: the classes that it leaves out have no masks, as MODEL.MASK_ON is False; leave it empty ([]), "
+            "which is all classes"
+        )
 
 
 def _stages(module: nn.Module) -> Sequence[nn.Module]:

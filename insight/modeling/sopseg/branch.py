@@ -1,6 +1,7 @@
 """SOPSeg behind a detector: a mask for each of its boxes, read from the image at full resolution."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -27,6 +28,8 @@ class SOPSegBranch:
         input_size: side of the crops, pixels; a multiple of 64 up to 1024.
         channels: "RGB" or "BGR", of the images that it will be given.
         shared_crops: let close objects share a crop, at this fraction of their own magnification or more; 0: never.
+        classes: indices of the detector's classes that get their masks here, the others keeping the detector's own;
+            empty: all.
 
     Raises:
         FileNotFoundError: no such checkpoint.
@@ -34,14 +37,19 @@ class SOPSegBranch:
     """
 
     def __init__(
-        self, weights: str | os.PathLike, input_size: int = 256, channels: str = "RGB", shared_crops: float = 0.0
+        self,
+        weights: str | os.PathLike,
+        input_size: int = 256,
+        channels: str = "RGB",
+        shared_crops: float = 0.0,
+        classes: Sequence[int] = (),
     ):
         if not Path(weights).is_file():
             raise FileNotFoundError(f"MODEL.SOPSEG_BRANCH.WEIGHTS: {str(weights)!r} is no file; name a checkpoint")
         check_input_size(input_size, "MODEL.SOPSEG_BRANCH.INPUT_SIZE")
         check_shared(shared_crops)
         self.weights, self.input_size, self.channels = weights, input_size, channels
-        self.shared_crops = shared_crops
+        self.shared_crops, self.classes = shared_crops, tuple(classes)
         self._model: SOPSeg | None = None
 
     def load(self) -> SOPSeg:
@@ -61,14 +69,23 @@ class SOPSegBranch:
                 raise ValueError(f"MODEL.SOPSEG_BRANCH.WEIGHTS: {reason}") from error
         return self._model
 
-    def masks(self, image: Tensor, prompts: Prompts, mask_size: tuple[int, int]) -> RLEMasks:
-        """Segment what is in boxes.
+    def masks(
+        self,
+        image: Tensor,
+        prompts: Prompts,
+        mask_size: tuple[int, int],
+        classes: Tensor,
+        own: RLEMasks | None = None,
+    ) -> RLEMasks:
+        """Segment what is in boxes, those of its classes.
 
         Args:
             image: (3, h, w) uint8 in the order of `channels`, on the device to compute on: a view of what the boxes
                 are in, the sharper the better.
             prompts: N prompts with boxes, in pixels of an image of `mask_size`.
             mask_size: (height, width) of the masks.
+            classes: (N,) int64, what the boxes hold.
+            own: the detector's N masks; only asked for where the branch has `classes`.
 
         Returns:
             The N masks, in order.
@@ -76,6 +93,12 @@ class SOPSegBranch:
         Raises:
             ValueError: a file that is corrupt, needs pickle, or holds another model.
         """
+        if not self.classes:
+            return self._segment(image, prompts, mask_size)
+        here = torch.isin(classes, torch.tensor(self.classes, device=classes.device)).to(prompts.boxes.device)
+        return own.replace(here, self._segment(image, prompts.select(here), mask_size))
+
+    def _segment(self, image: Tensor, prompts: Prompts, mask_size: tuple[int, int]) -> RLEMasks:
         model = self.load()
         if self.channels == "BGR":
             image = image.flip(0)
