@@ -80,6 +80,18 @@ def test_every_row_of_table_ii_differs_from_its_baseline_in_its_parts_only(model
     assert changed("insight") == {lpm, gpm, area, rpn} | sampling
 
 
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("insight/*_modules.yaml")), ids=lambda f: f.stem)
+def test_the_modules_without_box_prompts(file):
+    modules, baseline, everything = (
+        leaves(load_config(str(file).replace("_modules", f"_{row}"))) for row in ("modules", "baseline", "insight")
+    )
+    parts = {"LPM.ENABLED", "GPM.ENABLED", "AREA_LOSS.ENABLED", "PROPOSAL_GENERATOR.NAME"}
+    changed = {key for key, value in modules.items() if value != baseline[key]}
+    assert {".".join(key.split(".")[-2:]) for key in changed} == parts
+    prompts = {key for key, value in modules.items() if value != everything[key]}
+    assert prompts == {"MODEL.PROMPT.SAMPLING.ENABLED", "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT"}
+
+
 def test_the_semantic_branch_on_isaid_tells_every_painted_class_and_background():
     with_branch, without = (
         load_config(str(CONFIGS / f"insight/isaid_scnet_r50_fpn_{row}.yaml")) for row in ("semantic_insight", "insight")
