@@ -11,6 +11,7 @@ from .decoding import UNDECODABLE, undecodable, without_undecodable
 from .file_check import FileCheck, first
 from .folders import files_under
 from .images import SUFFIXES
+from .label_maps import unusable_label_maps
 
 _NOTES = (coco_file.WITHOUT_AREA, coco_file.SHORT_RINGS, oriented.WITHOUT_AREA)
 
@@ -73,11 +74,16 @@ def _check_coco(annotations: Path, image_root: Path, classes: list[str] | None) 
         return found
     listed = {image_root / i[key] for i in content["images"] for key in ("file_name", "sem_seg_file_name") if key in i}
     content = without_undecodable(content, image_root, check)
+    maps = {
+        image_root / i["sem_seg_file_name"]: (i["height"], i["width"])
+        for i in content["images"]
+        if "sem_seg_file_name" in i
+    }
+    if maps:
+        check.note("label maps cannot be used", unusable_label_maps(maps).values())
     _tell(check, found)
     found.images, found.objects = len(content["images"]), len(content["annotations"])
-    maps = [image_root / i["sem_seg_file_name"] for i in content["images"] if "sem_seg_file_name" in i]
-    found.fatal += [f"{path}: no such label map" for path in maps if not path.is_file()]
-    unused = [path.name for path in files_under(image_root, SUFFIXES) if path not in listed]
+    unused = [path.relative_to(image_root) for path in files_under(image_root, SUFFIXES) if path not in listed]
     if unused:  # as a rule those of another split
         found.notes.append(f"{image_root}: {len(unused)} images are not in {annotations.name}: {first(unused)}")
     return found

@@ -1,5 +1,6 @@
 """COCO JSON files, checked so that a mistake in a file is one line and not a crash later on. Needs no Detectron2."""
 
+import os
 import re
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
@@ -54,7 +55,7 @@ def read_coco(
     images = listed
     if image_root is not None:
         images = check.keep(
-            listed, lambda i: (Path(image_root) / i["file_name"]).is_file(), "images are missing on disk",
+            listed, lambda i: os.path.isfile(Path(image_root) / i["file_name"]), "images are missing on disk",
             lambda i: Path(image_root) / i["file_name"],
         )  # fmt: skip
     known = {c["id"] for c in content["categories"]}
@@ -140,6 +141,10 @@ def _images(images: list, check: FileCheck) -> list[dict]:
         images, lambda i: has(i, "id", "file_name", "height", "width") and isinstance(i["file_name"], str),
         "images need id, file_name, height and width", _itself,
     )  # fmt: skip
+    images = check.keep(
+        images, lambda i: isinstance(i.get("sem_seg_file_name", ""), str),
+        "images need sem_seg_file_name, if any, as text", lambda i: i["file_name"],
+    )  # fmt: skip
     images = check.keep(images, _of_one_kind(images), f"image ids {_KINDS}", lambda i: i["id"])
     images = check.keep(images, _new("id"), "image ids are not unique", lambda i: i["id"])
     return check.keep(
@@ -173,6 +178,13 @@ def _annotations(annotations: list, images: list[dict], categories: set, check: 
     annotations = check.keep(
         annotations, _well_formed,
         "annotations need bbox [x, y, width, height] and, if any, segmentation as polygons or RLE", identity,
+    )  # fmt: skip
+    annotations = check.keep(
+        annotations, lambda a: a.get("iscrowd", 0) in (0, 1), "annotations need iscrowd, if any, as 0 or 1", identity
+    )
+    annotations = check.keep(
+        annotations, lambda a: numbers([a.get("area", 0)], 1) and a.get("area", 0) >= 0,
+        "annotations need area, if any, as a number of at least 0", identity,
     )  # fmt: skip
     annotations = check.keep(
         annotations, lambda a: not isinstance(a.get("segmentation"), dict)

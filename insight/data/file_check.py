@@ -1,7 +1,7 @@
 """Saying in one line what is wrong with a file."""
 
 import json
-import math
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -112,12 +112,14 @@ def read_json(path: Path) -> object:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON.
+        ValueError: it is no JSON, or lists in lists in lists ... of it.
     """
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON ({error})") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: its lists are nested too deeply") from error
 
 
 def read_text(path: Path) -> str:
@@ -153,5 +155,5 @@ def numbers(values: object, least: int) -> bool:
     return (
         isinstance(values, list)
         and len(values) >= least
-        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
+        and all(isinstance(v, (int, float)) and abs(v) <= sys.float_info.max for v in values)  # NaN is not
     )

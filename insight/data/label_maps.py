@@ -1,6 +1,8 @@
 """Pictures that hold the class of every pixel."""
 
+import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +10,19 @@ from PIL import Image
 
 from insight.modeling.roi_heads.scnet.semantic_labels import IGNORED
 
+from .bad_options import SKIP_HINT
+from .file_check import first
+from .processes import map_in_processes
 
-def read_label_map(path: str | os.PathLike, num_classes: int) -> np.ndarray:
+_logger = logging.getLogger(__name__)
+
+
+def read_label_map(path: str | os.PathLike, size: tuple[int, int], num_classes: int = IGNORED) -> np.ndarray:
     """Read a label map: one band of 8 bits, or a palette's indices; IGNORED marks pixels without a label.
 
     Args:
         path: the file.
+        size: (height, width) of its image, pixels.
         num_classes: labels are less than this.
 
     Returns:
@@ -21,7 +30,7 @@ def read_label_map(path: str | os.PathLike, num_classes: int) -> np.ndarray:
 
     Raises:
         OSError: it is missing, truncated or of an unknown format.
-        ValueError: it has other bands, or labels of no class.
+        ValueError: it has other bands, another size, or labels of no class.
     """
     path = Path(path)
     if not path.is_file():
@@ -36,6 +45,9 @@ def read_label_map(path: str | os.PathLike, num_classes: int) -> np.ndarray:
     if image.mode not in ("L", "P"):
         raise ValueError(f"{path}: expected a label map of one band of 8 bits, got {image.mode}")
     labels = np.asarray(image)
+    if labels.shape != size:
+        found, expected = (f"{w} x {h}" for h, w in (labels.shape, size))
+        raise ValueError(f"{path}: the label map is {found} pixels, its image {expected}")
     strange = np.unique(labels[(labels >= num_classes) & (labels != IGNORED)])
     if len(strange):
         raise ValueError(
@@ -43,3 +55,56 @@ def read_label_map(path: str | os.PathLike, num_classes: int) -> np.ndarray:
             "MODEL.SCNET.SEMANTIC.NUM_CLASSES is the number of labels in files"
         )
     return labels
+
+
+def unusable_label_maps(sizes: Mapping[Path, tuple[int, int]], num_classes: int = IGNORED) -> dict[Path, str]:
+    """Read label maps, several at a time.
+
+    Args:
+        sizes: (height, width) of the image of each.
+        num_classes: labels are less than this.
+
+    Returns:
+        What is wrong, in one line that names the file, of each that cannot be used.
+    """
+    work = [(path, size, num_classes) for path, size in sizes.items()]
+    told = map_in_processes(_wrong, work, "Reading label maps", "map")
+    return {path: wrong for path, wrong in zip(sizes, told) if wrong is not None}
+
+
+def with_usable_label_maps(dicts: list[dict], num_classes: int, strict: bool = True) -> list[dict]:
+    """The images of a training whose label maps, where they have any, can be used.
+
+    Args:
+        dicts: Detectron2's dataset dicts, with "sem_seg_file_name" perhaps.
+        num_classes: labels of the model's semantic branch.
+        strict: raise if a file is missing, and read none; otherwise read them all, and leave out images whose map
+            cannot be used, with one warning.
+
+    Returns:
+        All of them, or what is left.
+
+    Raises:
+        ValueError: in one line, with the number of label maps and the first of them.
+    """
+    sizes = {Path(d["sem_seg_file_name"]): (d["height"], d["width"]) for d in dicts if "sem_seg_file_name" in d}
+    if strict:
+        wrong = {path: f"no such label map: {path}" for path in sizes if not path.is_file()}
+    else:
+        wrong = unusable_label_maps(sizes, num_classes)
+    if not wrong:
+        return dicts
+    reason = f"of {len(sizes)} label maps for the semantic branch {len(wrong)} cannot be used: {first(wrong.values())}"
+    kept = [d for d in dicts if Path(d.get("sem_seg_file_name", "")) not in wrong]
+    if strict or not kept:
+        raise ValueError(f"DATASETS.TRAIN: {reason}{f'; {SKIP_HINT}' if strict else ', and no image is left'}")
+    _logger.warning(f"DATASETS.TRAIN: left out images: {reason}")
+    return kept
+
+
+def _wrong(work: tuple[Path, tuple[int, int], int]) -> str | None:
+    try:
+        read_label_map(*work)
+    except (OSError, ValueError) as error:
+        return str(error)
+    return None

@@ -156,16 +156,9 @@ class PromptDatasetMapper:
         if self.is_train and "annotations" in dataset_dict:
             result["instances"] = self._instances(dataset_dict["annotations"], transforms, resized.image.shape[:2])
         if self.is_train and self.semantic_classes and "sem_seg_file_name" in dataset_dict:
-            labels = self._label_map(dataset_dict["sem_seg_file_name"], image.shape[:2])
+            labels = read_label_map(dataset_dict["sem_seg_file_name"], image.shape[:2], self.semantic_classes)
             result["sem_seg"] = torch.from_numpy(np.ascontiguousarray(transforms.apply_segmentation(labels)))
         return result
-
-    def _label_map(self, path: str, size: tuple[int, int]) -> np.ndarray:
-        labels = read_label_map(path, self.semantic_classes)
-        if labels.shape != size:
-            found, expected = (f"{w} x {h}" for h, w in (labels.shape, size))
-            raise ValueError(f"{path}: the label map is {found} pixels, its image {expected}")
-        return labels
 
     def _instances(self, annotations: list[dict], transforms: T.TransformList, size: tuple[int, int]) -> Instances:
         annotations = [copy.deepcopy(a) for a in annotations if not a.get("iscrowd", 0)]

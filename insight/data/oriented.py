@@ -120,7 +120,8 @@ def read_folder(
         folder, split: see `find_oriented`.
         classes: the names of the classes, as the files spell them.
         check: what to do with mistakes. If it is strict: raise. Otherwise leave out images whose label file cannot be
-            used or which are not readable themselves, boxes of other classes, and what `find_oriented` leaves out.
+            used or which are not readable themselves, boxes of other classes or outside their image, and what
+            `find_oriented` leaves out.
 
     Yields:
         The image, its (height, width) and its boxes, in order of the label files.
@@ -140,9 +141,18 @@ def read_folder(
         )  # fmt: skip
         flat = (labels.corners.min(1) == labels.corners.max(1)).any(1)
         check.note(WITHOUT_AREA, (f"{label}: box {i}" for i in np.flatnonzero(flat)))
-        kept = [i for i, name in enumerate(labels.class_names) if name in classes and not flat[i]]
+        usable = [i for i, name in enumerate(labels.class_names) if name in classes and not flat[i]]
+        kept = check.keep(
+            usable, lambda i, box=labels.corners, size=size: _touches(box[i], size), "boxes lie outside their image",
+            lambda i, label=label: f"{label}: box {i}",
+        )  # fmt: skip
         names = [labels.class_names[i] for i in kept]
         yield image, size, OrientedLabels(labels.corners[kept], names, labels.difficult[kept])
+
+
+def _touches(corners: np.ndarray, size: tuple[int, int]) -> bool:
+    """Whether a box is at least in part inside an image of this (height, width)."""
+    return bool((corners.max(0) > 0).all() and (corners.min(0) < size[::-1]).all())
 
 
 def read_oriented(label_file: str | os.PathLike) -> OrientedLabels:

@@ -93,7 +93,7 @@ def build_train_loader(
         mapper: makes a model input out of a dataset dict with "sample_seed". With INPUT.ROTATE_90 and
             DATALOADER.ASPECT_RATIO_GROUPING it turns images by `quarter_turns` of it, as `PromptDatasetMapper` does.
         seed: seed of the run, the same in every process.
-        split: makes other samples out of the images' dataset dicts.
+        split: makes other samples out of the images' dataset dicts, or chooses among them.
 
     Returns:
         An endless loader of lists of model inputs; set `loader.batch_sampler.start` to begin at another iteration.

@@ -1,5 +1,6 @@
 """The trainer: Detectron2's, with our data, evaluator, optimizer and step, and exact resumption."""
 
+import functools
 import logging
 import weakref
 from collections.abc import Sequence
@@ -16,7 +17,9 @@ from detectron2.utils.events import CommonMetricPrinter
 from detectron2.utils.logger import setup_logger
 
 from insight.checkpoint import Checkpointer
+from insight.config import semantic_classes
 from insight.data.datasets.coco import require_class_count, require_classes_of_model, require_same_classes
+from insight.data.label_maps import with_usable_label_maps
 from insight.data.mappers import PromptDatasetMapper
 from insight.evaluation import CocoEvaluator
 from insight.machine import describe_machine
@@ -143,7 +146,9 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_train_loader(cls, cfg: CfgNode, seed: int = 0) -> torch.utils.data.DataLoader:
         """See `insight.engine.stream.build_train_loader`."""
-        return build_train_loader(cfg, PromptDatasetMapper(cfg, is_train=True), seed)
+        labels, strict = semantic_classes(cfg), cfg.DATASETS.BAD == "strict"
+        split = functools.partial(with_usable_label_maps, num_classes=labels, strict=strict) if labels else None
+        return build_train_loader(cfg, PromptDatasetMapper(cfg, is_train=True), seed, split)
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> torch.utils.data.DataLoader:

@@ -119,6 +119,14 @@ def broken(change):
         (broken(lambda c: c["categories"][1].update(id=90)), "category ids are not unique; 1 are wrong: 90"),
         (broken(lambda c: c["annotations"][0].update(bbox=[60, 5, 4, 4])), "lie outside their image; .* wrong: 1"),
         (broken(lambda c: c["annotations"][2].update(segmentation=[[1, -9, 9, -9, 5, 0]])), "lie outside .* wrong: 3"),
+        (broken(lambda c: c["images"][0].update(file_name="x" * 5000)), "images are missing on disk; 1 are wrong"),
+        (broken(lambda c: c["images"][0].update(sem_seg_file_name=5)), "sem_seg_file_name, if any, as text; .* b.png"),
+        *((broken(lambda c, crowd=crowd: c["annotations"][0].update(iscrowd=crowd)), "iscrowd.* as 0 or 1; .* wrong: 1")
+          for crowd in (None, "0", 2, [0])),
+        *((broken(lambda c, area=area: c["annotations"][0].update(area=area)), "area, if any, as a number .* wrong: 1")
+          for area in (None, "9", -5, float("nan"))),
+        (broken(lambda c: c["annotations"][0].update(bbox=[10**400, 2, 5, 3])), "need bbox"),
+        ("[" * 100_000, "annotations.json: its lists are nested too deeply"),
         (broken(lambda c: c["images"][0].update(height=41)), "RLE of another size than their image; 2 are wrong: 1, 2"),
         *((broken(lambda c, runs=runs: c["annotations"][1]["segmentation"].update(counts=runs)), f"{reason}wrong: 2")
           for reason, runs in (

@@ -49,6 +49,18 @@ def test_what_could_be_skipped_says_so(folder):
         load_oriented(folder, dota.CLASSES)
 
 
+def test_boxes_outside_their_image_are_wrong(folder, caplog):
+    """The image is 40 x 30; the last box touches it."""
+    places = [(50, 5), (5, 40), (-90, 5), (5, -20), (38, 28)]
+    lines = [f"{x} {y} {x + 8} {y} {x + 8} {y + 6} {x} {y + 6} ship 0" for x, y in places]
+    (folder / "labelTxt" / "b.txt").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match="boxes lie outside their image; 4 are wrong: .*b.txt: box 0, .*; --skip-bad"):
+        load_oriented(folder, dota.CLASSES)
+    _, second = load_oriented(folder, dota.CLASSES, strict=False)
+    assert [a["bbox"] for a in second["annotations"]] == [[38, 28, 46, 34]]
+    assert "boxes lie outside their image: 4 (" in caplog.text
+
+
 def test_a_set_that_is_half_copied_is_an_error(folder, caplog):
     (folder / "labelTxt" / "b.txt").unlink()
     with pytest.raises(
