@@ -84,6 +84,8 @@ def prepare_isaid(
     Raises:
         OSError, ValueError: a folder or file is missing or cannot be used; nothing is missed silently.
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
     splits = [split for split in ("train", "val", "test") if (folder / split).is_dir()]
     if not splits:
         raise ValueError(f"{folder}: expected train/, val/ or test/ with images, as in docs/data.md")
@@ -91,7 +93,10 @@ def prepare_isaid(
         split: _find(folder / split, masks=split != "test", leave_out=_ISAID_LEFT_OUT, skip_bad=skip_bad)
         for split in splits
     }
-    return {split: _prepare(output, split, sources, ISAID, size, overlap, skip_bad) for split, sources in found.items()}
+    return {
+        split: _prepare(output, split, sources, ISAID, size, overlap, skip_bad) | left_out
+        for split, (sources, left_out) in found.items()
+    }
 
 
 def prepare_hrsid(folder: Path, output: Path, *, skip_bad: bool = False) -> dict[str, dict[str, int]]:
@@ -110,12 +115,14 @@ def prepare_hrsid(folder: Path, output: Path, *, skip_bad: bool = False) -> dict
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")
-    sources = _find(folder, masks=True, skip_bad=skip_bad)
-    return {"all": _prepare(output, "all", sources, HRSID, None, 0, skip_bad)}
+    sources, left_out = _find(folder, masks=True, skip_bad=skip_bad)
+    return {"all": _prepare(output, "all", sources, HRSID, None, 0, skip_bad) | left_out}
 
 
-def _find(folder: Path, *, masks: bool, leave_out: Sequence[str] = (), skip_bad: bool) -> list[Source]:
-    """The images in a folder, each with its two pictures, in natural order."""
+def _find(
+    folder: Path, *, masks: bool, leave_out: Sequence[str] = (), skip_bad: bool
+) -> tuple[list[Source], dict[str, int]]:
+    """The images in a folder, each with its two pictures, in natural order; how many files were left out, by reason."""
     files: dict[str, Path] = {}
     for path in files_under(folder, (".png",)):
         if path.stem in files:
@@ -125,6 +132,7 @@ def _find(folder: Path, *, masks: bool, leave_out: Sequence[str] = (), skip_bad:
     names = sorted(every.difference(leave_out), key=natural_order)
     if not names:
         raise ValueError(f"{folder}: there is no image, NAME.png")
+    left_out = {}
     if masks:
         wanted = [name + suffix for name in names for suffix in (_ID, _CLASS)]
         lost = [name for name in files if name.endswith(_ID) and name.removesuffix(_ID) not in every]
@@ -135,11 +143,19 @@ def _find(folder: Path, *, masks: bool, leave_out: Sequence[str] = (), skip_bad:
             skip_bad,
         )
         _complain(folder, [f"{name}.png" for name in lost], "pictures of instances have no image", skip_bad)
-        names = [name for name in names if name + _ID in files and name + _CLASS in files]
-    return [
+        whole = [name for name in names if name + _ID in files and name + _CLASS in files]
+        if not whole:
+            raise ValueError(
+                f"{folder}: none of {len(names)} images has its two pictures, NAME{_ID}.png and NAME{_CLASS}.png: "
+                f"{first(names)}"
+            )
+        left_out = {"images without their pictures": len(names) - len(whole), "pictures without image": len(lost)}
+        names = whole
+    sources = [
         Source(name, (files[name], files[name + _ID], files[name + _CLASS]) if masks else (files[name],))
         for name in names
     ]
+    return sources, {reason: count for reason, count in left_out.items() if count}
 
 
 def _complain(folder: Path, offenders: list[str], reason: str, skip_bad: bool) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from insight.files import atomic_write
 
-from ..file_check import first
+from ..file_check import FileCheck, first
 from ..processes import map_in_processes
 
 _UNUSABLE = "unusable images"  # the reason under which skipped sources are counted
@@ -56,7 +56,8 @@ def build_coco(
         image_root: folder that the file names in it are relative to.
         sources: what to convert.
         convert: picklable; from a source to {"images": [...], "annotations": [[...], ...] (one list an image, without
-            ids), "left_out": {reason: count}}; other files that it writes must be whole when it returns.
+            ids), "left_out": {reason: count}} and perhaps "wrong": {reason: [name, ...]}, what else was left out, to be
+            counted and named in a warning; other files that it writes must be whole when it returns.
         classes: names of the categories, whose ids count from 1.
         settings: what else the result depends on, as JSON values.
         skip_bad: leave out sources that raise OSError or ValueError, with one warning, instead of raising.
@@ -84,7 +85,10 @@ def build_coco(
             raise ValueError(f"{output}: no source can be used; the first: {bad[0]}")
         _logger.warning(f"{output}: left out {len(bad)} of {len(sources)} images: {first(bad)}")
     # A part of an earlier run may be of a source that is bad or gone now.
-    counts, files = _join(output, [_part(parts, source) for source in sources], classes)
+    wrong = FileCheck(output, strict=False)
+    counts, files = _join(output, [_part(parts, source) for source in sources], classes, wrong)
+    if wrong.problems:
+        _logger.warning(wrong.summary())
     if bad:
         counts[_UNUSABLE] = len(bad)
     with atomic_write(record) as file:
@@ -145,8 +149,12 @@ def _are_there(files: Sequence[str], folder: Path) -> bool:
     return all((folder / file).is_file() for file in files)
 
 
-def _join(output: Path, parts: Sequence[Path], classes: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+def _join(
+    output: Path, parts: Sequence[Path], classes: Sequence[str], wrong: FileCheck
+) -> tuple[dict[str, int], list[str]]:
     """Write the parts that exist as one file, one in memory at a time: the annotations of iSAID would not fit.
+
+    What the parts name as wrong is noted in `wrong`.
 
     Returns:
         What is in it, by kind, and the files that it lists.
@@ -176,6 +184,9 @@ def _join(output: Path, parts: Sequence[Path], classes: Sequence[str]) -> tuple[
                     file.write(_json({"id": counts["annotations"], "image_id": image_id, **annotation}))
             for reason, count in content["left_out"].items():
                 counts[reason] = counts.get(reason, 0) + count
+            for reason, names in content.get("wrong", {}).items():
+                counts[reason] = counts.get(reason, 0) + len(names)
+                wrong.note(reason, names)
         file.write("]}")
     return counts, files
 

@@ -1,16 +1,20 @@
 """SAT-MTB: frames of satellite videos with polygons in one JSON file a frame."""
 
+import logging
 from functools import partial
 from pathlib import Path
 
 from pycocotools import mask as coco_mask
 
-from ..file_check import read_json
+from ..bad_options import SKIP_HINT
+from ..file_check import FileCheck, first, read_json
 from ..folders import files_under
 from ..images import image_size
 from .resumable import Source, build_coco, natural_order
 
 CLASSES = ("airplane", "ship", "train")
+
+_logger = logging.getLogger(__name__)
 
 
 def prepare_sat_mtb(folder: Path, *, skip_bad: bool = False) -> dict[str, dict[str, int]]:
@@ -18,8 +22,9 @@ def prepare_sat_mtb(folder: Path, *, skip_bad: bool = False) -> dict[str, dict[s
 
     Args:
         folder: SAT-MTB as it unpacks: airplane/, ship/, train/, in each a folder a video, in each img/NAME.png and
-            seg/NAME.json. Videos without seg/, as those of cars, are no part of this.
-        skip_bad: leave out frames that cannot be used, with one warning, instead of raising.
+            seg/NAME.json. Classes and videos without seg/ are no part of this; a warning names them, but for cars.
+        skip_bad: leave out frames that cannot be used or have no JSON file where others of their video do, and masks
+            outside their image, with warnings, instead of raising.
 
     Returns:
         {"all": how many images and annotations were written and what was left out}.
@@ -27,27 +32,67 @@ def prepare_sat_mtb(folder: Path, *, skip_bad: bool = False) -> dict[str, dict[s
     Raises:
         OSError, ValueError: a folder or file is missing or cannot be used.
 
-    Source: the layout is that of public readers of SAT-MTB; its publishers describe none.
+    Source: the layout is that of public readers of SAT-MTB, by one of which some videos of trains have no masks; its
+    publishers describe none.
     """
-    labels = [
-        label for name in CLASSES for label in files_under(folder / name, (".json",)) if label.parent.name == "seg"
-    ]
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    labels = _files(folder, "seg", ".json")
     if not labels:
         raise ValueError(f"{folder}: expected VIDEO/img/NAME.png and VIDEO/seg/NAME.json in {', '.join(CLASSES)}")
-    labels.sort(key=lambda label: natural_order(str(label)))
+    without = _frames_without_label(folder, labels, skip_bad)
     sources = [
         Source(
-            "_".join([*label.parent.parent.relative_to(folder).parts, label.stem]),
-            (label.parent.parent / "img" / f"{label.stem}.png", label),
+            "_".join([*_video(label).relative_to(folder).parts, label.stem]),
+            (_video(label) / "img" / f"{label.stem}.png", label),
         )
         for label in labels
     ]
-    convert = partial(_convert, folder)
+    convert = partial(_convert, folder, skip_bad)
     output = folder / "instances.json"
-    return {"all": build_coco(output, folder, sources, convert, CLASSES, settings={}, skip_bad=skip_bad)}
+    settings = {"skip_bad": skip_bad}
+    counts = build_coco(output, folder, sources, convert, CLASSES, settings=settings, skip_bad=skip_bad)
+    return {"all": counts | ({"frames without seg/NAME.json": without} if without else {})}
 
 
-def _convert(folder: Path, source: Source) -> dict:
+def _files(folder: Path, part: str, suffix: str) -> list[Path]:
+    """The files in CLASS/VIDEO/part/, in natural order."""
+    found = [file for name in CLASSES for file in files_under(folder / name, (suffix,)) if file.parent.name == part]
+    return sorted(found, key=lambda file: natural_order(str(file)))
+
+
+def _video(file: Path) -> Path:
+    """The folder of the video that a file in its img/ or seg/ belongs to."""
+    return file.parent.parent
+
+
+def _frames_without_label(folder: Path, labels: list[Path], skip_bad: bool) -> int:
+    """How many frames of videos with labels have none: an error unless they are skipped."""
+    labelled = {(_video(label), label.stem) for label in labels}
+    videos = {video for video, _ in labelled}
+    classes = {video.relative_to(folder).parts[0] for video in videos}
+    absent = [name for name in CLASSES if name not in classes]
+    if absent:  # perhaps only some classes were downloaded
+        _logger.warning(
+            f"{folder}: {len(absent)} of {len(CLASSES)} classes have no VIDEO/seg/NAME.json and are left out: "
+            f"{first(absent)}"
+        )
+    frames = _files(folder, "img", ".png")
+    bare = dict.fromkeys(_video(frame).relative_to(folder) for frame in frames if _video(frame) not in videos)
+    if bare:  # perhaps they are of those without masks
+        _logger.warning(f"{folder}: {len(bare)} videos have no seg/NAME.json and are left out: {first(bare)}")
+    frames = [frame for frame in frames if _video(frame) in videos]
+    check = FileCheck(folder, not skip_bad, SKIP_HINT)
+    kept = check.keep(
+        frames, lambda frame: (_video(frame), frame.stem) in labelled, "frames in img/ need their seg/NAME.json",
+        lambda frame: frame.relative_to(folder),
+    )  # fmt: skip
+    if check.problems:
+        _logger.warning(check.summary())
+    return len(frames) - len(kept)
+
+
+def _convert(folder: Path, skip_bad: bool, source: Source) -> dict:
     """One frame. The class is the file's supercategory, or else the folder that the video lies in."""
     image, label = source.files
     height, width = image_size(image)
@@ -57,15 +102,29 @@ def _convert(folder: Path, source: Source) -> dict:
         coarse = {c["id"]: c.get("supercategory") for c in content["categories"]}
         objects = [(coarse[a["category_id"]], a["segmentation"]) for a in content["annotations"]]
         annotations = [_annotation(name, polygons, path, height, width) for name, polygons in objects]
+        ids = [a.get("id", f"number {i}") for i, a in enumerate(content["annotations"])]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{label}: expected the COCO annotations of one frame, with polygons ({error!r})") from error
-    kept = [annotation for annotation in annotations if annotation["area"]]
-    empty = len(annotations) - len(kept)
+    check = FileCheck(label, not skip_bad, SKIP_HINT)
+    inside = check.keep(
+        range(len(annotations)), lambda i: _touches(annotations[i]["segmentation"], height, width),
+        f"masks lie outside their image, which is {width} x {height} pixels", lambda i: f"annotation {ids[i]}",
+    )  # fmt: skip
+    kept = [annotations[i] for i in inside if annotations[i]["area"]]
+    empty = len(inside) - len(kept)
+    outside = [f"{label.relative_to(folder)}: {name}" for names in check.problems.values() for name in names]
     return {
         "images": [{"file_name": path.as_posix(), "height": height, "width": width}],
         "annotations": [kept],
         "left_out": {"masks without area": empty} if empty else {},
+        "wrong": {"masks outside their image": outside} if outside else {},
     }
+
+
+def _touches(polygons: list[list[float]], height: int, width: int) -> bool:
+    """Whether the polygons, if there are any, are at least in part inside the image."""
+    xs, ys = ([v for polygon in polygons for v in polygon[start::2]] for start in (0, 1))
+    return not xs or (max(xs) > 0 and max(ys) > 0 and min(xs) < width and min(ys) < height)
 
 
 def _annotation(name: str | None, polygons: list, path: Path, height: int, width: int) -> dict:

@@ -213,10 +213,12 @@ def test_bad_input_is_one_line_or_left_out(small, tmp_path, caplog):
     assert all(f"train: pictures of instances are missing: {name}\n" in caplog.text for name in names)
     for name in names[1:]:
         (tmp_path / name).rename(images / name)
-    both("train: 1 pictures of instances are missing: P9_instance_id_RGB.png", 6)
+    counts = both("train: 1 pictures of instances are missing: P9_instance_id_RGB.png", 6)
+    assert counts["images without their pictures"] == 1
     (images / "P9.png").unlink()
     (images / "P9_instance_color_RGB.png").rename(images / "P8_instance_id_RGB.png")
-    both("train: 1 pictures of instances have no image: P8_instance_id_RGB.png", 6)
+    counts = both("train: 1 pictures of instances have no image: P8_instance_id_RGB.png", 6)
+    assert counts["pictures without image"] == 1 and "images without their pictures" not in counts
     (images / "P8_instance_id_RGB.png").unlink()
     cv2.imwrite(str(images / "P11_instance_color_RGB.png"), np.full((20, 20, 3), 9, np.uint8))
     counts = both("color_RGB.png: 170 pixels of instances have a colour that is no class, the first (9, 9, 9)", 5)
@@ -231,8 +233,27 @@ def test_bad_input_is_one_line_or_left_out(small, tmp_path, caplog):
         prepare_isaid(source, tmp_path / "strict")
     with pytest.raises(ValueError, match="expected train/, val/ or test/"):
         prepare_isaid(images, tmp_path / "strict")
-    with pytest.raises(FileNotFoundError, match="no such folder: .*none"):
-        prepare_hrsid(tmp_path / "none", tmp_path / "strict")
+    for prepare in (prepare_isaid, prepare_hrsid):
+        with pytest.raises(FileNotFoundError, match="no such folder: .*none"):
+            prepare(tmp_path / "none", tmp_path / "strict")
+
+
+def test_a_split_without_a_usable_image_is_an_error_when_skipping_too(small, tmp_path):
+    source, _ = small
+    (source / "val").mkdir()
+    for name in ("P1", "P2"):
+        paint(source / "val", name, (20, 20), [], np.random.default_rng(0))
+    (source / "val" / "P1_instance_id_RGB.png").unlink()
+    for number in (1, 2):
+        (source / "val" / f"P{number}_instance_color_RGB.png").unlink()
+    message = (
+        "val: none of 2 images has its two pictures, NAME_instance_id_RGB.png and NAME_instance_color_RGB.png: P1, P2$"
+    )
+    with pytest.raises(ValueError, match=message):
+        prepare_isaid(source, tmp_path / "out", size=40, overlap=10, skip_bad=True)
+    with pytest.raises(ValueError, match=message):
+        prepare_hrsid(source / "val", tmp_path / "out", skip_bad=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_needs_no_detectron2():
