@@ -29,7 +29,9 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dataset", metavar="NAME", help="default: the first of DATASETS.TEST of the first model")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--images", nargs="+", default=[], metavar="FILE", help="names of its images")
+    which.add_argument(
+        "--images", nargs="+", default=[], metavar="FILE", help="its images, with folders where names repeat"
+    )
     which.add_argument(
         "--worst",
         type=int,

@@ -192,7 +192,7 @@ def _annotations(annotations: list, images: list[dict], categories: set, check: 
         "annotations have an RLE of another size than their image", identity,
     )  # fmt: skip
     annotations = check.keep(
-        annotations, lambda a: not isinstance(a.get("segmentation"), dict) or _fills(**a["segmentation"]),
+        annotations, lambda a: not isinstance(a.get("segmentation"), dict) or rle_fills(**a["segmentation"]),
         "annotations have an RLE whose runs are not whole numbers of at least 0 that fill the image", identity,
     )  # fmt: skip
     unusable = _unusable_oriented_boxes(annotations)
@@ -270,8 +270,13 @@ def _unusable_oriented_boxes(annotations: list[dict]) -> set:
     return unusable
 
 
-def _fills(counts: str | list, size: list[int], **_) -> bool:
-    """Whether the runs of an RLE sum to the pixels of its image; COCO's code decodes others to anything."""
+def rle_fills(counts: str | list, size: list[int], **_) -> bool:
+    """Whether the runs of an RLE sum to the pixels of its image; COCO's code decodes others to anything.
+
+    Args:
+        counts: its runs, compressed or not.
+        size: (height, width) of the image.
+    """
     try:
         runs = run_lengths(counts).tolist() if isinstance(counts, str) else counts
     except ValueError:

@@ -81,11 +81,24 @@ def draw_dataset(
         picture = draw_instances(
             image, masks, None if masks is not None else boxes, [names[c] for c in classes], classes, scale=scale
         )
-        path = output / f"{index:06d}_{Path(entry['file_name']).stem}.png"
+        path = output / picture_name(entry, index)
         with atomic_write(path, "wb") as file:
             file.write(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
         paths.append(path)
     return paths
+
+
+def picture_name(entry: dict, position: int) -> str:
+    """Name of the picture of an image, which no other image of the data set has: files in several folders share names.
+
+    Args:
+        entry: its dataset dict.
+        position: of the entry in the data set, from 0.
+
+    Returns:
+        POSITION_STEM.png.
+    """
+    return f"{position:06d}_{Path(entry['file_name']).stem}.png"
 
 
 def _source(entry: dict) -> tuple[np.ndarray, list | None, np.ndarray, list[int]]:

@@ -1,9 +1,11 @@
 """Reading detections from files, for one ground truth."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
-from insight.data.file_check import FileCheck, has, numbers, read_json, repeated
+from insight.data.coco_file import rle_fills
+from insight.data.file_check import FileCheck, first, has, numbers, read_json, repeated
 
 _SECTIONS = ("images", "annotations", "categories")
 _NEEDED = ("image_id", "category_id", "score")
@@ -25,7 +27,8 @@ def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict
         Dicts with image_id, category_id, score and bbox (XYWH), segmentation (RLE), or both.
 
     Raises:
-        ValueError: what is wrong with the file, in one line, with the number of offenders and the first of them.
+        ValueError: what is wrong with the file, in one line, with the number of offenders and the first of them;
+            detections with their index in the file's list.
         OSError: the file is missing or cannot be read.
     """
     path = Path(path)
@@ -37,50 +40,75 @@ def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict
     else:
         sections = ", ".join(_SECTIONS)
         raise ValueError(f"{path}: expected detections: a list of them, or an object with the lists {sections}")
-    check.fails_if_any(
-        (d for d in entries if not has(d, *_NEEDED) or not (d.get("bbox") or d.get("segmentation"))),
+    indexed = list(enumerate(entries))
+
+    def require(good: Callable[[dict], bool], reason: str, got: Callable[[dict], object] = lambda d: d) -> None:
+        offenders = ((index, got(d)) for index, d in indexed if not good(d))
+        check.fails_if_any((f"{first([value])} at index {index}" for index, value in offenders), reason)
+
+    require(
+        lambda d: has(d, *_NEEDED) and (d.get("bbox") or d.get("segmentation")),
         "detections need image_id, category_id, score, and bbox or segmentation",
+    )
+    require(
+        lambda d: _is_id(d["image_id"]) and _is_id(d["category_id"]),
+        "detections need an image_id and a category_id that are whole numbers or text",
+        lambda d: {key: d[key] for key in ("image_id", "category_id")},
     )
     if isinstance(content, dict):
         images = _renumbered(check, "images", "file_name", content, truth, partial)
         categories = _renumbered(check, "categories", "name", content, truth, partial)
-        check.fails_if_any(
-            (d for d in entries if d["image_id"] not in images or d["category_id"] not in categories),
+        require(
+            lambda d: d["image_id"] in images and d["category_id"] in categories,
             "annotations have an image_id or category_id that the file does not have",
         )
-        entries = [
-            {**d, "image_id": images[d["image_id"]], "category_id": categories[d["category_id"]]} for d in entries
+        indexed = [
+            (index, {**d, "image_id": images[d["image_id"]], "category_id": categories[d["category_id"]]})
+            for index, d in indexed
         ]
     sizes = {image["id"]: [image["height"], image["width"]] for image in truth["images"]}
     categories = {category["id"] for category in truth["categories"]}
     if partial:
-        count = len(entries)
-        entries = [d for d in entries if d["image_id"] in sizes and d["category_id"] in categories]
-        if len(entries) < count:
-            _logger.warning(f"{path}: left out {count - len(entries)} detections on other images or of other classes")
-    check.fails_if_any(
-        (d["image_id"] for d in entries if d["image_id"] not in sizes),
+        indexed = [(i, d) for i, d in indexed if d["image_id"] in sizes and d["category_id"] in categories]
+        if len(indexed) < len(entries):
+            left_out = len(entries) - len(indexed)
+            _logger.warning(f"{path}: left out {left_out} detections on other images or of other classes")
+    require(
+        lambda d: d["image_id"] in sizes,
         "detections have an image_id that the ground truth does not have",
+        lambda d: d["image_id"],
     )
-    check.fails_if_any(
-        (d["category_id"] for d in entries if d["category_id"] not in categories),
+    require(
+        lambda d: d["category_id"] in categories,
         "detections have a category_id that the ground truth does not have",
+        lambda d: d["category_id"],
     )
-    check.fails_if_any(
-        (d for d in entries if not _well_formed(d)),
+    require(
+        _well_formed,
         "detections need a finite score, bbox [x, y, width, height] if any, segmentation as RLE if any",
+        lambda d: {key: d[key] for key in ("score", "bbox", "segmentation") if key in d},
     )
-    check.fails_if_any(
-        (d for d in entries if d.get("segmentation") and d["segmentation"]["size"] != sizes[d["image_id"]]),
+    require(
+        lambda d: not d.get("segmentation") or d["segmentation"]["size"] == sizes[d["image_id"]],
         "detections have an RLE of another size than their image",
+        lambda d: d["segmentation"]["size"],
+    )
+    require(
+        lambda d: not d.get("segmentation") or rle_fills(**d["segmentation"]),
+        "detections have an RLE whose runs are not whole numbers of at least 0 that fill the image",
+        lambda d: d["segmentation"],
     )
     keys = (*_NEEDED, "bbox", "segmentation")
-    return [{key: d[key] for key in keys if d.get(key) is not None} for d in entries]
+    return [{key: d[key] for key in keys if d.get(key) is not None} for _, d in indexed]
 
 
 def _renumbered(check: FileCheck, section: str, key: str, content: dict, truth: dict, partial: bool) -> dict:
     """For each id of a section, the ground truth's id of what has the same name, None if there is none."""
     check.fails_if_any((e for e in content[section] if not has(e, "id", key)), f"{section} need id and {key}")
+    check.fails_if_any(
+        (e["id"] for e in content[section] if not _is_id(e["id"])),
+        f"{section} need an id that is a whole number or text",
+    )
     names = [Path(str(entry[key])).name for entry in truth[section]]
     check.fails_if_any(repeated(names), f"the ground truth's {section} cannot be told apart by {key}")
     known = dict(zip(names, (entry["id"] for entry in truth[section])))
@@ -89,6 +117,10 @@ def _renumbered(check: FileCheck, section: str, key: str, content: dict, truth: 
         unknown = (entry[key] for entry in content[section] if ids[entry["id"]] is None)
         check.fails_if_any(unknown, f"{section} are not among the ground truth's")
     return ids
+
+
+def _is_id(value: object) -> bool:
+    return not isinstance(value, (list, dict))  # which cannot be looked up; other values that are no ids are not found
 
 
 def _well_formed(detection: dict) -> bool:

@@ -17,8 +17,10 @@ from tqdm import tqdm
 
 from insight.checkpoint import Checkpointer
 from insight.data.datasets.coco import require_classes_of_model
+from insight.data.file_check import first
 from insight.data.mappers import read_image
 from insight.data.sopseg_mapper import SOPSegMapper
+from insight.data.visualize import picture_name
 from insight.evaluation import PromptedIoU
 from insight.files import atomic_write
 from insight.structures.rle import annotation_to_rle
@@ -48,26 +50,42 @@ def choose_entries(dataset: str, images: Sequence[str] = (), count: int = 8) -> 
 
     Args:
         dataset: registered name.
-        images: file names, with or without folders and endings; empty for some with many classes.
+        images: file names, as many folders before them as tell the images apart, with or without endings; empty for
+            some with many classes.
         count: how many, where no images are named.
 
     Returns:
         Dataset dicts.
 
     Raises:
-        ValueError: an image is not in the data set.
+        ValueError: a name is that of no image of the data set, or of several.
     """
     entries = DatasetCatalog.get(dataset)
     if not images:
         return _varied(entries, count)
-    known = {}
+    known: dict[str, list[dict]] = {}
     for entry in entries:
         path = Path(entry["file_name"])
-        known |= {path.name: entry, path.stem: entry}
-    absent = [image for image in images if Path(image).name not in known]
-    if absent:
-        raise ValueError(f"{absent[0]}: no such image in {dataset} ({len(absent)} of those named)")
-    return [known[Path(image).name] for image in images]
+        for name in {path.name, path.stem}:
+            known.setdefault(name, []).append(entry)
+    return [_named(image, known.get(Path(image).name, []), dataset) for image in images]
+
+
+def _named(image: str, candidates: list[dict], dataset: str) -> dict:
+    """The one entry whose path ends in this; candidates are those with its file name."""
+    *folders, name = Path(image).parts or [""]
+    paths = [Path(entry["file_name"]).absolute() for entry in candidates]
+    fitting = [i for i, path in enumerate(paths) if list(path.parts[-1 - len(folders) : -1]) == folders]
+    fitting = [i for i in fitting if paths[i].name == name] or fitting  # a whole name is before one without its ending
+    if len(fitting) == 1:
+        return candidates[fitting[0]]
+    if fitting:
+        found = first((candidates[i]["file_name"] for i in fitting), 4)
+        raise ValueError(
+            f"images: {image}: expected one image of {dataset}, but {len(fitting)} fit; give more of the path: {found}"
+        )
+    others = f"; of that name it has {first((e['file_name'] for e in candidates), 4)}" if candidates else ""
+    raise ValueError(f"images: {image}: no such image in {dataset}{others}")
 
 
 def _varied(entries: list[dict], count: int) -> list[dict]:
@@ -126,7 +144,7 @@ def draw_comparisons(
             it.
         dataset: registered name, for the class names.
         entries: of `choose_entries` or `worst_entries`.
-        output: folder of the PNG files.
+        output: folder of the PNG files, STEM.png; POSITION_STEM.png if images of the data set share names.
         prompted: prompt detectors with the true boxes instead of letting them find objects.
         score_threshold: least score of what a detector finds by itself.
 
@@ -138,6 +156,7 @@ def draw_comparisons(
     """
     names = MetadataCatalog.get(dataset).thing_classes
     answers = [(one.name, _answerer(one.cfg, dataset, prompted, score_threshold)) for one in contenders]
+    pictures = _picture_names(dataset)
     paths = []
     for entry in tqdm(entries, "Drawing", unit="image"):
         image = read_image(entry, "RGB")
@@ -152,11 +171,22 @@ def draw_comparisons(
             colors = classes if is_prompted else found.pred_classes.tolist()
             boxes = found.pred_boxes.tensor.numpy() if is_prompted else None
             panels.append(_panel(title, image, found.pred_masks, colors, labels, boxes))
-        path = Path(output, f"{Path(entry['file_name']).stem}.png")
+        path = Path(output, pictures[entry["image_id"]])
         with atomic_write(path, "wb") as file:
             file.write(cv2.imencode(".png", np.hstack(panels)[:, :, ::-1])[1].tobytes())
         paths.append(path)
     return paths
+
+
+def _picture_names(dataset: str) -> dict[int | str, str]:
+    """By image id. They do not hang on which images are drawn, so that no later run replaces another image's."""
+    entries = DatasetCatalog.get(dataset)
+    stems = [Path(entry["file_name"]).stem for entry in entries]
+    unique = len(set(stems)) == len(stems)
+    return {
+        entry["image_id"]: f"{stem}.png" if unique else picture_name(entry, position)
+        for position, (entry, stem) in enumerate(zip(entries, stems))
+    }
 
 
 def _answerer(

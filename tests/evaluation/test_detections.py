@@ -21,6 +21,10 @@ def write(tmp_path, content):
     return path
 
 
+def with_counts(counts):
+    return {**GOOD[0], "segmentation": {**rle(BOX), "counts": counts}}
+
+
 def coco_file(**changes):
     """As tools/predict.py writes it, with ids of its own: images are 8 and 9, tank is 1, car is 2."""
     annotations = [
@@ -54,6 +58,10 @@ def test_a_truth_that_is_a_part(tmp_path, caplog):
         caplog.clear()
         with pytest.raises(ValueError, match="1 are wrong"):
             read_detections(write(tmp_path, content), part)
+    found = [*GOOD, with_counts("5")]
+    assert found[1]["image_id"] == 2
+    with pytest.raises(ValueError, match="at index 2$"):  # in the file, not of what is left
+        read_detections(write(tmp_path, found), part, partial=True)
 
 
 @pytest.mark.parametrize(
@@ -66,11 +74,22 @@ def test_a_truth_that_is_a_part(tmp_path, caplog):
         ([{"image_id": 1, "category_id": 3, "score": 1}], "and bbox or segmentation; 1 are wrong"),
         (TRUTH, "detections need image_id, category_id, score"),  # the ground truth itself
         ([{**GOOD[0], "image_id": 5}, *GOOD], "an image_id that the ground truth does not have; 1 are wrong: 5"),
-        ([{**d, "category_id": 1} for d in GOOD], "a category_id that the ground truth does not have; 2 .*: 1, 1"),
-        ([{**GOOD[0], "score": float("nan")}], "need a finite score"),
+        ([{**d, "category_id": 1} for d in GOOD],
+         "a category_id that the ground truth does not have; 2 are wrong: 1 at index 0, 1 at index 1"),
+        ([{"segmentation": 0, **GOOD[0], "score": float("nan")}], "need a finite score.*: {'score': nan.* at index 0"),
         ([{**GOOD[0], "bbox": [1, 2, 3]}], r"bbox \[x, y, width, height\] if any"),
         ([{**GOOD[0], "segmentation": [[1, 2, 3, 4, 5, 6]]}], "segmentation as RLE if any"),
         ([{**GOOD[0], "segmentation": {**rle(BOX), "size": [9, 9]}}], "an RLE of another size than their image"),
+        ([*GOOD, with_counts("not a code")], "not whole numbers of at least 0 that fill .*'not a code'} at index 2"),
+        ([*GOOD, with_counts("€")], "not whole numbers of at least 0 that fill the image; 1 are .*€.* at index 2"),
+        ([with_counts("5")], r"at least 0 that fill .* wrong: {'size': \[100, 120\], 'counts': '5'} at index 0"),
+        ([with_counts("0`o0000000000000000o1")], "not whole numbers of at least 0 that fill the image; 1 are wrong"),
+        ([GOOD[0], {**GOOD[0], "category_id": [1]}],
+         r"that are whole numbers or text; 1 are wrong: {'image_id': 1, 'category_id': \[1\]} at index 1"),
+        ([{**GOOD[0], "image_id": {}}], "need an image_id and a category_id that are whole numbers or text"),
+        (coco_file(images=[{"id": [8], "file_name": "2.png"}]), r"images need an id that is .*; 1 are wrong: \[8\]"),
+        (coco_file(categories=[{"id": {"a": 1}, "name": "car"}]), "categories need an id that is a whole number"),
+        (coco_file(annotations=[{**GOOD[0], "image_id": [9]}]), "need an image_id and a category_id that are"),
         (coco_file(images=[{"id": 8, "file_name": "2.png"}, {"id": 9, "file_name": "other.png"}]),
          "images are not among the ground truth's; 1 are wrong: other.png"),
         (coco_file(categories=[{"id": 1, "name": "ship"}, {"id": 2, "name": "car"}]),

@@ -33,9 +33,53 @@ def contender(prompt_cfg, prompt_model, dataset, tmp_path):
 
 
 def test_images_are_chosen_by_name(dataset):
-    assert [e["image_id"] for e in choose_entries(dataset, ["some/where/3.png", "1"])] == [4, 2]
-    with pytest.raises(ValueError, match="9.png: no such image in test_compare"):
-        choose_entries(dataset, ["9.png", "1.png"])
+    assert [e["image_id"] for e in choose_entries(dataset, ["images/3.png", "1"])] == [4, 2]
+    with pytest.raises(ValueError, match="^images: 9.png: no such image in test_compare$"):
+        choose_entries(dataset, ["1.png", "9.png"])
+    said = "images: some/where/3.png: no such image in test_compare; of that name it has /.*/images/3.png$"
+    with pytest.raises(ValueError, match=said):
+        choose_entries(dataset, ["some/where/3.png"])
+
+
+@pytest.fixture
+def videos(dataset, tmp_path):
+    """The data set with its first three files moved to v1/000001.png, v2/000001.png and v2/000001.png.jpg."""
+    annotations, images = tmp_path / "rectangles" / "instances.json", tmp_path / "rectangles" / "images"
+    content = json.loads(annotations.read_text())
+    for image, name in zip(content["images"], ("v1/000001.png", "v2/000001.png", "v2/000001.png.jpg")):
+        (images / name).parent.mkdir(exist_ok=True)
+        (images / image["file_name"]).rename(images / name)
+        image["file_name"] = name
+    annotations.write_text(json.dumps(content))
+    return dataset
+
+
+def test_images_of_one_name_are_chosen_by_their_folders(videos, tmp_path):
+    absolute = str(tmp_path / "rectangles" / "images" / "v1" / "000001.png")
+    for names, ids in (
+        (["v1/000001.png", "v2/000001.png"], [1, 2]),
+        (["./images/v2/000001.png", "v1/000001"], [2, 1]),
+        (["000001.png.jpg", absolute], [3, 1]),
+    ):
+        assert [e["image_id"] for e in choose_entries(videos, names)] == ids
+    for name in ("000001.png", "000001"):
+        said = f"{name}: expected one image of test_compare, but 2 fit; give more of the path: .*/v1/0.*, .*/v2/0"
+        with pytest.raises(ValueError, match=said):
+            choose_entries(videos, [name])
+    for name in ("1/000001.png", "v3/000001.png"):  # folders count as a whole
+        said = f"images: {name}: no such image in test_compare; of that name it has .*/v1/000001.png, .*/v2/000001.png"
+        with pytest.raises(ValueError, match=said):
+            choose_entries(videos, [name])
+
+
+def test_pictures_of_images_of_one_name_do_not_replace_each_other(contender, videos, tmp_path):
+    entries = choose_entries(videos, ["v1/000001.png", "v2/000001.png", "5"])
+    paths = draw_comparisons([contender], videos, entries, tmp_path / "out", prompted=True)
+    assert [p.name for p in paths] == ["000000_000001.png", "000001_000001.png", "000005_5.png"]
+    assert sorted((tmp_path / "out").iterdir()) == paths
+    assert not np.array_equal(*(cv2.imread(str(p)) for p in paths[:2]))
+    # Another run into the folder: still the same name.
+    assert draw_comparisons([contender], videos, entries[1:2], tmp_path / "out", prompted=True) == paths[1:2]
 
 
 def test_images_are_chosen_so_that_many_classes_are_seen():

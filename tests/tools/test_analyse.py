@@ -139,13 +139,20 @@ def test_nothing_found(run_tool, files, tmp_path, caplog):
         ({"found": "[1, 2"}, "found.json: not JSON"),
         ({"truth": "{}"}, 'truth.json: not a COCO file: expected a list "images"'),
         ({"truth": None}, "no such file: "),
+        ({"found": '[{"image_id": 1, "category_id": [1], "score": 1, "bbox": [1, 2, 3, 4]}]'},
+         "found.json: detections need an image_id and a category_id that are whole numbers or text; 1 are wrong: "),
+        ({"counts": "not a code"}, "found.json: detections have an RLE whose runs are not whole numbers of at least 0"),
+        ({"counts": "0`o0000000000000000o1"}, "found.json: detections have an RLE whose runs are not whole numbers of"),
         ({"max_dets": 0}, "max_dets: expected at least 1, got 0"),
         ({"annotations": []}, "truth.json: there is no instance to compare detections with"),
         ({"name": "boat"}, "truth.json: category names are not unique; 2 are wrong: boat, boat"),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_is_one_line_and_code_2(run_tool, files, tmp_path, change, said):
-    truth_file, found_file, truth, _ = files
+    truth_file, found_file, truth, found = files
+    if "counts" in change:
+        found[3]["segmentation"]["counts"] = change["counts"]
+        found_file.write_text(json.dumps(found))
     if "name" in change:
         truth["categories"] = [{**c, "name": change["name"]} for c in truth["categories"]]
     truth["annotations"] = change.get("annotations", truth["annotations"])
