@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from insight.structures.boxes import touches_image
 from insight.structures.oriented_boxes import have_area
 from insight.structures.rle import run_lengths
 
@@ -286,14 +287,13 @@ def rle_fills(counts: str | list, size: list[int], **_) -> bool:
 
 def _touches(annotation: dict, size: tuple[int, int]) -> bool:
     """Whether the box, and the polygons if there are any, are at least in part inside the image; they have an area."""
-    height, width = size
     x, y, w, h = annotation["bbox"]
     bounds = [(x, y, x + w, y + h)]
     polygons = annotation.get("segmentation")
     if isinstance(polygons, list) and polygons:
         xs, ys = ([v for p in polygons for v in p[start::2]] for start in (0, 1))
         bounds.append((min(xs), min(ys), max(xs), max(ys)))
-    return all(x1 > 0 and y1 > 0 and x0 < width and y0 < height for x0, y0, x1, y1 in bounds)
+    return all(touches_image(box, size) for box in bounds)
 
 
 def _has_area(annotation: dict, some_mask: bool) -> bool:

@@ -11,6 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from insight.structures.boxes import touches_image
+
 from .file_check import FileCheck, first, read_json, read_text
 from .folders import files_under
 from .images import SUFFIXES, image_size
@@ -141,18 +143,14 @@ def read_folder(
         )  # fmt: skip
         flat = (labels.corners.min(1) == labels.corners.max(1)).any(1)
         check.note(WITHOUT_AREA, (f"{label}: box {i}" for i in np.flatnonzero(flat)))
+        around = np.concatenate([labels.corners.min(1), labels.corners.max(1)], 1)
         usable = [i for i, name in enumerate(labels.class_names) if name in classes and not flat[i]]
         kept = check.keep(
-            usable, lambda i, box=labels.corners, size=size: _touches(box[i], size), "boxes lie outside their image",
+            usable, lambda i, box=around, size=size: touches_image(box[i], size), "boxes lie outside their image",
             lambda i, label=label: f"{label}: box {i}",
         )  # fmt: skip
         names = [labels.class_names[i] for i in kept]
         yield image, size, OrientedLabels(labels.corners[kept], names, labels.difficult[kept])
-
-
-def _touches(corners: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether a box is at least in part inside an image of this (height, width)."""
-    return bool((corners.max(0) > 0).all() and (corners.min(0) < size[::-1]).all())
 
 
 def read_oriented(label_file: str | os.PathLike) -> OrientedLabels:

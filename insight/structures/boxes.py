@@ -1,5 +1,7 @@
 """Checking and converting boxes that people give."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -37,6 +39,21 @@ def validate_boxes(boxes, image_size: tuple[int, int] | None, name: str = "boxes
         size = f"{width} x {height} pixels"
         refuse_rows(boxes, far, name, f"reaches farther than {reach} pixels beyond the image, which is {size}")
     return boxes
+
+
+def touches_image(box: Sequence[float], image_size: tuple[int, int]) -> bool:
+    """Whether a box is at least in part inside an image.
+
+    Args:
+        box: XYXY, pixels of the image.
+        image_size: (height, width) of the image in pixels.
+
+    Returns:
+        False if they share at most an edge.
+    """
+    x1, y1, x2, y2 = box
+    height, width = image_size
+    return bool(x2 > 0 and y2 > 0 and x1 < width and y1 < height)
 
 
 def jitter_boxes(boxes: Tensor, jitter: float, generator: torch.Generator | None = None) -> Tensor:

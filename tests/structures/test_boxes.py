@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from insight.structures.boxes import jitter_boxes, validate_boxes
+from insight.structures.boxes import jitter_boxes, touches_image, validate_boxes
 
 IMAGE = (60, 100)  # height, width
 GOOD = [10.0, 20.0, 30.0, 40.0]
@@ -75,3 +75,16 @@ def test_jittered_edges_move_by_at_most_the_fraction_of_their_side():
     assert shift.abs().max() > 0.19
     torch.testing.assert_close(shift.std(dim=0), torch.full((4,), 0.2 / 3**0.5), rtol=0.1, atol=0)  # uniform
     assert torch.corrcoef(shift.T).fill_diagonal_(0).abs().max() < 0.1  # each edge by itself
+
+
+def test_a_box_touches_an_image_where_validate_boxes_takes_it():
+    """On a grid of boxes around the image's edges."""
+    for x in (-20, -10, -9, 0, 50, 99, 100, 101):
+        for y in (-20, -10, -9, 0, 30, 59, 60, 61):
+            box = [x, y, x + 10, y + 10]
+            try:
+                validate_boxes([box], IMAGE)
+            except ValueError:
+                assert not touches_image(box, IMAGE)
+            else:
+                assert touches_image(box, IMAGE)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pycocotools import mask as coco_mask
 
+from insight.structures.boxes import touches_image
+
 from ..bad_options import SKIP_HINT
 from ..file_check import FileCheck, first, read_json
 from ..folders import files_under
@@ -107,7 +109,7 @@ def _convert(folder: Path, skip_bad: bool, source: Source) -> dict:
         raise ValueError(f"{label}: expected the COCO annotations of one frame, with polygons ({error!r})") from error
     check = FileCheck(label, not skip_bad, SKIP_HINT)
     inside = check.keep(
-        range(len(annotations)), lambda i: _touches(annotations[i]["segmentation"], height, width),
+        range(len(annotations)), lambda i: _touches(annotations[i]["segmentation"], (height, width)),
         f"masks lie outside their image, which is {width} x {height} pixels", lambda i: f"annotation {ids[i]}",
     )  # fmt: skip
     kept = [annotations[i] for i in inside if annotations[i]["area"]]
@@ -121,10 +123,10 @@ def _convert(folder: Path, skip_bad: bool, source: Source) -> dict:
     }
 
 
-def _touches(polygons: list[list[float]], height: int, width: int) -> bool:
+def _touches(polygons: list[list[float]], size: tuple[int, int]) -> bool:
     """Whether the polygons, if there are any, are at least in part inside the image."""
     xs, ys = ([v for polygon in polygons for v in polygon[start::2]] for start in (0, 1))
-    return not xs or (max(xs) > 0 and max(ys) > 0 and min(xs) < width and min(ys) < height)
+    return not xs or touches_image((min(xs), min(ys), max(xs), max(ys)), size)
 
 
 def _annotation(name: str | None, polygons: list, path: Path, height: int, width: int) -> dict:
