@@ -13,6 +13,8 @@ from insight.files import atomic_write
 from .plot import draw
 from .summary import Cell, Summary
 
+_WIDEST = 12  # columns that a page shows side by side; more stand below each other, the models side by side
+
 
 def write_table(
     summary: Summary, folder: str | os.PathLike, command: str, made: dict[str, Any], pictures: Sequence[Path] = ()
@@ -51,11 +53,11 @@ def markdown(summary: Summary, command: str, made: dict[str, Any]) -> str:
         Markdown.
     """
     table = summary.table
-    lines = [f"# {table.title}", ""]
-    lines += _row(["", *(column.title for column in summary.columns)])
-    lines += _row(["---"] * (1 + len(summary.columns)))
-    for row, cells in zip(table.rows, summary.cells):
-        lines += _row([row.name, *map(_text, cells)])
+    grid = [["", *(column.title for column in summary.columns)]]
+    grid += [[row.name, *map(_text, cells)] for row, cells in zip(table.rows, summary.cells)]
+    if len(summary.columns) > _WIDEST:
+        grid = [list(column) for column in zip(*grid)]
+    lines = [f"# {table.title}", "", _row(grid[0]), _row(["---"] * len(grid[0])), *map(_row, grid[1:])]
     done = [(run, content) for run, content in zip(summary.runs, summary.results) if content]
     lines += ["", *([table.note.strip(), ""] if table.note else [])]
     seeds = ", ".join(map(str, dict.fromkeys(run.seed for run in summary.runs if run.seed is not None))) or "none"
@@ -74,8 +76,8 @@ def markdown(summary: Summary, command: str, made: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(texts: list[str]) -> list[str]:
-    return ["| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"]
+def _row(texts: list[str]) -> str:
+    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
 
 
 def _text(cell: Cell) -> str:

@@ -59,6 +59,17 @@ def test_a_star_is_a_column_for_each_class(summary_of):
     assert summary.cells[0][1].values == (20.0, 24.0) and summary.cells[0][2].values == ()
 
 
+def test_what_is_too_wide_for_a_page_stands_below_each_other(summary_of, made):
+    def table(count):
+        summary = summary_of(columns={f"AP {k}": "small_val/segm/AP" for k in range(count)})
+        return [line for line in markdown(summary, "make it", made).splitlines() if line.startswith("|")]
+
+    assert table(12)[0].startswith("|  | AP 0 | AP 1 |") and len(table(12)) == 4
+    turned = table(13)
+    assert turned[0] == "|  | baseline | faster |" and len(turned) == 15
+    assert turned[14] == "| AP 12 | 11.00 ± 1.41 | 15.00 ± 2.83 (+4.00) |"
+
+
 def test_a_metric_that_no_run_has_is_one_line_with_those_that_it_has(summary_of):
     with pytest.raises(ValueError, match="column 'x': row 'baseline' has no small_val/segm/APP; there are AP, AP-bar"):
         summary_of(columns={"x": "small_val/segm/APP"})
