@@ -19,6 +19,8 @@ namespace {
 using torch::headeronly::BFloat16;
 using torch::headeronly::Half;
 
+constexpr int64_t kMostBlocks = int64_t{1} << 30;  // each takes as many tiles as it must
+
 struct Launch {
   TilePlan plan;
   unsigned blocks;
@@ -30,7 +32,7 @@ Launch plan_launch(const Geometry& g, int32_t device) {
   STD_CUDA_CHECK(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
   Launch launch;
   launch.plan = plan_tiles(g, int64_t{4} * processors);
-  launch.blocks = static_cast<unsigned>(std::min<int64_t>(g.num_boxes * launch.plan.tiles, int64_t{1} << 30));
+  launch.blocks = static_cast<unsigned>(std::min(g.num_boxes * launch.plan.tiles, kMostBlocks));
   void* stream = nullptr;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device, &stream));
   launch.stream = static_cast<cudaStream_t>(stream);

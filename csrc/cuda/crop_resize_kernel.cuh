@@ -1,4 +1,4 @@
-// Kernels of crop_resize on the GPU. Nothing here but plain CUDA C++, so that tests also run it on a CPU, thread by thread.
+// Kernels of crop_resize on the GPU.
 #pragma once
 
 #include "common/bilinear.h"

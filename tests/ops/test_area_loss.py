@@ -17,14 +17,16 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 IMPLEMENTATIONS = [
     pytest.param((ops.area_loss, "cpu"), id="compiled-cpu", marks=needs_library),
     pytest.param((ops.area_loss, "cuda"), id="compiled-cuda", marks=[needs_library, pytest.mark.gpu]),
+    pytest.param((ops.area_loss, "cuda on host"), id="cuda-on-host", marks=needs_library),
     pytest.param((ops.reference.area_loss, "cpu"), id="twin-cpu"),
 ]
+CUDA = [pytest.param("cuda", marks=pytest.mark.gpu), "cuda on host"]
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
-def implementation(request):
+def implementation(request, device_of):
     function, device = request.param
-    return function, torch.device(device)
+    return function, device_of(device)
 
 
 def algorithm_1(proposals, gt_boxes, iou_threshold=0.0, eps=1e-6):
@@ -296,14 +298,15 @@ def test_same_bits_every_time_and_for_any_number_of_threads(device):
     assert len(losses) == 1
 
 
-@pytest.mark.gpu
 @needs_library
-def test_cuda_matches_the_same_boxes_as_cpu():
+@pytest.mark.parametrize("device", CUDA)
+def test_cuda_matches_the_same_boxes_as_cpu(device, device_of):
     generator = torch.Generator().manual_seed(0)
     proposals = torch.randint(0, 30, (3000, 4), generator=generator).float() / 7
     gt_boxes = torch.randint(0, 30, (700, 4), generator=generator).float() / 7  # more than one tile
     on_cpu = torch.ops.insight.area_loss(proposals, gt_boxes, 0.3, 1e-6, False)
-    on_gpu = torch.ops.insight.area_loss(proposals.cuda(), gt_boxes.cuda(), 0.3, 1e-6, False)
+    device = device_of(device)
+    on_gpu = torch.ops.insight.area_loss(proposals.to(device), gt_boxes.to(device), 0.3, 1e-6, False)
     assert torch.equal(on_cpu[2], on_gpu[2].cpu()) and torch.equal(on_cpu[1], on_gpu[1].cpu())
     torch.testing.assert_close(on_cpu[0], on_gpu[0].cpu())
 

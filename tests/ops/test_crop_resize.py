@@ -28,17 +28,18 @@ TOLERANCE = {torch.uint8: 1e-4, torch.float64: 1e-12, torch.float32: 2e-6, torch
         pytest.param(("avx2", "cpu"), id="compiled-cpu-avx2", marks=needs_library),
         pytest.param(("default", "cpu"), id="compiled-cpu-plain", marks=needs_library),
         pytest.param((None, "cuda"), id="compiled-cuda", marks=[needs_library, pytest.mark.gpu]),
+        pytest.param((None, "cuda on host"), id="cuda-on-host", marks=needs_library),
         pytest.param(("twin", "cpu"), id="twin"),
     ]
 )
-def implementation(request, monkeypatch):
+def implementation(request, monkeypatch, device_of):
     """The function under test and its device; on the CPU once for each instruction set that it can choose."""
     kind, device = request.param
     if kind == "twin":
         return ops.reference.crop_resize, torch.device(device)
     if kind is not None:
         monkeypatch.setenv("ATEN_CPU_CAPABILITY", kind)
-    return ops.crop_resize, torch.device(device)
+    return ops.crop_resize, device_of(device)
 
 
 def random_images(shape, dtype=torch.float64, seed=0):
@@ -65,7 +66,7 @@ BOXES = [(0, 0, 80, 60), (10, 5, 40, 50), (10, 5, 12, 8), (79, 59, 80, 60), (3, 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("antialias", [True, False])
-@pytest.mark.parametrize("size", [(28, 28), (7, 5), (1, 1), (33, 100)])
+@pytest.mark.parametrize("size", [(28, 28), (7, 5), (1, 1), (33, 100), (3, 600), (70, 2)])
 def test_equals_interpolate_of_the_crop(implementation, size, antialias, dtype):
     function, device = implementation
     images = random_images((2, 3, 60, 80), dtype)
@@ -126,7 +127,7 @@ def test_any_strides(implementation, view):
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("channels", [1, 2, 5, 16, 17, 40])
+@pytest.mark.parametrize("channels", [1, 2, 5, 16, 17, 40, 70])
 def test_any_number_of_channels(implementation, channels, memory_format):
     function, device = implementation
     images = random_images((1, channels, 30, 40), torch.float32).contiguous(memory_format=memory_format)
@@ -354,16 +355,17 @@ def test_gradients_by_finite_differences(device, antialias):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
-def test_gradient_equals_that_of_the_twin(implementation, dtype):
+@pytest.mark.parametrize("size", [(12, 20), (3, 300)])
+def test_gradient_equals_that_of_the_twin(implementation, size, dtype):
     function, device = implementation
     boxes = torch.rand(40, 2, generator=torch.Generator().manual_seed(1)) * 60 - 10
     boxes = torch.cat([boxes, boxes + torch.rand(40, 2, generator=torch.Generator().manual_seed(2)) * 50], dim=1)
     image_index = torch.arange(40) % 2
-    weights = random_images((40, 3, 12, 20), dtype, seed=3)
+    weights = random_images((40, 3, *size), dtype, seed=3)
 
     def gradient(function, device, dtype):
         images = random_images((2, 3, 50, 70), dtype).to(device).requires_grad_()
-        out = function(images, boxes.to(device), (12, 20), image_index=image_index.to(device), std=[0.5, 1, 2])
+        out = function(images, boxes.to(device), size, image_index=image_index.to(device), std=[0.5, 1, 2])
         (out * weights.to(device, dtype)).sum().backward()
         return images.grad.cpu()
 
@@ -505,13 +507,16 @@ def test_autocast_changes_nothing(device):
         assert actual.dtype == expected.dtype and torch.equal(actual, expected)
 
 
-@pytest.mark.gpu
 @needs_library
-def test_image_index_out_of_range_gives_nan_on_cuda():
-    images = torch.rand(2, 3, 8, 8, device="cuda")
-    boxes = torch.tensor([[0.0, 0, 8, 8]] * 3, device="cuda")
-    out = ops.crop_resize(images, boxes, 4, image_index=torch.tensor([0, 2, -1], device="cuda"))
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.gpu), "cuda on host"])
+def test_image_index_out_of_range_gives_nan_on_cuda(device, device_of):
+    device = device_of(device)
+    images = torch.rand(2, 3, 8, 8, device=device, requires_grad=True)
+    boxes = torch.tensor([[0.0, 0, 8, 8]] * 3, device=device)
+    out = ops.crop_resize(images, boxes, 4, image_index=torch.tensor([1, 2, -1], device=device))
     assert out[0].isfinite().all() and out[1:].isnan().all()
+    out.backward(torch.ones_like(out))
+    assert images.grad[0].eq(0).all() and images.grad[1].sum().item() == pytest.approx(3 * 16, rel=1e-5)
 
 
 @pytest.mark.gpu

@@ -25,16 +25,18 @@ DEVICES = [
 IMPLEMENTATIONS = [
     pytest.param((ops.global_to_local_attention, "cpu"), id="compiled-cpu", marks=needs_library),
     pytest.param((ops.global_to_local_attention, "cuda"), id="compiled-cuda", marks=[needs_library, pytest.mark.gpu]),
+    pytest.param((ops.global_to_local_attention, "cuda on host"), id="cuda-on-host", marks=needs_library),
     pytest.param((ops.reference.global_to_local_attention, "cpu"), id="twin-cpu"),
 ]
+CUDA = [pytest.param("cuda", marks=pytest.mark.gpu), "cuda on host"]
 # Of the largest value. Half types: their own rounding of inputs is in the reference too, that of the output is not.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 1.5e-2}
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
-def implementation(request):
+def implementation(request, device_of):
     function, device = request.param
-    return function, torch.device(device)
+    return function, device_of(device)
 
 
 def random_tokens(rois, tokens, images, keys, heads, d, *, dtype=torch.float32, device="cpu", seed=0):
@@ -290,9 +292,9 @@ def test_autocast_casts_both_together(implementation):
 
 
 @pytest.mark.parametrize("index", [-1, 2, 2**40])
-def test_image_index_out_of_range_on_the_cpu(implementation, index):
-    function, device = implementation
-    if device.type != "cpu":
+def test_image_index_out_of_range_on_the_cpu(implementation, index, request):
+    function, _ = implementation
+    if "cuda" in request.node.callspec.id:
         pytest.skip("on CUDA it gives NaN, as tested below")
     local, global_tokens, image_index = random_tokens(3, 2, 2, 4, 1, 8)
     image_index[1] = index
@@ -301,13 +303,14 @@ def test_image_index_out_of_range_on_the_cpu(implementation, index):
 
 
 @needs_library
-@pytest.mark.gpu
+@pytest.mark.parametrize("device", CUDA)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_image_index_out_of_range_on_cuda(dtype):
+def test_image_index_out_of_range_on_cuda(dtype, device, device_of):
     """No stall to look for it: those RoIs become NaN, the others are right."""
-    local, global_tokens, image_index = random_tokens(9, 49, 2, 40, 2, 32, dtype=dtype, device="cuda")
+    device = device_of(device)
+    local, global_tokens, image_index = random_tokens(9, 49, 2, 40, 2, 32, dtype=dtype, device=device)
     image_index[0], image_index[4] = -1, 2
-    valid = torch.tensor([1, 2, 3, 5, 6, 7, 8], device="cuda")
+    valid = torch.tensor([1, 2, 3, 5, 6, 7, 8], device=device)
     grad = torch.ones_like(local)
     out, grad_local, grad_global = with_gradients(
         ops.global_to_local_attention, local, global_tokens, image_index, 2, grad
