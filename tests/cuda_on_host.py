@@ -109,12 +109,9 @@ def _run(command: list[str]) -> None:
 @contextlib.contextmanager
 def in_place_of_the_cpu_kernels() -> Iterator[None]:
     """Let insight's operators run the loaded library on CPU tensors."""
-    library = torch.library.Library("insight", "IMPL")
     ours = getattr(torch.ops, NAMESPACE)
-    for name in ("crop_resize", "global_to_local_attention", "area_loss"):
-        for op in (name, f"{name}_backward"):
-            library.impl(op, getattr(ours, op).default, "CPU")
-    try:
+    with torch.library._scoped_library("insight", "IMPL") as library:
+        for name in ("crop_resize", "global_to_local_attention", "area_loss"):
+            for op in (name, f"{name}_backward"):
+                library.impl(op, getattr(ours, op).default, "CPU")
         yield
-    finally:
-        library._destroy()

@@ -278,8 +278,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
             const Real sum = window[u * kWarp + lane];
             if (sum != Real(0)) atomicAdd(&row[left + u * kWarp + lane], weight * sum);
           }
-        }
-        __syncwarp();
+        }  // each lane has read, and clears next, its own columns: no need to wait for the others
       }
     }
   }
