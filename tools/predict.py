@@ -57,6 +57,14 @@ def arguments() -> argparse.ArgumentParser:
         "model tells the class of each box",
     )
     parser.add_argument(
+        "--correct-boxes",
+        type=float,
+        default=0.0,
+        metavar="IOU",
+        help="boxes drawn in haste (not oriented ones): where a box and what the model makes of it overlap by less than "
+        "this, take the model's; 0.7 leaves exact boxes mostly alone, 1 corrects all, 0 (the default) none",
+    )
+    parser.add_argument(
         "--score-threshold", type=float, default=0.5, metavar="S", help="least score of a found instance (default 0.5)"
     )
     parser.add_argument("--device", default="", help="cpu, cuda or cuda:N; default: MODEL.DEVICE of the config")
@@ -96,13 +104,14 @@ def main() -> int:
     images = find_images(args.images)
     prompts = prompts_of(args, parser)
     cfg = load_config(args.config_file, overrides + args.opts)
-    predictor = build_file_predictor(cfg, prompted=prompts is not None, given_class=args.given_class)
+    predictor = build_file_predictor(cfg, prompts is not None, args.given_class, args.correct_boxes)
     branch = cfg.MODEL.SOPSEG_BRANCH
     weights = [os.stat(path) for path in (cfg.MODEL.WEIGHTS, branch.WEIGHTS if branch.ENABLED else "") if path]
     settings = {
         "config": cfg.dump(),
         "weights": [[file.st_size, file.st_mtime] for file in weights],
         "class": args.given_class,
+        "correct_boxes": args.correct_boxes,
     }
     answered, failures = predict_files(predictor, images, args.output, prompts, settings)
     without = f", without {len(failures)} that failed" if failures else ""

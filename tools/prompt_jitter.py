@@ -18,6 +18,13 @@ def arguments() -> argparse.ArgumentParser:
         metavar="F",
         help=f"largest shift of a side, as a fraction of the box's; repeatable (default: {NOISES})",
     )
+    parser.add_argument(
+        "--correct-boxes",
+        type=float,
+        default=0.0,
+        metavar="IOU",
+        help="let the model correct the boxes, as predict.py has it (default 0: never)",
+    )
     return parser
 
 
@@ -26,11 +33,11 @@ def main() -> None:
     """Run the command."""
     args = arguments().parse_args()
     cfg = measured_config(args)
-    results = jitter_curve(cfg, args.noise or NOISES)
+    results = jitter_curve(cfg, args.noise or NOISES, args.correct_boxes)
     for dataset, tasks in results.items():
         for name, value in tasks["jitter"].items():
             print(f"{dataset}: {name:24s} {value:6.2f}")
-    write_measurement(args, cfg, results)
+    write_measurement(args, cfg, results, correct_boxes=args.correct_boxes)
 
 
 if __name__ == "__main__":

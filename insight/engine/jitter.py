@@ -14,6 +14,7 @@ from insight.checkpoint import Checkpointer
 from insight.data.image_seed import image_seed
 from insight.data.mappers import read_image
 from insight.evaluation import PromptedIoU
+from insight.inference.box_correction import check_correct_boxes
 from insight.inference.predictor import PromptPredictor
 from insight.structures.boxes import jitter_boxes
 from insight.structures.rle import annotation_to_rle
@@ -24,7 +25,7 @@ from .results import Metrics, by_dataset
 NOISES = (0.0, 0.05, 0.1, 0.2, 0.3)
 
 
-def jitter_curve(cfg: CfgNode, noises: Sequence[float] = NOISES) -> Metrics:
+def jitter_curve(cfg: CfgNode, noises: Sequence[float] = NOISES, correct_boxes: float = 0.0) -> Metrics:
     """Prompt a model with true boxes whose sides are shifted, and compare the masks.
 
     A noise of 0.1 shifts each side by up to a tenth of the box's extent, either way, all shifts equally likely. The
@@ -33,20 +34,25 @@ def jitter_curve(cfg: CfgNode, noises: Sequence[float] = NOISES) -> Metrics:
     Args:
         cfg: the config; MODEL.WEIGHTS is the checkpoint.
         noises: largest shifts, as fractions of the box's extent; below 0.5.
+        correct_boxes: as `PromptPredictor.predict` takes it.
 
     Returns:
         {data set: {"jitter": {"mIoU at 0.1": ..., "class mIoU at 0.1": ..., ...}}}, in percent.
 
     Raises:
         CheckpointError: there is no checkpoint, or it does not fit.
-        ValueError: a noise is negative, or so large that a box could turn over; the model has no masks.
+        ValueError: a noise is negative, or so large that a box could turn over; the model has no masks;
+            `correct_boxes` is no IoU, or SOPSeg is to correct boxes.
     """
+    check_correct_boxes(correct_boxes)
     if not all(0 <= noise < 0.5 for noise in noises):
         raise ValueError(f"noises: expected numbers from 0 to below 0.5, got {', '.join(map(str, noises))}")
     is_sopseg = cfg.MODEL.META_ARCHITECTURE == "SOPSEG"
     if not (is_sopseg or cfg.MODEL.MASK_ON or cfg.MODEL.SOPSEG_BRANCH.ENABLED):
         raise ValueError("MODEL.MASK_ON is False: there are no masks to compare")
-    curves = (_of_sopseg if is_sopseg else _of_detector)(cfg, noises)
+    if is_sopseg and correct_boxes:
+        raise ValueError("correct_boxes: SOPSeg takes boxes at their word, only a detector corrects them")
+    curves = _of_sopseg(cfg, noises) if is_sopseg else _of_detector(cfg, noises, correct_boxes)
     return {dataset: {"jitter": dict(_named(noises, results))} for dataset, results in curves.items()}
 
 
@@ -71,12 +77,14 @@ def _of_sopseg(cfg: CfgNode, noises: Sequence[float]) -> dict[str, list[dict[str
     return curves
 
 
-def _of_detector(cfg: CfgNode, noises: Sequence[float]) -> dict[str, list[dict[str, float]]]:
+def _of_detector(cfg: CfgNode, noises: Sequence[float], correct_boxes: float) -> dict[str, list[dict[str, float]]]:
     predictor = PromptPredictor(cfg)
-    return {dataset: _on_dataset(predictor, dataset, noises) for dataset in cfg.DATASETS.TEST}
+    return {dataset: _on_dataset(predictor, dataset, noises, correct_boxes) for dataset in cfg.DATASETS.TEST}
 
 
-def _on_dataset(predictor: PromptPredictor, dataset: str, noises: Sequence[float]) -> list[dict[str, float]]:
+def _on_dataset(
+    predictor: PromptPredictor, dataset: str, noises: Sequence[float], correct_boxes: float = 0.0
+) -> list[dict[str, float]]:
     dicts = DatasetCatalog.get(dataset)
     metrics = [PromptedIoU(MetadataCatalog.get(dataset).thing_classes) for _ in noises]
     for entry in tqdm(dicts, f"Prompting with noise on {dataset}", unit="image"):
@@ -90,7 +98,8 @@ def _on_dataset(predictor: PromptPredictor, dataset: str, noises: Sequence[float
         predictor.set_image(read_image(entry, "RGB"), order="RGB")  # once for all noises
         for noise, metric in zip(noises, metrics):
             prompts = noisy_boxes(torch.tensor(np.array(boxes, np.float32)), noise, image_seed(entry["image_id"]), size)
-            metric.update(predictor.predict(prompts).pred_masks, truth, classes, entry["image_id"])
+            masks = predictor.predict(prompts, correct_boxes=correct_boxes).pred_masks
+            metric.update(masks, truth, classes, entry["image_id"])
     return [metric.result() for metric in metrics]
 
 

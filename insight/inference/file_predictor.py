@@ -8,6 +8,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.structures import Boxes, Instances
 
+from .box_correction import check_correct_boxes
 from .classes import class_indices
 from .predictor import PromptPredictor
 from .prompts import BoxPrompts
@@ -28,31 +29,40 @@ class FilePredictor(NamedTuple):
     answer: Callable[[np.ndarray, BoxPrompts | None], Instances]
 
 
-def build_file_predictor(cfg: CfgNode, prompted: bool, given_class: str | None = None) -> FilePredictor:
+def build_file_predictor(
+    cfg: CfgNode, prompted: bool, given_class: str | None = None, correct_boxes: float = 0.0
+) -> FilePredictor:
     """Load the model of a config.
 
     Args:
         cfg: the config; MODEL.WEIGHTS is the checkpoint.
         prompted: whether it will be asked with prompts.
         given_class: name of the class that all prompts hold; None lets the model tell.
+        correct_boxes: as `PromptPredictor.predict` takes it.
 
     Returns:
         The model.
 
     Raises:
-        OSError, ValueError: the weights are missing or do not fit, a model that needs prompts gets none, or a class is
-            given that the model does not know or that no prompts are there for.
+        OSError, ValueError: the weights are missing or do not fit, a model that needs prompts gets none, a class is
+            given that the model does not know or that no prompts are there for, or boxes are to be corrected that are
+            not given or by a model that cannot.
     """
+    check_correct_boxes(correct_boxes, "--correct-boxes")
+    if correct_boxes and not prompted:
+        raise ValueError("--correct-boxes: there are no boxes to correct: give --boxes or --boxes-json")
     if given_class is not None and not prompted:
         raise ValueError("--class: says what boxes hold: give --boxes, --oriented-boxes or --boxes-json")
     if cfg.MODEL.META_ARCHITECTURE != "SOPSEG":
-        return _detector(cfg, given_class)
+        return _detector(cfg, given_class, correct_boxes)
+    if correct_boxes:
+        raise ValueError("--correct-boxes: SOPSeg takes boxes at their word, only a detector corrects them")
     if given_class is not None:
         raise ValueError("--class: SOPSeg knows no classes, its masks are of whatever a prompt holds")
     return _sopseg(cfg, prompted)
 
 
-def _detector(cfg: CfgNode, given_class: str | None) -> FilePredictor:
+def _detector(cfg: CfgNode, given_class: str | None, correct_boxes: float) -> FilePredictor:
     predictor = PromptPredictor(cfg)
     if given_class is not None:
         class_indices(given_class, 1, predictor.class_names, "--class")  # once, not for each image
@@ -61,7 +71,7 @@ def _detector(cfg: CfgNode, given_class: str | None) -> FilePredictor:
         predictor.set_image(image)
         if prompts is None:
             return predictor.detect()
-        return predictor.predict(prompts.boxes, prompts.corners, classes=given_class)
+        return predictor.predict(prompts.boxes, prompts.corners, classes=given_class, correct_boxes=correct_boxes)
 
     return FilePredictor(predictor.class_names, answer)
 

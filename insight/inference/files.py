@@ -132,6 +132,6 @@ def _draw(image: np.ndarray, instances: Instances, class_names: list[str], asked
     labels = [f"{class_names[c]} {score:.2f}" for c, score in zip(classes, instances.scores.tolist())]
     masks = instances.pred_masks if instances.has("pred_masks") else None
     boxes = instances.pred_boxes.tensor.numpy()
-    if asked is not None:  # as they were asked for
-        boxes = [*asked.boxes.numpy(), *asked.corners.flatten(1).numpy()]
+    if asked is not None and len(asked.corners):  # as they were asked for
+        boxes = [*boxes[: len(asked.boxes)], *asked.corners.flatten(1).numpy()]
     return draw_instances(image, masks, boxes, labels, classes if len(class_names) > 1 else None)

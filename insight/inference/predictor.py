@@ -1,6 +1,7 @@
 """Prompted and automatic prediction on one image at a time."""
 
 import os
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from insight.structures.given_prompts import given_prompts
 from insight.structures.prompts import Prompts
 from insight.structures.rle import RLEMasks
 
+from .box_correction import check_correct_boxes, corrected_where_far
 from .classes import class_indices
 from .masks import paste_masks
 
@@ -112,7 +114,9 @@ class PromptPredictor:
         self._encoded = self.model.encode([{"image": _to_tensor(resized), "prompt_image": _to_tensor(image)}])
 
     @torch.no_grad()
-    def predict(self, boxes=None, oriented_boxes=None, *, classes=None, mask_format: str = "rle") -> Instances:
+    def predict(
+        self, boxes=None, oriented_boxes=None, *, classes=None, correct_boxes: float = 0.0, mask_format: str = "rle"
+    ) -> Instances:
         """Class and mask for each given box.
 
         A box says where, not what: without `classes` the box head tells the class. A mask is that of the class that the
@@ -127,30 +131,35 @@ class PromptPredictor:
                 orientation. Follow `boxes` in the result.
             classes: what the boxes hold, where that is known: a name or an index from 0 for all, or one for each box in
                 the order of the result. A score then is the probability of the class that was given.
+            correct_boxes: for `boxes` drawn in haste: what the box head makes of a box takes its place where the two
+                overlap with an IoU below this. 0, the default, takes every box at its word, as a mask does not reach
+                beyond its box; 1 corrects all. Oriented boxes stay as they are.
             mask_format: "rle" for `RLEMasks`, which is small and draws in Detectron2's Visualizer; "bitmap" for
                 Detectron2's (N, H, W) bool tensor.
 
         Returns:
-            Instances of the image, on the CPU, one for each box in its order: pred_boxes (as given), pred_classes,
-            scores, and pred_masks if the model has masks.
+            Instances of the image, on the CPU, one for each box in its order: pred_boxes (as given, or corrected),
+            pred_classes, scores, and pred_masks if the model has masks.
 
         Raises:
             RuntimeError: no image was set.
-            ValueError: no boxes argument, a box that is NaN, inverted, without area or outside the image, or a class
-                that the model does not know.
+            ValueError: no boxes argument, a box that is NaN, inverted, without area or outside the image, a class that
+                the model does not know, or a `correct_boxes` that is no IoU.
         """
         _check_mask_format(mask_format)
+        check_correct_boxes(correct_boxes)
         image_size = self._require_image()
         groups = given_prompts(image_size, boxes, oriented_boxes)
         if not groups:
             raise ValueError("predict needs boxes or oriented_boxes; without prompts call detect()")
+        count = sum(group.count for group in groups)
+        given = None if classes is None else class_indices(classes, count, self.class_names)
+        if boxes is not None and correct_boxes > 0:
+            groups[0] = Prompts(self._corrected(groups[0].boxes, given, correct_boxes))
         prompts = torch.cat([group.boxes for group in groups])
-        given = None if classes is None else class_indices(classes, len(prompts), self.class_names)
         to_network = self._network_scale()
         parts = []
-        # At least one batch, so that the result has its fields also for no boxes.
-        for start in range(0, max(len(prompts), 1), BOXES_AT_ONCE):
-            batch = slice(start, start + BOXES_AT_ONCE)
+        for batch in _batches(count):
             of_batch = None if given is None else [given[batch]]
             found = self.model.segment_boxes(self._encoded, [prompts[batch] * to_network], of_batch)[0]
             parts.append(self._in_image(found, prompts[batch]))
@@ -190,6 +199,14 @@ class PromptPredictor:
         network, image = self._encoded.images.image_sizes[0], self.image_size
         return torch.tensor([network[1] / image[1], network[0] / image[0]] * 2)
 
+    def _corrected(self, boxes: Tensor, classes: Tensor | None, below: float) -> Tensor:
+        to_network, parts = self._network_scale(), []
+        for batch in _batches(len(boxes)):
+            of_batch = None if classes is None else [classes[batch]]
+            (corrected,) = self.model.correct_boxes(self._encoded, [boxes[batch] * to_network], of_batch)
+            parts.append(corrected_where_far(boxes[batch], corrected.cpu() / to_network, below))
+        return torch.cat(parts)
+
     def _in_image(self, found: Instances, boxes: Tensor) -> Instances:
         """`found` in the network's frame as a result in the image's, where its boxes are `boxes`."""
         result = Instances(self.image_size, pred_boxes=Boxes(boxes))
@@ -213,6 +230,12 @@ class PromptPredictor:
         if mask_format == "bitmap" and result.has("pred_masks"):
             result.pred_masks = result.pred_masks.to_bitmaps()
         return result
+
+
+def _batches(count: int) -> Iterator[slice]:
+    """What the network does at once; at least one batch, so that a result has its fields also for no boxes."""
+    for start in range(0, max(count, 1), BOXES_AT_ONCE):
+        yield slice(start, start + BOXES_AT_ONCE)
 
 
 def _check_mask_format(mask_format: str) -> None:

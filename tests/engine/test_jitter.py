@@ -3,10 +3,12 @@
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import build_model
 from torchvision.ops import box_iou
 
 from insight.engine import evaluate, jitter
 from insight.engine.sopseg_trainer import SOPSegTrainer
+from insight.inference import predictor as predictor_module
 from insight.modeling.meta_arch import sopseg as face
 from insight.modeling.sopseg import SOPSeg
 from insight.modeling.sopseg.decoders import build_decoder
@@ -41,7 +43,7 @@ class Fills:
     def set_image(self, image, order):
         self.size = image.shape[:2]
 
-    def predict(self, boxes):
+    def predict(self, boxes, correct_boxes):
         masks = torch.zeros(len(boxes), *self.size, dtype=torch.bool)
         for mask, (x1, y1, x2, y2) in zip(masks, boxes.round().int().tolist()):
             mask[y1:y2, x1:x2] = True
@@ -92,6 +94,30 @@ def test_sopseg_without_noise_is_its_evaluation(tiny_cfg, monkeypatch, tmp_path)
     assert found["mIoU at 0"] == plain["mIoU"] and found["class mIoU at 0"] == plain["class mIoU"]
     assert found["boundary mIoU at 0"] == plain["boundary mIoU"]
     assert found["mIoU at 0.2"] != found["mIoU at 0"]
+
+
+def test_a_detector_may_correct_the_boxes(tiny_cfg, tmp_path, monkeypatch):
+    tiny_cfg.MODEL.META_ARCHITECTURE = "PromptRCNN"
+    torch.save({"model": build_model(tiny_cfg).state_dict()}, tmp_path / "model.pth")
+    tiny_cfg.MODEL.WEIGHTS = str(tmp_path / "model.pth")
+    as_given = jitter.jitter_curve(tiny_cfg, (0.3,))
+    shares = []
+    real = predictor_module.corrected_where_far
+
+    def seen(boxes, corrected, below):
+        shares.append(below)
+        return real(boxes, corrected, below)
+
+    monkeypatch.setattr(predictor_module, "corrected_where_far", seen)
+    assert jitter.jitter_curve(tiny_cfg, (0.3,)) == as_given and not shares
+    corrected = jitter.jitter_curve(tiny_cfg, (0.3,), correct_boxes=0.9)
+    assert shares and set(shares) == {0.9} and corrected != as_given
+
+
+def test_sopseg_corrects_no_boxes(tiny_cfg):
+    tiny_cfg.MODEL.META_ARCHITECTURE = "SOPSEG"
+    with pytest.raises(ValueError, match="^correct_boxes: SOPSeg takes boxes at their word"):
+        jitter.jitter_curve(tiny_cfg, correct_boxes=0.5)
 
 
 @pytest.mark.parametrize("noise", [-0.1, 0.5])

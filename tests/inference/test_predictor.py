@@ -66,6 +66,36 @@ def test_oriented_boxes_follow_the_boxes(predictor):
     torch.testing.assert_close(alone.scores, both.scores[1:])
 
 
+def test_boxes_are_corrected_where_the_model_would_have_them_elsewhere(predictor, prompt_model, monkeypatch):
+    monkeypatch.setattr(predictor_module, "BOXES_AT_ONCE", 3)
+    shifts = torch.tensor(
+        [[6.0, 0, 6, 0], [1.0, 0, 1, 0], [0.0, 5, 0, 5], [6.0, 0, 6, 0]]
+    )  # IoU 0.54, 0.88, 0.58, 0.54
+    asked = []
+
+    def correct(encoded, boxes, classes=None):
+        asked.append((boxes[0], classes))
+        return [boxes[0] + shifts[len(asked) * 3 - 3 :][: len(boxes[0])]]
+
+    monkeypatch.setattr(prompt_model, "correct_boxes", correct)
+    oriented = [[80.0, 60, 40, 10, 30]]
+    found = predictor.predict(BOXES, oriented, correct_boxes=0.7)
+    expected = torch.cat([BOXES, enclosing_boxes(oriented)])
+    expected[[0, 2, 3]] += 2 * shifts[[0, 2, 3]]
+    assert found.pred_boxes.tensor.equal(expected)
+    assert torch.cat([boxes for boxes, _ in asked]).equal(BOXES / 2)  # pixels of the network's input; not the oriented
+    again = predictor.predict(expected)
+    assert found.scores.equal(again.scores) and found.pred_masks.codes == again.pred_masks.codes
+    asked.clear()
+    assert predictor.predict(BOXES, correct_boxes=1.0, classes=[1, "square", "bar", 0]).pred_boxes.tensor.equal(
+        BOXES + 2 * shifts
+    )
+    assert [classes[0].tolist() for _, classes in asked] == [[1, 0, 1], [0]]
+    asked.clear()
+    assert predictor.predict(BOXES).pred_boxes.tensor.equal(BOXES) and not asked
+    assert len(predictor.predict([], correct_boxes=0.5)) == 0
+
+
 def test_a_class_that_is_given_has_its_own_score_and_mask(predictor, prompt_model, monkeypatch):
     monkeypatch.setattr(predictor_module, "BOXES_AT_ONCE", 3)  # classes must follow their boxes into the batches
     logits = []
@@ -162,6 +192,9 @@ def test_wrong_use_is_told(predictor, prompt_model):
             predictor.predict(BOXES, classes=unknown)
     with pytest.raises(ValueError, match="classes: expected one class for all boxes or one for each of 4, got 3"):
         predictor.predict(BOXES, classes=[0, 1, 0])
+    for wrong in (-0.1, 70, float("nan")):
+        with pytest.raises(ValueError, match=f"correct_boxes: expected an IoU, from 0 .*, got {wrong}"):
+            predictor.predict(BOXES, correct_boxes=wrong)
     with pytest.raises(ValueError, match='mask_format: expected "rle" or "bitmap"'):
         predictor.predict(BOXES, mask_format="png")
     with pytest.raises(ValueError, match="image: expected uint8"):

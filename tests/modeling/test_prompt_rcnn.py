@@ -182,6 +182,49 @@ def test_scores_of_given_boxes_are_the_box_heads(files, options):
 
 
 @HEADS
+def test_corrected_boxes_are_what_the_detector_makes_of_them_as_proposals(files, options):
+    """Compared with Detectron2's own inference, in which nothing is suppressed."""
+    model = wake_prompts(build(make_tiny_config(*files, ALL, **options))).eval()
+    cascade = isinstance(model.roi_heads.box_predictor, torch.nn.ModuleList)
+    for predictor in model.roi_heads.box_predictor if cascade else [model.roi_heads.box_predictor]:
+        torch.nn.init.normal_(predictor.bbox_pred.weight, std=0.1)
+        torch.nn.init.normal_(predictor.cls_score.weight, std=0.5)
+        predictor.test_nms_thresh, predictor.test_score_thresh, predictor.test_topk_per_image = 1.0, 0.0, 1000
+    inputs = make_inputs()
+    boxes = [x["instances"].gt_boxes.tensor for x in inputs]
+    with torch.no_grad():
+        encoded = model.encode(inputs)
+        proposals = [Instances((96, 128), proposal_boxes=Boxes(b), objectness_logits=torch.ones(3)) for b in boxes]
+        detections = model.roi_heads(encoded.images, encoded.features, proposals)[0]
+    classes = [torch.tensor([0, 1, 2]), torch.tensor([2, 2, 1])]
+    given = model.correct_boxes(encoded, boxes, classes)
+    for found, corrected, of_image, before in zip(detections, given, classes, boxes):
+        assert ((corrected - before).abs().amax(dim=1) > 0.5).all()
+        for box, label in zip(corrected, of_image):
+            same_class = found.pred_boxes.tensor[found.pred_classes == label]
+            assert (same_class - box).abs().amax(dim=1).min() < 1e-3
+    told = [found.pred_classes for found in model.segment_boxes(encoded, boxes)]
+    for by_default, as_told in zip(model.correct_boxes(encoded, boxes), model.correct_boxes(encoded, boxes, told)):
+        torch.testing.assert_close(by_default, as_told)
+    with pytest.raises(RuntimeError, match="evaluation mode"):
+        model.train().correct_boxes(encoded, boxes)
+
+
+def test_a_correction_out_of_the_image_is_not_taken():
+    model = build(make_tiny_config("base/lpm.yaml")).eval()
+    deltas = model.roi_heads.box_predictor.bbox_pred
+    torch.nn.init.zeros_(deltas.weight)
+    torch.nn.init.zeros_(deltas.bias)
+    with torch.no_grad():
+        deltas.bias[0::4] = -10 * 5  # five widths to the left
+    inputs = make_inputs()[:1]
+    boxes = torch.tensor([[10.0, 20, 30, 40], [100.0, 20, 110, 40]])
+    with torch.no_grad():
+        (corrected,) = model.correct_boxes(model.encode(inputs), [boxes])
+    torch.testing.assert_close(corrected, torch.tensor([[10.0, 20, 30, 40], [50.0, 20, 60, 40]]))
+
+
+@HEADS
 def test_no_boxes_and_no_proposals(files, options):
     model = wake_prompts(build(make_tiny_config(*files, ALL, **options))).eval()
     inputs = make_inputs()
@@ -191,6 +234,7 @@ def test_no_boxes_and_no_proposals(files, options):
         results = model.segment_boxes(encoded, boxes)
         assert [len(r) for r in results] == [len(b) for b in boxes]
         assert all(r.pred_masks.shape == (len(r), 1, 28, 28) for r in results)
+        assert [x.shape for x in model.correct_boxes(encoded, boxes)] == [b.shape for b in boxes]
     model.proposal_generator.nms_thresh = 0.7
     propose_nothing(model)
     with torch.no_grad():

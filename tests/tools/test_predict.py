@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from insight.config import load_config
 from insight.inference.predictor import PromptPredictor
 
 
@@ -68,6 +69,24 @@ def test_the_class_of_the_boxes_may_be_given(predict, images, tmp_path):
         assert [names[a["category_id"]] for a in coco.dataset["annotations"]] == [name] * 2
         found[name] = [a["score"] for a in coco.dataset["annotations"]]
     assert all(0 < a + b <= 1 for a, b in zip(found["square"], found["bar"]))
+
+
+def test_boxes_drawn_in_haste_are_corrected(predict, images, project, trained, tmp_path):
+    boxes = [[10.0, 20, 30, 40], [40.0, 5, 52, 60]]
+    given = [word for box in boxes for word in ("--boxes", ",".join(map(str, box)))]
+    done = predict(images / "0.png", *given, "--correct-boxes", "1")
+    assert done.code == 0, done.err
+    found = np.array([a["bbox"] for a in results(tmp_path).dataset["annotations"]])
+    found[:, 2:] += found[:, :2]
+    predictor = PromptPredictor(
+        load_config(project / "config.yaml", ["MODEL.WEIGHTS", str(trained / "model_final.pth")])
+    )
+    predictor.set_image(images / "0.png")
+    expected = predictor.predict(boxes, correct_boxes=1).pred_boxes.tensor.numpy()
+    np.testing.assert_allclose(found, expected, atol=0.02)
+    assert (np.abs(expected - boxes).max(axis=1) > 0.1).all()
+    done = predict(images / "0.png", *given)  # another setting: answered anew
+    assert [a["bbox"] for a in results(tmp_path).dataset["annotations"]] == [[10, 20, 20, 20], [40, 5, 12, 55]]
 
 
 def test_boxes_by_file_name(predict, images, tmp_path, caplog):
@@ -135,6 +154,8 @@ def test_where_every_image_fails_the_results_of_before_stay(predict, images, tmp
             ["0.png", "--boxes", "1,2,3,4", "--class", "circle"],
             "--class: there is no class 'circle'; the model knows square, bar",
         ),
+        (["0.png", "--correct-boxes", "1"], "--correct-boxes: there are no boxes to correct: give --boxes"),
+        (["0.png", "--boxes", "1,2,3,4", "--correct-boxes", "70"], "--correct-boxes: expected an IoU, from 0 "),
         (["0.png", "--class", "square"], "--class: says what boxes hold: give --boxes"),
         (["0.png", "--device", "tpu"], "--device tpu: expected cpu, cuda or cuda:N"),
         (["0.png", "--device", "cuda:99"], "--device cuda:99: there is no such GPU"),

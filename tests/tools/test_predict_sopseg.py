@@ -94,6 +94,7 @@ def test_overlays_show_the_oriented_box(predict, place, monkeypatch):
     "arguments, said",
     [
         ([], "SOPSeg finds nothing by itself: give --boxes, --oriented-boxes or --boxes-json"),
+        (["--boxes", "1,2,30,40", "--correct-boxes", "0.7"], "--correct-boxes: SOPSeg takes boxes at their word"),
         (["--oriented-boxes", "1,2,3,4"], "--oriented-boxes 1,2,3,4: expected 5 numbers (centre x"),
         (["--oriented-boxes", "9,9,5,0,0"], "--oriented-boxes[0] = [9.0, 9.0, 5.0, 0.0, 0.0] has no area"),
         (["--oriented-boxes", "9,9,5,5,0", "--boxes-json", "x.json"], "--boxes-json: not allowed with"),

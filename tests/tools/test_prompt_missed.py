@@ -43,6 +43,11 @@ def test_pictures(run_tool, trained, tmp_path):
         ("prompt_jitter", ["DATASETS.TEST", "()"], "DATASETS.TEST is empty: name a data set"),
         ("prompt_missed", ["--score-threshold", "50"], "--score-threshold 50.0: expected a number from 0 to 1"),
         ("prompt_missed", ["DATASETS.TEST", "('elsewhere',)"], "DATASETS.TEST: no data set is called 'elsewhere'"),
+        (
+            "prompt_jitter",
+            ["--correct-boxes", "2"],
+            "correct_boxes: expected an IoU, from 0 (no box is corrected) to 1",
+        ),
         ("prompt_jitter", ["--noise", "0.7"], "noises: expected numbers from 0 to below 0.5, got 0.7"),
     ],
 )

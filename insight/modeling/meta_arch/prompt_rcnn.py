@@ -223,9 +223,7 @@ class PromptRCNN(GeneralizedRCNN):
         """
         if self.training:
             raise RuntimeError("segment_boxes needs the model in evaluation mode; call model.eval() first")
-        results = []
-        for size, image_boxes in zip(encoded.images.image_sizes, boxes, strict=True):
-            results.append(Instances(size, pred_boxes=Boxes(image_boxes.to(self.device, torch.float32))))
+        results = self._given(encoded, boxes)
         box_features = self._box_features(encoded.features, results)
         scores = self._class_scores(box_features, results)
         for i, (instances, image_scores) in enumerate(zip(results, scores)):
@@ -239,11 +237,57 @@ class PromptRCNN(GeneralizedRCNN):
         features = {**encoded.features, "given_box_features": box_features[-1]}
         return self.roi_heads.forward_with_given_boxes(features, results)
 
+    @torch.no_grad()
+    def correct_boxes(
+        self, encoded: EncodedImages, boxes: list[Tensor], classes: list[Tensor] | None = None
+    ) -> list[Tensor]:
+        """Given boxes as the box head would have them: its regression, of a cascade stage after stage.
+
+        Args:
+            encoded: of `encode`.
+            boxes: per image (N_i, 4) XYXY in pixels of the network's input.
+            classes: per image (N_i,) int64, what the boxes hold; by default the box head says, as in `segment_boxes`.
+
+        Returns:
+            Per image (N_i, 4) XYXY, inside the network's input; a box of which nothing would be left stays as it was.
+
+        Raises:
+            RuntimeError: if the model is in training mode.
+        """
+        if self.training:
+            raise RuntimeError("correct_boxes needs the model in evaluation mode; call model.eval() first")
+        heads, results = self.roi_heads, self._given(encoded, boxes)
+        if classes is None:
+            scores = self._class_scores(self._box_features(encoded.features, results), results)
+            classes = [image_scores.argmax(dim=1) for image_scores in scores]
+        chosen = torch.cat([image_classes.to(self.device) for image_classes in classes])
+        for head, predictor in zip(_stages(heads.box_head), _stages(heads.box_predictor)):
+            _, deltas = predictor(head(self._pool(encoded.features, results)))
+            before = torch.cat([x.pred_boxes.tensor for x in results])
+            after = predictor.box2box_transform.apply_deltas(deltas, before)
+            after = after.view(len(after), after.shape[1] // 4, 4)  # one for each class, or one for all
+            after = after[torch.arange(len(after)), chosen if after.shape[1] > 1 else 0]
+            for instances, corrected in zip(results, after.split([len(x) for x in results])):
+                corrected = Boxes(corrected)
+                corrected.clip(instances.image_size)
+                is_left = corrected.nonempty()[:, None]
+                instances.pred_boxes = Boxes(torch.where(is_left, corrected.tensor, instances.pred_boxes.tensor))
+        return [x.pred_boxes.tensor for x in results]
+
+    def _given(self, encoded: EncodedImages, boxes: list[Tensor]) -> list[Instances]:
+        return [
+            Instances(size, pred_boxes=Boxes(image_boxes.to(self.device, torch.float32)))
+            for size, image_boxes in zip(encoded.images.image_sizes, boxes, strict=True)
+        ]
+
+    def _pool(self, features: dict[str, Any], instances: list[Instances]) -> Tensor:
+        heads = self.roi_heads
+        return heads.box_pooler([features[name] for name in heads.box_in_features], [x.pred_boxes for x in instances])
+
     def _box_features(self, features: dict[str, Any], instances: list[Instances]) -> list[Tensor]:
         """Per stage (N, D), what its box head makes of `pred_boxes` as they are; one stage but for a cascade."""
-        heads = self.roi_heads
-        pooled = heads.box_pooler([features[name] for name in heads.box_in_features], [x.pred_boxes for x in instances])
-        return [head(pooled) for head in _stages(heads.box_head)]
+        pooled = self._pool(features, instances)
+        return [head(pooled) for head in _stages(self.roi_heads.box_head)]
 
     def _class_scores(self, box_features: list[Tensor], instances: list[Instances]) -> tuple[Tensor, ...]:
         """Per image (N_i, K), the probabilities of the K classes for `pred_boxes` as they are."""
