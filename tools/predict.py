@@ -61,8 +61,8 @@ def arguments() -> argparse.ArgumentParser:
         type=float,
         default=0.0,
         metavar="IOU",
-        help="boxes drawn in haste (not oriented ones): where a box and what the model makes of it overlap by less than "
-        "this, take the model's; 0.7 leaves exact boxes mostly alone, 1 corrects all, 0 (the default) none",
+        help="boxes drawn in haste (not oriented ones): where a box and what the model makes of it overlap by less "
+        "than this, take the model's; 0.7 leaves exact boxes mostly alone, 1 corrects all, 0 (the default) none",
     )
     parser.add_argument(
         "--score-threshold", type=float, default=0.5, metavar="S", help="least score of a found instance (default 0.5)"

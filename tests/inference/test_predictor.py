@@ -68,9 +68,8 @@ def test_oriented_boxes_follow_the_boxes(predictor):
 
 def test_boxes_are_corrected_where_the_model_would_have_them_elsewhere(predictor, prompt_model, monkeypatch):
     monkeypatch.setattr(predictor_module, "BOXES_AT_ONCE", 3)
-    shifts = torch.tensor(
-        [[6.0, 0, 6, 0], [1.0, 0, 1, 0], [0.0, 5, 0, 5], [6.0, 0, 6, 0]]
-    )  # IoU 0.54, 0.88, 0.58, 0.54
+    right, down = [6.0, 0, 6, 0], [0.0, 5, 0, 5]
+    shifts = torch.tensor([right, [1.0, 0, 1, 0], down, right])  # IoU 0.54, 0.88, 0.58, 0.54
     asked = []
 
     def correct(encoded, boxes, classes=None):

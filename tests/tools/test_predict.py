@@ -78,9 +78,8 @@ def test_boxes_drawn_in_haste_are_corrected(predict, images, project, trained, t
     assert done.code == 0, done.err
     found = np.array([a["bbox"] for a in results(tmp_path).dataset["annotations"]])
     found[:, 2:] += found[:, :2]
-    predictor = PromptPredictor(
-        load_config(project / "config.yaml", ["MODEL.WEIGHTS", str(trained / "model_final.pth")])
-    )
+    weights = ["MODEL.WEIGHTS", str(trained / "model_final.pth")]
+    predictor = PromptPredictor(load_config(project / "config.yaml", weights))
     predictor.set_image(images / "0.png")
     expected = predictor.predict(boxes, correct_boxes=1).pred_boxes.tensor.numpy()
     np.testing.assert_allclose(found, expected, atol=0.02)

@@ -46,7 +46,7 @@ def test_pictures(run_tool, trained, tmp_path):
         (
             "prompt_jitter",
             ["--correct-boxes", "2"],
-            "correct_boxes: expected an IoU, from 0 (no box is corrected) to 1",
+            "correct_boxes: expected an IoU, from 0 (no box is corrected)",
         ),
         ("prompt_jitter", ["--noise", "0.7"], "noises: expected numbers from 0 to below 0.5, got 0.7"),
     ],
