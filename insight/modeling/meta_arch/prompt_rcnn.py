@@ -257,12 +257,12 @@ class PromptRCNN(GeneralizedRCNN):
         if self.training:
             raise RuntimeError("correct_boxes needs the model in evaluation mode; call model.eval() first")
         heads, results = self.roi_heads, self._given(encoded, boxes)
+        box_features = self._box_features(encoded.features, results)
         if classes is None:
-            scores = self._class_scores(self._box_features(encoded.features, results), results)
-            classes = [image_scores.argmax(dim=1) for image_scores in scores]
+            classes = [scores.argmax(dim=1) for scores in self._class_scores(box_features, results)]
         chosen = torch.cat([image_classes.to(self.device) for image_classes in classes])
-        for head, predictor in zip(_stages(heads.box_head), _stages(heads.box_predictor)):
-            _, deltas = predictor(head(self._pool(encoded.features, results)))
+        for stage, (head, predictor) in enumerate(zip(_stages(heads.box_head), _stages(heads.box_predictor))):
+            _, deltas = predictor(head(self._pool(encoded.features, results)) if stage else box_features[0])
             before = torch.cat([x.pred_boxes.tensor for x in results])
             after = predictor.box2box_transform.apply_deltas(deltas, before)
             after = after.view(len(after), after.shape[1] // 4, 4)  # one for each class, or one for all
