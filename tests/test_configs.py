@@ -80,16 +80,27 @@ def test_every_row_of_table_ii_differs_from_its_baseline_in_its_parts_only(model
     assert changed("insight") == {lpm, gpm, area, rpn} | sampling
 
 
-@pytest.mark.parametrize("file", sorted(CONFIGS.glob("insight/*_modules.yaml")), ids=lambda f: f.stem)
-def test_the_modules_without_box_prompts(file):
-    modules, baseline, everything = (
-        leaves(load_config(str(file).replace("_modules", f"_{row}"))) for row in ("modules", "baseline", "insight")
-    )
+MODULES = sorted(CONFIGS.glob("insight/*_modules.yaml"))
+EVERYTHING = {file: file.with_name(file.name.replace("_modules", "_insight")) for file in MODULES}
+
+
+def differing(file, other):
+    """Keys whose values differ between two config files."""
+    ours, theirs = (leaves(load_config(str(path))) for path in (file, other))
+    return {key for key, value in ours.items() if value != theirs[key]}
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda f: f.stem)
+def test_the_modules_differ_from_their_baseline_in_their_parts_only(file):
+    changed = differing(file, file.with_name(file.name.replace("_modules", "_baseline")))
     parts = {"LPM.ENABLED", "GPM.ENABLED", "AREA_LOSS.ENABLED", "PROPOSAL_GENERATOR.NAME"}
-    changed = {key for key, value in modules.items() if value != baseline[key]}
     assert {".".join(key.split(".")[-2:]) for key in changed} == parts
-    prompts = {key for key, value in modules.items() if value != everything[key]}
-    assert prompts == {"MODEL.PROMPT.SAMPLING.ENABLED", "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT"}
+
+
+@pytest.mark.parametrize("file", [file for file in MODULES if EVERYTHING[file].exists()], ids=lambda f: f.stem)
+def test_everything_is_the_modules_and_box_prompts(file):
+    prompts = {"MODEL.PROMPT.SAMPLING.ENABLED", "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT"}
+    assert differing(file, EVERYTHING[file]) == prompts
 
 
 def test_the_semantic_branch_on_isaid_tells_every_painted_class_and_background():
@@ -126,12 +137,12 @@ def test_the_two_mask_rcnns_share_what_they_have_in_common():
     assert [key for key, value in light.items() if large.get(key) == value] == []
 
 
-@pytest.mark.parametrize("model", ["nwpu_light", "mask_rcnn_r50_fpn", "isaid_mask_rcnn_r50_fpn"])
+@pytest.mark.parametrize(
+    "model", ["nwpu_light_modules", "mask_rcnn_r50_fpn_insight", "isaid_mask_rcnn_r50_fpn_insight"]
+)
 @pytest.mark.parametrize("side", [14, 42, 56])
 def test_a_row_of_figure_8_differs_in_the_size_of_its_crop_and_has_as_many_patches(model, side):
-    row, ours = (
-        leaves(load_config(str(CONFIGS / f"insight/{model}_insight{end}.yaml"))) for end in (f"_crop_{side}", "")
-    )
+    row, ours = (leaves(load_config(str(CONFIGS / f"insight/{model}{end}.yaml"))) for end in (f"_crop_{side}", ""))
     keys = [f"MODEL.PROMPT.{key}" for key in ("CROP_SIZE", "LPM.PATCH_SIZE", "LPM.STRIDE", "GPM.LOCAL_PATCH")]
     assert {key for key, value in row.items() if value != ours[key]} == set(keys)
     assert [row[key] / ours[key] for key in keys] == [side / 28] * 4
