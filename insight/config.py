@@ -51,7 +51,7 @@ def add_insight_config(cfg: CN) -> None:
     prompt.SAMPLING = CN()
     prompt.SAMPLING.ENABLED = False  # in training, mix jittered ground-truth boxes into the proposals;
     # MODEL.PROPOSAL_GENERATOR.NAME must be "PromptRPN" and MODEL.ROI_HEADS.PROPOSAL_APPEND_GT False
-    prompt.SAMPLING.FRACTION = 0.5  # probability that a ground-truth box is drawn as a prompt
+    prompt.SAMPLING.FRACTION = 1.0  # probability that a ground-truth box is drawn as a prompt
     prompt.SAMPLING.JITTER = 0.1  # largest shift of each box edge, as a fraction of the box's side
 
     # --- Proposal area loss. MODEL.PROPOSAL_GENERATOR.NAME must be "PromptRPN" ----------------------------------
