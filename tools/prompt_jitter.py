@@ -6,6 +6,7 @@ import argparse
 from insight.engine.jitter import NOISES, jitter_curve
 from insight.engine.measurement import measured_config, measurement_arguments, write_measurement
 from insight.errors import reports_errors
+from insight.inference.box_correction import check_correct_boxes
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -33,6 +34,7 @@ def main() -> None:
     """Run the command."""
     args = arguments().parse_args()
     cfg = measured_config(args)
+    check_correct_boxes(args.correct_boxes, cfg, "--correct-boxes")
     results = jitter_curve(cfg, args.noise or NOISES, args.correct_boxes)
     for dataset, tasks in results.items():
         for name, value in tasks["jitter"].items():

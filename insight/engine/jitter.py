@@ -44,14 +44,12 @@ def jitter_curve(cfg: CfgNode, noises: Sequence[float] = NOISES, correct_boxes: 
         ValueError: a noise is negative, or so large that a box could turn over; the model has no masks;
             `correct_boxes` is no IoU, or SOPSeg is to correct boxes.
     """
-    check_correct_boxes(correct_boxes)
+    check_correct_boxes(correct_boxes, cfg)
     if not all(0 <= noise < 0.5 for noise in noises):
         raise ValueError(f"noises: expected numbers from 0 to below 0.5, got {', '.join(map(str, noises))}")
     is_sopseg = cfg.MODEL.META_ARCHITECTURE == "SOPSEG"
     if not (is_sopseg or cfg.MODEL.MASK_ON or cfg.MODEL.SOPSEG_BRANCH.ENABLED):
         raise ValueError("MODEL.MASK_ON is False: there are no masks to compare")
-    if is_sopseg and correct_boxes:
-        raise ValueError("correct_boxes: SOPSeg takes boxes at their word, only a detector corrects them")
     curves = _of_sopseg(cfg, noises) if is_sopseg else _of_detector(cfg, noises, correct_boxes)
     return {dataset: {"jitter": dict(_named(noises, results))} for dataset, results in curves.items()}
 

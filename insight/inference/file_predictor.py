@@ -45,18 +45,14 @@ def build_file_predictor(
 
     Raises:
         OSError, ValueError: the weights are missing or do not fit, a model that needs prompts gets none, a class is
-            given that the model does not know or that no prompts are there for, or boxes are to be corrected that are
-            not given or by a model that cannot.
+            given that the model does not know or that no prompts are there for, or boxes are to be corrected by a model
+            that cannot.
     """
-    check_correct_boxes(correct_boxes, "--correct-boxes")
-    if correct_boxes and not prompted:
-        raise ValueError("--correct-boxes: there are no boxes to correct: give --boxes or --boxes-json")
+    check_correct_boxes(correct_boxes, cfg, "--correct-boxes")
     if given_class is not None and not prompted:
         raise ValueError("--class: says what boxes hold: give --boxes, --oriented-boxes or --boxes-json")
     if cfg.MODEL.META_ARCHITECTURE != "SOPSEG":
         return _detector(cfg, given_class, correct_boxes)
-    if correct_boxes:
-        raise ValueError("--correct-boxes: SOPSeg takes boxes at their word, only a detector corrects them")
     if given_class is not None:
         raise ValueError("--class: SOPSeg knows no classes, its masks are of whatever a prompt holds")
     return _sopseg(cfg, prompted)

@@ -132,8 +132,8 @@ class PromptPredictor:
             classes: what the boxes hold, where that is known: a name or an index from 0 for all, or one for each box in
                 the order of the result. A score then is the probability of the class that was given.
             correct_boxes: for `boxes` drawn in haste: what the box head makes of a box takes its place where the two
-                overlap with an IoU below this. 0, the default, takes every box at its word, as a mask does not reach
-                beyond its box; 1 corrects all. Oriented boxes stay as they are.
+                overlap, inside the image, with an IoU below this. 0, the default, takes every box at its word; 1
+                corrects all. Oriented boxes stay as they are.
             mask_format: "rle" for `RLEMasks`, which is small and draws in Detectron2's Visualizer; "bitmap" for
                 Detectron2's (N, H, W) bool tensor.
 
@@ -155,7 +155,8 @@ class PromptPredictor:
         count = sum(group.count for group in groups)
         given = None if classes is None else class_indices(classes, count, self.class_names)
         if boxes is not None and correct_boxes > 0:
-            groups[0] = Prompts(self._corrected(groups[0].boxes, given, correct_boxes))
+            of_boxes = None if given is None else given[: groups[0].count]
+            groups[0] = Prompts(self._corrected(groups[0].boxes, of_boxes, correct_boxes))
         prompts = torch.cat([group.boxes for group in groups])
         to_network = self._network_scale()
         parts = []
@@ -204,7 +205,7 @@ class PromptPredictor:
         for batch in _batches(len(boxes)):
             of_batch = None if classes is None else [classes[batch]]
             (corrected,) = self.model.correct_boxes(self._encoded, [boxes[batch] * to_network], of_batch)
-            parts.append(corrected_where_far(boxes[batch], corrected.cpu() / to_network, below))
+            parts.append(corrected_where_far(boxes[batch], corrected.cpu() / to_network, below, self.image_size))
         return torch.cat(parts)
 
     def _in_image(self, found: Instances, boxes: Tensor) -> Instances:

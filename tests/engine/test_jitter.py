@@ -104,9 +104,9 @@ def test_a_detector_may_correct_the_boxes(tiny_cfg, tmp_path, monkeypatch):
     shares = []
     real = predictor_module.corrected_where_far
 
-    def seen(boxes, corrected, below):
+    def seen(boxes, corrected, below, image_size):
         shares.append(below)
-        return real(boxes, corrected, below)
+        return real(boxes, corrected, below, image_size)
 
     monkeypatch.setattr(predictor_module, "corrected_where_far", seen)
     assert jitter.jitter_curve(tiny_cfg, (0.3,)) == as_given and not shares

@@ -68,8 +68,10 @@ def test_oriented_boxes_follow_the_boxes(predictor):
 
 def test_boxes_are_corrected_where_the_model_would_have_them_elsewhere(predictor, prompt_model, monkeypatch):
     monkeypatch.setattr(predictor_module, "BOXES_AT_ONCE", 3)
-    right, down = [6.0, 0, 6, 0], [0.0, 5, 0, 5]
-    shifts = torch.tensor([right, [1.0, 0, 1, 0], down, right])  # IoU 0.54, 0.88, 0.58, 0.54
+    right, down = [6.0, 0, 6, 0], [0.0, 8, 0, 8]
+    shifts = torch.tensor([right, [1.0, 0, 1, 0], down, right])  # inside the image IoU 0.54, 0.92, 0.57, 0.54
+    shifted = BOXES + 2 * shifts
+    shifted[1, 0], shifted[2, 3] = 0, 128  # no correction leaves the image
     asked = []
 
     def correct(encoded, boxes, classes=None):
@@ -80,19 +82,36 @@ def test_boxes_are_corrected_where_the_model_would_have_them_elsewhere(predictor
     oriented = [[80.0, 60, 40, 10, 30]]
     found = predictor.predict(BOXES, oriented, correct_boxes=0.7)
     expected = torch.cat([BOXES, enclosing_boxes(oriented)])
-    expected[[0, 2, 3]] += 2 * shifts[[0, 2, 3]]
+    expected[[0, 2, 3]] = shifted[[0, 2, 3]]
     assert found.pred_boxes.tensor.equal(expected)
     assert torch.cat([boxes for boxes, _ in asked]).equal(BOXES / 2)  # pixels of the network's input; not the oriented
     again = predictor.predict(expected)
     assert found.scores.equal(again.scores) and found.pred_masks.codes == again.pred_masks.codes
     asked.clear()
-    assert predictor.predict(BOXES, correct_boxes=1.0, classes=[1, "square", "bar", 0]).pred_boxes.tensor.equal(
-        BOXES + 2 * shifts
-    )
+    told = predictor.predict(BOXES, correct_boxes=1.0, classes=[1, "square", "bar", 0])
+    assert told.pred_boxes.tensor.equal(shifted)
     assert [classes[0].tolist() for _, classes in asked] == [[1, 0, 1], [0]]
     asked.clear()
     assert predictor.predict(BOXES).pred_boxes.tensor.equal(BOXES) and not asked
     assert len(predictor.predict([], correct_boxes=0.5)) == 0
+
+
+def test_oriented_boxes_and_classes_beside_boxes_that_are_corrected(predictor):
+    oriented, classes = [[80.0, 60, 40, 10, 30]], ["bar", "bar", "square", "bar", "square"]
+    both = predictor.predict(BOXES, oriented, classes=classes, correct_boxes=1.0)
+    boxes = predictor.predict(BOXES, classes=classes[:4], correct_boxes=1.0)
+    assert not boxes.pred_boxes.tensor.isclose(BOXES).any()
+    assert both.pred_boxes.tensor.equal(torch.cat([boxes.pred_boxes.tensor, enclosing_boxes(oriented)]))
+    assert both.pred_classes.tolist() == [1, 1, 0, 1, 0]
+
+
+def test_a_box_over_the_edge_that_the_model_would_leave_stays(predictor, prompt_model):
+    deltas = prompt_model.roi_heads.box_predictor.bbox_pred
+    with torch.no_grad():
+        for parameter in (deltas.weight, deltas.bias):
+            parameter.zero_()
+    over = torch.tensor([[-30.0, 20, 30, 60], [150.0, 100, 200, 200]])  # half and nine tenths outside
+    assert predictor.predict(over, correct_boxes=0.7).pred_boxes.tensor.equal(over)
 
 
 def test_a_class_that_is_given_has_its_own_score_and_mask(predictor, prompt_model, monkeypatch):
@@ -191,8 +210,8 @@ def test_wrong_use_is_told(predictor, prompt_model):
             predictor.predict(BOXES, classes=unknown)
     with pytest.raises(ValueError, match="classes: expected one class for all boxes or one for each of 4, got 3"):
         predictor.predict(BOXES, classes=[0, 1, 0])
-    for wrong in (-0.1, 70, float("nan")):
-        with pytest.raises(ValueError, match=f"correct_boxes: expected an IoU, from 0 .*, got {wrong}"):
+    for wrong in (-0.1, 70, float("nan"), True, "0.7", None):
+        with pytest.raises(ValueError, match=f"correct_boxes: expected an IoU, from 0 .*, got {wrong!r}"):
             predictor.predict(BOXES, correct_boxes=wrong)
     with pytest.raises(ValueError, match='mask_format: expected "rle" or "bitmap"'):
         predictor.predict(BOXES, mask_format="png")

@@ -188,6 +188,10 @@ def test_the_predictor_asks_it_too(sopseg, masks):
     bitmaps = detector.predict(boxes, oriented, mask_format="bitmap").pred_masks
     assert bitmaps.equal(asked.masks.to_bitmaps())
     assert len(detector.predict([]).pred_masks) == 0
+    corrected = detector.predict(boxes, oriented, correct_boxes=1.0)
+    moved = corrected.pred_boxes.tensor[:2]
+    assert not moved.isclose(torch.tensor(boxes)).all(dim=1).any()
+    assert corrected.pred_masks.codes == predictor.predict(image, moved, oriented).masks.codes
 
     detected = detector.detect()
     asked = predictor.predict(image, detected.pred_boxes.tensor)

@@ -88,6 +88,21 @@ def test_boxes_drawn_in_haste_are_corrected(predict, images, project, trained, t
     assert [a["bbox"] for a in results(tmp_path).dataset["annotations"]] == [[10, 20, 20, 20], [40, 5, 12, 55]]
 
 
+def test_overlays_show_the_corrected_box_and_the_oriented_one(predict, images, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("insight.inference.files.draw_instances", lambda *args: drawn.append(args) or args[0])
+    oriented = [25, 30, 20, 8, 90]
+    done = predict(images / "0.png", "--boxes", "10,20,30,40", "--oriented-boxes", ",".join(map(str, oriented)),
+                   "--class", "bar", "--correct-boxes", "1")  # fmt: skip
+    assert done.code == 0, done.err
+    answered = results(tmp_path).dataset["annotations"]
+    corner, size = answered[0]["bbox"][:2], answered[0]["bbox"][2:]
+    assert corner != [10, 20]
+    np.testing.assert_allclose(drawn[0][2][0], [*corner, corner[0] + size[0], corner[1] + size[1]], atol=0.02)
+    corners = np.array(drawn[0][2][1]).reshape(4, 2)
+    assert sorted(map(tuple, corners.round(3).tolist())) == [(21, 20), (21, 40), (29, 20), (29, 40)]
+
+
 def test_boxes_by_file_name(predict, images, tmp_path, caplog):
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({"1.png": [[1, 2, 11, 12]], "2.png": []}))
@@ -154,6 +169,7 @@ def test_where_every_image_fails_the_results_of_before_stay(predict, images, tmp
             "--class: there is no class 'circle'; the model knows square, bar",
         ),
         (["0.png", "--correct-boxes", "1"], "--correct-boxes: there are no boxes to correct: give --boxes"),
+        (["0.png", "--oriented-boxes", "20,20,9,5,0", "--correct-boxes", "1"], "--correct-boxes: there are no boxes"),
         (["0.png", "--boxes", "1,2,3,4", "--correct-boxes", "70"], "--correct-boxes: expected an IoU, from 0 "),
         (["0.png", "--class", "square"], "--class: says what boxes hold: give --boxes"),
         (["0.png", "--device", "tpu"], "--device tpu: expected cpu, cuda or cuda:N"),

@@ -20,9 +20,12 @@ def test_missed_instances(run_tool, model, tmp_path):
 
 
 def test_noise(run_tool, model, tmp_path):
-    done = run_tool("prompt_jitter", *model, "--output", tmp_path / "jitter.json", "--noise", "0", "--noise", "0.3")
+    done = run_tool("prompt_jitter", *model, "--output", tmp_path / "jitter.json", "--noise", "0", "--noise", "0.3",
+                    "--correct-boxes", "0.9")  # fmt: skip
     assert done.code == 0, done.err
-    metrics = read_results(tmp_path / "jitter.json")["results"]["tool_rectangles"]["jitter"]
+    written = read_results(tmp_path / "jitter.json")
+    assert written["correct_boxes"] == 0.9
+    metrics = written["results"]["tool_rectangles"]["jitter"]
     assert set(metrics) == {f"{name} at {n}" for name in ("mIoU", "class mIoU", "boundary mIoU") for n in ("0", "0.3")}
     assert 0 <= metrics["mIoU at 0.3"] <= 100
 
@@ -46,7 +49,7 @@ def test_pictures(run_tool, trained, tmp_path):
         (
             "prompt_jitter",
             ["--correct-boxes", "2"],
-            "correct_boxes: expected an IoU, from 0 (no box is corrected)",
+            "--correct-boxes: expected an IoU, from 0 (no box is corrected)",
         ),
         ("prompt_jitter", ["--noise", "0.7"], "noises: expected numbers from 0 to below 0.5, got 0.7"),
     ],

@@ -246,10 +246,12 @@ class PromptRCNN(GeneralizedRCNN):
         Args:
             encoded: of `encode`.
             boxes: per image (N_i, 4) XYXY in pixels of the network's input.
-            classes: per image (N_i,) int64, what the boxes hold; by default the box head says, as in `segment_boxes`.
+            classes: per image (N_i,) int64, what the boxes hold, where the regression is by class; by default the box
+                head says, as in `segment_boxes`.
 
         Returns:
-            Per image (N_i, 4) XYXY, inside the network's input; a box of which nothing would be left stays as it was.
+            Per image (N_i, 4) XYXY, clipped to the network's input; where a stage would leave nothing of a box, that
+            stage leaves it as it was, which may be outside.
 
         Raises:
             RuntimeError: if the model is in training mode.
@@ -257,16 +259,16 @@ class PromptRCNN(GeneralizedRCNN):
         if self.training:
             raise RuntimeError("correct_boxes needs the model in evaluation mode; call model.eval() first")
         heads, results = self.roi_heads, self._given(encoded, boxes)
-        box_features = self._box_features(encoded.features, results)
-        if classes is None:
-            classes = [scores.argmax(dim=1) for scores in self._class_scores(box_features, results)]
-        chosen = torch.cat([image_classes.to(self.device) for image_classes in classes])
-        for stage, (head, predictor) in enumerate(zip(_stages(heads.box_head), _stages(heads.box_predictor))):
-            _, deltas = predictor(head(self._pool(encoded.features, results)) if stage else box_features[0])
+        for head, predictor in zip(_stages(heads.box_head), _stages(heads.box_predictor)):
+            predictions = predictor(head(self._pool(encoded.features, results)))
             before = torch.cat([x.pred_boxes.tensor for x in results])
-            after = predictor.box2box_transform.apply_deltas(deltas, before)
-            after = after.view(len(after), after.shape[1] // 4, 4)  # one for each class, or one for all
-            after = after[torch.arange(len(after)), chosen if after.shape[1] > 1 else 0]
+            after = predictor.box2box_transform.apply_deltas(predictions[1], before)
+            if after.shape[1] > 4:  # a box for each class
+                if classes is None:
+                    scores = predictor.predict_probs(predictions, results)
+                    classes = [image_scores[:, : heads.num_classes].argmax(dim=1) for image_scores in scores]
+                chosen = torch.cat([image_classes.to(self.device) for image_classes in classes])
+                after = after.view(len(after), after.shape[1] // 4, 4)[torch.arange(len(after)), chosen]
             for instances, corrected in zip(results, after.split([len(x) for x in results])):
                 corrected = Boxes(corrected)
                 corrected.clip(instances.image_size)

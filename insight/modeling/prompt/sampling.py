@@ -1,4 +1,4 @@
-"""Box prompts for training: some of the ground-truth boxes, jittered as if a person had drawn them."""
+"""Box prompts for training: ground-truth boxes, all or some, jittered as if a person had drawn them."""
 
 import torch
 from torch import Tensor
