@@ -268,9 +268,8 @@ class PromptRCNN(GeneralizedRCNN):
                     scores = predictor.predict_probs(predictions, results)
                     classes = [image_scores[:, : heads.num_classes].argmax(dim=1) for image_scores in scores]
                 chosen = torch.cat([image_classes.to(self.device) for image_classes in classes])
-                after = after.view(len(after), after.shape[1] // 4, 4)[
-                    torch.arange(len(after), device=self.device), chosen
-                ]
+                rows = torch.arange(len(after), device=self.device)
+                after = after.view(len(after), after.shape[1] // 4, 4)[rows, chosen]
             for instances, corrected in zip(results, after.split([len(x) for x in results])):
                 corrected = Boxes(corrected)
                 corrected.clip(instances.image_size)
