@@ -5,8 +5,8 @@ The rivals are the same model without prompt modules (prompts start at zero, so 
 the image is encoded anew for every call, ours when the class is given (the first one, for every box), and ours when
 every box is corrected. The paper states 40 ms a prompt after encoding, with images of 800 x 800 on an RTX 3090.
 
-On two CPU threads all cases took nine minutes before boxes were corrected too, half of that for ResNet-50 with 1,000 boxes; --only
-"prompt_latency/light" leaves ResNet-50 out.
+On two CPU threads all cases took nine minutes before boxes were corrected too, half of that for ResNet-50 with 1,000
+boxes; --only "prompt_latency/light" leaves ResNet-50 out.
 """
 
 from collections.abc import Iterator
