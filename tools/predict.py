@@ -62,7 +62,7 @@ def arguments() -> argparse.ArgumentParser:
         default=0.0,
         metavar="IOU",
         help="boxes drawn in haste (not oriented ones): where a box and what the model makes of it overlap by less "
-        "than this, take the model's; 0.7 cost exact boxes half a point of mask IoU and gave loose ones six; 1 "
+        "than this, take the model's; 0.5 touches few, 0.7 more (docs/model.md has what they cost and give), 1 "
         "corrects all, 0 (the default) none",
     )
     parser.add_argument(
