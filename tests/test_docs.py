@@ -27,7 +27,10 @@ def test_every_config_key_is_documented_and_none_is_invented():
     assert documented == keys(ours) - detectron2s
 
 
-@pytest.mark.parametrize("document", ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))])
+DOCUMENTS = ["README.md", *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").rglob("*.md")))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_files_that_documents_name_exist(document):
     text = (ROOT / document).read_text()
     links = [Path(document).parent / m for m in re.findall(r"\]\((?!http|#)([^)#]+)", text)]

@@ -59,7 +59,7 @@ class Trainer(DefaultTrainer):
         optimizer = self.build_optimizer(cfg, model)
         loader = self.build_train_loader(cfg, seed)
         on_gpu = torch.device(cfg.MODEL.DEVICE).type == "cuda"
-        if not on_gpu:  # a CPU trains faster so (docs/results.md)
+        if not on_gpu:  # a CPU trains faster so (docs/results/speed.md)
             model = model.to(memory_format=torch.channels_last)
         device_ids = [comm.get_local_rank()] if on_gpu else None
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)

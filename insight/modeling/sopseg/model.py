@@ -62,7 +62,7 @@ class SOPSeg(nn.Module):
             The model itself.
         """
         layout = torch.channels_last if torch.device(device).type == "cpu" else torch.preserve_format
-        # On a CPU the encoder's convolutions are a fifth faster so (docs/results.md).
+        # On a CPU the encoder's convolutions are a fifth faster so (docs/results/speed.md).
         return self.to(device=device, dtype=dtype).to(memory_format=layout).eval()
 
     def forward(

@@ -21,7 +21,7 @@ from .model import SOPSeg
 T = TypeVar("T")
 
 # Pixels of crops that are worked on at a time, at most. More makes a CPU slower: it takes every large tensor from the
-# system anew, page by page (docs/results.md). A GPU has the room.
+# system anew, page by page (docs/results/speed.md). A GPU has the room.
 PIXELS_AT_ONCE = {"cpu": 4 * 256**2, "cuda": 256 * 256**2}
 
 NUMBERS_A_PIXEL = 250  # of a crop, in memory at the peak, without those of global attention; fewer were measured
@@ -167,7 +167,7 @@ def bytes_of_a_crop(model: SOPSeg, input_size: int) -> int:
         input_size: side of the crop, pixels.
 
     Returns:
-        Bytes, as measured with every encoder but ViT-H on a CPU (docs/results.md).
+        Bytes, as measured with every encoder but ViT-H on a CPU (docs/results/speed.md).
     """
     tokens = (input_size // STRIDE) ** 2
     # Global attention has a bias for each pair of tokens, and a second one while that is summed.
