@@ -85,7 +85,7 @@ def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict
     )
     require(
         _well_formed,
-        "detections need a finite score, bbox [x, y, width, height] if any, segmentation as RLE if any",
+        "detections need a finite score, bbox [x, y, width >= 0, height >= 0] if any, segmentation as RLE if any",
         lambda d: {key: d[key] for key in ("score", "bbox", "segmentation") if key in d},
     )
     require(
@@ -127,6 +127,6 @@ def _well_formed(detection: dict) -> bool:
     box, mask = detection.get("bbox"), detection.get("segmentation")
     return (
         numbers([detection["score"]], 1)
-        and (not box or (numbers(box, 4) and len(box) == 4))
+        and (not box or (numbers(box, 4) and len(box) == 4 and min(box[2:]) >= 0))
         and (not mask or (has(mask, "size", "counts") and isinstance(mask["counts"], str) and numbers(mask["size"], 2)))
     )

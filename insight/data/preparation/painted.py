@@ -11,6 +11,7 @@ import numpy as np
 
 from insight.files import atomic_write
 
+from ..bad_options import SKIP_HINT
 from ..file_check import first
 from ..folders import files_under
 from ..images import read_image
@@ -165,7 +166,7 @@ def _complain(folder: Path, offenders: list[str], reason: str, skip_bad: bool) -
     for offender in offenders:
         _logger.warning(f"{folder}: {reason}: {offender}")
     if not skip_bad:
-        raise ValueError(message)
+        raise ValueError(f"{message}; {SKIP_HINT}")
     _logger.warning(f"{message}; left out")
 
 

@@ -99,13 +99,13 @@ def _convert(folder: Path, skip_bad: bool, source: Source) -> dict:
     image, label = source.files
     height, width = image_size(image)
     path = image.relative_to(folder)
+    content = read_json(label)
     try:
-        content = read_json(label)
         coarse = {c["id"]: c.get("supercategory") for c in content["categories"]}
         objects = [(coarse[a["category_id"]], a["segmentation"]) for a in content["annotations"]]
         annotations = [_annotation(name, polygons, path, height, width) for name, polygons in objects]
         ids = [a.get("id", f"number {i}") for i, a in enumerate(content["annotations"])]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{label}: expected the COCO annotations of one frame, with polygons ({error!r})") from error
     check = FileCheck(label, not skip_bad, SKIP_HINT)
     inside = check.keep(

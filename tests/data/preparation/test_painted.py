@@ -208,7 +208,9 @@ def test_bad_input_is_one_line_or_left_out(small, tmp_path, caplog):
     names = [f"P{i}_instance_id_RGB.png" for i in (9, 10, 11, 12)]
     for name in names:
         (images / name).rename(tmp_path / name)
-    with pytest.raises(ValueError, match="train: 4 pictures of instances are missing: P9_.*, P11_.*, ..."):
+    with pytest.raises(
+        ValueError, match="train: 4 pictures of instances are missing: P9_.*, P11_.*, ...; --skip-bad leaves"
+    ):
         prepare_isaid(source, tmp_path / "strict", size=40, overlap=10)
     assert all(f"train: pictures of instances are missing: {name}\n" in caplog.text for name in names)
     for name in names[1:]:

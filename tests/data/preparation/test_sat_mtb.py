@@ -55,6 +55,13 @@ def test_what_is_wrong(folder, tmp_path, caplog):
     (folder / "airplane/02/seg/000010.json").write_text('{"annotations": []}')
     assert prepare_sat_mtb(folder, skip_bad=True)["all"]["images"] == 1
     assert "left out 2 of 3 images" in caplog.text and "expected the COCO annotations of one frame" in caplog.text
+    (folder / "airplane/02/seg/000010.json").write_text(
+        '{"categories": [{"id": 1}], "annotations": [{"category_id": 1, "segmentation": [["a", 1, 2, 3, 4, 5]]}]}'
+    )
+    with pytest.raises(
+        ValueError, match="000010.json: expected the COCO annotations of one frame, with polygons .*'a'"
+    ):
+        prepare_sat_mtb(folder)
     (tmp_path / "none").mkdir()
     with pytest.raises(
         ValueError, match="expected VIDEO/img/NAME.png and VIDEO/seg/NAME.json in airplane, ship, train"
