@@ -37,3 +37,16 @@ def test_files_that_documents_name_exist(document):
     commands = re.findall(r"\b((?:configs|tools|benchmarks|scripts|docs)/[\w./-]+\.(?:py|yaml|md|png|json))\b", text)
     missing = [str(p) for p in [*links, *map(Path, commands)] if not (ROOT / p).exists()]
     assert not missing
+
+
+def anchors(document: Path) -> set[str]:
+    """What GitHub calls the headings of a document."""
+    headings = re.findall(r"^#+ (.*)", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_headings_that_documents_link_to_exist(document):
+    here = ROOT / document
+    links = re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", here.read_text())
+    assert [(file, to) for file, to in links if to not in anchors(here.parent / file if file else here)] == []
