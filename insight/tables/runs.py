@@ -17,7 +17,7 @@ from insight.engine.results import RESULTS, finished_run, read_results
 from .spec import Row, Table
 
 # What is measured on a trained model, by the task that the results have it under; each a tool of its own.
-STEPS = {"missed": "prompt_missed", "jitter": "prompt_jitter"}
+STEPS = {"missed": "prompt_missed", "jitter": "prompt_jitter", "prompt_use": "prompt_use"}
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,17 @@ def test_noise(run_tool, model, tmp_path):
     assert 0 <= metrics["mIoU at 0.3"] <= 100
 
 
+def test_prompts_changed(run_tool, model, trained, tmp_path):
+    done = run_tool("prompt_use", *model, "--output", tmp_path / "use.json")
+    assert done.code == 0, done.err
+    metrics = read_results(tmp_path / "use.json")["results"]["tool_rectangles"]["prompt_use"]
+    changes = [*(f"{module} {kind}" for module in ("LPM", "GPM") for kind in ("silent", "mean", "of the box before")),
+               "GPM context of the image before", "box branch silent", "mask branch silent"]  # fmt: skip
+    assert list(metrics) == [f"{ap}, {name}" for ap in ("mask AP", "box AP") for name in ("as trained", *changes)]
+    evaluated = read_results(trained / "results.json")["results"]["tool_rectangles"]
+    assert metrics["box AP, as trained"] == pytest.approx(evaluated["bbox"]["AP"])
+
+
 def test_pictures(run_tool, trained, tmp_path):
     run = f"two steps={trained}"
     done = run_tool("compare", "--runs", run, f"again={trained}/config.yaml,{trained}/model_final.pth",

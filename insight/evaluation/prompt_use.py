@@ -1,0 +1,64 @@
+"""What a trained detector takes from its prompts: average precision with the prompts changed."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from detectron2.data import DatasetCatalog
+from tqdm import tqdm
+
+from insight.data.mappers import read_image
+from insight.modeling.prompt.changes import ChangedPrompts, possible_changes
+
+from .coco import CocoEvaluator
+
+if TYPE_CHECKING:
+    from insight.inference.predictor import PromptPredictor
+
+AS_TRAINED = "as trained"
+_TASKS = {"segm": "mask AP", "bbox": "box AP"}
+
+
+def evaluate_prompt_use(
+    predictor: PromptPredictor, dataset_name: str, max_dets: tuple[int, ...] = (1, 10, 100), area_profile: str = "coco"
+) -> dict[str, float]:
+    """Average precision of a detector as it was trained, and with each possible change of its prompts.
+
+    A prompt without which AP stays as it is tells the model nothing. Each image is encoded once for all changes.
+
+    Args:
+        predictor: the model, with prompts.
+        dataset_name: registered data set.
+        max_dets, area_profile: as `CocoEvaluator` takes them.
+
+    Returns:
+        In percent, "mask AP, CHANGE" and "box AP, CHANGE" (for a model without masks only the latter), CHANGE being
+        AS_TRAINED or one of `possible_changes`.
+
+    Raises:
+        ValueError: the model has no prompts.
+    """
+    changes = possible_changes(predictor.model)
+    if not changes:
+        raise ValueError("MODEL.PROMPT: LPM and GPM are off, so there are no prompts to change")
+    managers = {AS_TRAINED: nullcontext()} | {str(c): ChangedPrompts(predictor.model, c) for c in changes}
+    evaluators: dict[str, CocoEvaluator] = {}
+    for entry in tqdm(DatasetCatalog.get(dataset_name), f"Changing prompts on {dataset_name}", unit="image"):
+        predictor.set_image(read_image(entry, "RGB"), order="RGB")
+        for name, manager in managers.items():
+            with manager:
+                found = predictor.detect()
+            if name not in evaluators:
+                tasks = ("bbox", "segm") if found.has("pred_masks") else ("bbox",)
+                evaluators[name] = CocoEvaluator(
+                    dataset_name, max_dets=max_dets, area_profile=area_profile, tasks=tasks
+                )
+            evaluators[name].process([entry], [{"instances": found}])
+    results = {name: evaluator.evaluate() for name, evaluator in evaluators.items()}
+    return {
+        f"{title}, {name}": found[task]["AP"]
+        for task, title in _TASKS.items()
+        for name, found in results.items()
+        if task in found
+    }
