@@ -36,12 +36,14 @@ class Column:
     Args:
         title: what the table calls it.
         metric: "DATA SET/TASK/METRIC" of a run's results; one "*" in METRIC, and in the title, stands for all that
-            fit. Or a measure of the model: "parameters", in millions; "gmacs/N", of N prompts on an image; "fps" and
-            "speed", images a second, and how many times those of the first row.
+            fit in any row. Or a measure of the model: "parameters", in millions; "gmacs/N", of N prompts on an image;
+            "fps" and "speed", images a second, and how many times those of the first row.
+        needed: a row without it is an error; otherwise its cell is empty.
     """
 
     title: str
     metric: str
+    needed: bool = True
 
     @property
     def is_measure(self) -> bool:

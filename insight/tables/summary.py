@@ -95,7 +95,10 @@ def _write_out(column: Column, metrics: list[Metrics]) -> list[Column]:
     for name in (name for run in metrics for name in run.get(dataset, {}).get(task, {})):
         if name.startswith(before) and name.endswith(after) and len(name) >= len(before) + len(after):
             found[name] = name[len(before) : len(name) - len(after)]
-    return [Column(column.title.replace("*", part), f"{dataset}/{task}/{name}") for name, part in found.items()]
+    return [
+        Column(column.title.replace("*", part), f"{dataset}/{task}/{name}", needed=False)
+        for name, part in found.items()
+    ]
 
 
 def _cell(column: Column, row: str, runs: list[Metrics], measures: dict[tuple[str, str], float]) -> Cell:
@@ -108,6 +111,8 @@ def _cell(column: Column, row: str, runs: list[Metrics], measures: dict[tuple[st
         known = found.get(dataset, {}).get(task)
         if known is None and task in STEPS:
             continue  # not done yet
+        if known is not None and name not in known and not column.needed:
+            continue
         if known is None or name not in known:
             there = ", ".join(known) if known else f"only the tasks {', '.join(found.get(dataset, {})) or '(none)'}"
             raise ValueError(f"column {column.title!r}: row {row!r} has no {column.metric}; there are {there}")

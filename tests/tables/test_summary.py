@@ -59,6 +59,15 @@ def test_a_star_is_a_column_for_each_class(summary_of):
     assert summary.cells[0][1].values == (20.0, 24.0) and summary.cells[0][2].values == ()
 
 
+def test_a_row_may_lack_what_a_star_stands_for(summary_of, runs, finish, made):
+    for run in runs[1::2]:
+        finish(run, {"AP": 1.0, "AP-disc": 3.0})
+    summary = summary_of(columns={"AP of *": "small_val/segm/AP-*"})
+    rows = [line for line in markdown(summary, "make it", made).splitlines() if line.startswith("| ")]
+    assert rows[0].startswith("|  | AP of bar | AP of square | AP of disc |")
+    assert rows[-2].endswith("22.00 ± 2.83 | - |") and rows[-1].startswith("| faster | - | - | 3.00 ± 0.00 |")
+
+
 def test_what_is_too_wide_for_a_page_stands_below_each_other(summary_of, made):
     def table(count):
         summary = summary_of(columns={f"AP {k}": "small_val/segm/AP" for k in range(count)})
