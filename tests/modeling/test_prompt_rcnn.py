@@ -19,7 +19,7 @@ HEADS = pytest.mark.parametrize(
         pytest.param((), {}, id="standard"),
         pytest.param((CASCADE,), {"MODEL__ROI_HEADS__NAME": "CascadeROIHeads"}, id="detectron2s_cascade"),
         pytest.param((CASCADE,), {}, id="cascade"),
-        pytest.param(("base/scnet_light.yaml",), {"MODEL__SCNET__SEMANTIC__ENABLED": True}, id="scnet"),
+        pytest.param(("base/scnet.yaml",), {"MODEL__SCNET__SEMANTIC__ENABLED": True}, id="scnet"),
     ],
 )
 
@@ -329,7 +329,7 @@ def test_an_unknown_branch_is_named():
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("heads", [None, CASCADE, "base/scnet_light.yaml"])
+@pytest.mark.parametrize("heads", [None, CASCADE, "base/scnet.yaml"])
 def test_two_images_can_be_learned_by_heart(heads):
     files = [heads] if heads else []
     cfg = make_tiny_config(*files, ALL, MODEL__RPN__POST_NMS_TOPK_TEST=50, TEST__DETECTIONS_PER_IMAGE=10)

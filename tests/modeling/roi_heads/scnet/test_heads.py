@@ -7,7 +7,7 @@ from detectron2.modeling import GeneralizedRCNN
 from detectron2.structures import Boxes
 from tiny_prompt_rcnn import build, losses_of, make_inputs, make_tiny_config, wake_prompts
 
-SCNET = "base/scnet_light.yaml"
+SCNET = "base/scnet.yaml"
 ALL = "base/insight.yaml"
 SEMANTIC = {"MODEL__SCNET__SEMANTIC__ENABLED": True}
 WITH_AND_WITHOUT = pytest.mark.parametrize("options", [{}, SEMANTIC], ids=["plain", "semantic"])
