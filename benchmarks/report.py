@@ -7,6 +7,8 @@ from pathlib import Path
 
 from harness import OURS, Measurement, Outcome
 
+from insight.files import atomic_write
+
 
 def save(path: Path, machine: dict, outcomes: Sequence[Outcome]) -> None:
     """Write outcomes as JSON; the file is whole or absent.
@@ -16,9 +18,8 @@ def save(path: Path, machine: dict, outcomes: Sequence[Outcome]) -> None:
         machine: of `insight.machine.describe_machine`.
         outcomes: of `harness.measure`.
     """
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps({"machine": machine, "outcomes": [asdict(o) for o in outcomes]}, indent=1) + "\n")
-    partial.replace(path)
+    with atomic_write(path) as file:
+        file.write(json.dumps({"machine": machine, "outcomes": [asdict(o) for o in outcomes]}, indent=1) + "\n")
 
 
 def load(path: Path) -> tuple[dict, list[Outcome]]:

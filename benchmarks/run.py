@@ -23,6 +23,7 @@ import torch
 from harness import QUICK, Effort, Outcome, measure
 
 from insight.machine import describe_machine
+from insight.outputs import output_file
 
 FOLDER = Path(__file__).parent
 
@@ -33,7 +34,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", metavar="BENCHMARK[/CASE]", help="run those whose names contain this")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     parser.add_argument("--quick", action="store_true", help="few short rounds: shows that all runs, not how fast")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcomes to this file")
+    parser.add_argument("--json", metavar="FILE", help="write the outcomes to this file")
     parser.add_argument("--compare", type=Path, metavar="OLD.json", help="set the ratios beside those of this file")
     parser.add_argument(
         "--fail-if-regression",
@@ -48,6 +49,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--fail-if-regression needs --compare OLD.json")
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch finds no CUDA device here")
+    try:
+        args.json = None if args.json is None else output_file(args.json, "--json")
+    except OSError as error:
+        parser.error(str(error))
     try:
         args.old = report.load(args.compare) if args.compare else None
     except ValueError as error:

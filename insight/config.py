@@ -158,6 +158,7 @@ _VALUES = {
     "TEST.PROMPT_JITTER": _JITTER,
     "TEST.DETECTIONS_PER_IMAGE": _COUNT,
     "SOLVER.CHECKPOINT_PERIOD": _COUNT,
+    "SEED": ("below 2^32, as NumPy's generator takes it; below 0 for any", lambda value: value < 2**32),
 }
 
 

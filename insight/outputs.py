@@ -4,11 +4,12 @@ import tempfile
 from pathlib import Path
 
 
-def output_file(text: str) -> Path:
-    """The file that --output names. Nothing is made yet.
+def output_file(text: str, argument: str = "--output") -> Path:
+    """The file that an argument names. Nothing is made yet.
 
     Args:
         text: its name.
+        argument: the argument.
 
     Returns:
         The path.
@@ -17,8 +18,8 @@ def output_file(text: str) -> Path:
         OSError: it is a folder, or cannot be written. Unlike a ValueError, argparse lets it pass to `reports_errors`.
     """
     if not text or Path(text).is_dir():
-        raise IsADirectoryError(f"--output {text or repr(text)}: expected a file to write, got a folder or nothing")
-    _try(Path(text).parent, f"--output {text}")
+        raise IsADirectoryError(f"{argument} {text or repr(text)}: expected a file to write, got a folder or nothing")
+    _try(Path(text).parent, f"{argument} {text}")
     return Path(text)
 
 

@@ -90,6 +90,7 @@ def test_a_part_that_the_model_would_ignore_is_an_error(switch, key, names, read
         ("TEST.PROMPT_JITTER", [-0.1, 3.0], [0.0, 0.3]),
         ("TEST.DETECTIONS_PER_IMAGE", [-5, 0], [1]),
         ("SOLVER.CHECKPOINT_PERIOD", [-1, 0], [1]),
+        ("SEED", [2**32], [-1, 2**32 - 1]),
     ],
 )
 def test_a_value_out_of_range_is_an_error(key, wrong, right):

@@ -48,7 +48,7 @@ def main() -> int:
     args = arguments().parse_intermixed_args()
     check_num_gpus(args.num_gpus)
     table = read_table(args.table)
-    if args.seeds:
+    if args.seeds is not None:
         table = dataclasses.replace(table, seeds=parse_seeds(args.seeds))
     command = shlex.join(["python", "tools/make_table.py", *sys.argv[1:]])
     overrides = [*args.opts, *bad_overrides(args)]

@@ -31,7 +31,10 @@ def read_metrics(run: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarr
             entry = json.loads(line)
             iteration = entry.pop("iteration")
         except (json.JSONDecodeError, KeyError) as error:
-            raise ValueError(f"{path}, line {number}: expected a JSON object with an iteration ({error})") from error
+            raise ValueError(
+                f"{path}, line {number}: expected a JSON object with an iteration ({error}); remove the line if a "
+                "killed training left it"
+            ) from error
         for name, value in entry.items():
             table.setdefault(name, {})[iteration] = value
     return {
@@ -46,7 +49,7 @@ def plot_metrics(
     """Draw metrics of several runs side by side, one panel a metric.
 
     Args:
-        runs: OUTPUT_DIRs of trainings; their folder names are the legend.
+        runs: OUTPUT_DIRs of trainings; their folder names are the legend, or their paths where names repeat.
         names: metrics, such as "total_loss", "loss_mask" or "segm/AP"; None: all losses of any run.
         output: the PNG file.
         window: how many neighbouring points a curve averages.
@@ -56,7 +59,10 @@ def plot_metrics(
     """
     from matplotlib.figure import Figure  # only drawing needs it
 
-    curves = {Path(run).name: read_metrics(run) for run in runs}
+    labels = [Path(run).name for run in runs]
+    if len(set(labels)) < len(labels):
+        labels = list(map(str, runs))
+    curves = {label: read_metrics(run) for label, run in zip(labels, runs)}
     names = names or ["total_loss", *sorted(n for n in set().union(*curves.values()) if n.startswith("loss_"))]
     columns = min(len(names), 4)
     rows = -(-len(names) // columns)

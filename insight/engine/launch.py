@@ -59,9 +59,7 @@ def check_num_gpus(count: int) -> None:
     if count < 1:
         raise ValueError(f"--num-gpus {count}: expected at least 1")
     if count > 1 and count > torch.cuda.device_count():
-        raise ValueError(
-            f"--num-gpus {count}: torch can use {torch.cuda.device_count()} here; --num-processes trains on the CPU"
-        )
+        raise ValueError(f"--num-gpus {count}: torch can use {torch.cuda.device_count()} here")
 
 
 def check_batch(size: int, processes: int) -> None:

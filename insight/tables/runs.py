@@ -1,6 +1,7 @@
 """The runs that a table is made of, and where they lie."""
 
 import functools
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from .spec import Row, Table
 
 # What is measured on a trained model, by the task that the results have it under; each a tool of its own.
 STEPS = {"missed": "prompt_missed", "jitter": "prompt_jitter", "prompt_use": "prompt_use"}
+_LONGEST = 200  # bytes of a folder's name, before the seed; a file system takes 255
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,12 @@ def plan_runs(table: Table, folder: str | os.PathLike, overrides: Sequence[str] 
 
 
 def _name(row: Row, seed: int | None) -> str:
-    options = [f"{key.rsplit('.', 1)[-1]}_{value}" for key, value in row.options.items()]
-    parts = [row.config.stem, *options, "eval_only" if seed is None else f"seed{seed}"]
-    return re.sub(r"[^\w.-]+", "_", "-".join(parts))
+    options = [f"{key}_{value}" for key, value in row.options.items()]
+    *start, end = [row.config.stem, *options, "eval_only" if seed is None else f"seed{seed}"]
+    start = re.sub(r"[^\w.-]+", "_", "-".join(start))
+    if len(start.encode()) > _LONGEST:
+        start = f"{start[: _LONGEST // 4]}-{hashlib.sha256(start.encode()).hexdigest()[:16]}"
+    return f"{start}-{end}"
 
 
 def _check(table: Table, row: Row, cfg: CfgNode) -> None:

@@ -31,15 +31,15 @@ def write_table(
     Returns:
         The files, pictures among them.
     """
-    base = Path(folder, summary.table.name)
-    paths = [base.with_suffix(".md"), base.with_suffix(".json")]
+    paths = [Path(folder, f"{summary.table.name}.{ending}") for ending in ("md", "json")]
     with atomic_write(paths[0]) as file:
         file.write(markdown(summary, command, made))
-        file.writelines(f"\n![{picture.stem}](<{os.path.relpath(picture, folder)}>)\n" for picture in pictures)
+        file.writelines(f"\n![{path.stem}](<{os.path.relpath(path, folder)}>)\n" for path in pictures)
     with atomic_write(paths[1]) as file:
         json.dump(plain(_as_json(summary, command, made)), file, indent=1)
-    if draw(summary, base.with_suffix(".png")):
-        paths.append(base.with_suffix(".png"))
+    picture = Path(folder, f"{summary.table.name}.png")
+    if draw(summary, picture):
+        paths.append(picture)
     return [*paths, *pictures]
 
 

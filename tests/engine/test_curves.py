@@ -33,6 +33,16 @@ def test_curves_of_two_runs_are_drawn(tmp_path):
     assert {(180, 119, 31), (14, 127, 255)} <= colors  # matplotlib's first two, as BGR
 
 
+def test_runs_of_one_name_have_a_curve_each(tmp_path):
+    points = [{"iteration": i, "total_loss": 1.0 / (i + 1)} for i in range(9)]
+    (tmp_path / "out").mkdir()
+    runs = [write(folder / "run", points) for folder in (tmp_path, tmp_path / "out")]
+    plot_metrics(runs, ["total_loss"], tmp_path / "curves.png")
+    plot_metrics(runs[:1], ["total_loss"], tmp_path / "one.png")
+    shades = [set(map(tuple, cv2.imread(str(tmp_path / name)).reshape(-1, 3))) for name in ("curves.png", "one.png")]
+    assert (14, 127, 255) in shades[0] - shades[1]  # matplotlib's second colour, as BGR
+
+
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(ValueError, match="OUTPUT_DIR of a training"):
         read_metrics(tmp_path)

@@ -17,7 +17,8 @@ def test_every_row_with_the_first_seed_then_with_the_next(description, read, tmp
     ]  # fmt: skip
     folder = tmp_path / "runs" / tmp_path.name
     assert [run.folder.relative_to(folder).as_posix() for run in runs] == [
-        "tiny-seed1", "tiny-BASE_LR_0.01-seed1", "tiny-eval_only", "tiny-seed2", "tiny-BASE_LR_0.01-seed2",
+        "tiny-seed1", "tiny-SOLVER.BASE_LR_0.01-seed1", "tiny-eval_only",
+        "tiny-seed2", "tiny-SOLVER.BASE_LR_0.01-seed2",
     ]  # fmt: skip
     assert [run.cfg.SEED for run in runs] == [1, 1, 7, 2, 2]  # 7 is the config's own
     assert [run.cfg.SOLVER.BASE_LR for run in runs] == [0.1, 0.01, 0.1, 0.1, 0.01]  # a row's options count more
@@ -49,6 +50,21 @@ def test_two_rows_that_are_one_run_are_told(description, read, tmp_path):
     del description["rows"][1]["options"]
     with pytest.raises(ValueError, match="rows 'baseline' and 'faster' are the same run"):
         plan_runs(read(description), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [{"MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": 5}, {"MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION": 5}],
+        [{"MODEL.WEIGHTS": "long/" * 60 + end} for end in "ab"],
+    ],
+    ids=["keys of one last word", "longer than a file system's names"],
+)
+def test_rows_of_different_options_are_different_runs(description, read, tmp_path, options):
+    for row, chosen in zip(description["rows"], options):
+        row["options"] = chosen
+    folders = [run.folder for run in plan_runs(read(description), tmp_path)]
+    assert len(set(folders)) == 4 and max(len(folder.name) for folder in folders) < 255
 
 
 def test_steps_count_if_they_are_younger_than_the_run(description, read, finish, tmp_path):

@@ -1,5 +1,6 @@
 """Cells of a table, against numbers worked out by hand."""
 
+import dataclasses
 import json
 import math
 
@@ -128,6 +129,13 @@ def test_files(summary_of, tmp_path, plot, made):
     assert [run["results"]["small_val"]["segm"]["AP"] for run in row["runs"]] == [13.0, 17.0]
     assert [run["results"]["small_val"]["segm"]["AP-bar"] for run in row["runs"]] == [None, None]
     assert cv2.imread(str(paths[2])).shape[0] > 300
+
+
+def test_a_name_with_a_dot_is_kept_whole(summary_of, tmp_path, made):
+    summary = summary_of()
+    summary = dataclasses.replace(summary, table=dataclasses.replace(summary.table, name="table.v2"))
+    names = [path.name for path in write_table(summary, tmp_path, "c", made)]
+    assert names == ["table.v2.md", "table.v2.json", "table.v2.png"]
 
 
 def test_without_a_number_there_is_no_picture(summary_of, runs, tmp_path, made):

@@ -39,6 +39,8 @@ def test_help(run_tool):
         (None, ["--num-gpus", "-1"], "--num-gpus -1: expected at least 1"),
         (None, ["--num-gpus", "99"], "--num-gpus 99: torch can use "),
         (None, ["--seeds", "1,x"], "--seeds 1,x: expected whole numbers, as in 1,2"),
+        (None, ["--seeds", ""], "--seeds : expected whole numbers, as in 1,2"),
+        (None, ["--seeds", "4294967296"], "row 'baseline': SEED: expected below 2^32"),
         (None, ["SOLVER.MAX", "1"], "row 'baseline': KEY VALUE overrides: Non-existent key: SOLVER.MAX"),
         (
             None,
@@ -65,7 +67,7 @@ def test_options_may_stand_before_and_after_the_file(run_tool, table, tmp_path, 
     runs = tmp_path / "out" / "runs" / table_folder(table)
     assert [line for line in done.err.splitlines() if line.startswith("error: ")] == [
         f"error: baseline, seed 3: stopped ({runs}/config-seed3/output.txt)",
-        f"error: faster, seed 3: stopped ({runs}/config-BASE_LR_0.01-seed3/output.txt)",
+        f"error: faster, seed 3: stopped ({runs}/config-SOLVER.BASE_LR_0.01-seed3/output.txt)",
     ]
     assert "SOLVER.MAX_ITER 2" in " ".join(seen[0]) and "| baseline | - |" in done.out
     assert sorted(p.name for p in (tmp_path / "out").glob("tiny_table.*")) == [
@@ -94,7 +96,7 @@ def wait_for(condition, process):
 def test_a_killed_sweep_goes_on_and_repeats_nothing(start_tool, table, tmp_path):
     output = tmp_path / "out"
     runs = output / "runs" / table_folder(table)
-    first, second = runs / "config-seed1", runs / "config-BASE_LR_0.01-seed1"
+    first, second = runs / "config-seed1", runs / "config-SOLVER.BASE_LR_0.01-seed1"
     killed = start_tool("make_table", table, "--output", output, *OVERRIDES)
     wait_for(lambda: (second / "config.yaml").exists(), killed)  # the second run has begun
     killed.kill()
