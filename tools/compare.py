@@ -2,6 +2,7 @@
 """Draw images of a data set side by side: the truth, and what each of several models makes of them."""
 
 import argparse
+import os
 from pathlib import Path
 
 from insight.config import load_config
@@ -56,7 +57,7 @@ def arguments() -> argparse.ArgumentParser:
 def contender(text: str, more: list[str]) -> Contender:
     """The model that NAME=DIR or NAME=CONFIG,WEIGHTS means, with more config overrides."""
     name, _, run = text.partition("=")
-    config, _, weights = run.partition(",")
+    config, _, weights = (run, "", "") if os.path.exists(run) else run.partition(",")
     if not name or not config:
         raise ValueError(f"--runs {text}: expected NAME=DIR or NAME=CONFIG,WEIGHTS")
     overrides = []

@@ -2,6 +2,7 @@
 """Prepare data sets, check them file by file, and say what is in them."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def foreground(args: argparse.Namespace) -> int:
     sources, ratios = {}, {}
     for text in args.annotations:
         name, _, files = text.rpartition("=")
-        paths = [Path(file) for file in files.split(",")]
+        paths = [Path(file) for file in ([files] if os.path.isfile(files) else files.split(","))]
         name = name or paths[0].stem
         if name in sources:
             raise ValueError(f"{text}: {name} is named twice; {name}=FILE,FILE makes one row of several files")

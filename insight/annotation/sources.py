@@ -171,7 +171,8 @@ def _open_coco(image_root: Path, classes: Sequence[str] | None, check: FileCheck
         crowds = len(content["annotations"]) - len(annotations)
         _logger.warning(f"{path}: left out {crowds} annotations with iscrowd, which are no single objects")
     check.fails_if_any(
-        (a["id"] for a in annotations if not isinstance(a["id"], int)), "annotation ids need be integers"
+        (a["id"] for a in annotations if not (isinstance(a["id"], int) and -(2**63) <= a["id"] < 2**63)),
+        "annotation ids need be integers of at most 64 bits",
     )
     names = {c["id"]: c["name"] for c in content["categories"]}
     check.fails_if_any(repeated(i["file_name"] for i in content["images"]), "file names are not unique")

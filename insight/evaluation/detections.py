@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from insight.data.coco_file import rle_fills
+from insight.data.coco_file import plain_name, rle_fills
 from insight.data.file_check import FileCheck, first, has, numbers, read_json, repeated
 
 _SECTIONS = ("images", "annotations", "categories")
@@ -18,7 +18,8 @@ def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict
 
     Args:
         path: COCO detections, a list as `CocoEvaluator` writes it, or a COCO file with scores as `tools/predict.py`
-            writes it. The latter's images are known by their file names, without folders, its categories by name.
+            writes it. The latter's images are known by their file names, without folders, its categories by name,
+            compared without case, spaces, hyphens and underscores.
         truth: COCO dictionary, as `insight.data.coco_file.read_coco` gives it.
         partial: the truth is a part of what was looked for: detections on other images and of other classes are left
             out, with a warning, instead of raising.
@@ -56,8 +57,8 @@ def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict
         lambda d: {key: d[key] for key in ("image_id", "category_id")},
     )
     if isinstance(content, dict):
-        images = _renumbered(check, "images", "file_name", content, truth, partial)
-        categories = _renumbered(check, "categories", "name", content, truth, partial)
+        images = _renumbered(check, "images", "file_name", _without_folders, content, truth, partial)
+        categories = _renumbered(check, "categories", "name", plain_name, content, truth, partial)
         require(
             lambda d: d["image_id"] in images and d["category_id"] in categories,
             "annotations have an image_id or category_id that the file does not have",
@@ -102,17 +103,23 @@ def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict
     return [{key: d[key] for key in keys if d.get(key) is not None} for _, d in indexed]
 
 
-def _renumbered(check: FileCheck, section: str, key: str, content: dict, truth: dict, partial: bool) -> dict:
-    """For each id of a section, the ground truth's id of what has the same name, None if there is none."""
+def _without_folders(file_name: str) -> str:
+    return Path(str(file_name)).name
+
+
+def _renumbered(
+    check: FileCheck, section: str, key: str, plain: Callable[[str], str], content: dict, truth: dict, partial: bool
+) -> dict:
+    """For each id of a section, the ground truth's id of what has the same plain name, None if there is none."""
     check.fails_if_any((e for e in content[section] if not has(e, "id", key)), f"{section} need id and {key}")
     check.fails_if_any(
         (e["id"] for e in content[section] if not _is_id(e["id"])),
         f"{section} need an id that is a whole number or text",
     )
-    names = [Path(str(entry[key])).name for entry in truth[section]]
+    names = [plain(entry[key]) for entry in truth[section]]
     check.fails_if_any(repeated(names), f"the ground truth's {section} cannot be told apart by {key}")
     known = dict(zip(names, (entry["id"] for entry in truth[section])))
-    ids = {entry["id"]: known.get(Path(str(entry[key])).name) for entry in content[section]}
+    ids = {entry["id"]: known.get(plain(entry[key])) for entry in content[section]}
     if not partial:
         unknown = (entry[key] for entry in content[section] if ids[entry["id"]] is None)
         check.fails_if_any(unknown, f"{section} are not among the ground truth's")

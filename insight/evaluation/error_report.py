@@ -9,6 +9,7 @@ from tabulate import tabulate
 from insight.files import atomic_write
 
 from .error_breakdown import ALL_FALSE_POSITIVES, CAUSES, ErrorBreakdown, mean_of_known
+from .precision_recall import verbatim
 
 
 def breakdown_as_json(breakdown: ErrorBreakdown) -> dict:
@@ -84,7 +85,7 @@ def draw_breakdown(breakdown: ErrorBreakdown, title: str, output: str | os.PathL
 
     figure = Figure(figsize=(11, 1.6 + 0.3 * max(len(CAUSES) + 2, len(breakdown.class_names))), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))
-    figure.suptitle(title)
+    figure.suptitle(verbatim(title))
     causes = list(breakdown.fixed)
     colours = {cause: f"C{i}" for i, cause in enumerate(CAUSES)}
     gains = np.nan_to_num([breakdown.gain(cause) for cause in causes])
@@ -93,9 +94,10 @@ def draw_breakdown(breakdown: ErrorBreakdown, title: str, output: str | os.PathL
     left.margins(x=0.15)
     left.set(xlabel="AP50 gained if fixed, points")
     left.invert_yaxis()
+    names = [verbatim(name) for name in breakdown.class_names]
     start = np.zeros(len(breakdown.class_names))
     for cause in CAUSES:
-        right.barh(breakdown.class_names, breakdown.counts[cause], left=start, color=colours[cause], label=cause)
+        right.barh(names, breakdown.counts[cause], left=start, color=colours[cause], label=cause)
         start += breakdown.counts[cause]
     right.set(xlabel="errors")
     right.invert_yaxis()

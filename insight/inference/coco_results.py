@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,20 +41,25 @@ class CocoResults:
         path: the JSON file to make.
         class_names: names of the classes; category ids count from 1.
         settings: all that the results depend on, as JSON values; a `.part` of other settings is thrown away.
+        images: what tells each image from another of its name, as JSON values, by file name. Only results of these
+            count.
     """
 
-    def __init__(self, path: str | os.PathLike, class_names: list[str], settings: dict[str, Any]):
+    def __init__(
+        self, path: str | os.PathLike, class_names: list[str], settings: dict[str, Any], images: Mapping[str, Any]
+    ):
         self.path, self.class_names = Path(path), class_names
         self._journal = Journal(f"{path}.part", settings)
+        self._keys = {name: json.dumps([name, which]) for name, which in images.items()}
 
     def __contains__(self, file_name: str) -> bool:
-        return file_name in self._journal
+        return self._keys.get(file_name) in self._journal
 
     def add(self, file_name: str, instances: Instances, oriented: Sequence[Sequence[float]] = ()) -> None:
         """Keep the results of an image.
 
         Args:
-            file_name: of the image.
+            file_name: of one of the images.
             instances: as `to_annotations` takes them.
             oriented: the oriented boxes that the last of them answer, 8 coordinates of corners each, pixels.
         """
@@ -66,7 +71,7 @@ class CocoResults:
             "image": {"file_name": file_name, "height": height, "width": width},
             "annotations": annotations,
         }
-        self._journal.add(file_name, result)
+        self._journal.add(self._keys[file_name], result)
 
     def finish(self) -> None:
         """Write the file, in order of file name, and remove the `.part`."""
@@ -75,8 +80,8 @@ class CocoResults:
             "annotations": [],
             "categories": [{"id": i, "name": name} for i, name in enumerate(self.class_names, 1)],
         }
-        for image_id, file_name in enumerate(sorted(self._journal), 1):
-            result = self._journal[file_name]
+        for image_id, file_name in enumerate(sorted(name for name in self._keys if name in self), 1):
+            result = self._journal[self._keys[file_name]]
             content["images"].append({"id": image_id, **result["image"]})
             for annotation in result["annotations"]:
                 annotation_id = len(content["annotations"]) + 1

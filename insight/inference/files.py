@@ -29,7 +29,7 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
     """The image files that a person means.
 
     Args:
-        inputs: files, folders (the images directly in them) and glob patterns.
+        inputs: files, folders (the images directly in them, without hidden files) and glob patterns.
 
     Returns:
         The files, each once, in order of input and then of name.
@@ -41,15 +41,24 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
     for text in inputs:
         path = Path(text)
         if path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            files = sorted(p for p in path.iterdir() if _is_image(p))
             if not files:
                 raise ValueError(f"{path}: the folder has no images ({' '.join(SUFFIXES)})")
         else:
-            files = [path] if path.is_file() else [Path(p) for p in sorted(glob.glob(text, recursive=True))]
+            files = [path] if path.is_file() else _matches(text)
             if not files:
                 raise ValueError(f"{text}: no such image file or folder")
         found.update(dict.fromkeys(files))
     return list(found)
+
+
+def _matches(pattern: str) -> list[Path]:
+    return [Path(p) for p in sorted(glob.glob(pattern, recursive=True)) if not os.path.isdir(p)]
+
+
+def _is_image(path: Path) -> bool:
+    # Hidden are the companions ._NAME of macOS, which hold no pixels.
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
 def predict_files(
@@ -62,8 +71,8 @@ def predict_files(
     """Predict on image files with a progress bar.
 
     Writes `overlays/<name>.png` for each image and `predictions.json` for all, in `output`. A run that was killed goes
-    on where it stopped when started again with the same settings. A file that cannot be used is left out, and has no
-    picture.
+    on where it stopped when started again with the same settings; files that have changed, and others of the same
+    name, are answered anew. A file that cannot be used is left out, and has no picture.
 
     Args:
         predictor: the model.
@@ -98,7 +107,8 @@ def predict_files(
     elif prompts is not None:
         settings = {**(settings or {}), "boxes": prompts.to_json()}
     output = Path(output)
-    results = CocoResults(output / "predictions.json", predictor.class_names, settings or {})
+    states = {name: _state(path) for name, path in by_name.items()}
+    results = CocoResults(output / "predictions.json", predictor.class_names, settings or {}, states)
     stems = Counter(path.stem for path in by_name.values())
     failures: dict[Path, str] = {}
     outdated = []
@@ -125,6 +135,15 @@ def predict_files(
         overlay.unlink(missing_ok=True)  # of an earlier run, whose results are gone
     results.finish()
     return len(by_name) - len(failures), failures
+
+
+def _state(path: Path) -> list | None:
+    """What changes with the file; None if it cannot be looked at, which is told when its turn comes."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return [str(path.resolve()), state.st_size, state.st_mtime_ns]
 
 
 def _draw(image: np.ndarray, instances: Instances, class_names: list[str], asked: BoxPrompts | None) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Box prompts from the command line and from JSON files."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from insight.data.file_check import read_json
 from insight.structures.boxes import validate_boxes
 from insight.structures.oriented_boxes import oriented_corners
 
@@ -79,10 +79,7 @@ def read_boxes(path: str | os.PathLike) -> BoxPrompts | dict[str, BoxPrompts]:
         ValueError: it is no JSON, has another form, or a box in it is not one.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
+    content = read_json(path)
     if isinstance(content, list):
         return _from_rows(content, f"{path}: boxes")
     if isinstance(content, dict) and {"images", "annotations"} <= content.keys():

@@ -141,6 +141,7 @@ def test_a_box_without_area_stops_a_strict_run(write_coco, bbox):
     ("changes", "message"),
     [
         (one(id="x"), "annotation ids need be integers"),
+        (one(id=2**63), "annotation ids need be integers of at most 64 bits; 1 are wrong: 9223372036854775808"),
         ({"categories": [{"id": 3, "name": "ship"}, {"id": 7, "name": "ship"}]}, "category names are not unique"),
         ({"images": "none"}, 'not a COCO file: expected a list "images"'),
     ],

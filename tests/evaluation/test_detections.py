@@ -105,6 +105,21 @@ def test_a_mistake_is_one_line(tmp_path, content, said):
     assert str(caught.value).startswith(str(tmp_path / "found.json")) and "\n" not in str(caught.value)
 
 
+def test_categories_are_known_however_they_are_spelled(tmp_path):
+    renamed = {3: "Small-Car", 20: "TANK"}
+    spelled = {**TRUTH, "categories": [{**c, "name": renamed.get(c["id"], c["name"])} for c in TRUTH["categories"]]}
+    found = coco_file(categories=[{"id": 1, "name": "tank"}, {"id": 2, "name": "small_car"}])
+    for partial in (False, True):
+        assert read_detections(write(tmp_path, found), spelled, partial) == GOOD
+
+
+def test_a_slash_is_part_of_a_category(tmp_path):
+    names = {3: "car/van", 7: "boat", 20: "truck/van"}
+    slashed = {**TRUTH, "categories": [{**c, "name": names[c["id"]]} for c in TRUTH["categories"]]}
+    found = coco_file(categories=[{"id": 1, "name": "truck/van"}, {"id": 2, "name": "car/van"}])
+    assert read_detections(write(tmp_path, found), slashed) == GOOD
+
+
 def test_images_that_cannot_be_told_apart(tmp_path):
     twice = {**TRUTH, "images": [{**i, "file_name": f"{i['id']}/same.png"} for i in TRUTH["images"]]}
     with pytest.raises(ValueError, match="the ground truth's images cannot be told apart by file_name; 1 .*: same.png"):

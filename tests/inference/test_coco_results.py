@@ -10,6 +10,8 @@ from pycocotools.coco import COCO
 from insight.inference.coco_results import CocoResults
 from insight.structures.rle import RLEMasks
 
+IMAGES = {"a.png": 1, "b.png": 1, **{f"{seed}.png": seed for seed in range(3)}}
+
 
 def instances(count=2, seed=0):
     bitmaps = np.random.default_rng(seed).integers(0, 2, (count, 8, 10), dtype=np.uint8)
@@ -24,7 +26,7 @@ def instances(count=2, seed=0):
 
 def test_the_file_is_coco(tmp_path):
     path = tmp_path / "new" / "predictions.json"
-    results = CocoResults(path, ["ship", "tank"], {})
+    results = CocoResults(path, ["ship", "tank"], {}, IMAGES)
     found, bitmaps = instances()
     results.add("b.png", found)
     results.add("a.png", instances(0)[0])
@@ -45,7 +47,7 @@ def test_the_file_is_coco(tmp_path):
 
 
 def test_the_last_instances_answer_oriented_boxes(tmp_path):
-    results = CocoResults(tmp_path / "predictions.json", ["ship", "tank"], {})
+    results = CocoResults(tmp_path / "predictions.json", ["ship", "tank"], {}, IMAGES)
     results.add("a.png", instances(3)[0], [[1, 2, 5.123, 2, 5, 7, 1, 7], [0, 0, 1, 0, 1, 1, 0, 1]])
     results.finish()
     annotations = json.loads(results.path.read_text())["annotations"]
@@ -55,17 +57,17 @@ def test_the_last_instances_answer_oriented_boxes(tmp_path):
 
 
 def test_a_killed_run_goes_on_and_ends_in_the_same_file(tmp_path):
-    whole = CocoResults(tmp_path / "whole.json", ["a", "b"], {"weights": 1})
+    whole = CocoResults(tmp_path / "whole.json", ["a", "b"], {"weights": 1}, IMAGES)
     for seed in range(3):
         whole.add(f"{seed}.png", instances(seed=seed)[0])
     whole.finish()
     path = tmp_path / "killed.json"
-    first = CocoResults(path, ["a", "b"], {"weights": 1})
+    first = CocoResults(path, ["a", "b"], {"weights": 1}, IMAGES)
     for seed in (2, 0):
         first.add(f"{seed}.png", instances(seed=seed)[0])
     part = tmp_path / "killed.json.part"
     part.write_text(part.read_text()[:-9])  # killed in the middle of a line
-    second = CocoResults(path, ["a", "b"], {"weights": 1})
+    second = CocoResults(path, ["a", "b"], {"weights": 1}, IMAGES)
     assert "2.png" in second and "0.png" not in second
     for seed in range(2):
         second.add(f"{seed}.png", instances(seed=seed)[0])
@@ -74,8 +76,21 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_file(tmp_path):
 
 
 def test_results_of_other_settings_are_not_used(tmp_path):
-    CocoResults(tmp_path / "a.json", ["a", "b"], {"weights": 1}).add("0.png", instances()[0])
-    assert "0.png" not in CocoResults(tmp_path / "a.json", ["a", "b"], {"weights": 2})
+    CocoResults(tmp_path / "a.json", ["a", "b"], {"weights": 1}, IMAGES).add("0.png", instances()[0])
+    assert "0.png" not in CocoResults(tmp_path / "a.json", ["a", "b"], {"weights": 2}, IMAGES)
+
+
+def test_results_of_another_image_of_that_name_are_not_used(tmp_path):
+    first = CocoResults(tmp_path / "a.json", ["a", "b"], {}, {"0.png": ["old", 5], "1.png": 7, "2.png": 9})
+    for seed in range(3):
+        first.add(f"{seed}.png", instances(seed + 1)[0])
+    second = CocoResults(tmp_path / "a.json", ["a", "b"], {}, {"0.png": ["new", 5], "1.png": 7})
+    assert [f"{seed}.png" in second for seed in range(3)] == [False, True, False]
+    second.add("0.png", instances(0)[0])
+    second.finish()
+    content = json.loads(second.path.read_text())
+    assert [i["file_name"] for i in content["images"]] == ["0.png", "1.png"]
+    assert [a["image_id"] for a in content["annotations"]] == [2, 2]
 
 
 @pytest.mark.parametrize("masks", [True, False])
@@ -83,7 +98,7 @@ def test_without_masks_the_area_is_the_boxs(tmp_path, masks):
     found, bitmaps = instances()
     if not masks:
         found.remove("pred_masks")
-    results = CocoResults(tmp_path / "a.json", ["a", "b"], {})
+    results = CocoResults(tmp_path / "a.json", ["a", "b"], {}, IMAGES)
     results.add("0.png", found)
     results.finish()
     annotation = COCO(str(tmp_path / "a.json")).dataset["annotations"][0]

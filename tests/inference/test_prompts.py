@@ -72,6 +72,17 @@ def test_wrong_json_is_one_line(tmp_path, content, said):
     assert "\n" not in str(caught.value)
 
 
+def test_a_json_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "boxes.json").write_text("[[1, 2, 3, 4]]", encoding="utf-8-sig")
+    assert read_boxes(tmp_path / "boxes.json").boxes.tolist() == [[1, 2, 3, 4]]
+
+
+def test_lists_that_are_nested_too_deeply(tmp_path):
+    (tmp_path / "boxes.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="boxes.json: its lists are nested too deeply"):
+        read_boxes(tmp_path / "boxes.json")
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.json"):
         read_boxes(tmp_path / "absent.json")

@@ -69,6 +69,20 @@ def test_only_some_classes(run_tool, files, tmp_path, caplog):
     assert errors["all"]["instances"] == len(wanted) < len(truth["annotations"])
 
 
+def test_classes_may_be_spelled_otherwise_and_hold_dollars(run_tool, files, tmp_path):
+    truth_file, found_file, truth, _ = files
+    truth["categories"][0]["name"] = "$Big_car$"
+    truth_file.write_text(json.dumps(truth))
+    perfect = [{**a, "score": 1} for a in truth["annotations"] if not a["iscrowd"]]
+    categories = [{**c, "name": c["name"].upper().replace("_", " ")} for c in truth["categories"]]
+    found_file.write_text(json.dumps({**truth, "annotations": perfect, "categories": categories}))
+    args = ("analyse", found_file, "--annotations", truth_file)
+    for output, classes in (("all", ()), ("some", ("--classes", "$bigcar$", "Boat"))):
+        done = run_tool(*args, "--output", tmp_path / output, *classes)
+        assert done.code == 0, done.err
+        assert json.loads((tmp_path / output / "bbox" / "errors.json").read_text())["all"]["AP50"] == 100
+
+
 def test_detections_of_boxes_alone(run_tool, files, tmp_path, caplog):
     truth_file, found_file, _, found = files
     for detection in found[:3]:

@@ -203,10 +203,9 @@ def test_a_checkpoint_that_is_none(predict, images, tmp_path):
     assert predict(images / "0.png", weights=tmp_path / "absent.pth").code == 2
 
 
-def test_a_killed_run_goes_on_where_it_was(predict, images, tmp_path, monkeypatch):
-    assert predict(images).code == 0
-    whole = (tmp_path / "results" / "predictions.json").read_text()
-    shutil.rmtree(tmp_path / "results")
+@pytest.fixture
+def calls(monkeypatch):
+    """Of the detector, an entry each; the third is killed."""
     detect = PromptPredictor.detect
     calls = []
 
@@ -217,8 +216,33 @@ def test_a_killed_run_goes_on_where_it_was(predict, images, tmp_path, monkeypatc
         return detect(self)
 
     monkeypatch.setattr(PromptPredictor, "detect", dies)
+    return calls
+
+
+def test_a_killed_run_goes_on_where_it_was(predict, images, tmp_path, calls):
     assert predict(images).code == 130
     assert not (tmp_path / "results" / "predictions.json").exists()
     assert predict(images).code == 0
     assert len(calls) == 3 + 4  # the third again, and the rest
-    assert (tmp_path / "results" / "predictions.json").read_text() == whole
+    resumed = (tmp_path / "results" / "predictions.json").read_text()
+    shutil.rmtree(tmp_path / "results")
+    assert predict(images).code == 0
+    assert (tmp_path / "results" / "predictions.json").read_text() == resumed
+
+
+def test_what_a_killed_run_made_of_another_file_of_that_name_does_not_count(predict, images, tmp_path, calls):
+    folders = [shutil.copytree(images, tmp_path / name) for name in ("pa", "pb")]
+    (folders[1] / "0.png").unlink()
+    assert predict(folders[0]).code == 130  # has answered 0.png and 1.png
+    assert predict(folders[1]).code == 0
+    assert len(calls) == 3 + 5  # all of its own
+    assert [i["file_name"] for i in results(tmp_path).dataset["images"]] == [f"{n}.png" for n in range(1, 6)]
+
+
+def test_an_image_that_was_replaced_is_answered_anew(predict, images, tmp_path, calls):
+    folder = shutil.copytree(images, tmp_path / "images")
+    assert predict(folder).code == 130  # has answered 0.png and 1.png
+    Image.fromarray(np.zeros((9, 7, 3), np.uint8)).save(folder / "0.png")
+    assert predict(folder).code == 0
+    assert len(calls) == 3 + 5  # all but 1.png
+    assert [i["height"] for i in results(tmp_path).dataset["images"]][0] == 9

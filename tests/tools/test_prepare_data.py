@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -253,6 +254,9 @@ def test_foreground(data, run_tool, tmp_path):
         done = run_tool(*args, *twice)
         name = "a" if twice[0] != path else "coco"
         assert done.code == 2 and f"{name} is named twice; {name}=FILE,FILE makes one row of several files" in done.err
+    shutil.copy(path, tmp_path / "with,comma.json")
+    for text, name in ((f"one={tmp_path}/with,comma.json", "one"), (tmp_path / "with,comma.json", "with,comma")):
+        assert f"| {name} | 2 |" in " ".join(run_tool(*args, text).out.split())
     write(lambda content: content["annotations"][0].update(image_id=9))
     done = run_tool(*args, path)
     assert done.code == 2 and f"error: {path}: annotations have an image_id" in done.err
