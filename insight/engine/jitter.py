@@ -14,6 +14,7 @@ from insight.checkpoint import Checkpointer
 from insight.data.image_seed import image_seed
 from insight.data.mappers import read_image
 from insight.evaluation import PromptedIoU
+from insight.evaluation.coco import require_masks
 from insight.inference.box_correction import check_correct_boxes
 from insight.inference.predictor import PromptPredictor
 from insight.structures.boxes import jitter_boxes
@@ -41,7 +42,7 @@ def jitter_curve(cfg: CfgNode, noises: Sequence[float] = NOISES, correct_boxes: 
 
     Raises:
         CheckpointError: there is no checkpoint, or it does not fit.
-        ValueError: a noise is negative, or so large that a box could turn over; the model has no masks;
+        ValueError: a noise is negative, or so large that a box could turn over; the model or a data set has no masks;
             `correct_boxes` is no IoU, or SOPSeg is to correct boxes.
     """
     check_correct_boxes(correct_boxes, cfg)
@@ -50,6 +51,8 @@ def jitter_curve(cfg: CfgNode, noises: Sequence[float] = NOISES, correct_boxes: 
     is_sopseg = cfg.MODEL.META_ARCHITECTURE == "SOPSEG"
     if not (is_sopseg or cfg.MODEL.MASK_ON or cfg.MODEL.SOPSEG_BRANCH.ENABLED):
         raise ValueError("MODEL.MASK_ON is False: there are no masks to compare")
+    for dataset in cfg.DATASETS.TEST:
+        require_masks(dataset)
     curves = _of_sopseg(cfg, noises) if is_sopseg else _of_detector(cfg, noises, correct_boxes)
     return {dataset: {"jitter": dict(_named(noises, results))} for dataset, results in curves.items()}
 

@@ -21,7 +21,7 @@ Metrics = dict[str, dict[str, dict[str, float]]]
 
 
 def by_dataset(cfg: CfgNode, results: dict) -> Metrics:
-    """The results of `Trainer.test`, which leaves the name out where there is one data set.
+    """The results of `Trainer.test`, which leaves the name out where there is one data set, however often it is listed.
 
     Args:
         cfg: the config that was tested.
@@ -30,7 +30,7 @@ def by_dataset(cfg: CfgNode, results: dict) -> Metrics:
     Returns:
         {data set: {task: {metric: value}}}
     """
-    return {cfg.DATASETS.TEST[0]: results} if len(cfg.DATASETS.TEST) == 1 else dict(results)
+    return {cfg.DATASETS.TEST[0]: results} if len(set(cfg.DATASETS.TEST)) == 1 else dict(results)
 
 
 def write_results(path: str | os.PathLike, results: Metrics, **more: Any) -> None:

@@ -33,6 +33,8 @@ AREA_PROFILES = {
 TASKS = ("bbox", "segm", "boundary")
 BOUNDARY_AP_RATIO = 0.02  # Cheng et al. 2021
 
+_logger = logging.getLogger(__name__)
+
 
 class CocoEvaluator(DatasetEvaluator):
     """Average precision of boxes and masks; AP counts the last of `max_dets` detections of an image and class.
@@ -46,7 +48,7 @@ class CocoEvaluator(DatasetEvaluator):
         output_dir: gets DATASET_results.json (COCO detections) and DATASET_metrics.json; None writes nothing.
         max_dets: detections an image and class that count, increasing; (1, 10, 100) is COCO's, (1, 10, 1000) iSAID's.
         area_profile: "coco" or "isaid", see AREA_PROFILES.
-        tasks: of "bbox", "segm" and "boundary".
+        tasks: of "bbox", "segm" and "boundary"; evaluated are those that `possible_tasks` leaves of them.
         boundary_ratio: of the width of a boundary to the diagonal of its image, for "boundary".
 
     Raises:
@@ -76,7 +78,6 @@ class CocoEvaluator(DatasetEvaluator):
         self.boundary_ratio = boundary_ratio
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.max_dets, self.area_profile, self.tasks = max_dets, area_profile, tuple(tasks)
-        self._logger = logging.getLogger(__name__)
         self._results: list[dict] = []
 
     def reset(self) -> None:
@@ -99,16 +100,20 @@ class CocoEvaluator(DatasetEvaluator):
         Returns:
             {"bbox": {"AP", "AP50", "AP75", "APs", "APm", "APl", "AP-CLASS" ...}, "segm": ..., "boundary": ...}, of the
             tasks, in percent, NaN where there is no ground truth; empty in other processes than the main one.
+
+        Raises:
+            ValueError: of `possible_tasks`.
         """
         gathered = comm.gather(self._results, dst=0)
         if not comm.is_main_process():
             return OrderedDict()
         results = [r for part in gathered for r in part]
         truth, names, ids = self._ground_truth()
+        tasks = possible_tasks(self.tasks, [truth], self.dataset_name)
         results = [{**r, "category_id": ids[r["category_id"]]} for r in results]
         by_id = [name for _, name in sorted(zip(ids, names))]
         if not results:
-            self._logger.warning(f"{self.dataset_name}: there is no prediction at all")
+            _logger.warning(f"{self.dataset_name}: there is no prediction at all")
         metrics = OrderedDict(
             (
                 task,
@@ -116,14 +121,14 @@ class CocoEvaluator(DatasetEvaluator):
                     truth, results, task, self.max_dets, self.area_profile, by_id, boundary_ratio=self.boundary_ratio
                 ),
             )
-            for task in self.tasks
+            for task in tasks
         )
-        self._logger.info(self._report(metrics))
+        _logger.info(self._report(metrics))
         if self.output_dir is not None:
             with atomic_write(self.output_dir / f"{self.dataset_name}_results.json") as file:
                 json.dump(results, file)
             settings = {"max_dets": self.max_dets, "area_profile": self.area_profile}
-            if "boundary" in self.tasks:
+            if "boundary" in metrics:
                 settings["boundary_ratio"] = self.boundary_ratio
             with atomic_write(self.output_dir / f"{self.dataset_name}_metrics.json") as file:
                 json.dump({**settings, **metrics}, file, indent=2)
@@ -153,7 +158,7 @@ class CocoEvaluator(DatasetEvaluator):
         lines = [
             f"Average precision on {self.dataset_name}, in percent",
             f"at most {self.max_dets[-1]} detections an image and class; areas ({self.area_profile}): {ranges}",
-            *([f"boundary: ratio {self.boundary_ratio:g} of the image's diagonal"] if "boundary" in self.tasks else []),
+            *([f"boundary: ratio {self.boundary_ratio:g} of the image's diagonal"] if "boundary" in metrics else []),
             tabulate(rows, ("", *keys), "simple", floatfmt=".2f"),
         ]
         classes = [key for key in next(iter(metrics.values())) if key.startswith("AP-")]
@@ -161,6 +166,44 @@ class CocoEvaluator(DatasetEvaluator):
             rows = [(key[3:], *(values[key] for values in metrics.values())) for key in classes]
             lines += ["", tabulate(rows, ("class", *(f"{task} AP" for task in metrics)), "simple", floatfmt=".2f")]
         return "\n".join(lines)
+
+
+def possible_tasks(tasks: Sequence[str], truth: Iterable[dict], dataset_name: str) -> tuple[str, ...]:
+    """The tasks that a ground truth allows: of one in which no annotation has a mask that of boxes, with a warning.
+
+    Args:
+        tasks: of TASKS.
+        truth: what holds its "annotations": dataset dicts, or one COCO dictionary.
+        dataset_name: whose it is.
+
+    Returns:
+        Those of `tasks`, in their order.
+
+    Raises:
+        ValueError: that is none of them.
+    """
+    if any(a.get("segmentation") for part in truth for a in part["annotations"]):
+        return tuple(tasks)
+    left = tuple(task for task in tasks if task == "bbox")
+    if not left:
+        raise ValueError(
+            f"{dataset_name}: no annotation has a mask, so there are none to compare with; test on a data set of masks"
+        )
+    if len(left) < len(tasks):
+        _logger.warning(f"{dataset_name}: no annotation has a mask: boxes are evaluated, masks are not")
+    return left
+
+
+def require_masks(dataset_name: str) -> None:
+    """Check that a data set has masks to compare with.
+
+    Args:
+        dataset_name: registered data set; it is loaded.
+
+    Raises:
+        ValueError: no annotation has a mask, or what loading the data set raises.
+    """
+    possible_tasks(("segm",), DatasetCatalog.get(dataset_name), dataset_name)
 
 
 def instances_to_coco(instances: Instances, image_id: int) -> list[dict]:

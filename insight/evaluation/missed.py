@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from insight.data.mappers import read_image
 
-from .coco import CocoEvaluator
+from .coco import CocoEvaluator, possible_tasks
 
 LEAST_SCORE = 0.05  # of a detection that counts; Detectron2's default for what a detector gives
 LEAST_IOU = 0.5  # of the box of a detection with that of the instance it finds
@@ -71,15 +71,17 @@ def evaluate_missed(
         max_dets, area_profile: as `CocoEvaluator` takes them.
 
     Returns:
-        In percent, of masks (of boxes, for a model without masks), "automatic METRIC" and "prompted METRIC" of AP,
-        AP50, AP75, APs, APm and APl; and the numbers of "instances" and of those "missed".
+        In percent, of masks (of boxes, if the model or, with a warning, the data set has no masks), "automatic METRIC"
+        and "prompted METRIC" of AP, AP50, AP75, APs, APm and APl; and the numbers of "instances" and of those "missed".
     """
     evaluators, numbers = {}, {"instances": 0, "missed": 0}
-    for entry in tqdm(DatasetCatalog.get(dataset_name), "Prompting what is missed", unit="image"):
+    dicts = DatasetCatalog.get(dataset_name)
+    for entry in tqdm(dicts, "Prompting what is missed", unit="image"):
         predictor.set_image(read_image(entry, "RGB"), order="RGB")
         found = predictor.detect()
         if not evaluators:
-            task = "segm" if found.has("pred_masks") else "bbox"
+            tasks = ("segm", "bbox") if found.has("pred_masks") else ("bbox",)
+            task = possible_tasks(tasks, dicts, dataset_name)[0]
             for name in ("automatic", "prompted"):
                 evaluators[name] = CocoEvaluator(
                     dataset_name, max_dets=max_dets, area_profile=area_profile, tasks=(task,)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from insight.data.mappers import read_image
 from insight.modeling.prompt.changes import ChangedPrompts, possible_changes
 
-from .coco import CocoEvaluator
+from .coco import CocoEvaluator, possible_tasks
 
 if TYPE_CHECKING:
     from insight.inference.predictor import PromptPredictor
@@ -33,8 +33,8 @@ def evaluate_prompt_use(
         max_dets, area_profile: as `CocoEvaluator` takes them.
 
     Returns:
-        In percent, "mask AP, CHANGE" and "box AP, CHANGE" (for a model without masks only the latter), CHANGE being
-        AS_TRAINED or one of `possible_changes`.
+        In percent, "mask AP, CHANGE" and "box AP, CHANGE" (if the model or, with a warning, the data set has no masks
+        only the latter), CHANGE being AS_TRAINED or one of `possible_changes`.
 
     Raises:
         ValueError: the model has no prompts.
@@ -44,16 +44,19 @@ def evaluate_prompt_use(
         raise ValueError("MODEL.PROMPT: LPM and GPM are off, so there are no prompts to change")
     managers = {AS_TRAINED: nullcontext()} | {str(c): ChangedPrompts(predictor.model, c) for c in changes}
     evaluators: dict[str, CocoEvaluator] = {}
-    for entry in tqdm(DatasetCatalog.get(dataset_name), f"Changing prompts on {dataset_name}", unit="image"):
+    dicts = DatasetCatalog.get(dataset_name)
+    for entry in tqdm(dicts, f"Changing prompts on {dataset_name}", unit="image"):
         predictor.set_image(read_image(entry, "RGB"), order="RGB")
         for name, manager in managers.items():
             with manager:
                 found = predictor.detect()
-            if name not in evaluators:
+            if not evaluators:
                 tasks = ("bbox", "segm") if found.has("pred_masks") else ("bbox",)
-                evaluators[name] = CocoEvaluator(
-                    dataset_name, max_dets=max_dets, area_profile=area_profile, tasks=tasks
-                )
+                tasks = possible_tasks(tasks, dicts, dataset_name)
+                evaluators = {
+                    change: CocoEvaluator(dataset_name, max_dets=max_dets, area_profile=area_profile, tasks=tasks)
+                    for change in managers
+                }
             evaluators[name].process([entry], [{"instances": found}])
     results = {name: evaluator.evaluate() for name, evaluator in evaluators.items()}
     return {

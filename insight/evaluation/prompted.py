@@ -15,7 +15,7 @@ from insight.data.mappers import read_image
 from insight.structures.rle import annotation_to_rle
 
 from .boundary import BOUNDARY_RATIO, boundary_distance, boundary_iou
-from .coco import masks_to_rle
+from .coco import masks_to_rle, require_masks
 
 
 class PromptedIoU:
@@ -131,7 +131,11 @@ def evaluate_prompted(
 
     Returns:
         See PromptedIoU.result.
+
+    Raises:
+        ValueError: the data set has no masks.
     """
+    require_masks(dataset_name)
     dicts = DatasetCatalog.get(dataset_name)
     metric = PromptedIoU(MetadataCatalog.get(dataset_name).thing_classes)
     for entry in tqdm(dicts, "Prompting with true boxes", unit="image"):

@@ -6,13 +6,14 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
 from insight.files import atomic_write
 
 from .boundary import BOUNDARY_RATIO
+from .coco import require_masks
 from .prompted import PromptedIoU
 
 
@@ -22,12 +23,16 @@ class PromptedEvaluator(DatasetEvaluator):
     Works in one process or in several, each of which has seen a part of the images.
 
     Args:
-        dataset_name: registered data set, for its class names.
+        dataset_name: registered data set with masks; it is loaded.
         output_dir: gets DATASET_prompted.json, the metrics and the IoUs of every instance; None writes nothing.
         boundary_ratio: of boundary IoU's distance to the diagonal of the image.
+
+    Raises:
+        ValueError: the data set has no masks.
     """
 
     def __init__(self, dataset_name: str, output_dir: str | Path | None = None, boundary_ratio: float = BOUNDARY_RATIO):
+        require_masks(dataset_name)  # before anything is predicted; reading the data set also names its classes
         self.dataset_name = dataset_name
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.boundary_ratio = boundary_ratio
@@ -77,7 +82,4 @@ class PromptedEvaluator(DatasetEvaluator):
         return OrderedDict(prompted=result)
 
     def _new_metric(self) -> PromptedIoU:
-        metadata = MetadataCatalog.get(self.dataset_name)
-        if not metadata.get("thing_classes"):
-            DatasetCatalog.get(self.dataset_name)  # reading the data set is what names its classes
-        return PromptedIoU(metadata.thing_classes, self.boundary_ratio)
+        return PromptedIoU(MetadataCatalog.get(self.dataset_name).thing_classes, self.boundary_ratio)

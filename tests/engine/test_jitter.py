@@ -124,3 +124,15 @@ def test_sopseg_corrects_no_boxes(tiny_cfg):
 def test_a_noise_that_is_none_is_told(tiny_cfg, noise):
     with pytest.raises(ValueError, match="noises: expected numbers from 0 to below 0.5"):
         jitter.jitter_curve(tiny_cfg, [noise])
+
+
+@pytest.mark.parametrize("architecture", ["PromptRCNN", "SOPSEG"])
+def test_a_data_set_without_masks_is_told_before_the_model_is_loaded(tiny_cfg, architecture):
+    tiny_cfg.MODEL.META_ARCHITECTURE, tiny_cfg.MODEL.WEIGHTS = architecture, "there/is/none.pth"
+    tiny_cfg.DATASETS.TEST = (*tiny_cfg.DATASETS.TEST, "test_boxes")
+    DatasetCatalog.register("test_boxes", lambda: [{"annotations": [{"bbox": [0, 0, 9, 9]}]}])
+    try:
+        with pytest.raises(ValueError, match="^test_boxes: no annotation has a mask"):
+            jitter.jitter_curve(tiny_cfg)
+    finally:
+        DatasetCatalog.remove("test_boxes")

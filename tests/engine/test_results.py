@@ -41,6 +41,17 @@ def test_training_and_evaluation_alone_leave_their_results(tiny_cfg):
     assert masks[1] == pytest.approx(masks[0], nan_ok=True)
 
 
+def test_a_data_set_listed_twice_is_one(tiny_cfg):
+    tiny_cfg.DATASETS.TEST *= 2
+    tiny_cfg.SOLVER.MAX_ITER = 1
+    start_output(tiny_cfg)
+    trainer = Trainer(tiny_cfg)
+    trainer.resume_or_load(False)
+    trainer.train()
+    found = results.finished_run(tiny_cfg.OUTPUT_DIR, tiny_cfg)["results"]
+    assert found.keys() == {"rectangles"} and found["rectangles"].keys() == {"bbox", "segm"}
+
+
 def test_several_data_sets_keep_their_names(tiny_cfg):
     tiny_cfg.DATASETS.TEST = ("a", "b")
     both = {"a": {"segm": {"AP": 1.0}}, "b": {"segm": {"AP": 2.0}}}

@@ -11,6 +11,7 @@ from tiny import write_dataset
 from insight.config import load_config
 from insight.data.datasets import register_from_config
 from insight.engine import Trainer, evaluate
+from insight.engine.results import read_results
 
 
 class Recorder(HookBase):
@@ -193,6 +194,20 @@ def test_what_cannot_be_trained_or_evaluated_is_told_at_once(tiny_cfg, key, valu
 def test_an_evaluation_needs_a_test_set(train_cfg):
     with pytest.raises(ValueError, match="DATASETS.TEST is empty"):
         evaluate(train_cfg)
+
+
+def test_a_mask_model_is_tested_on_boxes(tiny_cfg, tmp_path, other_data):
+    def without_masks(content):
+        for annotation in content["annotations"]:
+            del annotation["segmentation"]
+
+    tiny_cfg.SOLVER.MAX_ITER = 1
+    with_other_data(tiny_cfg, tmp_path, without_masks)
+    trainer = Trainer(tiny_cfg)
+    trainer.resume_or_load(False)
+    assert trainer.train().keys() == {"bbox"}
+    written = read_results(Path(tiny_cfg.OUTPUT_DIR, "results.json"))["results"]
+    assert written.keys() == {"test_other"} and written["test_other"].keys() == {"bbox"}
 
 
 def test_training_and_evaluation_leave_out_images_that_are_cut_off(tiny_cfg, tmp_path, other_data):

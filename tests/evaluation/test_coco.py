@@ -332,6 +332,27 @@ def test_rings_without_corners_make_no_difference(data, changed):
     assert found[0] == found[1] and 1 < found[0]["segm"]["AP"] < 95
 
 
+@pytest.mark.parametrize("empty", [{}, {"segmentation": []}], ids=["absent", "empty"])
+def test_a_truth_of_boxes_tests_boxes(data, changed, tmp_path, caplog, empty):
+    def without_masks(content):
+        for annotation in content["annotations"]:
+            del annotation["segmentation"]
+            annotation.update(empty)
+
+    changed(without_masks)
+    evaluator = CocoEvaluator("test_changed", tmp_path, tasks=("bbox", "segm", "boundary"))
+    found = feed(evaluator, data[1]).evaluate()
+    assert found == {"bbox": feed(CocoEvaluator(NAME), data[1]).evaluate()["bbox"]}
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert said == ["test_changed: no annotation has a mask: boxes are evaluated, masks are not"]
+    written = json.loads((tmp_path / "test_changed_metrics.json").read_text())
+    assert written.keys() == {"max_dets", "area_profile", "bbox"}
+    with pytest.raises(ValueError, match="^test_changed: no annotation has a mask, so there are none to compare with"):
+        feed(CocoEvaluator("test_changed", tasks=("segm",)), data[1]).evaluate()
+    assert feed(CocoEvaluator("test_changed", tasks=("bbox",)), data[1]).evaluate() == found
+    assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
+
+
 def test_ids_may_be_text(data, changed):
     def name(content):
         for entry in content["images"] + content["categories"]:

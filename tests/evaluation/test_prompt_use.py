@@ -39,7 +39,8 @@ def dataset(tmp_path):
 class Obedient:
     """Finds the square where its prompt is 1, the far one where it is 3, else nothing at the right place."""
 
-    def __init__(self, prompted=True):
+    def __init__(self, prompted=True, masks=False):
+        self.masks = masks
         self.model = nn.Module()
         if prompted:
             local = LocalPrompt(in_channels=3, crop_size=28, dim=4, patch_size=8, stride=4)
@@ -61,6 +62,8 @@ class Obedient:
         box = {1.0: SQUARE, 3.0: FAR}.get(told, [0, 0, 5, 5])
         found = Instances(SIZE, pred_boxes=Boxes(torch.tensor([box], dtype=torch.float32)))
         found.scores, found.pred_classes = torch.tensor([0.9]), torch.tensor([0])
+        if self.masks:
+            found.pred_masks = torch.ones(1, *SIZE, dtype=torch.bool)
         return found
 
 
@@ -72,6 +75,11 @@ def test_each_change_is_in_force_while_it_is_measured(dataset):
     assert results["box AP, LPM silent"] == 0
     assert results["box AP, LPM mean"] == results["box AP, LPM of the box before"] == pytest.approx(half)
     assert len(results) == 4
+
+
+def test_a_data_set_without_masks_tests_boxes(dataset, caplog):
+    assert evaluate_prompt_use(Obedient(masks=True), dataset) == evaluate_prompt_use(Obedient(), dataset)
+    assert caplog.messages.count(f"{NAME}: no annotation has a mask: boxes are evaluated, masks are not") == 1
 
 
 def test_a_model_without_prompts(dataset):

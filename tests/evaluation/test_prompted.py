@@ -96,3 +96,13 @@ def test_a_data_set_prompted_box_by_box(tmp_path):
     found = {key: result[key] for key in ("mIoU", "class mIoU", "IoU-a", "IoU-b", "instances")}
     assert found == pytest.approx({"mIoU": 75, "class mIoU": 75, "IoU-a": 100, "IoU-b": 50, "instances": 2})
     assert result["boundary IoU-a"] == pytest.approx(100)
+
+
+def test_a_data_set_without_masks_is_refused():
+    entry = {"annotations": [{"bbox": [2, 3, 10, 8], "bbox_mode": 1, "category_id": 0}]}
+    DatasetCatalog.register("test_boxes", lambda: [entry])
+    try:
+        with pytest.raises(ValueError, match="^test_boxes: no annotation has a mask"):
+            evaluate_prompted(lambda image, boxes: None, "test_boxes")
+    finally:
+        DatasetCatalog.remove("test_boxes")

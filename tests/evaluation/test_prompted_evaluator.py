@@ -24,10 +24,14 @@ NAME = "test_prompted_evaluator"
 
 @pytest.fixture(autouse=True)
 def metadata():
-    DatasetCatalog.register(NAME, lambda: MetadataCatalog.get(NAME).set(thing_classes=["car", "boat"]) and [])
+    def load():
+        MetadataCatalog.get(NAME).set(thing_classes=["car", "boat"])
+        return [{"annotations": [{"segmentation": [[0, 0, 9, 0, 9, 9]]}]}]
+
+    DatasetCatalog.register(NAME, load)
     yield
     DatasetCatalog.remove(NAME)
-    MetadataCatalog.remove(NAME)
+    MetadataCatalog.pop(NAME, None)  # which only reading the data set makes
 
 
 def encode(mask):
@@ -90,6 +94,15 @@ def test_bitmaps_equal_rle_and_reset_forgets():
     assert results[0] == results[1]
     evaluator.reset()
     assert math.isnan(evaluator.evaluate()["prompted"]["mIoU"])
+
+
+def test_a_data_set_without_masks_is_told_before_anything_is_predicted():
+    DatasetCatalog.register("test_boxes", lambda: [{"annotations": [{"bbox": [0, 0, 9, 9]}]}])
+    try:
+        with pytest.raises(ValueError, match="^test_boxes: no annotation has a mask"):
+            PromptedEvaluator("test_boxes")
+    finally:
+        DatasetCatalog.remove("test_boxes")
 
 
 def test_an_answer_that_lacks_masks_names_the_image():
