@@ -83,6 +83,7 @@ def _check_coco(annotations: Path, image_root: Path, classes: list[str] | None) 
         check.note("label maps cannot be used", unusable_label_maps(maps).values())
     _tell(check, found)
     found.images, found.objects = len(content["images"]), len(content["annotations"])
+    _require_images(annotations, found)
     unused = [path.relative_to(image_root) for path in files_under(image_root, SUFFIXES) if path not in listed]
     if unused:  # as a rule those of another split
         found.notes.append(f"{image_root}: {len(unused)} images are not in {annotations.name}: {first(unused)}")
@@ -102,7 +103,13 @@ def _check_oriented(folder: Path, split: str, classes: list[str]) -> Findings:
     _tell(check, found)
     usable = [labels for image, _, labels in entries if image not in wrong]
     found.images, found.objects = len(usable), sum(map(len, usable))
+    _require_images(folder, found)
     return found
+
+
+def _require_images(path: Path, found: Findings) -> None:
+    if not found.images and not found.fatal:  # else the cause is told
+        found.fatal.append(f"{path}: there is no image that can be used")
 
 
 def _tell(check: FileCheck, found: Findings) -> None:

@@ -30,6 +30,7 @@ def read_coco(
     Annotations whose box or mask has no area are always left out, noted in `check.problems` under WITHOUT_AREA. An
     empty segmentation counts as a mask without area if any other is there, and as no mask else. Rings of less than
     three corners are no part of a mask and are dropped, with the annotation's id noted under SHORT_RINGS.
+    Sizes of images and RLEs may be written as 64.0, and become int.
 
     Args:
         annotations: the JSON file.
@@ -116,6 +117,9 @@ def _categories(categories: list, classes: Sequence[str] | None, check: FileChec
     check.fails_if_any((c for c in categories if not has(c, "id", "name")), "categories need id and name")
     if not categories:
         raise ValueError(f"{check.path}: there is no category")
+    check.fails_if_any(
+        (c["name"] for c in categories if not isinstance(c["name"], str)), "category names need be text, in quotes"
+    )
     of_one_kind = _of_one_kind(categories)
     check.fails_if_any((c["id"] for c in categories if not of_one_kind(c)), f"category ids {_KINDS}")
     check.fails_if_any(repeated(c["id"] for c in categories), "category ids are not unique")
@@ -148,12 +152,17 @@ def _images(images: list, check: FileCheck) -> list[dict]:
     )  # fmt: skip
     images = check.keep(images, _of_one_kind(images), f"image ids {_KINDS}", lambda i: i["id"])
     images = check.keep(images, _new("id"), "image ids are not unique", lambda i: i["id"])
-    return check.keep(
+    images = check.keep(
         images,
         lambda i: numbers([i["height"], i["width"]], 2) and min(i["height"], i["width"]) > 0,
         "images need a height and a width in pixels",
         lambda i: i["file_name"],
     )
+    images = check.keep(
+        images, lambda i: i["height"] % 1 == i["width"] % 1 == 0, "images need a height and a width in whole pixels",
+        lambda i: f"{i['file_name']} ({i['width']} x {i['height']})",
+    )  # fmt: skip
+    return [{**i, "height": int(i["height"]), "width": int(i["width"])} for i in images]
 
 
 def _annotations(annotations: list, images: list[dict], categories: set, check: FileCheck) -> list[dict]:
@@ -192,6 +201,7 @@ def _annotations(annotations: list, images: list[dict], categories: set, check: 
         or tuple(a["segmentation"]["size"]) == sizes[a["image_id"]],
         "annotations have an RLE of another size than their image", identity,
     )  # fmt: skip
+    annotations = [_with_whole_size(a, sizes[a["image_id"]]) for a in annotations]
     annotations = check.keep(
         annotations, lambda a: not isinstance(a.get("segmentation"), dict) or rle_fills(**a["segmentation"]),
         "annotations have an RLE whose runs are not whole numbers of at least 0 that fill the image", identity,
@@ -248,6 +258,12 @@ def _well_formed(annotation: dict) -> bool:
     if isinstance(mask, dict):
         return has(mask, "counts", "size") and numbers(mask["size"], 2) and isinstance(mask["counts"], (str, list))
     return mask is None or (isinstance(mask, list) and all(numbers(p, 0) and len(p) % 2 == 0 for p in mask))
+
+
+def _with_whole_size(annotation: dict, size: tuple[int, int]) -> dict:
+    """The annotation with an RLE, if it has one, whose size is that of its image in int: COCO's code takes no 64.0."""
+    mask = annotation.get("segmentation")
+    return {**annotation, "segmentation": {**mask, "size": [*size]}} if isinstance(mask, dict) else annotation
 
 
 def _unusable_oriented_boxes(annotations: list[dict]) -> set:

@@ -1,6 +1,6 @@
 """Which image files cannot be decoded, or have another size than their annotations say. Needs no Detectron2."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .coco_file import only_images
@@ -10,7 +10,9 @@ from .processes import map_in_processes
 
 UNDECODABLE = "images cannot be decoded to the size that their annotations say"
 
-_good: set[tuple[Path, tuple[int, int]]] = set()  # a data set is loaded several times, and decoding one takes minutes
+_Expected = tuple[Path, tuple[int, int]]  # an image file and the (height, width) that its annotations say
+
+_good: set[_Expected] = set()  # a data set is loaded several times, and decoding one takes minutes
 
 
 def undecodable(sizes: Mapping[Path, tuple[int, int]]) -> dict[Path, str]:
@@ -22,16 +24,13 @@ def undecodable(sizes: Mapping[Path, tuple[int, int]]) -> dict[Path, str]:
     Returns:
         What is wrong, in one line that names the file, of each that cannot be used.
     """
-    new = [work for work in sizes.items() if work not in _good]
-    if not new:
-        return {}
-    told = list(map_in_processes(_decode, new, "Decoding images", "image"))
-    _good.update(work for work, wrong in zip(new, told) if wrong is None)
-    return {path: wrong for (path, _), wrong in zip(new, told) if wrong is not None}
+    return {path: wrong for (path, _), wrong in _wrong(sizes.items()).items()}
 
 
 def without_undecodable(content: dict, image_root: Path, check: FileCheck) -> dict:
     """The content of a COCO file without the images that cannot be decoded, and their annotations.
+
+    A file that is listed several times is decoded once, and each entry judged by its own size.
 
     Args:
         content: as `read_coco` gives it.
@@ -41,19 +40,35 @@ def without_undecodable(content: dict, image_root: Path, check: FileCheck) -> di
     Returns:
         What is left of it.
     """
-    wrong = undecodable({image_root / i["file_name"]: (i["height"], i["width"]) for i in content["images"]})
+    expected = {i["id"]: (image_root / i["file_name"], (i["height"], i["width"])) for i in content["images"]}
+    wrong = _wrong(expected.values())
     if not wrong:
         return content
     check.note(UNDECODABLE, wrong.values())
-    return only_images(content, {i["id"] for i in content["images"] if image_root / i["file_name"] not in wrong})
+    return only_images(content, {number for number, entry in expected.items() if entry not in wrong})
 
 
-def _decode(work: tuple[Path, tuple[int, int]]) -> str | None:
-    path, size = work
+def _wrong(expected: Iterable[_Expected]) -> dict[_Expected, str]:
+    """As `undecodable`, of files that may be expected in several sizes; each is decoded once."""
+    new = [entry for entry in dict.fromkeys(expected) if entry not in _good]
+    if not new:
+        return {}
+    paths = list(dict.fromkeys(path for path, _ in new))
+    decoded = dict(zip(paths, map_in_processes(_decode, paths, "Decoding images", "image")))
+    _good.update((path, size) for path, size in new if decoded[path] == size)
+    return {(path, size): _told(path, size, decoded[path]) for path, size in new if decoded[path] != size}
+
+
+def _decode(path: Path) -> tuple[int, int] | str:
+    """Its (height, width), or why it has none."""
     try:
-        height, width = read_image(path).shape[:2]
+        return read_image(path).shape[:2]
     except (OSError, ValueError) as error:
         return str(error)
-    if size != (height, width):
-        return f"{path}: is {width} x {height} pixels, its annotations say {size[1]} x {size[0]}"
-    return None
+
+
+def _told(path: Path, size: tuple[int, int], decoded: tuple[int, int] | str) -> str:
+    if isinstance(decoded, str):
+        return decoded
+    height, width = decoded
+    return f"{path}: is {width} x {height} pixels, its annotations say {size[1]} x {size[0]}"

@@ -151,9 +151,9 @@ def repeated(values: Iterable) -> list:
 
 
 def numbers(values: object, least: int) -> bool:
-    """Whether this is a list of at least so many finite numbers."""
+    """Whether this is a list of at least so many finite numbers; true and false are none."""
     return (
         isinstance(values, list)
         and len(values) >= least
-        and all(isinstance(v, (int, float)) and abs(v) <= sys.float_info.max for v in values)  # NaN is not
+        and all(type(v) in (int, float) and abs(v) <= sys.float_info.max for v in values)  # NaN is not
     )

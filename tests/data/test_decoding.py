@@ -5,9 +5,11 @@ import sys
 
 import cv2
 import numpy as np
+import pytest
 
 from insight.data import decoding
-from insight.data.decoding import undecodable
+from insight.data.decoding import UNDECODABLE, undecodable, without_undecodable
+from insight.data.file_check import FileCheck
 
 
 def test_each_file_that_is_wrong_is_told_in_a_line(tmp_path):
@@ -27,7 +29,7 @@ def test_what_is_good_is_decoded_once_and_what_is_wrong_again(tmp_path, monkeypa
     seen = []
 
     def decode_here(function, items, *_):
-        seen.append([path for path, _ in items])
+        seen.append(list(items))
         return map(function, items)
 
     monkeypatch.setattr(decoding, "map_in_processes", decode_here)
@@ -36,6 +38,29 @@ def test_what_is_good_is_decoded_once_and_what_is_wrong_again(tmp_path, monkeypa
     for _ in range(2):
         assert undecodable({good: (30, 40), cut: (30, 40)}) == {}
     assert seen == [[good, cut], [cut]]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_entries_of_one_file_are_judged_by_their_own_sizes(tmp_path, monkeypatch, order):
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.zeros((64, 64, 3), np.uint8))
+    decoded = []
+
+    def decode_here(function, items, *_):
+        decoded.extend(items)
+        return map(function, items)
+
+    monkeypatch.setattr(decoding, "map_in_processes", decode_here)
+    images = [{"id": i, "file_name": "a.png", "height": size, "width": size} for i, size in enumerate((32, 64, 64))]
+    annotations = [{"id": 9 - i, "image_id": i} for i in range(3)]
+    content = {"images": [images[i] for i in order], "annotations": annotations, "categories": []}
+    check = FileCheck(tmp_path / "coco.json", strict=False)
+    left = without_undecodable(content, tmp_path, check)
+    assert left == {
+        "images": [images[i] for i in order if i > 0], "annotations": annotations[1:], "categories": []
+    }  # fmt: skip
+    assert check.problems == {UNDECODABLE: [f"{path}: is 64 x 64 pixels, its annotations say 32 x 32"]}
+    assert decoded == [path]
 
 
 def test_needs_no_detectron2():

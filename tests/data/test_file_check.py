@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from insight.data.file_check import FileCheck
+from insight.data.file_check import FileCheck, numbers
 
 STRICT = FileCheck(Path("some.json"), hint="ask for less")
 
@@ -36,3 +36,10 @@ def test_what_is_left_out_is_summed_up_and_nothing_is_no_problem():
     assert check.summary() == (
         "some.json: left out what is wrong: files cannot be read: 1 (no such file: x); odd: 1 (1)"
     )
+
+
+def test_numbers_are_finite_and_no_truth_values():
+    assert numbers([1, 2.5, -(10**20)], 3) and numbers([], 0)
+    for value in (True, False, None, "1", [1], float("nan"), float("inf"), 10**400):
+        assert not numbers([1, value], 2)
+    assert not numbers([1], 2) and not numbers((1, 2), 2)
