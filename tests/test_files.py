@@ -1,8 +1,11 @@
+import errno
+import os
 import subprocess
 import sys
 
 import pytest
 
+from insight.errors import one_line
 from insight.files import atomic_write
 
 
@@ -37,3 +40,14 @@ with atomic_write({str(path)!r}, "wb") as file:
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == -9
     assert path.read_bytes() == b"old"
+
+
+def test_an_error_of_writing_names_the_file(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError) as caught, atomic_write(tmp_path / "a.txt") as file:
+        file.write("a")
+    assert one_line(caught.value) == f"{tmp_path / 'a.txt'}: No space left on device"
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -10,9 +11,13 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
+from insight.following import follow
+
 
 def map_in_processes(function: Callable, items: Iterable, description: str, unit: str) -> Iterator[Any]:
     """Apply a function to each item, several at a time, with a progress bar.
+
+    On Linux the processes end with this one, however it ends.
 
     Args:
         function: picklable; runs with one OpenCV thread.
@@ -29,12 +34,19 @@ def map_in_processes(function: Callable, items: Iterable, description: str, unit
     items = list(items)
     # Workers are forked where that is usual: a spawned one would import the caller's script anew.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    with ProcessPoolExecutor(_workers(), context, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
+    with ProcessPoolExecutor(_workers(), context, initializer=_begin, initargs=(os.getpid(),)) as pool:
         try:
             yield from tqdm(pool.map(function, items), description, len(items), unit=unit)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _begin(parent: int) -> None:
+    cv2.setNumThreads(0)
+    if sys.platform == "linux":
+        # Not SIGTERM: workers have the tool's handler, whose SystemExit would count as the result of an item.
+        follow(parent, signal.SIGKILL)
 
 
 def _workers() -> int:

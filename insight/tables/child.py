@@ -10,15 +10,8 @@ from pathlib import Path
 
 PATIENCE = 30.0  # seconds that a command has to end by itself
 
-# On Linux the kernel tells the command when its parent is gone, killed or not. The command replaces this program.
-_FOLLOW = """
-import ctypes, os, signal, sys
-parent, command = int(sys.argv[1]), sys.argv[2:]
-ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-if os.getppid() != parent:
-    sys.exit(143)
-os.execv(command[0], command)
-"""
+# A program that the command replaces. It ends with this process; -I keeps its folder, the package's, out of sys.path.
+_FOLLOW = ["-I", str(Path(__file__).resolve().parents[1] / "following.py")]
 
 
 @contextlib.contextmanager
@@ -34,7 +27,7 @@ def child(command: Sequence[str], log: Path, keep_open: Sequence[int] = ()) -> I
         The process.
     """
     if sys.platform == "linux":
-        command = [sys.executable, "-c", _FOLLOW, str(os.getpid()), *command]
+        command = [sys.executable, *_FOLLOW, str(os.getpid()), *command]
     groups = hasattr(os, "killpg")
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w", encoding="utf-8") as file:

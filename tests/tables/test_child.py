@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from running import is_running, wait_until
 
 CHILD = Path(__file__).resolve().parents[2] / "insight" / "tables" / "child.py"
+FOLLOWING = CHILD.parents[1] / "following.py"
 
 # A sweep in a process of its own, whose command starts a process too; both write their numbers, as fast as they can.
 WORKER = """
@@ -28,23 +29,6 @@ signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
 with child([sys.executable, "worker.py", "parent"], Path("log.txt")) as process:
     time.sleep(60)
 """
-
-
-def wait_until(condition):
-    for _ in range(1200):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("timed out")
-
-
-def is_running(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    state = Path(f"/proc/{pid}/stat")
-    return not state.is_file() or state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
@@ -72,3 +56,12 @@ def test_output_and_exit_code(tmp_path):
     with child([sys.executable, "-c", "print('words'); raise SystemExit(5)"], tmp_path / "log.txt") as process:
         process.wait(60)
     assert process.returncode == 5 and (tmp_path / "log.txt").read_text() == "words\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
+def test_a_command_whose_parent_is_gone_already_does_not_begin():
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait(60)
+    command = [sys.executable, str(FOLLOWING), str(gone.pid), sys.executable, "-c", "print('begun')"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "", "")

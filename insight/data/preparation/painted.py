@@ -1,7 +1,7 @@
 """Preparing the data sets whose instances are painted into pictures beside the images: iSAID and HRSID."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -9,11 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from insight.files import atomic_write
-
 from ..bad_options import SKIP_HINT
 from ..file_check import first
-from ..folders import files_under
+from ..folders import files_under, walk
 from ..images import read_image
 from .instance_maps import Painting, cut_annotations, read_instance_map
 from .patches import patch_windows
@@ -83,13 +81,15 @@ def prepare_isaid(
         For each split, how many images and annotations were written and what was left out.
 
     Raises:
-        OSError, ValueError: a folder or file is missing or cannot be used; nothing is missed silently.
+        OSError, ValueError: a folder or file is missing or cannot be used, or the output lies among the input; nothing
+            is missed silently.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")
     splits = [split for split in ("train", "val", "test") if (folder / split).is_dir()]
     if not splits:
         raise ValueError(f"{folder}: expected train/, val/ or test/ with images, as in docs/data.md")
+    _refuse_among_input(output, splits, [folder / split for split in splits])
     found = {
         split: _find(folder / split, masks=split != "test", leave_out=_ISAID_LEFT_OUT, skip_bad=skip_bad)
         for split in splits
@@ -112,12 +112,24 @@ def prepare_hrsid(folder: Path, output: Path, *, skip_bad: bool = False) -> dict
         {"all": how many images and annotations were written and what was left out}.
 
     Raises:
-        OSError, ValueError: a folder or file is missing or cannot be used.
+        OSError, ValueError: a folder or file is missing or cannot be used, or the output lies among the input.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")
+    _refuse_among_input(output, ["all"], [folder])
     sources, left_out = _find(folder, masks=True, skip_bad=skip_bad)
     return {"all": _prepare(output, "all", sources, HRSID, None, 0, skip_bad) | left_out}
+
+
+def _refuse_among_input(output: Path, splits: Sequence[str], folders: Sequence[Path]) -> None:
+    """Raise if what is written for the splits would lie where `_find` looks: the next run would take it for input."""
+    walked = {path.resolve() for folder in folders for path, _ in walk(folder)}
+    for target in (output / split / part for split in splits for part in ("", _LABELS)):
+        if not walked.isdisjoint([target.resolve(), *target.resolve().parents]):
+            raise ValueError(
+                f"{output}: expected an output away from the input, but {target}, where pictures are written, is among "
+                f"what is read: {', '.join(map(str, folders))}; choose another output"
+            )
 
 
 def _find(
@@ -183,15 +195,15 @@ def _prepare(
         output / f"instances_{split}.json",
         output / split,
         sources,
-        partial(_convert, output / split, painting, size, overlap),
+        partial(_convert, painting, size, overlap),
         painting.classes,
         settings={"painting": asdict(painting), "size": size, "overlap": overlap, "labels": _LABELS},
         skip_bad=skip_bad,
     )
 
 
-def _convert(folder: Path, painting: Painting, size: int | None, overlap: int, source: Source) -> dict:
-    """Cut one image and its instances; the patches and their label maps are written to the folder."""
+def _convert(painting: Painting, size: int | None, overlap: int, source: Source) -> dict:
+    """Cut one image and its instances; the patches and their label maps are encoded when they are written."""
     image = read_image(source.files[0])
     height, width = image.shape[:2]
     instances = None
@@ -201,26 +213,27 @@ def _convert(folder: Path, painting: Painting, size: int | None, overlap: int, s
             h, w = instances.labels.shape
             raise ValueError(f"{source.files[1]}: is {w} x {h} pixels, its image {width} x {height}")
         class_map = instances.class_map(background=len(painting.classes))
+    files: dict[str, Callable[[], bytes]] = {}
     images, annotations, small = [], [], 0
     for window in [(0, height, 0, width)] if size is None else patch_windows(height, width, size, overlap):
         y0, y1, x0, x1 = window
         if window == (0, height, 0, width):
-            name, content = f"{source.name}.png", source.files[0].read_bytes()
+            name = f"{source.name}.png"
+            files[name] = partial(bytes, source.files[0].read_bytes())
         else:
-            name, content = f"{source.name}_{y0}_{y1}_{x0}_{x1}.png", _png(image[y0:y1, x0:x1, ::-1])
-        with atomic_write(folder / name, "wb") as file:
-            file.write(content)
+            name = f"{source.name}_{y0}_{y1}_{x0}_{x1}.png"
+            files[name] = partial(_png, image[y0:y1, x0:x1, ::-1])
         entry = {"file_name": name, "height": y1 - y0, "width": x1 - x0}
         if instances is not None:
             entry["sem_seg_file_name"] = f"{_LABELS}/{name}"
-            with atomic_write(folder / _LABELS / name, "wb") as file:
-                file.write(_png(class_map[y0:y1, x0:x1]))
+            files[entry["sem_seg_file_name"]] = partial(_png, class_map[y0:y1, x0:x1])
         images.append(entry)
         cut, left_out = cut_annotations(instances, window) if instances is not None else ([], 0)
         annotations.append(cut)
         small += left_out
     left_out = {"pieces too small": small, "instances without class": instances.unlabelled if instances else 0}
-    return {"images": images, "annotations": annotations, "left_out": {k: v for k, v in left_out.items() if v}}
+    left_out = {reason: count for reason, count in left_out.items() if count}
+    return {"images": images, "annotations": annotations, "left_out": left_out, "files": files}
 
 
 def _png(image: np.ndarray) -> bytes:

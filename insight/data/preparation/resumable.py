@@ -1,15 +1,18 @@
 """Building a COCO file out of many sources: a killed run goes on where it stopped, a second run does nothing."""
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import portalocker
 
 from insight.files import atomic_write
 
@@ -17,6 +20,7 @@ from ..file_check import FileCheck, first
 from ..processes import map_in_processes
 
 _UNUSABLE = "unusable images"  # the reason under which skipped sources are counted
+_PATIENCE = 5.0  # seconds that the processes of a killed run, which hold its lock too, have to end
 
 _logger = logging.getLogger(__name__)
 
@@ -26,7 +30,7 @@ class Source:
     """One image and what belongs to it.
 
     Args:
-        name: distinguishes it from the other sources; part of a file name.
+        name: distinguishes it from the other sources; a file name without its ending, perhaps behind folders.
         files: what the result depends on.
     """
 
@@ -48,8 +52,8 @@ def build_coco(
 
     What each source gave is kept beside `output`, in a folder `.NAME.parts`, until the file is whole. Image ids count
     from 1 in order of the sources, and so do annotation ids: the file is the same whether or not the run was killed on
-    its way. Files that it lists and that are gone are made again, and a strict run does not take what one that skipped
-    has left.
+    its way; one that is under way keeps others out. Files that it lists and that are gone are made again, and a strict
+    run does not take what one that skipped has left.
 
     Args:
         output: the COCO file.
@@ -57,49 +61,79 @@ def build_coco(
         sources: what to convert.
         convert: picklable; from a source to {"images": [...], "annotations": [[...], ...] (one list an image, without
             ids), "left_out": {reason: count}} and perhaps "wrong": {reason: [name, ...]}, what else was left out, to be
-            counted and named in a warning; other files that it writes must be whole when it returns.
+            counted and named in a warning, and "files": {path under `image_root`: function that gives its bytes}, to be
+            written.
         classes: names of the categories, whose ids count from 1.
         settings: what else the result depends on, as JSON values.
-        skip_bad: leave out sources that raise OSError or ValueError, with one warning, instead of raising.
+        skip_bad: leave out sources for which `convert` raises OSError or ValueError, with one warning, instead of
+            raising.
 
     Returns:
         "images" and "annotations", how many; then what was left out, by reason.
 
     Raises:
-        OSError, ValueError: what `convert` raises, or all sources are bad.
+        OSError: what `convert` raises, a file cannot be written, or another preparation is writing `output`.
+        ValueError: what `convert` raises, two sources have one name, or all sources are bad.
     """
+    _check_names(output, sources)
     parts = output.with_name(f".{output.name}.parts")
     record = output.with_name(f".{output.name}.source")
     signature = _signature({"settings": settings, "classes": list(classes)}, *sources)
-    if output.is_file() and record.is_file():
-        content = json.loads(record.read_text(encoding="utf-8"))
-        same = content["signature"] == signature and (skip_bad or _UNUSABLE not in content["counts"])
-        if same and "files" in content and _are_there(content["files"], image_root):
-            _logger.info(f"{output} is there already")
-            return content["counts"]
-    parts.mkdir(parents=True, exist_ok=True)
-    work = partial(_convert, convert, parts, image_root, settings, skip_bad)
-    bad = [reason for reason in map_in_processes(work, sources, f"Preparing {output.stem}", "image") if reason]
-    if bad:
-        if len(bad) == len(sources):
-            raise ValueError(f"{output}: no source can be used; the first: {bad[0]}")
-        _logger.warning(f"{output}: left out {len(bad)} of {len(sources)} images: {first(bad)}")
-    # A part of an earlier run may be of a source that is bad or gone now.
-    wrong = FileCheck(output, strict=False)
-    counts, files = _join(output, [_part(parts, source) for source in sources], classes, wrong)
-    if wrong.problems:
-        _logger.warning(wrong.summary())
-    if bad:
-        counts[_UNUSABLE] = len(bad)
-    with atomic_write(record) as file:
-        json.dump({"signature": signature, "counts": counts, "files": files}, file)
-    shutil.rmtree(parts)
+    with _alone(output):
+        if output.is_file() and record.is_file():
+            content = json.loads(record.read_text(encoding="utf-8"))
+            same = content["signature"] == signature and (skip_bad or _UNUSABLE not in content["counts"])
+            if same and "files" in content and _are_there(content["files"], image_root):
+                _logger.info(f"{output} is there already")
+                return content["counts"]
+        parts.mkdir(exist_ok=True)
+        work = partial(_convert, convert, parts, image_root, settings, skip_bad)
+        reasons = list(map_in_processes(work, sources, f"Preparing {output.stem}", "image"))
+        bad = [reason for reason in reasons if reason]
+        if bad:
+            if len(bad) == len(sources):
+                raise ValueError(f"{output}: no source can be used; the first: {bad[0]}")
+            _logger.warning(f"{output}: left out {len(bad)} of {len(sources)} images: {first(bad)}")
+        wrong = FileCheck(output, strict=False)
+        # Of a source that is bad or gone now there is none, or one of an earlier run.
+        good = [_part(parts, source) for source, reason in zip(sources, reasons) if not reason]
+        counts, files = _join(output, good, classes, wrong)
+        if wrong.problems:
+            _logger.warning(wrong.summary())
+        if bad:
+            counts[_UNUSABLE] = len(bad)
+        with atomic_write(record) as file:
+            json.dump({"signature": signature, "counts": counts, "files": files}, file)
+        shutil.rmtree(parts)
     return counts
 
 
 def natural_order(name: str) -> list:
     """A sorting key under which P10 comes after P9."""
     return [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", name)]
+
+
+def _check_names(output: Path, sources: Sequence[Source]) -> None:
+    """Raise if two sources have one name: they would share a part."""
+    named: dict[str, Source] = {}
+    for source in sources:
+        other = named.setdefault(source.name, source)
+        if other is not source:
+            raise ValueError(
+                f"{output}: expected images of different names, got two called {source.name}: {other.files[-1]} and "
+                f"{source.files[-1]}; rename or remove one"
+            )
+
+
+@contextlib.contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Keep other preparations from writing a file, or raise if one does: they would remove each other's parts."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with portalocker.Lock(output.with_name(f".{output.name}.lock"), timeout=_PATIENCE):
+            yield
+    except portalocker.AlreadyLocked as error:
+        raise OSError(f"{output}: another preparation is writing it; wait until that has ended") from error
 
 
 def _convert(
@@ -120,6 +154,9 @@ def _convert(
         if not skip_bad:
             raise
         return str(error)
+    for name, encode in content.pop("files", {}).items():  # a full disk, say, is not the source's fault
+        with atomic_write(image_root / name, "wb") as file:
+            file.write(encode())
     with atomic_write(part) as file:
         file.write(json.dumps(signature) + "\n" + json.dumps(content, separators=(",", ":")))
     return None
@@ -152,14 +189,18 @@ def _are_there(files: Sequence[str], folder: Path) -> bool:
 def _join(
     output: Path, parts: Sequence[Path], classes: Sequence[str], wrong: FileCheck
 ) -> tuple[dict[str, int], list[str]]:
-    """Write the parts that exist as one file, one in memory at a time: the annotations of iSAID would not fit.
+    """Write the parts as one file, one in memory at a time: the annotations of iSAID would not fit.
 
     What the parts name as wrong is noted in `wrong`.
 
     Returns:
         What is in it, by kind, and the files that it lists.
+
+    Raises:
+        ValueError: a part is gone.
     """
-    parts = [part for part in parts if part.is_file()]
+    lost = [part for part in parts if not part.is_file()]
+    wrong.fails_if_any(lost, "each image must have its part, and starting the command again makes what is gone")
     files: list[str] = []
     counts = {"images": 0, "annotations": 0}
     categories = [{"id": i + 1, "name": name} for i, name in enumerate(classes)]

@@ -45,7 +45,7 @@ def prepare_sat_mtb(folder: Path, *, skip_bad: bool = False) -> dict[str, dict[s
     without = _frames_without_label(folder, labels, skip_bad)
     sources = [
         Source(
-            "_".join([*_video(label).relative_to(folder).parts, label.stem]),
+            (_video(label).relative_to(folder) / label.stem).as_posix(),
             (_video(label) / "img" / f"{label.stem}.png", label),
         )
         for label in labels

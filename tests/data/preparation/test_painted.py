@@ -1,5 +1,6 @@
 """iSAID and HRSID out of painted instances: drawn here, and the real ones."""
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -10,10 +11,12 @@ import time
 
 import cv2
 import numpy as np
+import portalocker
 import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from insight.data.preparation import resumable
 from insight.data.preparation.painted import HRSID, ISAID, prepare_hrsid, prepare_isaid
 
 
@@ -179,6 +182,76 @@ def test_after_a_kill_the_result_is_the_same(tmp_path):
     assert prepare_isaid(source, tmp_path / "out", size=40, overlap=10) == expected
     for path in (tmp_path / "whole").rglob("*.*[gn]"):
         assert (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
+
+
+def test_two_at_once_write_one_whole_file(small, tmp_path, monkeypatch):
+    source, _ = small
+    output = tmp_path / "out"
+    output.mkdir()
+    monkeypatch.setattr(resumable, "_PATIENCE", 0.1)
+    message = "out/instances_train.json: another preparation is writing it; wait until"
+    lock = portalocker.Lock(output / ".instances_train.json.lock", timeout=0)
+    with lock, pytest.raises(OSError, match=message):
+        prepare_isaid(source, output, size=40, overlap=10)
+    assert [path.name for path in output.iterdir()] == [".instances_train.json.lock"]
+    counts = prepare_isaid(source, output, size=40, overlap=10)
+    assert counts["train"]["images"] == 5
+    (output / "instances_train.json").unlink()
+
+    def convert_and_lose(work, sources, *_):
+        yield from map(work, sources)
+        (output / ".instances_train.json.parts" / "P10.json").unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resumable, "map_in_processes", convert_and_lose)
+        with pytest.raises(ValueError, match="each image must have its part.*; 1 are wrong: .*P10.json"):
+            prepare_isaid(source, output, size=40, overlap=10)
+    assert not (output / "instances_train.json").exists()
+    assert prepare_isaid(source, output, size=40, overlap=10) == counts
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked, with what is patched here, on Linux only")
+def test_a_full_disk_is_no_bad_image(small, tmp_path, monkeypatch):
+    source, _ = small
+    sync = os.fsync
+
+    def full(descriptor):
+        if "/P10_" in os.readlink(f"/proc/self/fd/{descriptor}").replace("/.P", "/P"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left on device: .*/out/train/P10_0_40_0_40.png"):
+            prepare_isaid(source, tmp_path / "out", size=40, overlap=10, skip_bad=True)
+    assert not (tmp_path / "out" / "instances_train.json").exists()
+    assert "unusable images" not in prepare_isaid(source, tmp_path / "out", size=40, overlap=10, skip_bad=True)["train"]
+
+
+def test_an_output_among_the_input_is_refused(small, tmp_path):
+    source, _ = small
+    hrsid = tmp_path / "out" / "all" / "labels"  # where label maps would replace images
+    shutil.copytree(source / "train" / "images", hrsid)
+    (tmp_path / "linked").symlink_to(source)
+    (source / "test" / "link").symlink_to(tmp_path / "beside")
+    (tmp_path / "beside").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    for prepare, folder, output in (
+        (prepare_isaid, source, source),
+        (prepare_isaid, source, tmp_path / "linked"),
+        (prepare_isaid, tmp_path / "linked", source / "test" / "new"),
+        (prepare_isaid, source, tmp_path / "beside" / "new"),
+        (prepare_hrsid, hrsid, hrsid),
+        (prepare_hrsid, hrsid, hrsid / "new"),
+        (prepare_hrsid, hrsid, tmp_path / "out"),
+    ):
+        with pytest.raises(ValueError) as caught:
+            prepare(folder, output)
+        message = str(caught.value)
+        assert message.startswith(f"{output}: expected an output away from the input, but ") and "\n" not in message
+        assert sorted(tmp_path.rglob("*")) == before
+    for _ in range(2):  # beside what is read, though in the folder that holds it
+        assert prepare_isaid(source, source / "patches", size=40, overlap=10)["train"]["images"] == 5
 
 
 def test_what_changed_is_done_again(small, tmp_path):

@@ -48,6 +48,28 @@ def test_frames_of_all_videos(folder):
     assert coco.dataset["annotations"][3]["area"] == 50, "what lies in the image"
 
 
+def test_frames_whose_joined_names_are_equal_stay_two(folder):
+    for video in ("ship/v_1", "ship/v/1"):
+        frame(folder, video, "000001", [])
+    assert prepare_sat_mtb(folder)["all"]["images"] == 5
+    images = json.loads((folder / "instances.json").read_text())["images"]
+    assert {"ship/v_1/img/000001.png", "ship/v/1/img/000001.png"} <= {image["file_name"] for image in images}
+
+
+def test_two_files_for_one_frame_are_named(folder):
+    label = folder / "ship/01/seg/000001.json"
+    other = label.with_suffix(".JSON")
+    if other.exists():
+        pytest.skip("the file system does not tell them apart")
+    shutil.copy(label, other)
+    with pytest.raises(ValueError) as caught:
+        prepare_sat_mtb(folder)
+    assert str(caught.value) == (
+        f"{folder}/instances.json: expected images of different names, got two called ship/01/000001: {other} and "
+        f"{label}; rename or remove one"
+    )
+
+
 def test_what_is_wrong(folder, tmp_path, caplog):
     (folder / "ship/01/img/000001.png").unlink()
     with pytest.raises(OSError, match="no such image: .*000001.png"):
