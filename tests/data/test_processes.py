@@ -11,6 +11,7 @@ from running import is_running, wait_until
 # A tool, with its handler of SIGTERM; each worker writes its number and starts one item after the other.
 TOOL = """
 import os, signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, for whatever it starts
 sys.modules["detectron2"] = None
 from insight.data.processes import map_in_processes
 def work(item):
