@@ -201,7 +201,7 @@ def _annotations(annotations: list, images: list[dict], categories: set, check: 
         or tuple(a["segmentation"]["size"]) == sizes[a["image_id"]],
         "annotations have an RLE of another size than their image", identity,
     )  # fmt: skip
-    annotations = [_with_whole_size(a, sizes[a["image_id"]]) for a in annotations]
+    annotations = [with_whole_size(a, sizes[a["image_id"]]) for a in annotations]
     annotations = check.keep(
         annotations, lambda a: not isinstance(a.get("segmentation"), dict) or rle_fills(**a["segmentation"]),
         "annotations have an RLE whose runs are not whole numbers of at least 0 that fill the image", identity,
@@ -260,8 +260,16 @@ def _well_formed(annotation: dict) -> bool:
     return mask is None or (isinstance(mask, list) and all(numbers(p, 0) and len(p) % 2 == 0 for p in mask))
 
 
-def _with_whole_size(annotation: dict, size: tuple[int, int]) -> dict:
-    """The annotation with an RLE, if it has one, whose size is that of its image in int: COCO's code takes no 64.0."""
+def with_whole_size(annotation: dict, size: Sequence[int]) -> dict:
+    """An annotation, or a detection, whose RLE has its image's size in int: COCO's code takes no 64.0.
+
+    Args:
+        annotation: with an RLE or without.
+        size: (height, width) of its image.
+
+    Returns:
+        The same, or a copy with another RLE.
+    """
     mask = annotation.get("segmentation")
     return {**annotation, "segmentation": {**mask, "size": [*size]}} if isinstance(mask, dict) else annotation
 

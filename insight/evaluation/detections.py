@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from insight.data.coco_file import plain_name, rle_fills
+from insight.data.coco_file import plain_name, rle_fills, with_whole_size
 from insight.data.file_check import FileCheck, first, has, numbers, read_json, repeated
 
 _SECTIONS = ("images", "annotations", "categories")
@@ -94,6 +94,7 @@ def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict
         "detections have an RLE of another size than their image",
         lambda d: d["segmentation"]["size"],
     )
+    indexed = [(index, with_whole_size(d, sizes[d["image_id"]])) for index, d in indexed]
     require(
         lambda d: not d.get("segmentation") or rle_fills(**d["segmentation"]),
         "detections have an RLE whose runs are not whole numbers of at least 0 that fill the image",

@@ -44,6 +44,14 @@ def test_a_list(tmp_path):
     assert read_detections(write(tmp_path, boxes), TRUTH) == boxes
 
 
+def test_a_size_written_as_floats_becomes_whole(tmp_path):
+    floats = [
+        {**d, "segmentation": {**d["segmentation"], "size": [*map(float, d["segmentation"]["size"])]}} for d in GOOD
+    ]
+    sizes = [d["segmentation"]["size"] for d in read_detections(write(tmp_path, floats), TRUTH)]
+    assert json.dumps(sizes) == json.dumps([d["segmentation"]["size"] for d in GOOD])
+
+
 def test_a_coco_file_by_names(tmp_path):
     assert read_detections(write(tmp_path, coco_file()), TRUTH) == GOOD
 
