@@ -2,7 +2,7 @@
 
 import os
 
-from insight.files import atomic_write
+from insight.figures import png_figure
 
 from .filters import Filters
 from .statistics import EDGES, Statistics
@@ -23,18 +23,14 @@ def draw_histograms(statistics: Statistics, filters: Filters | None, path: str |
         filters: whose bounds to mark; None marks none.
         path: the PNG file.
     """
-    from matplotlib.figure import Figure  # only drawing needs it
-
-    figure = Figure(figsize=(3.6 * len(EDGES), 3.2), layout="constrained")
-    for axes, (name, edges) in zip(figure.subplots(1, len(EDGES)), EDGES.items()):
-        counts = statistics.bins[name]
-        axes.stairs(counts["kept"], edges, fill=True, color="tab:green", alpha=0.6, label="kept")
-        total = counts["kept"] + counts["dropped"]
-        axes.stairs(total, edges, baseline=counts["kept"], fill=True, color="tab:red", alpha=0.6, label="dropped")
-        for bound in _BOUNDS[name] if filters is not None else ():
-            axes.axvline(getattr(filters, bound), color="black", linestyle="--", linewidth=1)
-        axes.set(title=name, xlim=(edges[0], edges[-1]))
-    figure.axes[0].set_ylabel("masks")
-    figure.axes[0].legend()
-    with atomic_write(path, "wb") as file:
-        figure.savefig(file, format="png", dpi=100)
+    with png_figure(path, (3.6 * len(EDGES), 3.2)) as figure:
+        for axes, (name, edges) in zip(figure.subplots(1, len(EDGES)), EDGES.items()):
+            counts = statistics.bins[name]
+            axes.stairs(counts["kept"], edges, fill=True, color="tab:green", alpha=0.6, label="kept")
+            total = counts["kept"] + counts["dropped"]
+            axes.stairs(total, edges, baseline=counts["kept"], fill=True, color="tab:red", alpha=0.6, label="dropped")
+            for bound in _BOUNDS[name] if filters is not None else ():
+                axes.axvline(getattr(filters, bound), color="black", linestyle="--", linewidth=1)
+            axes.set(title=name, xlim=(edges[0], edges[-1]))
+        figure.axes[0].set_ylabel("masks")
+        figure.axes[0].legend()

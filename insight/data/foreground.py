@@ -1,6 +1,5 @@
 """How much of an image is covered by instances: Table I and Fig. 1 (a) of Insight Any Instance, for any COCO file."""
 
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from insight.figures import png_figure
 from insight.files import atomic_write
 
 from .coco_file import read_coco
@@ -87,8 +87,7 @@ def report_foreground(ratios: dict[str, np.ndarray], output: Path) -> str:
     }
     with atomic_write(output / "foreground.json") as file:
         json.dump(content, file)
-    with atomic_write(output / "foreground.png", "wb") as file:
-        file.write(_figure(ratios))
+    _draw(ratios, output / "foreground.png")
     return table
 
 
@@ -107,20 +106,15 @@ def _ratio(work: tuple[tuple[int, int], list]) -> float:
     return float(coco_mask.area(coco_mask.merge(codes))) / (height * width) if codes else 0.0
 
 
-def _figure(ratios: dict[str, np.ndarray]) -> bytes:
-    from matplotlib.figure import Figure  # only drawing needs it
-
+def _draw(ratios: dict[str, np.ndarray], path: Path) -> None:
     edges = np.linspace(0, 1, 11)
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
-    axes = figure.subplots()
-    width = 0.8 / len(ratios)
-    for i, (name, values) in enumerate(ratios.items()):
-        places = np.arange(10) + (i - (len(ratios) - 1) / 2) * width
-        axes.bar(places, 100 * shares(values, edges), width, label=name)
-    axes.set(xlabel="foreground pixel ratio", ylabel="images, percent", ylim=(0, 100))
-    axes.set_xticks(np.arange(10), [f"{a:.1f}\u2013{b:.1f}" for a, b in zip(edges, edges[1:])], fontsize=7)
-    axes.grid(axis="y", alpha=0.3)
-    axes.legend()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
+    with png_figure(path, (6, 3.6)) as figure:
+        axes = figure.subplots()
+        width = 0.8 / len(ratios)
+        for i, (name, values) in enumerate(ratios.items()):
+            places = np.arange(10) + (i - (len(ratios) - 1) / 2) * width
+            axes.bar(places, 100 * shares(values, edges), width, label=name)
+        axes.set(xlabel="foreground pixel ratio", ylabel="images, percent", ylim=(0, 100))
+        axes.set_xticks(np.arange(10), [f"{a:.1f}\u2013{b:.1f}" for a, b in zip(edges, edges[1:])], fontsize=7)
+        axes.grid(axis="y", alpha=0.3)
+        axes.legend()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from insight.files import atomic_write
+from insight.figures import png_figure
 
 
 def read_metrics(run: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -57,28 +57,27 @@ def plot_metrics(
     Raises:
         ValueError: of `read_metrics`, or no run has a metric.
     """
-    from matplotlib.figure import Figure  # only drawing needs it
-
     labels = [Path(run).name for run in runs]
     if len(set(labels)) < len(labels):
         labels = list(map(str, runs))
     curves = {label: read_metrics(run) for label, run in zip(labels, runs)}
     names = names or ["total_loss", *sorted(n for n in set().union(*curves.values()) if n.startswith("loss_"))]
+    colours = {label: f"C{i}" for i, label in enumerate(labels)}  # of a run in every panel, also where others lack it
     columns = min(len(names), 4)
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
-    for place, name in enumerate(names, 1):
-        axes = figure.add_subplot(rows, columns, place)
-        found = {run: metrics[name] for run, metrics in curves.items() if name in metrics}
-        if not found:
-            known = sorted(set().union(*curves.values()))
-            raise ValueError(f"no run has the metric {name!r}; they have {', '.join(known)}")
-        for run, (iterations, values) in found.items():
-            width = min(window, len(values))
-            smooth = np.convolve(values, np.ones(width) / width, mode="valid")
-            axes.plot(iterations[width - 1 :], smooth, label=run, marker="o" if len(smooth) == 1 else None)
-        axes.set(title=name, xlabel="iteration")
-        axes.grid(alpha=0.3)
-    axes.legend()
-    with atomic_write(output, "wb") as file:
-        figure.savefig(file, format="png", dpi=110)
+    with png_figure(output, (4.2 * columns, 3.2 * rows)) as figure:
+        for place, name in enumerate(names, 1):
+            axes = figure.add_subplot(rows, columns, place)
+            found = {run: metrics[name] for run, metrics in curves.items() if name in metrics}
+            if not found:
+                known = sorted(set().union(*curves.values()))
+                raise ValueError(f"no run has the metric {name!r}; they have {', '.join(known)}")
+            for run, (iterations, values) in found.items():
+                width = min(window, len(values))
+                smooth = np.convolve(values, np.ones(width) / width, mode="valid")
+                marker = "o" if len(smooth) == 1 else None
+                axes.plot(iterations[width - 1 :], smooth, label=run, color=colours[run], marker=marker)
+            axes.set(title=name, xlabel="iteration")
+            axes.grid(alpha=0.3)
+        lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
+        figure.legend(lines.values(), lines, loc="outside lower center", ncols=3)

@@ -6,10 +6,9 @@ import os
 import numpy as np
 from tabulate import tabulate
 
-from insight.files import atomic_write
+from insight.figures import png_figure
 
 from .error_breakdown import ALL_FALSE_POSITIVES, CAUSES, ErrorBreakdown, mean_of_known
-from .precision_recall import verbatim
 
 
 def breakdown_as_json(breakdown: ErrorBreakdown) -> dict:
@@ -81,26 +80,21 @@ def draw_breakdown(breakdown: ErrorBreakdown, title: str, output: str | os.PathL
         title: of the picture.
         output: the PNG file.
     """
-    from matplotlib.figure import Figure  # only drawing needs it
-
-    figure = Figure(figsize=(11, 1.6 + 0.3 * max(len(CAUSES) + 2, len(breakdown.class_names))), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(2, 3))
-    figure.suptitle(verbatim(title))
-    causes = list(breakdown.fixed)
-    colours = {cause: f"C{i}" for i, cause in enumerate(CAUSES)}
-    gains = np.nan_to_num([breakdown.gain(cause) for cause in causes])
-    bars = left.barh(causes, gains, color=[colours.get(cause, "0.6") for cause in causes])
-    left.bar_label(bars, fmt="%.1f", padding=2)
-    left.margins(x=0.15)
-    left.set(xlabel="AP50 gained if fixed, points")
-    left.invert_yaxis()
-    names = [verbatim(name) for name in breakdown.class_names]
-    start = np.zeros(len(breakdown.class_names))
-    for cause in CAUSES:
-        right.barh(names, breakdown.counts[cause], left=start, color=colours[cause], label=cause)
-        start += breakdown.counts[cause]
-    right.set(xlabel="errors")
-    right.invert_yaxis()
-    right.legend(fontsize="small")
-    with atomic_write(output, "wb") as file:
-        figure.savefig(file, format="png", dpi=110)
+    with png_figure(output, (11, 1.6 + 0.3 * max(len(CAUSES) + 2, len(breakdown.class_names)))) as figure:
+        left, right = figure.subplots(1, 2, width_ratios=(2, 3))
+        figure.suptitle(title)
+        causes = list(breakdown.fixed)
+        colours = {cause: f"C{i}" for i, cause in enumerate(CAUSES)}
+        gains = np.nan_to_num([breakdown.gain(cause) for cause in causes])
+        bars = left.barh(causes, gains, color=[colours.get(cause, "0.6") for cause in causes])
+        left.bar_label(bars, fmt="%.1f", padding=2)
+        left.margins(x=0.15)
+        left.set(xlabel="AP50 gained if fixed, points")
+        left.invert_yaxis()
+        start = np.zeros(len(breakdown.class_names))
+        for cause in CAUSES:
+            right.barh(breakdown.class_names, breakdown.counts[cause], left=start, color=colours[cause], label=cause)
+            start += breakdown.counts[cause]
+        right.set(xlabel="errors")
+        right.invert_yaxis()
+        right.legend(fontsize="small")

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from insight.files import atomic_write
+from insight.figures import png_figure
 
 from .coco import precision_table
 
@@ -44,23 +44,14 @@ def draw_precision_recall(curves: dict[str, np.ndarray], title: str, output: str
         title: of the picture.
         output: the PNG file.
     """
-    from matplotlib.figure import Figure  # only drawing needs it
-
-    figure = Figure(figsize=(7.6, 4.4), layout="constrained")
-    figure.suptitle(verbatim(title), x=0.02, horizontalalignment="left", fontsize="medium")
-    axes = figure.subplots()
-    for i, (label, precision) in enumerate(curves.items()):
-        style = {"linestyle": ("-", "--", ":")[i // 10 % 3]}  # matplotlib has ten colours
-        if label == ALL:
-            style = {"color": "black", "linewidth": 2}
-        axes.plot(RECALLS, precision, label=f"{verbatim(label)}: AP {100 * precision.mean():.1f}", **style)
-    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right center", fontsize="small")
-    with atomic_write(output, "wb") as file:
-        figure.savefig(file, format="png", dpi=110)
-
-
-def verbatim(text: str) -> str:
-    """A text that matplotlib is to draw as it is: what stands between two `$` would be a formula."""
-    return text.replace("$", r"\$")
+    with png_figure(output, (7.6, 4.4)) as figure:
+        figure.suptitle(title, x=0.02, horizontalalignment="left", fontsize="medium")
+        axes = figure.subplots()
+        for i, (label, precision) in enumerate(curves.items()):
+            style = {"linestyle": ("-", "--", ":")[i // 10 % 3]}  # matplotlib has ten colours
+            if label == ALL:
+                style = {"color": "black", "linewidth": 2}
+            axes.plot(RECALLS, precision, label=f"{label}: AP {100 * precision.mean():.1f}", **style)
+        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+        axes.grid(alpha=0.3)
+        figure.legend(loc="outside right center", fontsize="small")

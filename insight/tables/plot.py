@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from insight.files import atomic_write
+from insight.figures import png_figure
 
 from .spec import Column
 from .summary import Cell, Summary
@@ -20,35 +20,31 @@ def draw(summary: Summary, path: str | os.PathLike) -> bool:
     Returns:
         Whether there was a number to draw.
     """
-    from matplotlib.figure import Figure  # only drawing needs it
-
     plot = summary.table.plot
     left, right = _chosen(summary)
     if not any(cell.mean is not None for row in summary.cells for cell in (row[k] for k in left + right)):
         return False
     bars = plot.kind == "bars"
-    figure = Figure(figsize=(max(6.0, 1.1 * len(left)) if bars else 6.0, 4.0), layout="constrained")
-    axes = figure.subplots()
-    if bars:
-        _bars(axes, summary, left)
-    elif plot.along == "columns":
-        for row, cells in zip(summary.table.rows, summary.cells):
-            _line(axes, plot.x, [cells[k] for k in left], row.name)
-    else:
-        for k in left:
-            _line(axes, plot.x, [cells[k] for cells in summary.cells], summary.columns[k].title)
-        if right:
-            other = axes.twinx()
-            for k in right:
-                _line(other, plot.x, [cells[k] for cells in summary.cells], summary.columns[k].title, "--", "0.4")
-            other.set_ylabel(", ".join(summary.columns[k].title for k in right))
-    if plot.kind == "lines":
-        axes.set(xlabel=plot.label, xticks=plot.x)
-    axes.set_title(summary.table.title, fontsize=10, wrap=True)
-    axes.grid(alpha=0.3, axis="y")
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
-    with atomic_write(path, "wb") as file:
-        figure.savefig(file, format="png", dpi=110)
+    with png_figure(path, (max(6.0, 1.1 * len(left)) if bars else 6.0, 4.0)) as figure:
+        axes = figure.subplots()
+        if bars:
+            _bars(axes, summary, left)
+        elif plot.along == "columns":
+            for row, cells in zip(summary.table.rows, summary.cells):
+                _line(axes, plot.x, [cells[k] for k in left], row.name)
+        else:
+            for k in left:
+                _line(axes, plot.x, [cells[k] for cells in summary.cells], summary.columns[k].title)
+            if right:
+                other = axes.twinx()
+                for k in right:
+                    _line(other, plot.x, [cells[k] for cells in summary.cells], summary.columns[k].title, "--", "0.4")
+                other.set_ylabel(", ".join(summary.columns[k].title for k in right))
+        if plot.kind == "lines":
+            axes.set(xlabel=plot.label, xticks=plot.x)
+        axes.set_title(summary.table.title, fontsize=10, wrap=True)
+        axes.grid(alpha=0.3, axis="y")
+        figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return True
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import portalocker
 from tqdm import tqdm
 
 from insight.engine.results import CONFIG
+from insight.locks import locked
 
 from .child import child
 from .runs import STEPS, Run
@@ -86,6 +86,7 @@ def do_runs(runs: Sequence[Run], tools: Path, after_each: Callable[[], None], nu
 
     Raises:
         ValueError: the folder of a run holds another run; nothing was started then.
+        OSError: of `locked`, other than that another process holds a run.
     """
     lacking = [(run, job) for run in runs if (job := next_job(run, tools, num_gpus)) is not None]
     total = sum(job.iterations for _, job in lacking)
@@ -99,7 +100,7 @@ def do_runs(runs: Sequence[Run], tools: Path, after_each: Callable[[], None], nu
         for number, (run, first) in enumerate(lacking, 1):
             run.folder.mkdir(parents=True, exist_ok=True)
             try:
-                with portalocker.Lock(run.folder / ".lock", timeout=0, fail_when_locked=True) as lock:
+                with locked(run.folder / ".lock") as lock:
                     while (job := next_job(run, tools, num_gpus)) is not None:
                         bar.set_description(f"{number}/{len(lacking)} {job.label}")
                         reason = execute(job, bar, lock.fileno())
@@ -109,7 +110,7 @@ def do_runs(runs: Sequence[Run], tools: Path, after_each: Callable[[], None], nu
                             failures[job.label] = f"{reason} ({job.log})"
                             break
                         after_each()
-            except portalocker.AlreadyLocked:
+            except BlockingIOError:
                 failures[first.label] = f"another process is at work on it ({run.folder})"
     return failures
 

@@ -66,3 +66,13 @@ def test_without_names_all_losses_of_any_run_are_drawn_four_in_a_row(tmp_path):
     plot_metrics(runs, ["total_loss"], tmp_path / "one.png")
     one, all_ = (cv2.imread(str(tmp_path / f"{name}.png")).shape for name in ("one", "all"))
     assert all_[:2] == (2 * one[0], 4 * one[1])
+
+
+def test_a_run_has_its_colour_in_panels_that_others_lack(tmp_path):
+    runs = [
+        write(tmp_path / "a", [{"iteration": i, "total_loss": 1.0 / (i + 1)} for i in range(9)]),
+        write(tmp_path / "b", [{"iteration": i, "loss_rpn_area": 2.0 / (i + 1)} for i in range(9)]),
+    ]
+    plot_metrics(runs, ["loss_rpn_area"], tmp_path / "area.png")
+    shades = set(map(tuple, cv2.imread(str(tmp_path / "area.png")).reshape(-1, 3)))
+    assert (14, 127, 255) in shades and (180, 119, 31) not in shades

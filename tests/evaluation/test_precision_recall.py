@@ -11,11 +11,10 @@ import pytest
 pytest.importorskip("detectron2")
 
 from boxes_coco import CATEGORIES, detections, random_case, truth
-from matplotlib import cbook
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from insight.evaluation.precision_recall import ALL, RECALLS, draw_precision_recall, precision_recall, verbatim
+from insight.evaluation.precision_recall import ALL, RECALLS, draw_precision_recall, precision_recall
 
 A, B, FAR = [0, 0, 10, 10], [30, 30, 10, 10], [60, 60, 10, 10]
 
@@ -71,14 +70,3 @@ def test_what_is_drawn(tmp_path):
     rows = [np.bincount(b).argmax() for b in blue]
     assert rows[0] < 100 < 250 < rows[1] and all(np.bincount(b).max() > width / 3 for b in blue)
     assert not np.array_equal(pictures[0], pictures[2])
-
-
-def test_dollars_are_no_formula(tmp_path):
-    draw_precision_recall({"$a_$b": np.full(101, 0.9)}, "of $\\frac{$", tmp_path / "curves.png")
-    assert cv2.imread(str(tmp_path / "curves.png")).std() > 5
-
-
-@pytest.mark.parametrize("text", ["$x^2$", "a$b", r"a\$b$", "$$$", "plain_1"])
-def test_a_text_is_drawn_as_it_is(text):
-    # What matplotlib makes of a text that is no formula.
-    assert cbook.is_math_text(verbatim(text)) is False and verbatim(text).replace(r"\$", "$") == text

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import portalocker
-
 from insight.files import atomic_write
+from insight.locks import locked
 
 from ..file_check import FileCheck, first
 from ..processes import map_in_processes
@@ -130,9 +129,9 @@ def _alone(output: Path) -> Iterator[None]:
     """Keep other preparations from writing a file, or raise if one does: they would remove each other's parts."""
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with portalocker.Lock(output.with_name(f".{output.name}.lock"), timeout=_PATIENCE):
+        with locked(output.with_name(f".{output.name}.lock"), _PATIENCE):
             yield
-    except portalocker.AlreadyLocked as error:
+    except BlockingIOError as error:
         raise OSError(f"{output}: another preparation is writing it; wait until that has ended") from error
 
 
