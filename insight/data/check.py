@@ -8,7 +8,7 @@ from detectron2.data import MetadataCatalog
 from . import coco_file, oriented
 from .datasets import require_registered
 from .decoding import UNDECODABLE, undecodable, without_undecodable
-from .file_check import FileCheck, first
+from .file_check import FileCheck, first, repeated
 from .folders import files_under
 from .images import SUFFIXES
 from .label_maps import unusable_label_maps
@@ -74,16 +74,22 @@ def _check_coco(annotations: Path, image_root: Path, classes: list[str] | None) 
         return found
     listed = {image_root / i[key] for i in content["images"] for key in ("file_name", "sem_seg_file_name") if key in i}
     content = without_undecodable(content, image_root, check)
-    maps = {
-        image_root / i["sem_seg_file_name"]: (i["height"], i["width"])
+    maps = [
+        (image_root / i["sem_seg_file_name"], (i["height"], i["width"]))
         for i in content["images"]
         if "sem_seg_file_name" in i
-    }
+    ]
     if maps:
         check.note("label maps cannot be used", unusable_label_maps(maps).values())
     _tell(check, found)
     found.images, found.objects = len(content["images"]), len(content["annotations"])
     _require_images(annotations, found)
+    shared = repeated(i["file_name"] for i in content["images"])
+    if shared:
+        found.notes.append(
+            f"{annotations}: {len(shared)} images have the file of an earlier one ({first(shared)}): to each, what the "
+            "other lists is background"
+        )
     unused = [path.relative_to(image_root) for path in files_under(image_root, SUFFIXES) if path not in listed]
     if unused:  # as a rule those of another split
         found.notes.append(f"{image_root}: {len(unused)} images are not in {annotations.name}: {first(unused)}")

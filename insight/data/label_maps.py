@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from .file_check import first
 from .processes import map_in_processes
 
 _logger = logging.getLogger(__name__)
+
+Map = tuple[Path, tuple[int, int]]  # the file, and (height, width) of an image that has it
 
 
 def read_label_map(path: str | os.PathLike, size: tuple[int, int], num_classes: int = IGNORED) -> np.ndarray:
@@ -57,19 +59,19 @@ def read_label_map(path: str | os.PathLike, size: tuple[int, int], num_classes: 
     return labels
 
 
-def unusable_label_maps(sizes: Mapping[Path, tuple[int, int]], num_classes: int = IGNORED) -> dict[Path, str]:
+def unusable_label_maps(maps: Iterable[Map], num_classes: int = IGNORED) -> dict[Map, str]:
     """Read label maps, several at a time.
 
     Args:
-        sizes: (height, width) of the image of each.
+        maps: each is read once.
         num_classes: labels are less than this.
 
     Returns:
         What is wrong, in one line that names the file, of each that cannot be used.
     """
-    work = [(path, size, num_classes) for path, size in sizes.items()]
-    told = map_in_processes(_wrong, work, "Reading label maps", "map")
-    return {path: wrong for path, wrong in zip(sizes, told) if wrong is not None}
+    maps = list(dict.fromkeys(maps))
+    told = map_in_processes(_wrong, [(*one, num_classes) for one in maps], "Reading label maps", "map")
+    return {one: wrong for one, wrong in zip(maps, told) if wrong is not None}
 
 
 def with_usable_label_maps(dicts: list[dict], num_classes: int, strict: bool = True) -> list[dict]:
@@ -87,19 +89,26 @@ def with_usable_label_maps(dicts: list[dict], num_classes: int, strict: bool = T
     Raises:
         ValueError: in one line, with the number of label maps and the first of them.
     """
-    sizes = {Path(d["sem_seg_file_name"]): (d["height"], d["width"]) for d in dicts if "sem_seg_file_name" in d}
+    by_image = [_map(d) for d in dicts]
+    maps = [one for one in dict.fromkeys(by_image) if one is not None]
     if strict:
-        wrong = {path: f"no such label map: {path}" for path in sizes if not path.is_file()}
+        wrong = {(path, size): f"no such label map: {path}" for path, size in maps if not path.is_file()}
     else:
-        wrong = unusable_label_maps(sizes, num_classes)
+        wrong = unusable_label_maps(maps, num_classes)
     if not wrong:
         return dicts
-    reason = f"of {len(sizes)} label maps for the semantic branch {len(wrong)} cannot be used: {first(wrong.values())}"
-    kept = [d for d in dicts if Path(d.get("sem_seg_file_name", "")) not in wrong]
+    reason = f"of {len(maps)} label maps for the semantic branch {len(wrong)} cannot be used: {first(wrong.values())}"
+    kept = [d for d, one in zip(dicts, by_image) if one not in wrong]
     if strict or not kept:
         raise ValueError(f"DATASETS.TRAIN: {reason}{f'; {SKIP_HINT}' if strict else ', and no image is left'}")
     _logger.warning(f"DATASETS.TRAIN: left out images: {reason}")
     return kept
+
+
+def _map(image: dict) -> Map | None:
+    if "sem_seg_file_name" not in image:
+        return None
+    return Path(image["sem_seg_file_name"]), (image["height"], image["width"])
 
 
 def _wrong(work: tuple[Path, tuple[int, int], int]) -> str | None:

@@ -57,3 +57,16 @@ def test_a_folder_of_oriented_boxes_without_a_usable_image_is_fatal(register, tm
 def test_the_cause_alone_is_told_where_nothing_can_be_read(register, tmp_path):
     register(register_coco, tmp_path / "gone.json", tmp_path)
     assert check_dataset(NAME).fatal == [f"no such file: {tmp_path / 'gone.json'}"]
+
+
+def test_images_of_one_file_are_told(register, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8))
+    path = tmp_path / "coco.json"
+    images = [{"id": i, "file_name": "a.png", "height": 8, "width": 8} for i in (3, 5, 7)]
+    path.write_text(json.dumps({"images": images, "annotations": [], "categories": [{"id": 1, "name": "ship"}]}))
+    register(register_coco, path, tmp_path)
+    found = check_dataset(NAME)
+    assert not found.fatal and not found.wrong and found.images == 3
+    assert found.notes == [
+        f"{path}: 2 images have the file of an earlier one (a.png, a.png): to each, what the other lists is background"
+    ]

@@ -27,9 +27,9 @@ def dicts(tmp_path):
 
 
 def test_what_is_wrong_is_told_of_each(dicts, tmp_path):
-    sizes = {tmp_path / f"{name}.png": SIZE for name in ("good", "small", "colour", "strange", "cut", "gone")}
-    told = unusable_label_maps(sizes, 3)
-    assert [path.stem for path in told] == ["small", "colour", "strange", "cut", "gone"]
+    maps = [(tmp_path / f"{name}.png", SIZE) for name in ("good", "small", "colour", "strange", "cut", "gone")]
+    told = unusable_label_maps(maps, 3)
+    assert [path.stem for path, _ in told] == ["small", "colour", "strange", "cut", "gone"]
     for name, reason in {
         "small": "the label map is 8 x 5 pixels, its image 8 x 6",
         "colour": "expected a label map of one band of 8 bits, got RGB",
@@ -37,8 +37,9 @@ def test_what_is_wrong_is_told_of_each(dicts, tmp_path):
         "cut": "cannot read label map",
         "gone": "no such label map",
     }.items():
-        assert reason in told[tmp_path / f"{name}.png"] and f"{name}.png" in told[tmp_path / f"{name}.png"]
-    assert [path.stem for path in unusable_label_maps(sizes)] == ["small", "colour", "cut", "gone"]  # any labels
+        line = told[tmp_path / f"{name}.png", SIZE]
+        assert reason in line and f"{name}.png" in line
+    assert [path.stem for path, _ in unusable_label_maps(maps)] == ["small", "colour", "cut", "gone"]  # any labels
 
 
 def test_a_training_that_needs_them_stops_before_it_starts_or_goes_on_without(dicts, caplog):
@@ -49,6 +50,15 @@ def test_a_training_that_needs_them_stops_before_it_starts_or_goes_on_without(di
     assert "left out images: of 6 label maps for the semantic branch 5 cannot be used" in caplog.text
     with pytest.raises(ValueError, match="no image is left$"):
         with_usable_label_maps(dicts[1:3], 3, strict=False)
+
+
+def test_a_map_that_images_of_two_sizes_have_fits_one_of_them(dicts, tmp_path):
+    good = tmp_path / "good.png"
+    for images in ([SIZE, (7, 8)], [(7, 8), SIZE]):
+        assert list(unusable_label_maps([(good, size) for size in images], 3)) == [(good, (7, 8))]
+        both = [{**dicts[0], "height": height, "width": width} for height, width in images]
+        kept = with_usable_label_maps(both, 3, strict=False)
+        assert kept == [one for one in both if one["height"] == SIZE[0]]
 
 
 @pytest.mark.parametrize("bad", ["strict", "skip"])
