@@ -69,9 +69,11 @@ def add_insight_config(cfg: CN) -> None:
     scnet.IN_FEATURES = ["p2", "p3", "p4", "p5", "p6"]  # levels of its semantic head; the last is its context head's
     scnet.CONTEXT_WEIGHT = 3.0  # weight of the loss of the context head, which tells the classes that an image shows
     scnet.SEMANTIC = CN()
-    scnet.SEMANTIC.ENABLED = False  # semantic head; learns "sem_seg_file_name" of an image, or else its masks' classes
+    scnet.SEMANTIC.ENABLED = False  # semantic head; learns "sem_seg_file_name" of an image
     scnet.SEMANTIC.LEVEL = "p3"  # the level at which it brings all levels together and predicts
-    scnet.SEMANTIC.NUM_CLASSES = 0  # of its labels, if they come from files; 0: MODEL.ROI_HEADS.NUM_CLASSES + 1
+    # Of the labels of these files; 0: they are the instances' classes and background (MODEL.ROI_HEADS.NUM_CLASSES), and
+    # an image without a file has those of its masks
+    scnet.SEMANTIC.NUM_CLASSES = 0
     scnet.SEMANTIC.WEIGHT = 0.2  # weight of its loss
 
     # --- SOPSeg. MODEL.META_ARCHITECTURE must be "SOPSEG" --------------------------------------------------------
@@ -154,6 +156,16 @@ _READERS = {
 _JITTER = ("a number from 0 to below 0.5, at which a box could turn over", lambda value: 0 <= value < 0.5)
 _COUNT = ("at least 1", lambda value: value >= 1)
 _VALUES = {
+    "MODEL.PROMPT.CROP_SIZE": _COUNT,
+    "MODEL.PROMPT.LPM.DIM": _COUNT,
+    "MODEL.PROMPT.LPM.PATCH_SIZE": _COUNT,
+    "MODEL.PROMPT.LPM.STRIDE": _COUNT,
+    "MODEL.PROMPT.GPM.DIM": _COUNT,
+    "MODEL.PROMPT.GPM.NUM_HEADS": _COUNT,
+    "MODEL.PROMPT.GPM.DEPTH": _COUNT,
+    "MODEL.PROMPT.GPM.GLOBAL_PATCH": _COUNT,
+    "MODEL.PROMPT.GPM.LOCAL_PATCH": _COUNT,
+    "MODEL.PROMPT.PROJECTION_LR_FACTOR": ("at least 0", lambda value: value >= 0),
     "MODEL.SOPSEG.JITTER": _JITTER,
     "TEST.PROMPT_JITTER": _JITTER,
     "TEST.DETECTIONS_PER_IMAGE": _COUNT,

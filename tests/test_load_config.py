@@ -86,6 +86,12 @@ def test_a_part_that_the_model_would_ignore_is_an_error(switch, key, names, read
 @pytest.mark.parametrize(
     "key, wrong, right",
     [
+        *((f"MODEL.PROMPT.{key}", [0, -1], [4]) for key in ("CROP_SIZE", "LPM.DIM", "LPM.PATCH_SIZE", "LPM.STRIDE")),
+        *(
+            (f"MODEL.PROMPT.GPM.{key}", [0], [8])
+            for key in ("DIM", "NUM_HEADS", "DEPTH", "GLOBAL_PATCH", "LOCAL_PATCH")
+        ),
+        ("MODEL.PROMPT.PROJECTION_LR_FACTOR", [-1.0], [0.0, 10.0]),
         ("MODEL.SOPSEG.JITTER", [-1.0, 0.5, float("nan")], [0.0, 0.49]),
         ("TEST.PROMPT_JITTER", [-0.1, 3.0], [0.0, 0.3]),
         ("TEST.DETECTIONS_PER_IMAGE", [-5, 0], [1]),

@@ -117,6 +117,10 @@ class PromptDatasetMapper:
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
         """The arguments that a config asks for."""
+        if cfg.MODEL.LOAD_PROPOSALS:
+            raise ValueError(
+                "MODEL.LOAD_PROPOSALS is True, but images are loaded here without proposals; set it to False"
+            )
         resize, *flips = detection_utils.build_augmentation(cfg, is_train)
         geometry = []
         if is_train and cfg.INPUT.ROTATE_90:

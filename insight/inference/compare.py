@@ -204,6 +204,8 @@ def _answerer(
             return model([mapper(entry)])[0]["instances"].to("cpu")
 
         return segment, True
+    if not (cfg.MODEL.MASK_ON or cfg.MODEL.SOPSEG_BRANCH.ENABLED):
+        raise ValueError("MODEL.MASK_ON is False: there are no masks to compare")
     predictor = PromptPredictor(cfg)
     require_classes_of_model(predictor.class_names, dataset)
 

@@ -31,8 +31,10 @@ class PromptPredictor:
     Args:
         cfg_or_model: a config (the model is built and MODEL.WEIGHTS loaded into it), or a PromptRCNN.
         class_names: names of the classes; by default those saved with the checkpoint, else of DATASETS.TEST.
-        min_size: the image's short side is resized to it for the network, pixels; default: INPUT.MIN_SIZE_TEST.
-        max_size: the long side stays below it, pixels; default: INPUT.MAX_SIZE_TEST.
+        min_size: the image's short side is resized to it for the network, pixels; default: INPUT.MIN_SIZE_TEST;
+            800 for a model, which does not know its config's.
+        max_size: the long side stays below it, pixels; default: INPUT.MAX_SIZE_TEST;
+            1333 for a model.
 
     Raises:
         CheckpointError: the weights are missing or do not fit.
@@ -110,8 +112,9 @@ class PromptPredictor:
         if order != self.model.input_format:
             image = image[:, :, ::-1]
         resized = self._resize.get_transform(image).apply_image(image)
-        self.image_size = image.shape[:2]
+        self._encoded = self.image_size = None  # no answer is of an image whose encoding failed, or of the one before
         self._encoded = self.model.encode([{"image": _to_tensor(resized), "prompt_image": _to_tensor(image)}])
+        self.image_size = image.shape[:2]
 
     @torch.no_grad()
     def predict(

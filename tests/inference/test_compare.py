@@ -118,3 +118,12 @@ def test_a_panel_for_the_truth_and_for_each_model(contender, dataset, tmp_path, 
     truth, first, second = np.split(picture[28:], 3, axis=1)  # below the titles
     assert np.array_equal(first, second) and not np.array_equal(truth, first)
     assert picture[:28].any()
+
+
+def test_a_detector_of_boxes_is_refused(contender, dataset, tmp_path):
+    cfg = contender.cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.MASK_ON = False
+    with pytest.raises(ValueError, match="^MODEL.MASK_ON is False: there are no masks to compare$"):
+        draw_comparisons([Contender("boxes", cfg)], dataset, choose_entries(dataset, ["0"]), tmp_path, prompted=False)
+    assert not list(tmp_path.glob("*.png"))

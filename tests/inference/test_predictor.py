@@ -228,6 +228,17 @@ def test_a_failed_set_image_does_not_leave_the_old_image_in_doubt(predictor):
     assert predictor.predict(BOXES).scores.equal(before)
 
 
+def test_an_image_that_cannot_be_encoded_leaves_none(predictor, prompt_model, monkeypatch):
+    def encode(inputs):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(prompt_model, "encode", encode)
+    with pytest.raises(torch.OutOfMemoryError):
+        predictor.set_image(np.zeros((200, 300, 3), np.uint8))
+    with pytest.raises(RuntimeError, match="set_image"):
+        predictor.predict(BOXES)
+
+
 def test_from_a_config_with_weights(prompt_cfg, prompt_model, predictor, tmp_path):
     class Trainer:
         def state_dict(self):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from detectron2.modeling import GeneralizedRCNN
+from detectron2.modeling import DatasetMapperTTA, GeneralizedRCNN, GeneralizedRCNNWithTTA
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from tiny_prompt_rcnn import build, losses_of, make_config, make_inputs, make_tiny_config, wake_prompts
 
@@ -264,6 +264,40 @@ def test_prompts_read_the_full_resolution_image():
         del inputs[0]["prompt_image"]
         coarse = model.segment_boxes(model.encode(inputs), boxes)[0].scores
     assert not torch.allclose(sharp, coarse, atol=1e-4)
+
+
+def test_detectron2s_test_time_augmentation_shows_prompts_the_view_that_it_shows_the_network():
+    cfg = make_tiny_config(ALL, TEST__AUG__MIN_SIZES=(96,), TEST__AUG__MAX_SIZE=200)
+    model = wake_prompts(build(cfg)).eval()
+    (given,) = make_inputs(sizes=((96, 128),), prompt_scale=2)
+    plain, flipped = DatasetMapperTTA(cfg)(given)
+    by_hand = {"image": given["image"].flip(-1), "prompt_image": given["prompt_image"].flip(-1)}
+    boxes = [given["instances"].gt_boxes.tensor]
+    with torch.no_grad():
+        scores = [model.segment_boxes(model.encode([x]), boxes)[0].scores for x in (plain, given, flipped, by_hand)]
+    assert torch.equal(scores[0], scores[1]) and torch.equal(scores[2], scores[3])
+    assert not torch.allclose(scores[0], scores[2], atol=1e-4)
+
+
+@HEADS
+def test_detectron2s_test_time_augmentation_runs(files, options):
+    cfg = make_tiny_config(ALL, *files, **options, TEST__AUG__MIN_SIZES=(64, 96), TEST__AUG__MAX_SIZE=200)
+    model = wake_prompts(build(cfg)).eval()
+    (given,) = make_inputs(sizes=((96, 128),), prompt_scale=2)
+    with torch.no_grad():
+        found = GeneralizedRCNNWithTTA(cfg, model)([given])[0]["instances"]
+    assert 0 < len(found) <= 5 and found.pred_masks.shape[1:] == (96, 128)
+
+
+def test_heads_without_a_pooler_answer_no_boxes():
+    options = {"MODEL__ROI_HEADS__IN_FEATURES": ["p4"], "MODEL__ROI_MASK_HEAD__POOLER_RESOLUTION": 14}
+    options["MODEL__RESNETS__RES2_OUT_CHANNELS"] = 4  # of its last stage, which the heads hold
+    model = build(make_tiny_config(MODEL__ROI_HEADS__NAME="Res5ROIHeads", **options)).eval()
+    inputs = make_inputs()
+    with torch.no_grad():
+        encoded = model.encode(inputs)
+    with pytest.raises(ValueError, match="Res5ROIHeads cannot answer box prompts: expected heads with a box_pooler"):
+        model.segment_boxes(encoded, [x["instances"].gt_boxes.tensor for x in inputs])
 
 
 def test_prompts_without_a_full_resolution_image_are_warned_of_once(caplog, monkeypatch):

@@ -1,5 +1,7 @@
 """The area loss inside the RPN and the sampling of box prompts."""
 
+import logging
+
 import pytest
 import torch
 from detectron2.structures import Boxes
@@ -148,3 +150,11 @@ def test_box_prompts_join_the_proposals_in_training_only():
 def test_values_out_of_range_are_named(option, value, message):
     with pytest.raises(ValueError, match=message):
         build(make_tiny_config("base/insight.yaml", **{option: value}))
+
+
+def test_a_training_that_sees_no_true_box_is_warned_of(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("insight"), "propagate", True)
+    build(make_tiny_config("base/insight.yaml"))
+    assert "no true box" not in caplog.text
+    build(make_tiny_config("base/insight.yaml", MODEL__PROMPT__SAMPLING__ENABLED=False))
+    assert "no true box joins the proposals of a training; set the latter to True" in caplog.text

@@ -83,6 +83,19 @@ def test_fpn_has_five_levels():
     assert backbone.size_divisibility == 32
 
 
+def test_fpn_of_fewer_stages_has_one_level_beyond_the_last():
+    backbone = build(
+        make_tiny_config(
+            MODEL__FPN__IN_FEATURES=LEVELS[:3],
+            MODEL__RPN__IN_FEATURES=["p2", "p3", "p4", "p5"],
+            MODEL__ROI_HEADS__IN_FEATURES=["p2", "p3", "p4"],
+            MODEL__ANCHOR_GENERATOR__SIZES=[[32], [64], [128], [256]],
+        )
+    ).backbone
+    assert {k: v.stride for k, v in backbone.output_shape().items()} == {f"p{i}": 2**i for i in range(2, 6)}
+    assert backbone(torch.randn(1, 3, 64, 96))["p5"].shape[-2:] == (2, 3)
+
+
 @needs_package
 def test_package_weights_classify_a_photograph():
     """Grace Hopper in uniform, the photograph that matplotlib carries: class 652 of ImageNet, military uniform."""

@@ -11,6 +11,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import get_event_storage
 from detectron2.utils.logger import log_first_n
+from fvcore.transforms import HFlipTransform
 from torch import Tensor, nn
 
 from insight.structures.prompts import Prompts
@@ -49,10 +50,11 @@ class PromptRCNN(GeneralizedRCNN):
     asked of them, so `encode` once serves many calls of `detect` and `segment_boxes`.
 
     Beyond Detectron2's keys an input dictionary may hold "prompt_image", uint8 (C, H, W) in INPUT.FORMAT order: the
-    same view as "image", not resized, for prompts and the SOPSeg branch to read. Without it they read "image", of which
-    prompts warn once. In training it may hold "sem_seg", integers (H, W), the label of each pixel of "image": RoI heads
-    find these, or None, as "sem_seg" in the features. `segment_boxes` hands them "given_box_features" (N, D), what
-    their box head, of a cascade the last one, makes of the boxes.
+    same view as "image", not resized, for prompts and the SOPSeg branch to read; where Detectron2's test-time
+    augmentation flips "image", its flip is taken. Without it they read "image", of which prompts warn once. In training
+    it may hold "sem_seg", integers (H, W), the label of each pixel of "image": RoI heads find these, or None, as
+    "sem_seg" in the features. `segment_boxes` hands them "given_box_features" (N, D), what their box head, of a cascade
+    the last one, makes of the boxes.
 
     With a SOPSeg branch, masks are SOPSeg's for the boxes that the detector finds: in `inference`, at the size of the
     output, as `RLEMasks`. The detector's own mask branch, if it has one, is trained as ever and used for the classes
@@ -123,7 +125,7 @@ class PromptRCNN(GeneralizedRCNN):
         features = self.backbone(images.tensor)
         if hasattr(self.roi_heads, "encode"):  # heads that look at whole images themselves
             features = self.roi_heads.encode(features)
-        sources = [self._move_to_current_device(x.get("prompt_image", x["image"])) for x in batched_inputs]
+        sources = [self._move_to_current_device(_source(x)) for x in batched_inputs]
         if self.prompt_encoder is not None:
             if not all("prompt_image" in x for x in batched_inputs):
                 log_first_n(logging.WARNING, NO_PROMPT_IMAGE, name=__name__)
@@ -285,6 +287,11 @@ class PromptRCNN(GeneralizedRCNN):
 
     def _pool(self, features: dict[str, Any], instances: list[Instances]) -> Tensor:
         heads = self.roi_heads
+        if not hasattr(heads, "box_pooler"):
+            raise ValueError(
+                f"{type(heads).__name__} cannot answer box prompts: expected heads with a box_pooler, as those on a "
+                "feature pyramid have (StandardROIHeads, CascadeROIHeads and theirs)"
+            )
         return heads.box_pooler([features[name] for name in heads.box_in_features], [x.pred_boxes for x in instances])
 
     def _box_features(self, features: dict[str, Any], instances: list[Instances]) -> list[Tensor]:
@@ -297,6 +304,15 @@ class PromptRCNN(GeneralizedRCNN):
         stages = zip(_stages(self.roi_heads.box_predictor), box_features)
         per_stage = [predictor.predict_probs(predictor(x), instances) for predictor, x in stages]
         return tuple(torch.stack(scores).mean(dim=0)[:, : self.roi_heads.num_classes] for scores in zip(*per_stage))
+
+
+def _source(batched_input: dict[str, Any]) -> Tensor:
+    """What prompts read. Detectron2's test-time augmentation flips "image" alone, and says so in "transforms"."""
+    if "prompt_image" not in batched_input:
+        return batched_input["image"]
+    transforms = getattr(batched_input.get("transforms"), "transforms", ())
+    is_flipped = sum(isinstance(transform, HFlipTransform) for transform in transforms) % 2
+    return batched_input["prompt_image"].flip(-1) if is_flipped else batched_input["prompt_image"]
 
 
 def _check_branch_classes(classes: Sequence[int], roi_heads: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from ... import ops
 from ..prompt.sampling import sample_box_prompts
+
+_logger = logging.getLogger(__name__)
 
 # Detectron2's logit of an added ground-truth box: as sure as float32 can say.
 PROMPT_LOGIT = math.log((1.0 - 1e-10) / (1 - (1.0 - 1e-10)))
@@ -87,6 +90,11 @@ class PromptRPN(RPN):
                 )
             arguments["prompt_fraction"] = sampling.FRACTION
             arguments["prompt_jitter"] = sampling.JITTER
+        elif not cfg.MODEL.ROI_HEADS.PROPOSAL_APPEND_GT:
+            _logger.warning(
+                "MODEL.PROMPT.SAMPLING.ENABLED and MODEL.ROI_HEADS.PROPOSAL_APPEND_GT are both False: no true box "
+                "joins the proposals of a training; set the latter to True for Detectron2's way"
+            )
         return arguments
 
     def forward(

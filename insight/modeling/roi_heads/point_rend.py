@@ -16,7 +16,8 @@ from torch import Tensor
 class InsightPointRendMaskHead(PointRendMaskHead):
     """Detectron2's head, whose training stops with an error at a batch in which no box lies on an object.
 
-    Its number of classes is MODEL.ROI_HEADS.NUM_CLASSES; MODEL.POINT_HEAD.NUM_CLASSES is not read.
+    Its number of classes is MODEL.ROI_HEADS.NUM_CLASSES; MODEL.POINT_HEAD.NUM_CLASSES is not read. Its masks are of no
+    class if either MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK or MODEL.POINT_HEAD.CLS_AGNOSTIC_MASK says so.
 
     Args:
         cfg: the config.
@@ -27,6 +28,8 @@ class InsightPointRendMaskHead(PointRendMaskHead):
         cfg = cfg.clone()
         cfg.defrost()
         cfg.MODEL.POINT_HEAD.NUM_CLASSES = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+        if cfg.MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK:
+            cfg.MODEL.POINT_HEAD.CLS_AGNOSTIC_MASK = True
         super().__init__(cfg, input_shape)
 
     def forward(self, features: dict[str, Any], instances: list[Instances]) -> dict[str, Tensor] | list[Instances]:
@@ -40,6 +43,9 @@ class InsightPointRendMaskHead(PointRendMaskHead):
             Losses by name, or the instances with pred_masks.
         """
         if self.training and not any(len(x) for x in instances):
-            nothing = sum(parameter.sum() for parameter in self.parameters()) * 0
+            # Of the pooler too, whose prompts would have no gradient otherwise: processes that train together would
+            # wait for it for ever.
+            pooled = self._roi_pooler(features, [x.proposal_boxes for x in instances])
+            nothing = sum(x.sum() for x in (pooled, *self.parameters())) * 0
             return {"loss_mask": nothing, "loss_mask_point": nothing}
         return super().forward(features, instances)

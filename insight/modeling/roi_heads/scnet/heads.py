@@ -44,6 +44,7 @@ class SCNetROIHeads(CascadeStages):
         semantic_head: segments images, or None.
         semantic_weight: of its loss.
         semantic_stride: of its feature map, pixels.
+        semantic_of_masks: whether it learns the classes of masks, where an image has no label map.
         relay: from the box head's feature to the mask branch.
         kwargs: as CascadeStages'.
     """
@@ -58,6 +59,7 @@ class SCNetROIHeads(CascadeStages):
         semantic_head: SemanticHead | None,
         semantic_weight: float,
         semantic_stride: int,
+        semantic_of_masks: bool,
         relay: FeatureRelayHead,
         **kwargs: Any,
     ):
@@ -68,6 +70,7 @@ class SCNetROIHeads(CascadeStages):
         self.semantic_head = semantic_head
         self.semantic_weight = semantic_weight
         self.semantic_stride = semantic_stride
+        self.semantic_of_masks = semantic_of_masks
         self.relay = relay
 
     @classmethod
@@ -103,6 +106,7 @@ class SCNetROIHeads(CascadeStages):
             "semantic_head": semantic_head,
             "semantic_weight": scnet.SEMANTIC.WEIGHT,
             "semantic_stride": stride,
+            "semantic_of_masks": not scnet.SEMANTIC.NUM_CLASSES,
             "relay": FeatureRelayHead(
                 arguments["box_heads"][-1].output_shape.channels,
                 channels,
@@ -141,7 +145,8 @@ class SCNetROIHeads(CascadeStages):
         if scene.semantic_logits is not None:
             given = features.get("sem_seg", [None] * len(targets))
             size = scene.semantic_logits.shape[-2:]
-            labels = semantic_labels(targets, given, size, self.semantic_stride, self.num_classes)
+            background = self.num_classes if self.semantic_of_masks else None
+            labels = semantic_labels(targets, given, size, self.semantic_stride, background)
             losses["loss_semantic"] = self.semantic_weight * semantic_loss(scene.semantic_logits, labels)
         return losses
 
@@ -155,6 +160,8 @@ class SCNetROIHeads(CascadeStages):
 
     def _forward_mask(self, features: dict[str, Any], instances: list[Instances]) -> list[Instances]:
         """Masks of `pred_boxes` in inference; see StandardROIHeads._forward_mask."""
+        if not self.mask_on:
+            return instances
         boxes = [x.pred_boxes for x in instances]
         shared = features.get("given_box_features")
         if shared is None:

@@ -12,16 +12,21 @@ IGNORED = 255  # label of places that teach nothing: padding, and what a file ca
 
 
 def semantic_labels(
-    targets: Sequence[Instances], maps: Sequence[Tensor | None], size: tuple[int, int], stride: int, background: int
+    targets: Sequence[Instances],
+    maps: Sequence[Tensor | None],
+    size: tuple[int, int],
+    stride: int,
+    background: int | None,
 ) -> Tensor:
     """Labels for the cells of a grid over padded images.
 
     Args:
         targets: per image, the ground truth with gt_masks, gt_boxes and gt_classes.
-        maps: per image (H, W), the label of each pixel; None where it follows from the masks.
+        maps: per image (H, W), the label of each pixel; None where there is none.
         size: (rows, columns) of the grid.
         stride: side of a cell, pixels.
-        background: label of the pixels outside all masks.
+        background: without a map the labels are the masks' classes, and this outside all masks; None: such an image
+            is IGNORED, as labels of maps are others than the instances' classes.
 
     Returns:
         (B, rows, columns) int64; padding is IGNORED.
@@ -29,6 +34,8 @@ def semantic_labels(
     device = targets[0].gt_classes.device
     labels = torch.full((len(targets), *size), IGNORED, device=device)
     for canvas, target, given in zip(labels, targets, maps, strict=True):
+        if given is None and background is None:
+            continue
         cells = _of_masks(target, stride, background) if given is None else _sampled(given, stride)
         canvas[: cells.shape[0], : cells.shape[1]] = cells
     return labels

@@ -221,6 +221,19 @@ def test_labels_of_files_may_have_classes_of_their_own():
     assert build(make_tiny_config(SCNET, **SEMANTIC)).roi_heads.semantic_head.predictor.out_channels == 4
 
 
+@pytest.mark.parametrize("count", [2, 7])
+def test_where_labels_are_of_files_an_image_without_one_teaches_none(count):
+    model = build(make_tiny_config(SCNET, **SEMANTIC, MODEL__SCNET__SEMANTIC__NUM_CLASSES=count))
+    inputs = make_inputs()
+    losses = losses_of(model, inputs)
+    assert losses["loss_semantic"] == 0 and losses["loss_semantic"].requires_grad
+    inputs[0]["sem_seg"] = torch.ones(96, 128, dtype=torch.uint8)
+    one = losses_of(model, inputs)["loss_semantic"]
+    assert one > 0 and losses_of(model, [inputs[0], {**inputs[1], "sem_seg": torch.full((96, 128), 255)}])[
+        "loss_semantic"
+    ].isclose(one)
+
+
 @pytest.mark.parametrize(
     "options, said",
     [
