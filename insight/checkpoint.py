@@ -23,8 +23,8 @@ class Checkpointer(DetectionCheckpointer):
     read with `weights_only=True` (Detectron2's .pkl model-zoo files are pickles by nature and the one exception).
 
     What must fit: to resume, to evaluate and to predict, every parameter. To start a training from other weights, at
-    least one tensor; a predictor of another number of classes starts afresh, what is not in the file stays
-    initialised, both with a warning that lists it.
+    least one tensor; layers that predict, or take, logits of another number of classes start afresh, what is not in the
+    file stays initialised, both with a warning that lists it.
 
     Args:
         model: the model, bare or in DistributedDataParallel.
@@ -81,7 +81,7 @@ class Checkpointer(DetectionCheckpointer):
         if not path and self.exact:
             raise CheckpointError("MODEL.WEIGHTS is empty: a model with random weights is of no use here; name a file")
         if _is_absent(path):
-            raise CheckpointError(f"{path}: no such checkpoint")
+            raise CheckpointError(f"{path}: no such checkpoint{self._way_on(path)}")
         self._loading = (path, self.exact or checkpointables is None)
         try:
             more = super().load(path, checkpointables)
@@ -103,7 +103,18 @@ class Checkpointer(DetectionCheckpointer):
         except Exception as error:  # reading foreign bytes as a pickle or an archive may raise anything
             # Of torch's answer only the kind: it advises to read the file as a pickle, which may run what is in it.
             kind = type(error).__name__
-            raise CheckpointError(f"{filename}: not a checkpoint, damaged, or unsafe to load ({kind})") from error
+            raise CheckpointError(
+                f"{filename}: not a checkpoint, damaged, or unsafe to load ({kind}){self._way_on(filename)}"
+            ) from error
+
+    def _way_on(self, path: str) -> str:
+        """What to do where the last checkpoint, if this is it, cannot be read."""
+        if not self.save_dir or os.path.normpath(path) != os.path.normpath(self.get_checkpoint_file()):
+            return ""
+        others = [other for other in Path(self.save_dir).glob("model_*.pth") if other.name != Path(path).name]
+        newest = max(others, key=lambda other: other.stat().st_mtime, default=None)
+        advice = f": write another one's name there, such as {newest.name}" if newest else ""
+        return f"; {Path(self.save_dir, 'last_checkpoint')} names it{advice}"
 
     def _torch_load(self, f: str) -> Any:
         return torch.load(f, map_location="cpu", weights_only=True)
@@ -121,7 +132,7 @@ class Checkpointer(DetectionCheckpointer):
         counts = [(theirs[0] - 1, ours[0] - 1) for key, theirs, ours in reshaped if key.endswith("cls_score.bias")]
         if counts and exact:  # its last output is the background
             problems.append(f"it was trained for {counts[0][0]} classes, the model has {counts[0][1]}")
-        refused = [entry for entry in reshaped if exact or not _is_class_output(*entry)]
+        refused = [entry for entry in reshaped if exact or not _hangs_on_classes(*entry)]
         if refused:
             shapes = [
                 f"{key}: {tuple(theirs)} in the file, {tuple(ours)} in the model" for key, theirs, ours in refused
@@ -163,8 +174,10 @@ def _is_absent(path: str) -> bool:
     return bool(path) and "://" not in path and not os.path.isfile(path.partition("?")[0])
 
 
-def _is_class_output(key: str, theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:
-    """Whether a parameter differs only because its layer predicts another number of classes."""
+def _hangs_on_classes(key: str, theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:
+    """Whether a parameter differs only because its layer predicts, or takes, logits of another number of classes."""
+    if ".point_head." in key and len(theirs) == len(ours) > 1:  # PointRend's, which take a coarse mask's logits too
+        return theirs[0] == ours[0] or theirs[1] - theirs[0] == ours[1] - ours[0]
     return "predict" in key and theirs[1:] == ours[1:]
 
 

@@ -109,6 +109,27 @@ def test_bad_files_are_named(tmp_path, monkeypatch):
     Checkpointer(Model()).load("")  # a training from scratch
 
 
+def test_a_last_checkpoint_that_cannot_be_read_names_another(tmp_path):
+    for number in (1, 3):
+        saved(tmp_path, name=f"model_000000{number}")
+    last = tmp_path / "last_checkpoint"
+    advice = f"; {last} names it: write another one's name there, such as model_000000"
+    for content, said in (
+        (b"half", f"^{tmp_path}/model_0000003.pth: not a checkpoint, .*{advice}1.pth$"),
+        (None, f"^{tmp_path}/model_0000003.pth: no such checkpoint{advice}1.pth$"),
+    ):
+        (tmp_path / "model_0000003.pth").unlink()
+        if content is not None:
+            (tmp_path / "model_0000003.pth").write_bytes(content)
+        with pytest.raises(CheckpointError, match=said):
+            Checkpointer(Model(), str(tmp_path)).resume_or_load("", resume=True)
+    last.write_text("")
+    with pytest.raises(CheckpointError, match=f"no such checkpoint{advice}1.pth$"):
+        Checkpointer(Model(), str(tmp_path)).resume_or_load("", resume=True)
+    with pytest.raises(CheckpointError, match="model.pth: no such checkpoint$"):
+        Checkpointer(Model(), str(tmp_path)).load(str(tmp_path / "other/model.pth"))
+
+
 def test_weights_of_a_config_are_looked_for_where_they_will_be_read(tmp_path):
     def required(*overrides, resume=False):
         require_weights(load_config("", [*overrides, "OUTPUT_DIR", str(tmp_path)]), resume)

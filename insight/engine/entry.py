@@ -9,7 +9,7 @@ from detectron2.utils import comm
 from insight.checkpoint import Checkpointer
 from insight.machine import describe_machine
 
-from .results import RESULTS, by_dataset, config_digest, write_results
+from .results import RESULTS, by_dataset, config_digest, write_config, write_results
 from .sopseg_trainer import SOPSegTrainer
 from .trainer import Trainer
 
@@ -48,6 +48,8 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
     if not is_sam(cfg) or cfg.MODEL.WEIGHTS or resume:
         loaded = Checkpointer(model, cfg.OUTPUT_DIR, exact=True).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     trainer.check_classes(cfg, cfg.DATASETS.TEST, loaded.get("trainer", {}).get("class_names") or ())
+    if comm.is_main_process():
+        write_config(cfg, evaluation=True)
     made = describe_machine(torch.device(cfg.MODEL.DEVICE))
     results = trainer.test(cfg, model)
     if comm.is_main_process():

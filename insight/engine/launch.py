@@ -10,6 +10,8 @@ from detectron2.engine import launch as launch_detectron2
 
 from insight.config import load_config
 
+_PATIENCE = 10.0  # seconds that each process has to end by itself
+
 
 def launch(main: Callable[[argparse.Namespace], object], args: argparse.Namespace) -> None:
     """Run `main(args)` in this process, in one process a GPU (NCCL), or in several on the CPU (gloo).
@@ -43,8 +45,12 @@ def launch(main: Callable[[argparse.Namespace], object], args: argparse.Namespac
             args=(args,),
         )
     finally:
-        for child in multiprocessing.active_children():  # of an interrupted run; Python would wait for them to finish
+        children = multiprocessing.active_children()  # of an interrupted run; Python would wait for them to finish
+        for child in children:
             child.terminate()
+        for child in children:
+            child.join(_PATIENCE)
+            child.kill()  # waiting for another process, inside a library, it hears of nothing else
 
 
 def check_num_gpus(count: int) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import math
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,42 @@ from detectron2.config import CfgNode
 
 from insight.config import load_config
 from insight.files import atomic_write
+from insight.json_values import plain
 
 RESULTS, CONFIG = "results.json", "config.yaml"
 # Where and how a run works, not what it comes to.
 _PLACES = ("OUTPUT_DIR", "MODEL.DEVICE", "DATALOADER.NUM_WORKERS")
 
+_logger = logging.getLogger(__name__)
+
 Metrics = dict[str, dict[str, dict[str, float]]]
+
+
+def write_config(cfg: CfgNode, evaluation: bool = False) -> None:
+    """Write the whole config to OUTPUT_DIR/config.yaml: once model, weights and data are found to go with it.
+
+    Args:
+        cfg: the config.
+        evaluation: nothing will be trained: the config of a training that lies there stays, and a warning says so if it
+            differs, for the results of the training are replaced.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = Path(cfg.OUTPUT_DIR, CONFIG)
+    if evaluation and path.is_file() and holds_checkpoint(cfg.OUTPUT_DIR):
+        changes = _changes(path, cfg)
+        if _lies_beside(path, cfg.MODEL.WEIGHTS):
+            changes = [change for change in changes if not change.startswith("MODEL.WEIGHTS ")]
+        if changes:
+            _logger.warning(
+                f"{cfg.OUTPUT_DIR} holds a training of another config ({_shown(changes)}): its {RESULTS} and "
+                "inference/ are replaced; another OUTPUT_DIR keeps them"
+            )
+        return
+    with atomic_write(path) as file:
+        file.write(cfg.dump())
+    _logger.info(f"Full config saved to {path}")
 
 
 def by_dataset(cfg: CfgNode, results: dict) -> Metrics:
@@ -43,22 +73,6 @@ def write_results(path: str | os.PathLike, results: Metrics, **more: Any) -> Non
     """
     with atomic_write(path) as file:
         json.dump(plain({**more, "results": results}), file, indent=1)
-
-
-def plain(node: Any) -> Any:
-    """What JSON can hold.
-
-    Args:
-        node: dicts, lists and values.
-
-    Returns:
-        The same, with None for what is no finite number.
-    """
-    if isinstance(node, dict):
-        return {key: plain(value) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return [plain(value) for value in node]
-    return None if isinstance(node, float) and not math.isfinite(node) else node
 
 
 def read_results(path: str | os.PathLike) -> dict[str, Any]:
@@ -115,8 +129,9 @@ def finished_run(folder: str | os.PathLike, cfg: CfgNode) -> dict[str, Any] | No
         return None  # nothing was begun, or it failed before anything was made
     changes = _changes(path, cfg)
     if changes:
-        shown = "; ".join(changes[:3]) + (f"; {len(changes) - 3} more" if len(changes) > 3 else "")
-        raise ValueError(f"{folder}: holds a run of another config ({shown}): remove it, or choose another folder")
+        raise ValueError(
+            f"{folder}: holds a run of another config ({_shown(changes)}): remove it, or choose another folder"
+        )
     if not results.is_file():
         return None
     content = read_results(results)
@@ -135,11 +150,18 @@ def holds_checkpoint(folder: str | os.PathLike) -> bool:
     return any(Path(folder).glob("*.pth"))
 
 
+def _lies_beside(path: Path, weights: str) -> bool:
+    return bool(weights) and Path(weights).parent.resolve() == path.parent.resolve()
+
+
+def _shown(changes: list[str]) -> str:
+    return "; ".join(changes[:3]) + (f"; {len(changes) - 3} more" if len(changes) > 3 else "")
+
+
 def _changes(path: Path, cfg: CfgNode) -> list[str]:
     """How the config that a run was started with differs."""
     then, now = (_leaves(yaml.safe_load(c.dump())) for c in (load_config(str(path)), cfg))
-    weights = then["MODEL.WEIGHTS"]
-    if weights and Path(weights).parent.resolve() == path.parent.resolve():
+    if _lies_beside(path, then["MODEL.WEIGHTS"]):
         then["MODEL.WEIGHTS"] = now["MODEL.WEIGHTS"]  # the run's own checkpoint was evaluated
     return [f"{key} was {then[key]!r}, now {value!r}" for key, value in now.items() if then[key] != value]
 

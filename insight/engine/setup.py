@@ -14,10 +14,7 @@ from insight.checkpoint import require_weights
 from insight.config import load_config
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets import register_from_config, require_registered
-from insight.files import atomic_write
 from insight.outputs import output_folder
-
-from .results import CONFIG, holds_checkpoint
 
 _EXAMPLES = """examples:
   train_net.py --config-file configs/insight/nwpu_light_insight.yaml OUTPUT_DIR output/light
@@ -42,7 +39,7 @@ def train_arguments() -> argparse.ArgumentParser:
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
-    """Read the config, register its data sets, start the logs and write OUTPUT_DIR/config.yaml (see `start_output`).
+    """Read the config, register its data sets and start the logs.
 
     Args:
         args: of `train_arguments()`.
@@ -58,18 +55,20 @@ def setup(args: argparse.Namespace) -> CfgNode:
     for key in ("TEST",) if args.eval_only else ("TRAIN", "TEST"):
         require_registered(cfg.DATASETS[key], f"DATASETS.{key}")
     require_weights(cfg, args.resume)
-    start_output(cfg, evaluation=args.eval_only)
-    logging.getLogger(__name__).info(f"Arguments: {args}")
+    start_output(cfg)
+    logger = logging.getLogger(__name__)
+    logger.info(f"Arguments: {args}")
+    if args.resume and not Path(cfg.OUTPUT_DIR, "last_checkpoint").is_file():
+        logger.warning(f"--resume: {cfg.OUTPUT_DIR} has no last_checkpoint; MODEL.WEIGHTS is taken")
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not args.eval_only
     return cfg
 
 
-def start_output(cfg: CfgNode, evaluation: bool = False) -> None:
-    """Start the logs in OUTPUT_DIR and write the whole config there, as config.yaml.
+def start_output(cfg: CfgNode) -> None:
+    """Start the logs in OUTPUT_DIR.
 
     Args:
         cfg: the config.
-        evaluation: nothing will be trained: the config of a training that lies there stays.
 
     Raises:
         OSError: OUTPUT_DIR is a file, or cannot be written to.
@@ -81,10 +80,3 @@ def start_output(cfg: CfgNode, evaluation: bool = False) -> None:
     logger = logging.getLogger(__name__)
     logger.info(f"Process {rank} of {comm.get_world_size()}")
     logger.info(f"torch {torch.__version__} on {cfg.MODEL.DEVICE} with {torch.get_num_threads()} CPU threads")
-    if comm.is_main_process():
-        path = Path(cfg.OUTPUT_DIR, CONFIG)
-        if evaluation and path.is_file() and holds_checkpoint(cfg.OUTPUT_DIR):
-            return
-        with atomic_write(path) as file:
-            file.write(cfg.dump())
-        logger.info(f"Full config saved to {path}")

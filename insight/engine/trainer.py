@@ -27,7 +27,7 @@ from insight.modeling.prompt import projects_prompts
 
 from .heartbeat import Heartbeat
 from .optimizer import build_optimizer
-from .results import RESULTS, by_dataset, config_digest, write_results
+from .results import RESULTS, by_dataset, config_digest, write_config, write_results
 from .step import TrainStep
 from .stream import build_train_loader
 
@@ -49,7 +49,7 @@ class Trainer(DefaultTrainer):
         TrainerBase.__init__(self)
         if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):  # used as a library, without `setup`
             setup_logger()
-        self._origin = {"config": config_digest(cfg), "made": describe_machine(torch.device(cfg.MODEL.DEVICE))}
+        self._given, self._made = cfg, describe_machine(torch.device(cfg.MODEL.DEVICE))
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         self.cfg = cfg
         self.check_config(cfg)
@@ -75,15 +75,22 @@ class Trainer(DefaultTrainer):
         return super().build_hooks() + heartbeat
 
     def train(self) -> dict:
-        """Train to the last iteration and evaluate; OUTPUT_DIR/results.json keeps what comes out.
+        """Train to the last iteration and evaluate; OUTPUT_DIR has config.yaml and, in the end, results.json.
 
         Returns:
             The results of the last evaluation, as `Trainer.test` gives them.
         """
+        if comm.is_main_process():
+            write_config(self._given)
         super().train()
         if comm.is_main_process():
-            results = by_dataset(self.cfg, self._last_eval_results)
-            write_results(Path(self.cfg.OUTPUT_DIR, RESULTS), results, iteration=self.max_iter, **self._origin)
+            write_results(
+                Path(self.cfg.OUTPUT_DIR, RESULTS),
+                by_dataset(self.cfg, self._last_eval_results),
+                config=config_digest(self._given),
+                iteration=self.max_iter,
+                made=self._made,
+            )
         return self._last_eval_results
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -97,11 +104,25 @@ class Trainer(DefaultTrainer):
         if self.start_iter >= self.max_iter:
             logger = logging.getLogger(__name__)
             logger.warning(f"Iteration {self.start_iter} of {self.max_iter} is reached: nothing to train")
+        if self.start_iter == self.max_iter and not Path(self.cfg.OUTPUT_DIR, "model_final.pth").is_file():
+            self.checkpointer.save("model_final", iteration=self.max_iter - 1)  # it was killed just before that
 
     def state_dict(self) -> dict:
         """Detectron2's state, and the class names, so that a checkpoint can be used without its data set."""
         names = MetadataCatalog.get(self.cfg.DATASETS.TRAIN[0]).get("thing_classes")
         return {**super().state_dict(), "class_names": names}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Take up a training where it stopped.
+
+        Args:
+            state_dict: of `state_dict`.
+
+        Raises:
+            ValueError: it was of other classes, or of these in another order.
+        """
+        self.check_classes(self.cfg, self.cfg.DATASETS.TRAIN, trained=state_dict.get("class_names") or ())
+        super().load_state_dict(state_dict)
 
     @classmethod
     def check_config(cls, cfg: CfgNode) -> None:
@@ -158,12 +179,15 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         """COCO AP as the config's TEST keys have it."""
+        has_masks = cfg.MODEL.MASK_ON or cfg.MODEL.SOPSEG_BRANCH.ENABLED
+        if cfg.TEST.BOUNDARY_AP and not has_masks:
+            raise ValueError("TEST.BOUNDARY_AP is True, but a model with MODEL.MASK_ON False has no masks")
         of_masks = ("segm", "boundary") if cfg.TEST.BOUNDARY_AP else ("segm",)
         return CocoEvaluator(
             dataset_name,
             output_dir=f"{cfg.OUTPUT_DIR}/inference",
             max_dets=cfg.TEST.MAX_DETS,
             area_profile=cfg.TEST.AREA_PROFILE,
-            tasks=("bbox", *of_masks) if cfg.MODEL.MASK_ON or cfg.MODEL.SOPSEG_BRANCH.ENABLED else ("bbox",),
+            tasks=("bbox", *of_masks) if has_masks else ("bbox",),
             boundary_ratio=cfg.TEST.BOUNDARY_RATIO,
         )

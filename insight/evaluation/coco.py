@@ -22,6 +22,7 @@ from tabulate import tabulate
 from insight.data.coco_file import only_images, read_coco
 from insight.data.file_check import FileCheck
 from insight.files import atomic_write
+from insight.json_values import plain
 
 _ALL = 1e5**2
 AREA_PROFILES = {
@@ -48,7 +49,8 @@ class CocoEvaluator(DatasetEvaluator):
         output_dir: gets DATASET_results.json (COCO detections) and DATASET_metrics.json; None writes nothing.
         max_dets: detections an image and class that count, increasing; (1, 10, 100) is COCO's, (1, 10, 1000) iSAID's.
         area_profile: "coco" or "isaid", see AREA_PROFILES.
-        tasks: of "bbox", "segm" and "boundary"; evaluated are those that `possible_tasks` leaves of them.
+        tasks: of "bbox", "segm" and "boundary"; evaluated are those that `possible_tasks` leaves of them, without
+            those of masks where no prediction has one.
         boundary_ratio: of the width of a boundary to the diagonal of its image, for "boundary".
 
     Raises:
@@ -102,7 +104,7 @@ class CocoEvaluator(DatasetEvaluator):
             tasks, in percent, NaN where there is no ground truth; empty in other processes than the main one.
 
         Raises:
-            ValueError: of `possible_tasks`.
+            ValueError: of `possible_tasks`, or only masks are evaluated and no prediction has one.
         """
         gathered = comm.gather(self._results, dst=0)
         if not comm.is_main_process():
@@ -110,6 +112,8 @@ class CocoEvaluator(DatasetEvaluator):
         results = [r for part in gathered for r in part]
         truth, names, ids = self._ground_truth()
         tasks = possible_tasks(self.tasks, [truth], self.dataset_name)
+        if results and not any("segmentation" in r for r in results):
+            tasks = _of_boxes(tasks, f"{self.dataset_name}: no prediction has a mask")
         results = [{**r, "category_id": ids[r["category_id"]]} for r in results]
         by_id = [name for _, name in sorted(zip(ids, names))]
         if not results:
@@ -131,7 +135,7 @@ class CocoEvaluator(DatasetEvaluator):
             if "boundary" in metrics:
                 settings["boundary_ratio"] = self.boundary_ratio
             with atomic_write(self.output_dir / f"{self.dataset_name}_metrics.json") as file:
-                json.dump({**settings, **metrics}, file, indent=2)
+                json.dump(plain({**settings, **metrics}), file, indent=2)
         return metrics
 
     def _ground_truth(self) -> tuple[dict, list[str], list[int]]:
@@ -140,7 +144,8 @@ class CocoEvaluator(DatasetEvaluator):
         metadata = MetadataCatalog.get(self.dataset_name)
         names = list(metadata.thing_classes)
         if metadata.get("json_file") is None:
-            return convert_to_coco_dict(self.dataset_name), names, list(range(len(names)))
+            content = convert_to_coco_dict(self.dataset_name)
+            return content, names, [c["id"] for c in content["categories"]]
         path = Path(metadata.json_file)
         # Only what the data set holds: some of the file's classes, and nothing that was left out when it was loaded,
         # which alone knows of the images that cannot be decoded.
@@ -184,13 +189,15 @@ def possible_tasks(tasks: Sequence[str], truth: Iterable[dict], dataset_name: st
     """
     if any(a.get("segmentation") for part in truth for a in part["annotations"]):
         return tuple(tasks)
+    return _of_boxes(tasks, f"{dataset_name}: no annotation has a mask")
+
+
+def _of_boxes(tasks: Sequence[str], reason: str) -> tuple[str, ...]:
     left = tuple(task for task in tasks if task == "bbox")
     if not left:
-        raise ValueError(
-            f"{dataset_name}: no annotation has a mask, so there are none to compare with; test on a data set of masks"
-        )
+        raise ValueError(f"{reason}, so there are none to compare with; both the data set and the model need masks")
     if len(left) < len(tasks):
-        _logger.warning(f"{dataset_name}: no annotation has a mask: boxes are evaluated, masks are not")
+        _logger.warning(f"{reason}: boxes are evaluated, masks are not")
     return left
 
 

@@ -85,9 +85,9 @@ def draw_breakdown(breakdown: ErrorBreakdown, title: str, output: str | os.PathL
         figure.suptitle(title)
         causes = list(breakdown.fixed)
         colours = {cause: f"C{i}" for i, cause in enumerate(CAUSES)}
-        gains = np.nan_to_num([breakdown.gain(cause) for cause in causes])
-        bars = left.barh(causes, gains, color=[colours.get(cause, "0.6") for cause in causes])
-        left.bar_label(bars, fmt="%.1f", padding=2)
+        gains = [breakdown.gain(cause) for cause in causes]
+        bars = left.barh(causes, np.nan_to_num(gains), color=[colours.get(cause, "0.6") for cause in causes])
+        left.bar_label(bars, ["nan" if math.isnan(gain) else f"{gain:.1f}" for gain in gains], padding=2)
         left.margins(x=0.15)
         left.set(xlabel="AP50 gained if fixed, points")
         left.invert_yaxis()

@@ -1,6 +1,7 @@
 """The description of a table: a small YAML file that says which runs are its rows and which numbers its columns."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import yaml
 
 MEASURES = ("parameters", "gmacs", "fps", "speed")  # of a row's model, not of its runs
+_PRECISIONS = ("bbox", "segm", "boundary")  # tasks whose metrics are average precisions
+_PRECISION = re.compile(r"AP(50|75|s|m|l|-.+)?")
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,10 @@ def _column(where: str, title: object, metric: object) -> Column:
         raise ValueError(
             f"{where}: expected DATA SET/TASK/METRIC (such as nwpu_vhr10_val/segm/AP), parameters, gmacs/N, fps or "
             f"speed, got {metric!r}"
+        )
+    if len(parts) == 3 and parts[1] in _PRECISIONS and not ("*" in metric or _PRECISION.fullmatch(parts[2])):
+        raise ValueError(
+            f"{where}: expected AP, AP50, AP75, APs, APm, APl or AP-CLASS of {parts[0]}/{parts[1]}, got {parts[2]!r}"
         )
     if ("*" in metric) != ("*" in str(title)):
         raise ValueError(f"{where}: a * must be in both the title and the metric {metric}")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from insight.engine.results import plain
 from insight.files import atomic_write
+from insight.json_values import plain
 
 from .plot import draw
 from .summary import Cell, Summary

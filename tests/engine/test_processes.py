@@ -1,6 +1,11 @@
 """Several processes train one model."""
 
+import multiprocessing
 import os
+import signal
+import sys
+import threading
+import time
 
 import one_of_two
 import pytest
@@ -36,3 +41,23 @@ def test_two_processes_share_their_gradients(tmp_path, monkeypatch):
         assert value.equal(two["after"][name]), name
     moved = [name for name, value in one["after"].items() if not value.equal(one["before"][name])]
     assert {name.split(".")[0] for name in moved} >= {"backbone", "proposal_generator", "roi_heads", "prompt_encoder"}
+
+
+@pytest.mark.slow
+def test_processes_that_hang_do_not_outlive_an_interrupted_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[launch.__module__], "_PATIENCE", 0.5)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+
+    def interrupt():
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    arguments = ["--num-processes", "2", "--dist-url", "auto", "OUTPUT_DIR", str(tmp_path), "SOLVER.IMS_PER_BATCH", "2"]
+    with pytest.raises(KeyboardInterrupt):
+        launch(one_of_two.hang, train_arguments().parse_args(arguments))
+    pids = [int(path.name) for path in tmp_path.iterdir()]
+    for child in multiprocessing.active_children():
+        child.join(10)
+    assert len(pids) == 2 and not any(os.path.exists(f"/proc/{pid}") for pid in pids)

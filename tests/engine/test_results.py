@@ -7,19 +7,17 @@ from pathlib import Path
 import pytest
 
 from insight.engine import Trainer, evaluate, results
-from insight.engine.setup import start_output
 
 
 def finish(cfg, metrics=None):
     """What a run leaves, without the run."""
-    start_output(cfg)
+    results.write_config(cfg)
     found = {"some_val": {"segm": metrics or {"AP": 12.5}}}
     results.write_results(Path(cfg.OUTPUT_DIR, results.RESULTS), found, config=results.config_digest(cfg))
 
 
 def test_training_and_evaluation_alone_leave_their_results(tiny_cfg):
     tiny_cfg.SOLVER.MAX_ITER = 2
-    start_output(tiny_cfg)
     trainer = Trainer(tiny_cfg)
     trainer.resume_or_load(False)
     returned = trainer.train()
@@ -41,10 +39,35 @@ def test_training_and_evaluation_alone_leave_their_results(tiny_cfg):
     assert masks[1] == pytest.approx(masks[0], nan_ok=True)
 
 
+def test_what_is_refused_leaves_the_config_of_a_training(tiny_cfg):
+    finish(tiny_cfg)
+    path = Path(tiny_cfg.OUTPUT_DIR, results.CONFIG)
+    before = path.read_text()
+    other = tiny_cfg.clone()
+    other.SOLVER.MAX_ITER, other.TEST.MAX_DETS = 3, [0]
+    with pytest.raises(ValueError, match="TEST.MAX_DETS"):
+        Trainer(other).train()
+    assert path.read_text() == before
+
+
+def test_an_evaluation_with_another_config_says_that_it_replaces_the_trainings_results(tiny_cfg, caplog):
+    finish(tiny_cfg)
+    weights = Path(tiny_cfg.OUTPUT_DIR, "model_final.pth")
+    Trainer(tiny_cfg).checkpointer.save("model_final")
+    other = tiny_cfg.clone()
+    other.MODEL.WEIGHTS = str(weights)
+    caplog.clear()
+    evaluate(other)
+    assert "another OUTPUT_DIR" not in caplog.text
+    other.TEST.AREA_PROFILE = "isaid"
+    evaluate(other)
+    assert "(TEST.AREA_PROFILE was 'coco', now 'isaid'): its results.json and inference/ are replaced" in caplog.text
+    assert "AREA_PROFILE: coco" in Path(tiny_cfg.OUTPUT_DIR, results.CONFIG).read_text()
+
+
 def test_a_data_set_listed_twice_is_one(tiny_cfg):
     tiny_cfg.DATASETS.TEST *= 2
     tiny_cfg.SOLVER.MAX_ITER = 1
-    start_output(tiny_cfg)
     trainer = Trainer(tiny_cfg)
     trainer.resume_or_load(False)
     trainer.train()
@@ -64,7 +87,7 @@ def test_several_data_sets_keep_their_names(tiny_cfg):
 
 def test_a_run_is_finished_with_results_of_its_config_only(tiny_cfg, tmp_path):
     assert results.finished_run(tmp_path / "nothing", tiny_cfg) is None
-    start_output(tiny_cfg)
+    results.write_config(tiny_cfg)
     assert results.finished_run(tiny_cfg.OUTPUT_DIR, tiny_cfg) is None
     finish(tiny_cfg)
     assert results.finished_run(tiny_cfg.OUTPUT_DIR, tiny_cfg)["results"] == {"some_val": {"segm": {"AP": 12.5}}}
@@ -78,7 +101,7 @@ def test_a_run_is_finished_with_results_of_its_config_only(tiny_cfg, tmp_path):
     with pytest.raises(ValueError, match="holds a run of another config"):
         results.finished_run(tiny_cfg.OUTPUT_DIR, longer)
     finish(tiny_cfg)
-    start_output(longer)  # begun anew in the same folder: what lies there are the results of before
+    results.write_config(longer)  # begun anew in the same folder: what lies there are the results of before
     assert results.finished_run(tiny_cfg.OUTPUT_DIR, longer) is None
 
 

@@ -92,6 +92,19 @@ def test_resuming_a_finished_training_trains_nothing(train_cfg, caplog):
     assert "Iteration 2 of 2 is reached" in caplog.text
 
 
+def test_a_training_that_was_killed_before_its_last_file_gets_it(train_cfg):
+    train_cfg.SOLVER.MAX_ITER = train_cfg.SOLVER.CHECKPOINT_PERIOD = 2
+    train(train_cfg)
+    folder = Path(train_cfg.OUTPUT_DIR)
+    whole = torch.load(folder / "model_final.pth", weights_only=True)
+    (folder / "model_final.pth").unlink()
+    (folder / "last_checkpoint").write_text("model_0000001.pth")
+    assert train(train_cfg, resume=True) == {}
+    again = torch.load(folder / "model_final.pth", weights_only=True)
+    assert again["iteration"] == whole["iteration"] == 1 and again.keys() == whole.keys()
+    assert all(value.equal(again["model"][key]) for key, value in whole["model"].items())
+
+
 def test_images_without_instances_train(train_cfg):
     train_cfg.SOLVER.MAX_ITER = 2
     trainer = Trainer(train_cfg)
@@ -166,6 +179,28 @@ def test_a_test_set_with_its_classes_in_another_order_is_refused(tiny_cfg, tmp_p
         evaluate(tiny_cfg, resume=True)
 
 
+def test_a_training_does_not_go_on_with_its_classes_in_another_order(train_cfg, tmp_path):
+    train_cfg.SOLVER.MAX_ITER = 2
+    train(train_cfg, stop=0)
+    Trainer(train_cfg).checkpointer.save("model", iteration=0)
+    (name,) = train_cfg.DATASETS.TRAIN
+    DatasetCatalog.register("test_swapped", lambda: DatasetCatalog.get(name))
+    MetadataCatalog.get("test_swapped").set(thing_classes=MetadataCatalog.get(name).thing_classes[::-1])
+    train_cfg.DATASETS.TRAIN = ("test_swapped",)
+    try:
+        with pytest.raises(ValueError, match="test_swapped has the classes .*: the same in another order"):
+            train(train_cfg, resume=True)
+    finally:
+        DatasetCatalog.remove("test_swapped")
+        MetadataCatalog.remove("test_swapped")
+
+
+def test_boundaries_of_a_model_without_masks_are_refused(tiny_cfg):
+    tiny_cfg.TEST.BOUNDARY_AP, tiny_cfg.MODEL.MASK_ON = True, False
+    with pytest.raises(ValueError, match="TEST.BOUNDARY_AP is True, but a model with MODEL.MASK_ON False has no masks"):
+        Trainer(tiny_cfg)
+
+
 def test_a_test_set_that_is_not_whole_is_told_before_the_training(tiny_cfg, tmp_path, other_data):
     images = with_other_data(tiny_cfg, tmp_path, lambda content: None)
     MetadataCatalog.get("test_other").set(thing_classes=MetadataCatalog.get(tiny_cfg.DATASETS.TRAIN[0]).thing_classes)
@@ -183,6 +218,7 @@ def test_a_test_set_that_is_not_whole_is_told_before_the_training(tiny_cfg, tmp_
         ("MODEL.ROI_HEADS.NUM_CLASSES", 3, "has 2 classes .*, the model 3"),
         ("TEST.AREA_PROFILE", "vhr", "TEST.AREA_PROFILE.: expected one of"),
         ("TEST.MAX_DETS", [0], "TEST.MAX_DETS"),
+        ("MODEL.LOAD_PROPOSALS", True, "MODEL.LOAD_PROPOSALS is True, but images are loaded here without proposals"),
     ],
 )
 def test_what_cannot_be_trained_or_evaluated_is_told_at_once(tiny_cfg, key, value, said):

@@ -14,7 +14,7 @@ pytest.importorskip("detectron2")
 
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Boxes, BoxMode, Instances
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -351,6 +351,38 @@ def test_a_truth_of_boxes_tests_boxes(data, changed, tmp_path, caplog, empty):
         feed(CocoEvaluator("test_changed", tasks=("segm",)), data[1]).evaluate()
     assert feed(CocoEvaluator("test_changed", tasks=("bbox",)), data[1]).evaluate() == found
     assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
+
+
+def test_predictions_without_masks_test_boxes(data, tmp_path, caplog):
+    boxes = {}
+    for image_id, instances in data[1].items():
+        boxes[image_id] = Instances(instances.image_size, **instances.get_fields())
+        boxes[image_id].remove("pred_masks")
+    found = feed(CocoEvaluator(NAME, tmp_path), boxes).evaluate()
+    assert found == {"bbox": feed(CocoEvaluator(NAME), data[1]).evaluate()["bbox"]}
+    assert f"{NAME}: no prediction has a mask: boxes are evaluated, masks are not" in caplog.text
+    with pytest.raises(ValueError, match=f"^{NAME}: no prediction has a mask, so there are none to compare with"):
+        feed(CocoEvaluator(NAME, tasks=("segm",)), boxes).evaluate()
+
+
+@pytest.mark.parametrize("ids", [{1: 0, 2: 1}, {1: 0, 0: 1}, {7: 1, 9: 0}], ids=str)
+def test_a_data_set_of_dicts_keeps_its_category_ids(ids):
+    """As Detectron2's users register them: no COCO file, and the ids of theirs in the metadata."""
+    name = "test_of_dicts"
+    annotations = [
+        {"bbox": [5 + 30 * k, 5, 25 + 30 * k, 25], "bbox_mode": BoxMode.XYXY_ABS, "category_id": k} for k in (0, 1)
+    ]
+    image = {"file_name": "x.png", "image_id": 1, "height": 64, "width": 64, "annotations": annotations}
+    DatasetCatalog.register(name, lambda: [image])
+    MetadataCatalog.get(name).set(thing_classes=["ship", "car"], thing_dataset_id_to_contiguous_id=ids)
+    found = Instances((64, 64), pred_boxes=Boxes(torch.tensor([[5.0, 5, 25, 25], [0, 0, 9, 9]])))
+    found.scores, found.pred_classes = torch.tensor([0.9, 0.8]), torch.tensor([0, 1])
+    try:
+        metrics = feed(CocoEvaluator(name, tasks=("bbox",)), {1: found}).evaluate()["bbox"]
+    finally:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    assert (metrics["AP-ship"], metrics["AP-car"]) == (100.0, 0.0)
 
 
 def test_ids_may_be_text(data, changed):

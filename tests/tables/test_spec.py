@@ -49,6 +49,7 @@ MISTAKES = [
     (("rows", 1, "over"), "slower", "row 'faster': over: there is no row 'slower'"),
     (("columns",), {}, "columns: expected at least one"),
     (("columns", "AP"), "segm/AP", "column 'AP': expected DATA SET/TASK/METRIC"),
+    (("columns", "AP"), "some_val/segm/APX", "APl or AP-CLASS of some_val/segm, got 'APX'"),
     (("columns", "AP"), 3, "column 'AP': expected DATA SET/TASK/METRIC"),
     (("columns", "AP"), "small_val/segm/AP-*", "a * must be in both the title and the metric"),
     (("columns", "MACs"), "gmacs", "column 'MACs': expected"),

@@ -1,0 +1,20 @@
+"""Values that JSON can hold."""
+
+import math
+from typing import Any
+
+
+def plain(node: Any) -> Any:
+    """What JSON can hold.
+
+    Args:
+        node: dicts, lists and values.
+
+    Returns:
+        The same, with None for what is no finite number.
+    """
+    if isinstance(node, dict):
+        return {key: plain(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [plain(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
