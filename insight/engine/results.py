@@ -36,7 +36,10 @@ def write_config(cfg: CfgNode, evaluation: bool = False) -> None:
     """
     path = Path(cfg.OUTPUT_DIR, CONFIG)
     if evaluation and path.is_file() and holds_checkpoint(cfg.OUTPUT_DIR):
-        changes = _changes(path, cfg)
+        try:
+            changes = _changes(path, cfg)
+        except ValueError as error:  # another program's training
+            changes = [str(error)]
         if _lies_beside(path, cfg.MODEL.WEIGHTS):
             changes = [change for change in changes if not change.startswith("MODEL.WEIGHTS ")]
         if changes:

@@ -62,7 +62,12 @@ def test_an_evaluation_with_another_config_says_that_it_replaces_the_trainings_r
     other.TEST.AREA_PROFILE = "isaid"
     evaluate(other)
     assert "(TEST.AREA_PROFILE was 'coco', now 'isaid'): its results.json and inference/ are replaced" in caplog.text
-    assert "AREA_PROFILE: coco" in Path(tiny_cfg.OUTPUT_DIR, results.CONFIG).read_text()
+    path = Path(tiny_cfg.OUTPUT_DIR, results.CONFIG)
+    assert "AREA_PROFILE: coco" in path.read_text()
+    path.write_text("THEIRS: 1\n")
+    evaluate(other)
+    assert f"another config ({path}: Non-existent config key: THEIRS): its results.json" in caplog.text
+    assert path.read_text() == "THEIRS: 1\n"
 
 
 def test_a_data_set_listed_twice_is_one(tiny_cfg):
