@@ -55,8 +55,12 @@ def test_processes_that_hang_do_not_outlive_an_interrupted_run(tmp_path, monkeyp
 
     threading.Thread(target=interrupt, daemon=True).start()
     arguments = ["--num-processes", "2", "--dist-url", "auto", "OUTPUT_DIR", str(tmp_path), "SOLVER.IMS_PER_BATCH", "2"]
-    with pytest.raises(KeyboardInterrupt):
-        launch(one_of_two.hang, train_arguments().parse_args(arguments))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            launch(one_of_two.hang, train_arguments().parse_args(arguments))
+    finally:
+        signal.signal(signal.SIGINT, before)
     pids = [int(path.name) for path in tmp_path.iterdir()]
     for child in multiprocessing.active_children():
         child.join(10)

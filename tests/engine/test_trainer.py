@@ -195,12 +195,6 @@ def test_a_training_does_not_go_on_with_its_classes_in_another_order(train_cfg, 
         MetadataCatalog.remove("test_swapped")
 
 
-def test_boundaries_of_a_model_without_masks_are_refused(tiny_cfg):
-    tiny_cfg.TEST.BOUNDARY_AP, tiny_cfg.MODEL.MASK_ON = True, False
-    with pytest.raises(ValueError, match="TEST.BOUNDARY_AP is True, but a model with MODEL.MASK_ON False has no masks"):
-        Trainer(tiny_cfg)
-
-
 def test_a_test_set_that_is_not_whole_is_told_before_the_training(tiny_cfg, tmp_path, other_data):
     images = with_other_data(tiny_cfg, tmp_path, lambda content: None)
     MetadataCatalog.get("test_other").set(thing_classes=MetadataCatalog.get(tiny_cfg.DATASETS.TRAIN[0]).thing_classes)
@@ -285,11 +279,15 @@ def test_mixed_precision_computes_in_bfloat16_on_the_cpu(train_cfg):
     assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
 
 
-def test_the_evaluator_is_as_the_config_has_it(tiny_cfg):
+def test_the_evaluator_is_as_the_config_has_it(tiny_cfg, caplog):
     name = tiny_cfg.DATASETS.TEST[0]
     assert Trainer.build_evaluator(tiny_cfg, name).tasks == ("bbox", "segm")
     tiny_cfg.TEST.BOUNDARY_AP, tiny_cfg.TEST.BOUNDARY_RATIO = True, 0.01
     evaluator = Trainer.build_evaluator(tiny_cfg, name)
     assert evaluator.tasks == ("bbox", "segm", "boundary") and evaluator.boundary_ratio == 0.01
+    assert not caplog.messages
     tiny_cfg.MODEL.MASK_ON = False
     assert Trainer.build_evaluator(tiny_cfg, name).tasks == ("bbox",)
+    assert caplog.messages == [
+        "TEST.BOUNDARY_AP: a model with MODEL.MASK_ON False has no masks; boxes alone are evaluated"
+    ]
