@@ -74,7 +74,9 @@ def unusable_label_maps(maps: Iterable[Map], num_classes: int = IGNORED) -> dict
     return {one: wrong for one, wrong in zip(maps, told) if wrong is not None}
 
 
-def with_usable_label_maps(dicts: list[dict], num_classes: int, strict: bool = True) -> list[dict]:
+def with_usable_label_maps(
+    dicts: list[dict], num_classes: int, strict: bool = True, needed: bool = False
+) -> list[dict]:
     """The images of a training whose label maps, where they have any, can be used.
 
     Args:
@@ -82,15 +84,21 @@ def with_usable_label_maps(dicts: list[dict], num_classes: int, strict: bool = T
         num_classes: labels of the model's semantic branch.
         strict: raise if a file is missing, and read none; otherwise read them all, and leave out images whose map
             cannot be used, with one warning.
+        needed: whether nothing else teaches the branch.
 
     Returns:
         All of them, or what is left.
 
     Raises:
-        ValueError: in one line, with the number of label maps and the first of them.
+        ValueError: in one line, with the number of label maps and the first of them; or there is none though needed.
     """
     by_image = [_map(d) for d in dicts]
     maps = [one for one in dict.fromkeys(by_image) if one is not None]
+    if needed and not maps:
+        raise ValueError(
+            "DATASETS.TRAIN: no image has a sem_seg_file_name, of whose labels MODEL.SCNET.SEMANTIC.NUM_CLASSES is the "
+            "number; 0 learns the instances' classes"
+        )
     if strict:
         wrong = {(path, size): f"no such label map: {path}" for path, size in maps if not path.is_file()}
     else:

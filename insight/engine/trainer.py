@@ -168,8 +168,9 @@ class Trainer(DefaultTrainer):
     def build_train_loader(cls, cfg: CfgNode, seed: int = 0) -> torch.utils.data.DataLoader:
         """See `insight.engine.stream.build_train_loader`."""
         labels, strict = semantic_classes(cfg), cfg.DATASETS.BAD == "strict"
-        split = functools.partial(with_usable_label_maps, num_classes=labels, strict=strict) if labels else None
-        return build_train_loader(cfg, PromptDatasetMapper(cfg, is_train=True), seed, split)
+        needed = bool(cfg.MODEL.SCNET.SEMANTIC.NUM_CLASSES)
+        split = functools.partial(with_usable_label_maps, num_classes=labels, strict=strict, needed=needed)
+        return build_train_loader(cfg, PromptDatasetMapper(cfg, is_train=True), seed, split if labels else None)
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> torch.utils.data.DataLoader:

@@ -52,6 +52,14 @@ def test_a_training_that_needs_them_stops_before_it_starts_or_goes_on_without(di
         with_usable_label_maps(dicts[1:3], 3, strict=False)
 
 
+def test_labels_of_files_need_a_file(dicts):
+    bare = dicts[-1:]
+    assert with_usable_label_maps(bare, 3) == bare and with_usable_label_maps(dicts[:1], 3, needed=True) == dicts[:1]
+    for strict in (True, False):
+        with pytest.raises(ValueError, match="no image has a sem_seg_file_name, .* 0 learns the instances' classes$"):
+            with_usable_label_maps(bare, 3, strict, needed=True)
+
+
 def test_a_map_that_images_of_two_sizes_have_fits_one_of_them(dicts, tmp_path):
     good = tmp_path / "good.png"
     for images in ([SIZE, (7, 8)], [(7, 8), SIZE]):
