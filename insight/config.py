@@ -139,6 +139,15 @@ def semantic_classes(cfg: CN) -> int:
     return (semantic.NUM_CLASSES or cfg.MODEL.ROI_HEADS.NUM_CLASSES + 1) if semantic.ENABLED else 0
 
 
+def gives_masks(cfg: CN) -> bool:
+    """Whether a detector's answers have masks, of its own or of its SOPSeg branch.
+
+    Args:
+        cfg: a config with insight's keys.
+    """
+    return cfg.MODEL.MASK_ON or cfg.MODEL.SOPSEG_BRANCH.ENABLED
+
+
 _PROMPT_RCNN = ("MODEL.META_ARCHITECTURE", META_ARCH_REGISTRY, "PromptRCNN")
 _PROMPT_RPN = ("MODEL.PROPOSAL_GENERATOR.NAME", PROPOSAL_GENERATOR_REGISTRY, "PromptRPN")
 _SCNET = ("MODEL.ROI_HEADS.NAME", ROI_HEADS_REGISTRY, "SCNetROIHeads")

@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from insight.checkpoint import Checkpointer
+from insight.config import gives_masks
 from insight.data.image_seed import image_seed
 from insight.data.mappers import read_image
 from insight.evaluation import PromptedIoU
@@ -49,7 +50,7 @@ def jitter_curve(cfg: CfgNode, noises: Sequence[float] = NOISES, correct_boxes: 
     if not all(0 <= noise < 0.5 for noise in noises):
         raise ValueError(f"noises: expected numbers from 0 to below 0.5, got {', '.join(map(str, noises))}")
     is_sopseg = cfg.MODEL.META_ARCHITECTURE == "SOPSEG"
-    if not (is_sopseg or cfg.MODEL.MASK_ON or cfg.MODEL.SOPSEG_BRANCH.ENABLED):
+    if not (is_sopseg or gives_masks(cfg)):
         raise ValueError("MODEL.MASK_ON is False: there are no masks to compare")
     for dataset in cfg.DATASETS.TEST:
         require_masks(dataset)

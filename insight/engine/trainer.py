@@ -17,7 +17,7 @@ from detectron2.utils.events import CommonMetricPrinter
 from detectron2.utils.logger import setup_logger
 
 from insight.checkpoint import Checkpointer
-from insight.config import semantic_classes
+from insight.config import gives_masks, semantic_classes
 from insight.data.datasets.coco import require_class_count, require_classes_of_model, require_same_classes
 from insight.data.label_maps import with_usable_label_maps
 from insight.data.mappers import PromptDatasetMapper
@@ -180,8 +180,7 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         """COCO AP as the config's TEST keys have it."""
-        has_masks = cfg.MODEL.MASK_ON or cfg.MODEL.SOPSEG_BRANCH.ENABLED
-        if cfg.TEST.BOUNDARY_AP and not has_masks:
+        if cfg.TEST.BOUNDARY_AP and not gives_masks(cfg):
             logger = logging.getLogger(__name__)
             logger.warning("TEST.BOUNDARY_AP: a model with MODEL.MASK_ON False has no masks; boxes alone are evaluated")
         of_masks = ("segm", "boundary") if cfg.TEST.BOUNDARY_AP else ("segm",)
@@ -190,6 +189,6 @@ class Trainer(DefaultTrainer):
             output_dir=f"{cfg.OUTPUT_DIR}/inference",
             max_dets=cfg.TEST.MAX_DETS,
             area_profile=cfg.TEST.AREA_PROFILE,
-            tasks=("bbox", *of_masks) if has_masks else ("bbox",),
+            tasks=("bbox", *of_masks) if gives_masks(cfg) else ("bbox",),
             boundary_ratio=cfg.TEST.BOUNDARY_RATIO,
         )

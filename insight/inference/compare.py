@@ -16,6 +16,7 @@ from detectron2.structures import BoxMode, Instances
 from tqdm import tqdm
 
 from insight.checkpoint import Checkpointer
+from insight.config import gives_masks
 from insight.data.datasets.coco import require_classes_of_model
 from insight.data.file_check import first
 from insight.data.mappers import read_image
@@ -204,7 +205,7 @@ def _answerer(
             return model([mapper(entry)])[0]["instances"].to("cpu")
 
         return segment, True
-    if not (cfg.MODEL.MASK_ON or cfg.MODEL.SOPSEG_BRANCH.ENABLED):
+    if not gives_masks(cfg):
         raise ValueError("MODEL.MASK_ON is False: there are no masks to compare")
     predictor = PromptPredictor(cfg)
     require_classes_of_model(predictor.class_names, dataset)
