@@ -22,8 +22,9 @@ demo: install  ## Train a small prompt model on synthetic scenes, evaluate it, p
 test: install  ## Run the tests (PYTEST_ARGS="-m 'slow or not slow'" for all)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: install  ## Check style
+lint: install  ## Check style: ruff, clang-format
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	find csrc tests/ops/cuda_on_host -type f | xargs $(BIN)/clang-format --dry-run -Werror
 
 bench: install  ## Measure the kernels and the detector against PyTorch, as ratios
 	$(BIN)/python benchmarks/run.py

@@ -1,14 +1,17 @@
-// Which pixels an output of crop_resize reads along one axis, and how much each counts: written once, for host and device.
+// Which pixels an output of crop_resize reads along one axis, and how much each counts: written once, for host and
+// device.
 //
-// One axis of a box is the interval [low, high) of an image axis whose pixel k covers [k, k + 1). Output j is centred at
-// low + (j + 1/2) * scale, scale = (high - low) / outputs.
-//   * Shrinking with antialias (scale > 1): triangle filter of radius `scale`; each pixel counts by the share of it that
+// One axis of a box is the interval [low, high) of an image axis whose pixel k covers [k, k + 1). Output j is centred
+// at low + (j + 1/2) * scale, scale = (high - low) / outputs.
+//   * Shrinking with antialias (scale > 1): triangle filter of radius `scale`; each pixel counts by the share of it
+//   that
 //     lies in [low, high), and the weights are divided by their sum.
-//   * Otherwise: bilinear, with the centre kept at least half a pixel inside [low, high] (in the middle of a box that is
+//   * Otherwise: bilinear, with the centre kept at least half a pixel inside [low, high] (in the middle of a box that
+//   is
 //     narrower than one pixel), so that no sample mixes in pixels from beyond the box.
-// For integer low and high both are what torch.nn.functional.interpolate does on the crop. The sum runs over all pixels of
-// the box, also those outside the image; `inside` says which share of it the image holds. The sums are closed forms, so a
-// box of any size costs no more than the pixels it shares with the image.
+// For integer low and high both are what torch.nn.functional.interpolate does on the crop. The sum runs over all pixels
+// of the box, also those outside the image; `inside` says which share of it the image holds. The sums are closed forms,
+// so a box of any size costs no more than the pixels it shares with the image.
 #pragma once
 
 #include <cmath>
@@ -22,11 +25,11 @@ namespace insight {
 template <typename Real>
 struct Axis {
   double low, high;
-  double scale;            // pixels per output; 0 marks an interval that is empty, reversed or not finite
-  double radius;           // of the filter, in pixels
-  double first, last;      // first and last pixel that the box touches, where they count by their share; else NaN
+  double scale;        // pixels per output; 0 marks an interval that is empty, reversed or not finite
+  double radius;       // of the filter, in pixels
+  double first, last;  // first and last pixel that the box touches, where they count by their share; else NaN
   double first_share, last_share;
-  int32_t length;          // pixels of the image axis
+  int32_t length;                   // pixels of the image axis
   int32_t first_pixel, last_pixel;  // `first` and `last` where they lie in the image, else -1
   Real inverse_radius;
 };
@@ -35,9 +38,9 @@ struct Axis {
 template <typename Real>
 struct Taps {
   int32_t begin, count;
-  Real centre;        // of the filter, measured from the left edge of pixel `begin`
-  Real normalizer;    // one over the sum of the weights, pixels outside the image included
-  Real inside;        // share of the weights that falls on pixels of the image: 0 to 1
+  Real centre;      // of the filter, measured from the left edge of pixel `begin`
+  Real normalizer;  // one over the sum of the weights, pixels outside the image included
+  Real inside;      // share of the weights that falls on pixels of the image: 0 to 1
 };
 
 namespace bilinear {

@@ -6,11 +6,11 @@
 namespace insight::crop_resize {
 
 struct Geometry {
-  const float* boxes;           // (N, 4)
-  const int64_t* image_index;   // (N,), each in [0, batch)
+  const float* boxes;          // (N, 4)
+  const int64_t* image_index;  // (N,), each in [0, batch)
   int64_t num_boxes, batch, channels;
   int64_t image_height, image_width;
-  int64_t height, width;        // of an output
+  int64_t height, width;  // of an output
   bool antialias;
 };
 
@@ -18,9 +18,9 @@ struct Forward {
   Geometry geometry;
   const void* images;
   int64_t stride_batch, stride_channel, stride_row, stride_column;  // in elements
-  void* out;                    // (N, C, height, width), contiguous
-  const float* mean;            // (C,) or null
-  const float* std;             // (C,) or null
+  void* out;                                                        // (N, C, height, width), contiguous
+  const float* mean;                                                // (C,) or null
+  const float* std;                                                 // (C,) or null
   double pad_value;
 };
 

@@ -10,7 +10,6 @@
 #include "common/crop_resize_args.h"
 #include "cpu/huge_pages.h"
 
-
 namespace insight::crop_resize {
 namespace {
 
@@ -38,13 +37,12 @@ void check_image_index(const Geometry& g) {
   }
 }
 
-Tensor forward(Tensor images, Tensor boxes, Tensor image_index, int64_t height, int64_t width, std::optional<Tensor> mean,
-               std::optional<Tensor> std, bool antialias, double pad_value) {
+Tensor forward(Tensor images, Tensor boxes, Tensor image_index, int64_t height, int64_t width,
+               std::optional<Tensor> mean, std::optional<Tensor> std, bool antialias, double pad_value) {
   check_forward(images, boxes, image_index, height, width, mean, std);
   const Arguments arguments(boxes, image_index, mean, std);
   const ScalarType type = images.scalar_type();
-  Tensor out =
-      torch::stable::new_empty(images, {boxes.size(0), images.size(1), height, width}, output_type(type));
+  Tensor out = torch::stable::new_empty(images, {boxes.size(0), images.size(1), height, width}, output_type(type));
   const Forward p = arguments.forward(images, out, antialias, pad_value);
   check_image_index(p.geometry);
   if (out.numel() == 0) return out;
@@ -61,7 +59,8 @@ Tensor backward(Tensor grad, Tensor boxes, Tensor image_index, int64_t batch, in
   grad = torch::stable::contiguous(grad);
   Tensor out = torch::stable::new_empty(grad, {batch, grad.size(1), image_height, image_width}, grad.scalar_type());
   Backward p{};
-  p.geometry = arguments.geometry(batch, grad.size(1), image_height, image_width, grad.size(2), grad.size(3), antialias);
+  p.geometry =
+      arguments.geometry(batch, grad.size(1), image_height, image_width, grad.size(2), grad.size(3), antialias);
   p.grad = grad.const_data_ptr();
   p.std = arguments.std();
   p.grad_images = out.mutable_data_ptr();

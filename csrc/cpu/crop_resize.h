@@ -29,10 +29,10 @@ inline int64_t items(const Forward& p) { return p.geometry.num_boxes * groups(p.
 
 struct Backward {
   Geometry geometry;
-  const void* grad;             // (N, C, height, width), contiguous
-  const float* std;             // (C,) or null
-  void* grad_images;            // (batch, C, image_height, image_width), contiguous
-  int64_t band;                 // rows of the image that one item covers
+  const void* grad;   // (N, C, height, width), contiguous
+  const float* std;   // (C,) or null
+  void* grad_images;  // (batch, C, image_height, image_width), contiguous
+  int64_t band;       // rows of the image that one item covers
 
   int64_t bands() const { return (geometry.image_height + band - 1) / band; }
   int64_t items() const { return geometry.batch * geometry.channels * bands(); }
@@ -47,8 +47,8 @@ struct Span {
 using ForwardItems = void (*)(const Forward&, int64_t begin, int64_t end);
 using BackwardItems = void (*)(const Backward&, int64_t begin, int64_t end);
 
-// Null where the compiler, the architecture or (but for plain) the kernel's instruction set has none for the type: uint8
-// (forward only), float16, bfloat16, float32 and, plain only, float64.
+// Null where the compiler, the architecture or (but for plain) the kernel's instruction set has none for the type:
+// uint8 (forward only), float16, bfloat16, float32 and, plain only, float64.
 ForwardItems avx512_forward(ScalarType type);
 ForwardItems avx2_forward(ScalarType type);
 ForwardItems plain_forward(ScalarType type);

@@ -15,8 +15,10 @@
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx2,fma,f16c,prefer-vector-width=512")
 namespace insight::crop_resize::avx512 {
+// clang-format off: each of these needs the one before it
 #include "cpu/crop_resize_lanes_avx512.h"
 #include "cpu/crop_resize_kernel.h"
+// clang-format on
 }  // namespace insight::crop_resize::avx512
 #pragma GCC pop_options
 

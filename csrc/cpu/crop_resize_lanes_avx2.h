@@ -46,8 +46,8 @@ static inline Lanes load_pixels(const T* p, int count) {
   return widen(some);
 }
 
-// The left and the right pixel at[i], at[i] + 1 of two image rows, blended, of 8 outputs. Loads and shuffles: a gather is
-// slower on some processors.
+// The left and the right pixel at[i], at[i] + 1 of two image rows, blended, of 8 outputs. Loads and shuffles: a gather
+// is slower on some processors.
 static inline void blend_eight_pairs(const float* upper, const float* lower, __m256 weight_upper, __m256 weight_lower,
                                      const int32_t* at, __m256& left, __m256& right) {
   const auto two = [&](const float* row, int i) {

@@ -1,4 +1,5 @@
-// Sixteen float lanes as one AVX-512 register. Included inside a namespace, under the target "avx512f,avx512bw,avx512vl".
+// Sixteen float lanes as one AVX-512 register. Included inside a namespace, under the target
+// "avx512f,avx512bw,avx512vl".
 
 using Real = float;
 
@@ -17,9 +18,7 @@ static inline Lanes multiply_add(const Lanes& a, const Lanes& b, const Lanes& c)
 static inline __mmask16 first_lanes(int count) { return static_cast<__mmask16>((1u << count) - 1u); }
 
 // The first `count` of 16 elements of an image, the rest zero.
-static inline Lanes load_pixels(const float* p, int count) {
-  return {_mm512_maskz_loadu_ps(first_lanes(count), p)};
-}
+static inline Lanes load_pixels(const float* p, int count) { return {_mm512_maskz_loadu_ps(first_lanes(count), p)}; }
 
 static inline Lanes load_pixels(const uint8_t* p, int count) {
   return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(first_lanes(count), p)))};
@@ -40,8 +39,8 @@ static inline __m512 join_quarters(const __m128d (&q)[4]) {
   return _mm512_castpd_ps(_mm512_insertf64x4(_mm512_castpd256_pd512(low), high, 1));
 }
 
-// The pairs of pixels at[i], at[i] + 1 of two image rows, blended, of 8 outputs. Loads and shuffles: a gather is slower on
-// some processors.
+// The pairs of pixels at[i], at[i] + 1 of two image rows, blended, of 8 outputs. Loads and shuffles: a gather is slower
+// on some processors.
 static inline __m512 blend_eight_pairs(const float* upper, const float* lower, const Lanes& weight_upper,
                                        const Lanes& weight_lower, const int32_t* at) {
   __m128d above[4], below[4];

@@ -37,8 +37,8 @@ static inline Lanes load_pixels(const T* p, int count) {
 }
 
 // The left and the right pixel at[i], at[i] + 1 of two image rows, blended, in each lane.
-static inline void blend_pairs(const Real* upper, const Real* lower, const Lanes& weight_upper, const Lanes& weight_lower,
-                               const int32_t* at, Lanes& left, Lanes& right) {
+static inline void blend_pairs(const Real* upper, const Real* lower, const Lanes& weight_upper,
+                               const Lanes& weight_lower, const int32_t* at, Lanes& left, Lanes& right) {
   for (int i = 0; i < kLanes; ++i) {
     left.v[i] = weight_upper.v[i] * upper[at[i]] + weight_lower.v[i] * lower[at[i]];
     right.v[i] = weight_upper.v[i] * upper[at[i] + 1] + weight_lower.v[i] * lower[at[i] + 1];

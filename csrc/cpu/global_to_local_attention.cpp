@@ -87,7 +87,7 @@ struct RoisByImage {
 struct Block {
   int rows;
   int vectors;
-  int width;                  // vectors * lanes: rows with the padding
+  int width;  // vectors * lanes: rows with the padding
   int64_t roi[kMaxRows];
   int64_t token[kMaxRows];
 
@@ -112,7 +112,8 @@ struct Block {
 // (N, T, D) -> (d, width) of one block and head, times scale.
 template <class T, class S>
 void load_transposed(const T* tensor, const Block& block, int64_t head, const Problem& p, S scale, S* result) {
-  for (int64_t c = 0; c < p.d; ++c) std::fill(result + c * block.width + block.rows, result + (c + 1) * block.width, S(0));
+  for (int64_t c = 0; c < p.d; ++c)
+    std::fill(result + c * block.width + block.rows, result + (c + 1) * block.width, S(0));
   for (int i = 0; i < block.rows; ++i) {
     const T* row = tensor + block.channel(i, head, p);
     for (int64_t c = 0; c < p.d; ++c) result[c * block.width + i] = static_cast<S>(row[c]) * scale;
@@ -121,8 +122,8 @@ void load_transposed(const T* tensor, const Block& block, int64_t head, const Pr
 
 // (N, T, D) -> (width, padded_d) of one block and head, times scale.
 template <class T, class S>
-void load_rows(
-    const T* tensor, const Block& block, int64_t head, const Problem& p, int64_t padded_d, S scale, S* result) {
+void load_rows(const T* tensor, const Block& block, int64_t head, const Problem& p, int64_t padded_d, S scale,
+               S* result) {
   std::fill(result, result + block.width * padded_d, S(0));
   for (int i = 0; i < block.rows; ++i) {
     const T* row = tensor + block.channel(i, head, p);
@@ -154,7 +155,8 @@ Tensor pack_keys(const Tensor& global_tokens, const Problem& p) {
     for (int64_t i = begin; i < end; ++i) {
       const T* image = from + (i / p.heads) * p.num_keys * p.channels + (i % p.heads) * p.d;
       for (int64_t g = 0; g < p.num_keys; ++g) {
-        for (int64_t c = 0; c < p.d; ++c) to[(i * p.num_keys + g) * p.d + c] = static_cast<S>(image[g * p.channels + c]);
+        for (int64_t c = 0; c < p.d; ++c)
+          to[(i * p.num_keys + g) * p.d + c] = static_cast<S>(image[g * p.channels + c]);
       }
     }
   });
@@ -303,8 +305,8 @@ void with_types(ScalarType type, const F& f) {
   }
 }
 
-std::tuple<Tensor, Tensor> global_to_local_attention(
-    Tensor local, Tensor global_tokens, Tensor image_index, int64_t num_heads) {
+std::tuple<Tensor, Tensor> global_to_local_attention(Tensor local, Tensor global_tokens, Tensor image_index,
+                                                     int64_t num_heads) {
   const Problem p = check_arguments(local, global_tokens, image_index, num_heads);
   local = torch::stable::contiguous(local);
   global_tokens = torch::stable::contiguous(global_tokens);
@@ -324,9 +326,9 @@ std::tuple<Tensor, Tensor> global_to_local_attention(
   return {out, logsumexp};
 }
 
-std::tuple<Tensor, Tensor> global_to_local_attention_backward(
-    Tensor grad, Tensor local, Tensor global_tokens, Tensor image_index, Tensor out, Tensor logsumexp,
-    int64_t num_heads) {
+std::tuple<Tensor, Tensor> global_to_local_attention_backward(Tensor grad, Tensor local, Tensor global_tokens,
+                                                              Tensor image_index, Tensor out, Tensor logsumexp,
+                                                              int64_t num_heads) {
   const Problem p = check_arguments(local, global_tokens, image_index, num_heads);
   check_saved_tensors(p, grad, local, out, logsumexp);
   for (Tensor* t : {&grad, &local, &global_tokens, &image_index, &out, &logsumexp}) *t = torch::stable::contiguous(*t);
@@ -338,8 +340,8 @@ std::tuple<Tensor, Tensor> global_to_local_attention_backward(
     return {grad_local, grad_global};
   }
   with_types(local.scalar_type(), [&](auto element, auto compute) {
-    differentiate<decltype(element), decltype(compute)>(
-        p, grad, local, global_tokens, rois, out, logsumexp, grad_local, grad_global);
+    differentiate<decltype(element), decltype(compute)>(p, grad, local, global_tokens, rois, out, logsumexp, grad_local,
+                                                        grad_global);
   });
   return {grad_local, grad_global};
 }

@@ -10,35 +10,35 @@
 
 namespace insight::attention {
 
-constexpr int kMaxVectors = 3;   // vectors of rows in a block, at most
-constexpr int kMaxRows = 48;     // rows in a block, at most: three vectors of 16 float
+constexpr int kMaxVectors = 3;  // vectors of rows in a block, at most
+constexpr int kMaxRows = 48;    // rows in a block, at most: three vectors of 16 float
 constexpr int kMaxLanes = 16;
 
 // Base-2 logarithms and exponentials throughout: log2(e) is folded into the queries' scale.
 template <class S>
 struct ForwardBlock {
-  const S* queries;   // (d, rows), times log2(e) / sqrt(d)
-  const S* keys;      // (num_keys, d), also the values
-  int64_t num_keys;   // at least 1
+  const S* queries;  // (d, rows), times log2(e) / sqrt(d)
+  const S* keys;     // (num_keys, d), also the values
+  int64_t num_keys;  // at least 1
   int64_t d;
-  S* out;             // (d, rows)
-  S* logsumexp;       // (rows), natural
+  S* out;        // (d, rows)
+  S* logsumexp;  // (rows), natural
 };
 
 template <class S>
 struct BackwardBlock {
-  const S* queries;      // (d, rows), times log2(e) / sqrt(d)
-  const S* grad;         // (d, rows)
-  const S* query_rows;   // (rows, padded_d), times 1 / sqrt(d), zero in the padding
-  const S* grad_rows;    // (rows, padded_d), zero in the padding
-  const S* logsumexp;    // (rows), of base 2
-  const S* delta;        // (rows), sum over d of grad * out
-  const S* keys;         // (num_keys, d)
+  const S* queries;     // (d, rows), times log2(e) / sqrt(d)
+  const S* grad;        // (d, rows)
+  const S* query_rows;  // (rows, padded_d), times 1 / sqrt(d), zero in the padding
+  const S* grad_rows;   // (rows, padded_d), zero in the padding
+  const S* logsumexp;   // (rows), of base 2
+  const S* delta;       // (rows), sum over d of grad * out
+  const S* keys;        // (num_keys, d)
   int64_t num_keys;
   int64_t d;
-  int64_t padded_d;      // d rounded up to whole vectors
-  S* grad_queries;       // (d, rows), overwritten; still to be divided by sqrt(d)
-  S* grad_keys;          // (num_keys, padded_d), added to
+  int64_t padded_d;  // d rounded up to whole vectors
+  S* grad_queries;   // (d, rows), overwritten; still to be divided by sqrt(d)
+  S* grad_keys;      // (num_keys, padded_d), added to
 };
 
 template <class S>

@@ -136,8 +136,8 @@ struct Softmax {
 
 // Takes up a higher maximum and rescales everything summed under the old one. Rare, hence out of line.
 template <class S, int V>
-__attribute__((noinline, cold)) void raise_maximum(
-    const S* scores, int64_t num_scores, Softmax<S, V>& softmax, S* weights, int64_t num_weights, S* out, int64_t d) {
+__attribute__((noinline, cold)) void raise_maximum(const S* scores, int64_t num_scores, Softmax<S, V>& softmax,
+                                                   S* weights, int64_t num_weights, S* out, int64_t d) {
   for (int v = 0; v < V; ++v) {
     Vec<S> raised = softmax.max[v];
     for (int64_t j = 0; j < num_scores; ++j)
@@ -153,8 +153,8 @@ __attribute__((noinline, cold)) void raise_maximum(
 
 // Scores of J keys -> weights[done ...], with the running softmax kept up.
 template <class S, int J, int V, int D>
-INSIGHT_INLINE void weigh_keys(
-    const ForwardBlock<S>& block, const S* keys, Softmax<S, V>& softmax, S* weights, int64_t done) {
+INSIGHT_INLINE void weigh_keys(const ForwardBlock<S>& block, const S* keys, Softmax<S, V>& softmax, S* weights,
+                               int64_t done) {
   constexpr int lanes = Simd<S>::lanes;
   Vec<S> score[J][V] = {};
   dot_tile<S, J, V, D>(keys, block.d, block.queries, score);
@@ -251,8 +251,8 @@ INSIGHT_INLINE void differentiate_keys(const BackwardBlock<S>& block, const S* k
 // grad_keys[j][c] += sum over rows of grad_scores[j][row] * query[row][c] + weights[j][row] * grad[row][c],
 // for J keys and C vectors of components: the key part and the value part in one accumulator.
 template <class S, int J, int C>
-INSIGHT_INLINE void add_key_components(
-    const BackwardBlock<S>& block, const S* weights, const S* grad_scores, int rows, int64_t first, S* grad_keys) {
+INSIGHT_INLINE void add_key_components(const BackwardBlock<S>& block, const S* weights, const S* grad_scores, int rows,
+                                       int64_t first, S* grad_keys) {
   constexpr int lanes = Simd<S>::lanes;
   const int64_t stride = block.padded_d;
   Vec<S> acc[J][C];
@@ -282,14 +282,13 @@ INSIGHT_INLINE void add_key_components(
 }
 
 template <class S, int J>
-INSIGHT_INLINE void add_key_gradients(
-    const BackwardBlock<S>& block, const S* weights, const S* grad_scores, int rows, S* grad_keys) {
+INSIGHT_INLINE void add_key_gradients(const BackwardBlock<S>& block, const S* weights, const S* grad_scores, int rows,
+                                      S* grad_keys) {
   constexpr int lanes = Simd<S>::lanes;
   int64_t c = 0;
   for (; c + 2 * lanes <= block.padded_d; c += 2 * lanes)
     add_key_components<S, J, 2>(block, weights, grad_scores, rows, c, grad_keys);
-  for (; c < block.padded_d; c += lanes)
-    add_key_components<S, J, 1>(block, weights, grad_scores, rows, c, grad_keys);
+  for (; c < block.padded_d; c += lanes) add_key_components<S, J, 1>(block, weights, grad_scores, rows, c, grad_keys);
 }
 
 template <class S, int V, int D>
@@ -313,8 +312,8 @@ void backward_block(const BackwardBlock<S>& block) {
       differentiate_keys<S, 1, V, D>(block, keys + j * d, weights + j * rows, grad_scores + j * rows);
     add_weighted_keys<S, V, D>(keys, d, grad_scores, count, block.grad_queries);
     for (j = 0; j + kStep <= count; j += kStep)
-      add_key_gradients<S, kStep>(
-          block, weights + j * rows, grad_scores + j * rows, rows, grad_keys + j * block.padded_d);
+      add_key_gradients<S, kStep>(block, weights + j * rows, grad_scores + j * rows, rows,
+                                  grad_keys + j * block.padded_d);
     for (; j < count; ++j)
       add_key_gradients<S, 1>(block, weights + j * rows, grad_scores + j * rows, rows, grad_keys + j * block.padded_d);
   }

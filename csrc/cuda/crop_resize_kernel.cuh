@@ -34,7 +34,7 @@ struct ChannelRange {
 // What the threads of a block share: the weights of a tile, computed once.
 template <typename Real>
 struct Tile {
-  TilePlace place;        // here rather than in registers, of which the loops over pixels have none to spare
+  TilePlace place;  // here rather than in registers, of which the loops over pixels have none to spare
   ChannelRange channels;
   Axis<Real> axis_x, axis_y;
   Taps<Real> taps_x[kMaxTileColumns], taps_y[kMaxTileRows];
@@ -112,8 +112,8 @@ __device__ void prepare_channels(const float* mean, const float* std, ChannelRan
   __syncthreads();
 }
 
-// No axis shrinks: four pixels an output. Neighbouring threads write neighbouring outputs; the weights of an output serve
-// all channels.
+// No axis shrinks: four pixels an output. Neighbouring threads write neighbouring outputs; the weights of an output
+// serve all channels.
 template <typename T, typename Out, typename Real>
 __device__ void magnify_tile(const Forward& p, const Tile<Real>& tile, const T* __restrict__ image,
                              Out* __restrict__ out) {
@@ -150,8 +150,9 @@ __device__ void magnify_tile(const Forward& p, const Tile<Real>& tile, const T* 
   }
 }
 
-// An axis shrinks: a warp takes 32 neighbouring outputs of a row. It sums the rows of the image that they read, column by
-// column, into shared memory, then each thread sums its own columns from there: every pixel is read once an output row.
+// An axis shrinks: a warp takes 32 neighbouring outputs of a row. It sums the rows of the image that they read, column
+// by column, into shared memory, then each thread sums its own columns from there: every pixel is read once an output
+// row.
 template <typename T, typename Out, typename Real>
 __device__ void shrink_tile(const Forward& p, Tile<Real>& tile, const T* __restrict__ image, Out* __restrict__ out) {
   const Geometry& g = p.geometry;
@@ -230,9 +231,9 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   }
 }
 
-// grad: (N, C, height, width), contiguous; grad_images: (batch, C, image_height, image_width), zero at the start. Each warp
-// spreads 32 neighbouring outputs of a row over image columns in shared memory first, then adds those to the image rows:
-// atomically, because outputs and boxes overlap, so the order of the sums and their last bits vary.
+// grad: (N, C, height, width), contiguous; grad_images: (batch, C, image_height, image_width), zero at the start. Each
+// warp spreads 32 neighbouring outputs of a row over image columns in shared memory first, then adds those to the image
+// rows: atomically, because outputs and boxes overlap, so the order of the sums and their last bits vary.
 template <typename T, typename Real>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     backward_kernel(Geometry g, TilePlan plan, const float* std, const T* __restrict__ grad, Real* grad_images) {

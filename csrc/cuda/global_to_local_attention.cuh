@@ -129,7 +129,7 @@ struct BackwardArguments {
   const int* row_of;       // (N * T): row_of[v], written out
   const void* statistics;  // RowStatistics (heads, N * T)
   T* grad_local;
-  void* partial_sums;      // (splits, B, G, D) float or double: gradient of the keys from each part of the rows
+  void* partial_sums;  // (splits, B, G, D) float or double: gradient of the keys from each part of the rows
   int splits;
 };
 
@@ -142,9 +142,9 @@ __device__ __forceinline__ const RowStatistics<S>* statistics_of(const BackwardA
 // What a thread block of the pass over keys works on: a tile of keys of one image, and one part of the image's rows.
 struct KeyTile {
   int image;
-  int split;       // which part of the rows
+  int split;  // which part of the rows
   int first_key;
-  int first_row;   // sorted rows of the image
+  int first_row;  // sorted rows of the image
   int last_row;
   int first_tile;  // tiles of pass_rows rows of this part, counted from first_row
   int last_tile;
@@ -183,8 +183,8 @@ inline dim3 key_grid(const Sizes& size, int splits, int tile_keys, unsigned chan
 template <class T>
 void attend_tensor_cores(const ForwardArguments<T>& arguments, int padded_d, int64_t row_tiles, cudaStream_t stream);
 template <class T>
-void differentiate_tensor_cores(
-    const BackwardArguments<T>& arguments, int padded_d, int64_t row_tiles, cudaStream_t stream);
+void differentiate_tensor_cores(const BackwardArguments<T>& arguments, int padded_d, int64_t row_tiles,
+                                cudaStream_t stream);
 
 // Plain kernels, for everything else.
 constexpr int kGeneralTile = 32;  // rows, or keys, of a thread block

@@ -72,8 +72,8 @@ __device__ __forceinline__ void add_weighted(S (&sums)[kOwned], const Chunk<S>& 
 
 // The same with the tokens' channels from `first` on loaded into the buffer.
 template <class S, class Token>
-__device__ __forceinline__ void load_and_add(
-    S (&sums)[kOwned], const Chunk<S>& weights, Chunk<S>& buffer, const Token& token, int first, int d) {
+__device__ __forceinline__ void load_and_add(S (&sums)[kOwned], const Chunk<S>& weights, Chunk<S>& buffer,
+                                             const Token& token, int first, int d) {
   __syncthreads();
   load_chunk(buffer, token, first, d);
   __syncthreads();
@@ -102,8 +102,8 @@ __device__ __forceinline__ S warp_sum(S value) {
 
 // Writes the channels of this thread block, sums[chunk][i], to token(i) of this warp.
 template <class T, class S, class Token>
-__device__ __forceinline__ void store_channels(
-    const S (&sums)[kChunks][kOwned], const Token& token, int first_chunk, int d) {
+__device__ __forceinline__ void store_channels(const S (&sums)[kChunks][kOwned], const Token& token, int first_chunk,
+                                               int d) {
 #pragma unroll
   for (int chunk = 0; chunk < kChunks; ++chunk) {
     const int channel = (first_chunk + chunk) * kChunk + threadIdx.x % 32;
@@ -130,9 +130,7 @@ __global__ void __launch_bounds__(kThreads, 2) attend_general_kernel(const Forwa
   if (!rows.has_keys(a.out, a.rows, head, size, first_chunk)) return;
   const T* keys = keys_of(a.global_tokens, rows.image, head, size);
   const auto offset = [&](int i) { return int64_t(a.rows.row_of(rows.first + i)) * size.channels + head * size.d; };
-  const auto query = [&](int i) -> const T* {
-    return rows.first + i < rows.last ? a.local + offset(i) : nullptr;
-  };
+  const auto query = [&](int i) -> const T* { return rows.first + i < rows.last ? a.local + offset(i) : nullptr; };
 
   const S scale = rsqrt(S(size.d));
   const S infinity = S(__int_as_float(0x7f800000));
@@ -340,8 +338,8 @@ void differentiate_general(const BackwardArguments<T>& arguments, int64_t row_ti
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
-#define INSIGHT_INSTANTIATE(T)                                                            \
-  template void attend_general<T>(const ForwardArguments<T>&, int64_t, cudaStream_t);     \
+#define INSIGHT_INSTANTIATE(T)                                                        \
+  template void attend_general<T>(const ForwardArguments<T>&, int64_t, cudaStream_t); \
   template void differentiate_general<T>(const BackwardArguments<T>&, int64_t, cudaStream_t);
 INSIGHT_INSTANTIATE(float)
 INSIGHT_INSTANTIATE(double)

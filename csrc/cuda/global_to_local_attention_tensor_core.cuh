@@ -75,8 +75,8 @@ __device__ __forceinline__ void store_pair(T* to, float low, float high) {
 
 // sums += weights * rows first ... first + 15 of the tile, for channels 16 * step ...
 template <class T, int kM, int kRows, int kD>
-__device__ __forceinline__ void add_weighted(
-    float (&sums)[kM][kD / 8][4], const uint32_t (&weights)[kM][4], Tile<T, kRows, kD>& tile, int first, int step) {
+__device__ __forceinline__ void add_weighted(float (&sums)[kM][kD / 8][4], const uint32_t (&weights)[kM][4],
+                                             Tile<T, kRows, kD>& tile, int first, int step) {
   uint32_t b[4];
   tile.load_as_rows(b, first, step);
 #pragma unroll

@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(kThreads, kD <= 32 ? 4 : 2) attend_kernel(cons
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
             const int half = i % 2;
-            const float(&s)[4] = score[m][2 * chunk + i / 2];
+            const float (&s)[4] = score[m][2 * chunk + i / 2];
             const float low = exp2_approx(fmaf(s[2 * half], scale, -maximum[m][half]));
             const float high = exp2_approx(fmaf(s[2 * half + 1], scale, -maximum[m][half]));
             sum[m][half] += low + high;

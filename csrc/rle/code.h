@@ -52,10 +52,10 @@ class Code {
   }
 
   std::string text_;
-  int64_t begin_ = 0, end_ = 0;     // the last run, which may still grow
-  int64_t written_ = 0;             // the walk is written up to this place
-  int64_t lengths_[2] = {0, 0};     // the last two
-  int64_t count_ = 0;               // lengths written
+  int64_t begin_ = 0, end_ = 0;  // the last run, which may still grow
+  int64_t written_ = 0;          // the walk is written up to this place
+  int64_t lengths_[2] = {0, 0};  // the last two
+  int64_t count_ = 0;            // lengths written
 };
 
 }  // namespace insight

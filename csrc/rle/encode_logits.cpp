@@ -31,7 +31,7 @@ Axis make_axis(double low, double high, int64_t crop_side, int64_t image_side) {
   const auto end = static_cast<int64_t>(std::clamp(std::ceil(high), 0.0, limit));
   for (int64_t pixel = begin; pixel < end; ++pixel) {
     const double centre = 2 * (pixel + 0.5 - low) / (high - low) - 1;  // -1 at the low and 1 at the high border
-    if (!(std::abs(centre) <= 1)) {  // also NaN, of a region without extent
+    if (!(std::abs(centre) <= 1)) {                                    // also NaN, of a region without extent
       continue;
     }
     if (axis.taps.empty()) {
@@ -52,8 +52,8 @@ std::string encode_logits(const float* logits, Size size, const Region& region, 
   const Axis x = make_axis(region.x1, region.x2, size.width, image.width);
   const Axis y = make_axis(region.y1, region.y2, size.height, image.height);
   const auto width = static_cast<int64_t>(x.taps.size()), height = static_cast<int64_t>(y.taps.size());
-  std::vector<float> row(size.width);               // the logits along a row of the image, at the columns of the crop
-  std::vector<char> inside(kStripWidth * height);   // a strip of the mask, column after column
+  std::vector<float> row(size.width);              // the logits along a row of the image, at the columns of the crop
+  std::vector<char> inside(kStripWidth * height);  // a strip of the mask, column after column
   Code code;
   for (int64_t begin = 0; begin < width; begin += kStripWidth) {
     const int64_t end = std::min(begin + kStripWidth, width);

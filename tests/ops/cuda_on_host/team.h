@@ -1,6 +1,7 @@
-// A thread block on the CPU: every CUDA thread is a coroutine of one host thread. Which thread goes on, and which block,
-// is drawn anew each time, so that what lacks a barrier does not come out right by luck; blocks run one after another.
-// Unlike a GPU, it says so when threads wait for each other in vain, or lanes of a warp meet in different instructions.
+// A thread block on the CPU: every CUDA thread is a coroutine of one host thread. Which thread goes on, and which
+// block, is drawn anew each time, so that what lacks a barrier does not come out right by luck; blocks run one after
+// another. Unlike a GPU, it says so when threads wait for each other in vain, or lanes of a warp meet in different
+// instructions.
 #pragma once
 
 #include <cstddef>

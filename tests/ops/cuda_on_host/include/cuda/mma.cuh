@@ -35,7 +35,8 @@ void mma_16816(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) 
 }
 
 inline void check_alignment(const void* address, size_t bytes) {
-  if (reinterpret_cast<uintptr_t>(address) % bytes) cuda_on_host::fail("an address is not a multiple of its 8 or 16 bytes");
+  if (reinterpret_cast<uintptr_t>(address) % bytes)
+    cuda_on_host::fail("an address is not a multiple of its 8 or 16 bytes");
 }
 
 // Element (row, column) of matrix m, whose row r begins at the address of lane 8 * m + r.
