@@ -1,4 +1,4 @@
-// The proposal area loss of one matched pair, its gradient, and the checks of the op's arguments.
+// The proposal area loss of one matched pair and its gradient, and the argument checks of the op.
 #pragma once
 
 #include "boxes.h"
@@ -14,7 +14,7 @@ INSIGHT_HOST_DEVICE T area_error_squared(T area_proposal, T area_gt, T eps) {
 }
 
 // Gradient of `scale * area_error_squared` with respect to the proposal, written to gradient[0..3].
-// A side that is inverted has length zero whatever its ends do, so it gets none; a side of length zero may grow.
+// An inverted side has length zero wherever its ends are, so its gradient is zero; a side of length zero may grow.
 template <typename T>
 INSIGHT_HOST_DEVICE void area_error_gradient(const Box<T>& proposal, T area_gt, T eps, T scale, T* gradient) {
   const T width = extent(proposal.x1, proposal.x2);

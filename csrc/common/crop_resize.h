@@ -1,4 +1,4 @@
-// What a call of crop_resize computes, the same for every device, and how it is cut into pieces on a GPU.
+// The problem that a call of crop_resize solves, on any device, and its tiling on a GPU.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ struct Forward {
   double pad_value;
 };
 
-// A thread block takes a tile of rows x columns of an output, in all channels.
+// A thread block computes a tile of rows x columns of an output, in all channels.
 constexpr int kMaxTileRows = 64;
 constexpr int kMaxTileColumns = 256;
 
@@ -34,7 +34,7 @@ struct TilePlan {
   int64_t tiles;         // of one output
 };
 
-// wanted_blocks: below this many the GPU would not be filled, so tiles get smaller, down to one row.
+// wanted_blocks: the number of thread blocks that fills the GPU; tiles shrink, down to one row, to reach it.
 inline TilePlan plan_tiles(const Geometry& g, int64_t wanted_blocks) {
   constexpr int64_t kValues = 8192;  // of a tile: enough to pay for its weights, few enough for many tiles
   TilePlan plan;

@@ -1,6 +1,6 @@
-// The tensors of crop_resize, checked and turned into plain arguments, the same for every device.
-// insight/ops/crop_resize.py says most of it earlier and in the user's terms; these checks keep a direct call of the op
-// from reading wild memory.
+// Checks the tensor arguments of crop_resize and converts them to plain arguments, on any device.
+// insight/ops/crop_resize.py reports most errors earlier and in the user's terms; these checks keep a direct call of
+// the op from reading out of bounds.
 #pragma once
 
 #include <optional>
@@ -75,7 +75,7 @@ inline void check_backward(const Tensor& grad, const Tensor& boxes, const Tensor
   check_channels(std, "std", grad);
 }
 
-// Holds the small tensors, made contiguous, as long as their addresses are in use.
+// Keeps contiguous copies of the small tensors alive while their addresses are in use.
 class Arguments {
  public:
   Arguments(const Tensor& boxes, const Tensor& image_index, const std::optional<Tensor>& mean,

@@ -1,4 +1,4 @@
-// Shapes and argument checks of global-to-local attention, the same on every device.
+// Shapes and argument checks of global-to-local attention, shared by all devices.
 #pragma once
 
 #include "common/check.h"
@@ -16,7 +16,7 @@ struct Problem {
   int64_t d;  // of a head
 };
 
-// A contiguous tensor of the shape of t, whatever the strides of t.
+// An uninitialised contiguous tensor with the shape of t, regardless of its strides.
 inline Tensor like(const Tensor& t) { return torch::stable::new_empty(t, t.sizes()); }
 
 inline Problem check_arguments(const Tensor& local, const Tensor& global_tokens, const Tensor& image_index,

@@ -7,15 +7,15 @@
 #include <vector>
 
 #if defined(__GNUC__) && !defined(__clang__)
-// GCC keeps comparisons of floats in branches, for the sake of floating-point traps that nobody uses here, and then
-// does not vectorise the loop over lanes.
+// By default GCC keeps floating-point comparisons in branches to preserve traps, which are not used here, and then does
+// not vectorise the loop over lanes.
 #pragma GCC optimize("no-trapping-math")
 #endif
 
 #include "common/area_loss.h"
 
-// Compiled for AVX2 as well, chosen when the library is loaded. AVX2 without FMA: a fused multiply-add would round
-// IoUs differently from the GPU and from the PyTorch twin.
+// Also compiled for AVX2, selected when the library is loaded. Without FMA: fused multiply-adds would round IoUs
+// differently from the GPU and the PyTorch reference.
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__has_attribute)
 #if __has_attribute(target_clones)
 #define INSIGHT_AVX2_CLONE __attribute__((target_clones("avx2", "default")))
@@ -39,7 +39,7 @@ struct Partial {
 template <typename T>
 INSIGHT_HOST_DEVICE Partial match_lanes(const T* proposals, int64_t count, const T* gt_boxes, int64_t num_gt,
                                         T iou_threshold, T eps, int64_t* match) {
-  // Of the width of T, so that a comparison of Ts selects them lane by lane.
+  // As wide as T, so that a comparison of Ts selects indices lane by lane.
   using Index = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
   T x1[kLanes], y1[kLanes], x2[kLanes], y2[kLanes], areas[kLanes], best[kLanes];
   Index best_gt[kLanes];
@@ -94,7 +94,7 @@ void forward(const Tensor& proposals, const Tensor& gt_boxes, double iou_thresho
   const T* proposal_data = proposals.const_data_ptr<T>();
   const T* gt_data = gt_boxes.const_data_ptr<T>();
   int64_t* match_data = match.mutable_data_ptr<int64_t>();
-  // One partial sum a block, added up in order: the same result for any number of threads.
+  // One partial sum per block, added up in order, so that the result does not depend on the number of threads.
   const int64_t num_blocks = (num_proposals + kLanes - 1) / kLanes;
   std::vector<Partial> partials(num_blocks);
   const int64_t grain = std::max<int64_t>(1, 512 / std::max<int64_t>(1, num_gt));

@@ -13,7 +13,7 @@
 namespace insight::crop_resize {
 namespace {
 
-// The best kernel of this processor. ATEN_CPU_CAPABILITY limits it as it limits torch's own.
+// The best kernel for this processor. ATEN_CPU_CAPABILITY restricts the choice, as in torch.
 template <typename Items>
 Items best(Items (*avx512)(ScalarType), Items (*avx2)(ScalarType), Items (*plain)(ScalarType), ScalarType type) {
   const char* variable = std::getenv("ATEN_CPU_CAPABILITY");
@@ -66,7 +66,7 @@ Tensor backward(Tensor grad, Tensor boxes, Tensor image_index, int64_t batch, in
   p.grad_images = out.mutable_data_ptr();
   check_image_index(p.geometry);
   if (out.numel() == 0) return out;
-  // About 64 Ki values a band: they stay in the second-level cache, and there are bands enough for all threads.
+  // About 64 Ki values per band: small enough for the L2 cache, with enough bands for all threads.
   p.band = std::max<int64_t>(1, (int64_t{1} << 16) / image_width);
   const BackwardItems run = best(avx512_backward, avx2_backward, plain_backward, grad.scalar_type());
   torch::stable::parallel_for(0, p.items(), 1, [&](int64_t begin, int64_t end) { run(p, begin, end); });

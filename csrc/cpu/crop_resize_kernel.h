@@ -1,15 +1,15 @@
-// The kernels of crop_resize over 16-lane vectors, written once and included by one source file per instruction set,
-// inside a namespace that defines Real, Lanes and their functions (crop_resize_lanes_*.h). That file includes every
-// other header first: their code, compiled here, could become the copy that the linker keeps for the whole library.
+// Kernels of crop_resize on 16-lane vectors, included by one source file per instruction set, inside a namespace that
+// defines Real, Lanes and their functions (crop_resize_lanes_*.h). That file must include all other headers first: if
+// their code were compiled here, for this instruction set, the linker might keep that copy for the whole library.
 //
-// Forward, for each group of 16 output rows, one row a lane, and each block of channels:
+// Forward, for each group of 16 output rows, one row per lane, and each block of channels:
 //   1. vertical: 16 neighbouring values of the image at a time become, by 16 weighted sums over image rows and one
 //      transposition, 16 columns of one vector each;
 //   2. horizontal: each output column is a weighted sum of such columns; no gather, whatever the scale;
 //   3. finish: normalisation, padding, transposition back to rows, conversion.
-// Bilinear in both directions, each output row is made directly of the pairs of neighbouring pixels that its outputs
-// read (bilinear_rows). Rows and columns are taken in chunks of fixed size, whose sums add up, so scratch memory does
-// not depend on the image.
+// If both directions are bilinear, each output row is computed directly from the pairs of neighbouring pixels that its
+// outputs read (bilinear_rows). Rows and columns are processed in chunks of fixed size whose sums are accumulated, so
+// scratch memory does not depend on the size of the image.
 
 // How the values of an image row are cut into vectors of 16.
 struct RowLayout {
@@ -71,8 +71,8 @@ static inline Lanes load_strided(const T* p, int count, int64_t stride) {
   return load(values);
 }
 
-// kVectors neighbouring vectors of the image, so that the loop over the taps, whose length is hard to predict, runs
-// once for all of them.
+// Processes kVectors neighbouring vectors of the image, so that the loop over the taps, whose length is hard to
+// predict, runs once for all of them.
 template <typename T, bool kGather, int kVectors>
 static inline void vertical_block(const T* source, const Forward& p, int64_t vector_stride, int last_count,
                                   const Span* spans, const Real* weights, Real* columns) {
@@ -105,7 +105,7 @@ static void vertical(const T* source, const Forward& p, const RowLayout& layout,
                      const Real* weights, Real* columns) {
   const int64_t vectors = layout.one_column ? values : (values + kLanes - 1) / kLanes;
   const int last = static_cast<int>(layout.one_column ? layout.channels : values - (vectors - 1) * kLanes);
-  // Where each vector is a column by itself, all of them may be partial; otherwise only the last one is.
+  // If each vector is one column, all vectors may be partial; otherwise only the last one is.
   const int64_t together = layout.one_column && last < kLanes ? 1 : 4;
   for (int64_t v = 0; v < vectors; v += together) {
     const T* at = source + v * layout.vector_stride;
@@ -162,7 +162,7 @@ static void finish(const Real* sums, const Taps<Real>* taps_x, const Taps<Real>*
   }
 }
 
-// Where each output of a row finds its pair of pixels, and how much each of them counts; up to a multiple of kLanes.
+// The pixel pair and weights of each output of a row, padded to a multiple of kLanes.
 struct Pairs {
   Aligned<int32_t> left;     // image column of the left pixel
   Aligned<Real> weights[2];  // of the left and the right pixel
@@ -180,7 +180,7 @@ struct Pairs {
   void fill(const Axis<Real>& axis, const Taps<Real>* taps, int64_t outputs) {
     for (int64_t o = 0; o < padded(outputs); ++o) {
       const Taps<Real> t = o < outputs ? taps[o] : Taps<Real>{0, 0, Real(0), Real(0), Real(0)};
-      // Both pixels of a pair are read, so the pair of the image's last column starts one column earlier.
+      // Both pixels of a pair are read, so the pair at the last image column starts one column earlier.
       const int32_t last = image_width - 2, start = t.begin < last ? t.begin : last;
       left.data()[o] = start;
       inside.data()[o] = t.inside;
@@ -232,14 +232,14 @@ struct Tile {
   Real scale, shift, pad;
 };
 
-// A tile, bilinear, each row of it from the one or two image rows that it reads. `pixels` gives, of those two rows
-// blended with their weights, the left and the right pixel of each output.
+// Computes a bilinear tile, each row from the one or two image rows that it reads. `pixels` returns the left and the
+// right pixel of each output, from the blend of those two rows.
 template <typename T, typename Out, typename Pixels>
 static inline void tile_rows(const Tile<T, Out>& tile, const Real* weights_left, const Real* weights_right,
                              const Real* inside_x, const Pixels& pixels) {
   const Lanes zero = broadcast(Real(0)), scale = broadcast(tile.scale), pad = broadcast(tile.pad);
   const Lanes weight_left = load(weights_left), weight_right = load(weights_right);
-  // Where a share s of an output lies inside, (sum - mean * s) / std + pad * (1 - s).
+  // If a share s of an output lies inside the image, it is (sum - mean * s) / std + pad * (1 - s).
   const Lanes slope = multiply_add(broadcast(tile.shift - tile.pad), load(inside_x), zero);
   for (int i = 0; i < tile.rows; ++i) {
     const RowPair& row = tile.pairs[i];
@@ -248,7 +248,7 @@ static inline void tile_rows(const Tile<T, Out>& tile, const Real* weights_left,
       Lanes left, right;
       pixels(tile.image + row.upper, tile.image + row.lower, broadcast(row.weight_upper), broadcast(row.weight_lower),
              left, right);
-      // A pixel without weight is no part of the output, and must not make it NaN.
+      // A pixel of zero weight must not make the output NaN.
       sum = multiply_add(weight_left, where_nonzero(weight_left, left),
                          multiply_add(weight_right, where_nonzero(weight_right, right), zero));
     }
@@ -257,8 +257,8 @@ static inline void tile_rows(const Tile<T, Out>& tile, const Real* weights_left,
   }
 }
 
-// A tile whose outputs read at most kVectors vectors of an image row: these are blended, and each output picks its
-// pixels.
+// Computes a tile whose outputs read at most kVectors vectors of an image row: blends the vectors, then picks the
+// pixels of each output.
 template <typename T, typename Out, int kVectors>
 static inline void tile_of_window(const Tile<T, Out>& tile, const Real* weights_left, const Real* weights_right,
                                   const Real* inside_x, const int32_t* at, int32_t begin, int32_t count) {
@@ -282,8 +282,8 @@ static inline void tile_of_window(const Tile<T, Out>& tile, const Real* weights_
             });
 }
 
-// The left and the right pixel at[i], at[i] + 1 of two image rows, blended, in each lane; there is a quicker one for
-// Real.
+// Blends the pixel pairs at[i], at[i] + 1 of two image rows; lane i gets the left and the right pixel of pair i. Real
+// has a faster overload.
 template <typename T>
 static inline void blend_pairs(const T* upper, const T* lower, const Lanes& weight_upper, const Lanes& weight_lower,
                                const int32_t* at, Lanes& left, Lanes& right) {
@@ -347,8 +347,8 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
   Span spans_y[kLanes];
   Axis<Real> axis_x{};
   int64_t current = -1, left = 0, right = 0, weighed_x = -1;
-  // Where all rows of a float image start at a cache line, boxes are cut there: a vector then lies in one line, not
-  // two.
+  // If all rows of a float image start at a cache line, boxes are split at cache lines, so that no vector crosses two
+  // lines.
   const int64_t strides = p.stride_row | p.stride_channel | p.stride_batch;
   const bool aligned = sizeof(T) == 4 && layout.pitch == 1 && !layout.gather && strides % kLanes == 0 &&
                        reinterpret_cast<uintptr_t>(p.images) % 64 == 0;
@@ -415,7 +415,7 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
       }
       for (int64_t c = 0; c < channels; ++c) {
         Real* values = sums.data() + c * g.width * kLanes;
-        if (first) std::fill(values, values + g.width * kLanes, Real(0));  // nothing of the image was read
+        if (first) std::fill(values, values + g.width * kLanes, Real(0));  // no pixel of the image was read
         const Real scale = p.std ? Real(1) / static_cast<Real>(p.std[c0 + c]) : Real(1);
         const Real shift = p.mean ? -static_cast<Real>(p.mean[c0 + c]) * scale : Real(0);
         Out* out = static_cast<Out*>(p.out) + ((n * g.channels + c0 + c) * g.height + row) * g.width;
@@ -425,9 +425,9 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
   }
 }
 
-// Backward: an item owns a band of rows of one plane of the gradient and adds to it what each box, in order, sends
-// there. No two threads write the same value and the order of the sums is fixed, so the result does not depend on the
-// threads.
+// Backward: a work item owns a band of rows of one plane of the gradient and accumulates the contributions of all
+// boxes, in order. No two threads write the same value and the order of summation is fixed, so the result does not
+// depend on the number of threads.
 template <typename T>
 static void backward_items(const Backward& p, int64_t begin_item, int64_t end_item) {
   const Geometry& g = p.geometry;
@@ -449,7 +449,7 @@ static void backward_items(const Backward& p, int64_t begin_item, int64_t end_it
       if (g.image_index[n] != b) continue;
       const float* box = g.boxes + n * 4;
       const Axis<Real> axis_y = make_axis<Real>(box[1], box[3], g.height, g.image_height, g.antialias);
-      // One pixel to either side: a bilinear sample of a narrow box reads that far.
+      // One more pixel on either side, which a bilinear sample of a narrow box may read.
       if (!(axis_y.scale > 0.0) || axis_y.low - 1.0 >= bottom || axis_y.high + 1.0 <= top) continue;
       const Axis<Real> axis_x = make_axis<Real>(box[0], box[2], g.width, image_width, g.antialias);
       for (int64_t o = 0; o < g.width; ++o) taps_x.data()[o] = make_taps(axis_x, o);

@@ -1,9 +1,9 @@
-// What the row-block kernels of global-to-local attention take and do; one build of them per instruction
-// set (global_to_local_attention_{avx512,avx2,plain}.cpp), the best one picked at run time.
+// Interface of the row-block kernels of global-to-local attention. They are built once per instruction set
+// (global_to_local_attention_{avx512,avx2,plain}.cpp), and the best build is chosen at run time.
 //
-// A block is a few rows (local tokens of one image, of any of its RoIs) and one head. Rows lie along the
-// SIMD lanes: queries are transposed to (d, rows), so that the softmax needs no horizontal reduction and a
-// key's component is a broadcast, in both products. Scores and weights of a block live in the L1 cache.
+// A block consists of a few rows (local tokens of one image, from any of its RoIs) and one head. Rows lie along the
+// SIMD lanes: queries are transposed to (d, rows), so that the softmax needs no horizontal reduction and both products
+// broadcast the components of a key. Scores and weights of a block stay in the L1 cache.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +49,7 @@ struct Kernels {
   void (*backward)(const BackwardBlock<S>& block, int vectors);
 };
 
-// Null where the compiler or the architecture has no such instructions.
+// Null if the compiler or the architecture does not support the instruction set.
 template <class S>
 const Kernels<S>* avx512_kernels();
 template <class S>

@@ -1,6 +1,6 @@
-// The row-block kernels, written once on vectors of INSIGHT_SIMD_BYTES bytes and included by one source file
-// per instruction set, inside its namespace. That file includes every system header first: code of a system
-// header compiled here could be the copy the linker keeps for the whole library.
+// The row-block kernels on vectors of INSIGHT_SIMD_BYTES bytes, included by one source file per instruction set, inside
+// its namespace. That file must include all system headers first: if their code were compiled here, for this
+// instruction set, the linker might keep that copy for the whole library.
 
 template <class S>
 struct Simd {
@@ -13,12 +13,12 @@ typedef int32_t VecInt __attribute__((vector_size(INSIGHT_SIMD_BYTES)));
 
 #define INSIGHT_INLINE inline __attribute__((always_inline))
 
-// Keys per step: with 3 vectors of rows the accumulators just fill the registers.
+// Keys per step: with 3 vectors of rows, the accumulators just fill the registers.
 constexpr int kStep = INSIGHT_SIMD_REGISTERS >= 32 ? 8 : 4;
 // Keys whose weights stay in the L1 cache between the two products.
 constexpr int kTile = 64;
-// How far (in powers of two) a score may rise above the maximum in use before sums are rescaled. Weights up
-// to 2^32 lose nothing in float, and the rescaling becomes rare enough to leave the main loop.
+// How far (in powers of two) a score may exceed the current maximum before sums are rescaled. Weights up to 2^32 lose
+// no precision in float, and rescaling is rare enough to be kept out of the main loop.
 constexpr int kHeadroom = 32;
 
 template <class S>
@@ -54,7 +54,7 @@ INSIGHT_INLINE bool any_greater(const V& a, const V& b) {
 }
 
 // 2^x to 2e-7 relative: x = n + f with |f| <= 1/2, a minimax polynomial in f, n added to the exponent bits.
-// Below 2^-125 the result stays there, which spares the products denormal numbers. NaN stays NaN.
+// Clamped below at 2^-125, which avoids denormal numbers in the products. NaN stays NaN.
 INSIGHT_INLINE void exp2_in_place(Vec<float>& x) {
   const Vec<float> zero = {};
   x = maximum<Vec<float>>(zero - 125.0f, x);
@@ -68,7 +68,7 @@ INSIGHT_INLINE void exp2_in_place(Vec<float>& x) {
   x = (Vec<float>)((VecInt)p + ((VecInt)shifted << 23));
 }
 
-// double serves gradient checks: exactness, not speed.
+// double is for gradient checks, where accuracy matters and speed does not.
 INSIGHT_INLINE void exp2_in_place(Vec<double>& x) {
   for (int i = 0; i < Simd<double>::lanes; ++i) x[i] = exp2(x[i]);
 }
@@ -134,7 +134,7 @@ struct Softmax {
   Vec<S> sum[V];
 };
 
-// Takes up a higher maximum and rescales everything summed under the old one. Rare, hence out of line.
+// Raises the maximum and rescales all sums accumulated under the old one. Rare, hence out of line.
 template <class S, int V>
 __attribute__((noinline, cold)) void raise_maximum(const S* scores, int64_t num_scores, Softmax<S, V>& softmax,
                                                    S* weights, int64_t num_weights, S* out, int64_t d) {
@@ -151,7 +151,7 @@ __attribute__((noinline, cold)) void raise_maximum(const S* scores, int64_t num_
   }
 }
 
-// Scores of J keys -> weights[done ...], with the running softmax kept up.
+// Converts the scores of J keys to weights[done ...] and updates the running softmax.
 template <class S, int J, int V, int D>
 INSIGHT_INLINE void weigh_keys(const ForwardBlock<S>& block, const S* keys, Softmax<S, V>& softmax, S* weights,
                                int64_t done) {
@@ -319,7 +319,7 @@ void backward_block(const BackwardBlock<S>& block) {
   }
 }
 
-// The head dimensions in common use are known at compile time; D = 0 takes any.
+// Common head dimensions are compile-time constants; D = 0 handles any other.
 template <class S, int V>
 void forward_rows(const ForwardBlock<S>& block) {
   switch (sizeof(S) == 4 ? block.d : 0) {

@@ -1,5 +1,5 @@
-// Proposal area loss on the GPU: matching, loss and its sum in one kernel; gradient in another. Neither waits for
-// the host, and both give the same bits every time.
+// Proposal area loss on the GPU: one kernel for matching, loss and sum, another for the gradient. Neither synchronises
+// with the host, and both are deterministic.
 #include <cuda_runtime.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
@@ -35,7 +35,7 @@ __device__ double block_sum(double value, double* scratch) {
   return total;
 }
 
-// partials: one (sum of losses, proposals kept) a block. kept: zero at the start.
+// partials: (sum of losses, number of proposals kept) of each block. kept: initially zero.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     area_loss_kernel(const T* __restrict__ proposals, int64_t num_proposals, const T* __restrict__ gt_boxes,
@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kThreads)
       tile_area[j] = area(tile[j]);
     }
     __syncthreads();
-#pragma unroll 4  // one proposal has few warps to hide the latency of a division: overlap several
+#pragma unroll 4  // too few warps to hide the latency of a division: overlap several
     for (int j = lane; j < count; j += kLanes) {
       const T overlap = iou(proposal, area_proposal, tile[j], tile_area[j]);
       if (overlap > best) {  // false for NaN
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(kThreads)
       }
     }
   }
-  // Of equal IoUs the lowest index, as if one thread had walked over all of them.
+  // Among equal IoUs the lowest index wins, as if one thread had visited all boxes.
   for (int step = kLanes / 2; step > 0; step /= 2) {
     const T other = __shfl_xor_sync(0xffffffffu, best, step);
     const T other_area = __shfl_xor_sync(0xffffffffu, best_area, step);
@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(kThreads)
   if (!is_last) {
     return;
   }
-  // Every other block is done with `kept` as the ticket counter; the last one adds up the partials in order.
+  // All other blocks have drawn their ticket from `kept`; the last one adds up the partials in order.
   double sum = 0.0, count = 0.0;
   __threadfence();
   for (unsigned block = threadIdx.x; block < gridDim.x; block += kThreads) {

@@ -1,4 +1,4 @@
-// crop_resize on the GPU: checks, choice of kernel by type, launches. Nothing here waits for the GPU.
+// crop_resize on the GPU: argument checks, dispatch by type, launches. Nothing here synchronises with the GPU.
 #include <cuda_runtime.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
@@ -19,7 +19,7 @@ namespace {
 using torch::headeronly::BFloat16;
 using torch::headeronly::Half;
 
-constexpr int64_t kMostBlocks = int64_t{1} << 30;  // each takes as many tiles as it must
+constexpr int64_t kMostBlocks = int64_t{1} << 30;  // each loops over its tiles
 
 struct Launch {
   TilePlan plan;

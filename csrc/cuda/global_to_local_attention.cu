@@ -1,5 +1,5 @@
-// Global-to-local attention on the GPU: sorts the rows by image, without waiting for the host, and picks the kernels:
-// tensor cores for half types where the head dimension fits, plain ones for everything else.
+// Global-to-local attention on the GPU: sorts the rows by image, without synchronising with the host, and chooses the
+// kernels: tensor cores for half types if the head dimension fits, general ones for everything else.
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/macros.h>
@@ -16,8 +16,8 @@ namespace {
 constexpr int kSortThreads = 512;
 constexpr int kSortedInShared = 4096;  // images whose counters fit shared memory
 
-// One thread block: counts, sums and places the RoIs of each image, keeping their order. counters: (images + 1), used
-// where there are too many images for shared memory.
+// Counting sort of the RoIs by image in one thread block, stable. counters: (images + 1), used if there are too many
+// images for shared memory.
 __global__ void __launch_bounds__(kSortThreads)
     sort_rois_kernel(const int64_t* __restrict__ image_index, int num_rois, int tokens, int images, int tile_rows,
                      int* order, int* roi_start, int* tile_start, int* counters) {
@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kSortThreads)
   }
 }
 
-// kElements of T that are read at once.
+// kElements values of T, read in one load.
 template <class T, int kElements>
 struct alignas(sizeof(T) * kElements) Pack {
   T element[kElements];
@@ -104,7 +104,7 @@ __global__ void row_statistics_kernel(const Sizes size, const SortedRows rows, c
                                                                  delta * rsqrt(S(size.d))};
 }
 
-// Adds the parts in their order.
+// Adds up the parts in order.
 template <class T, class S>
 __global__ void sum_parts_kernel(const S* __restrict__ parts, int count, int64_t numel, T* __restrict__ sum) {
   for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < numel; i += int64_t(gridDim.x) * blockDim.x) {
@@ -129,7 +129,7 @@ Sizes sizes_of(const Problem& p) {
   return {int(p.num_rois), int(p.tokens), int(p.images), int(p.num_keys), int(p.channels), int(p.heads), int(p.d)};
 }
 
-// The sorted rows and the memory they live in.
+// The sorted rows and the memory that holds them.
 struct RowSorting {
   Tensor memory;
   SortedRows rows;
@@ -161,7 +161,7 @@ T* mutable_data_of(const Tensor& tensor) {
   return static_cast<T*>(tensor.mutable_data_ptr());
 }
 
-// The head dimension of the tensor-core kernels for these tensors, 0 where they cannot take them.
+// The head dimension of the tensor-core kernels for these tensors, or 0 if the kernels cannot be used.
 template <class T>
 int tensor_core_head_dim_for(const Problem& p, std::initializer_list<const Tensor*> tensors) {
   const bool aligned = std::all_of(tensors.begin(), tensors.end(), [](const Tensor* tensor) {

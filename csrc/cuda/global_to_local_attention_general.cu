@@ -1,6 +1,6 @@
-// Global-to-local attention for any dtype and head dimension, on the ordinary arithmetic units, in exact float32
-// (no TF32) or float64. The structure of the tensor-core kernels, with three differences: a warp owns
-// 8 tokens, scores lie one a lane, and channels come in chunks, so that a head may have any number of them.
+// Global-to-local attention for any dtype and head dimension, without tensor cores, in full float32 (no TF32) or
+// float64. The structure is that of the tensor-core kernels, with three differences: a warp owns 8 tokens, each lane
+// holds one score, and channels are processed in chunks, so that a head may have any number of channels.
 #include <torch/csrc/stable/macros.h>
 
 #include "cuda/global_to_local_attention.cuh"
@@ -12,8 +12,8 @@ constexpr int kWarps = 4;
 constexpr int kThreads = 32 * kWarps;
 constexpr int kOwned = kGeneralTile / kWarps;  // tokens of a warp
 constexpr int kChunk = 32;                     // channels in shared memory at once
-constexpr int kChunks = 4;                     // chunks that one thread block writes; the grid's z has the others
-constexpr int kPitch = kChunk + 4;             // 16-byte reads of 8 rows in a column meet no bank twice
+constexpr int kChunks = 4;          // chunks written by one thread block; the others are spread over the grid's z
+constexpr int kPitch = kChunk + 4;  // 16-byte reads of 8 rows in a column have no bank conflicts
 
 // 32 tokens by one chunk of channels.
 template <class S>
@@ -70,7 +70,7 @@ __device__ __forceinline__ void add_weighted(S (&sums)[kOwned], const Chunk<S>& 
   }
 }
 
-// The same with the tokens' channels from `first` on loaded into the buffer.
+// The same, after loading the tokens' channels from `first` on into the buffer.
 template <class S, class Token>
 __device__ __forceinline__ void load_and_add(S (&sums)[kOwned], const Chunk<S>& weights, Chunk<S>& buffer,
                                              const Token& token, int first, int d) {
@@ -187,7 +187,7 @@ __global__ void __launch_bounds__(kThreads, 2) attend_general_kernel(const Forwa
   store_channels<T>(out, result, first_chunk, size.d);
 }
 
-// Weight 2^(score * log2(e) - logsumexp of base 2), in natural terms.
+// The weight 2^(score * log2(e) - base-2 logsumexp), computed with natural exponentials.
 template <class S>
 __device__ __forceinline__ S weight_of(S score, S unit, const RowStatistics<S>& statistics) {
   return exponential(score * unit - statistics.logsumexp * S(0.693147180559945309));

@@ -1,15 +1,15 @@
-// The backward pass of global-to-local attention on the tensor cores.
+// Backward pass of global-to-local attention on tensor cores.
 //
-// It takes two passes over the scores, one a thread block a tile of rows (gradient of local), one a thread block a
-// tile of keys (gradient of global_tokens, key part and value part in one accumulator). Against one pass it
-// recomputes two of seven products, and saves the atomic additions, the float32 buffer they need and the round trip
-// of the weights through shared memory; and gradients have the same bits every time.
+// There are two passes over the scores: one with a thread block per tile of rows (gradient of local), one with a thread
+// block per tile of keys (gradient of global_tokens, with the key part and the value part in one accumulator). Compared
+// with a single pass, two of seven products are computed twice; in return there are no atomic additions, no float32
+// buffer for them and no round trip of the weights through shared memory, and gradients are deterministic.
 #include "cuda/global_to_local_attention_tensor_core.cuh"
 
 namespace insight::attention {
 namespace {
 
-// Gradient of local: a thread block a tile of rows, over all keys.
+// Gradient of local: one thread block per tile of rows, over all keys.
 template <class T, int kD>
 __global__ void __launch_bounds__(kThreads) differentiate_rows_kernel(const BackwardArguments<T> a) {
   constexpr int kM = fragments_per_warp(kD);
@@ -124,7 +124,7 @@ struct RowBuffer {
   RowStatistics<float> statistics[kRows];
 };
 
-// Gradient of global_tokens: a thread block a tile of keys, over one part of the rows of the image.
+// Gradient of global_tokens: one thread block per tile of keys, over one part of the rows of the image.
 template <class T, int kD>
 __global__ void __launch_bounds__(kThreads) differentiate_keys_kernel(const BackwardArguments<T> a) {
   constexpr int kM = fragments_per_warp(kD);
@@ -143,7 +143,7 @@ __global__ void __launch_bounds__(kThreads) differentiate_keys_kernel(const Back
   const auto* all_statistics = statistics_of<float>(a, head);
   const int copy_chunk = threadIdx.x % kChunks;
   const int copy_row = threadIdx.x / kChunks;
-  // Where this thread's chunks of the next tile come from, looked up one tile ahead; -1: zeros.
+  // Source rows of this thread's chunks of the next tile, looked up one tile ahead; -1: zeros.
   int next_rows[kCopies];
   const auto look_up = [&](int tile) {
 #pragma unroll
@@ -199,7 +199,7 @@ __global__ void __launch_bounds__(kThreads) differentiate_keys_kernel(const Back
     }
     copies_commit();
 
-    // Rows of the padding are zero, and so are their statistics: weight 1, gradients 0, nothing is added.
+    // Padding rows and their statistics are zero: weight 1, gradients 0, so they add nothing.
 #pragma unroll 1
     for (int chunk = 0; chunk < kRows / 16; ++chunk) {
       float score[kM][2][4] = {};
@@ -224,7 +224,7 @@ __global__ void __launch_bounds__(kThreads) differentiate_keys_kernel(const Back
       uint32_t grad_score[kM][4];
 #pragma unroll
       for (int column = 0; column < 2; ++column) {
-        // The statistics of this lane's two rows, side by side.
+        // The statistics of this lane's two rows, which are adjacent.
         const float4 statistics =
             *reinterpret_cast<const float4*>(buffer.statistics + chunk * 16 + column * 8 + 2 * (lane % 4));
 #pragma unroll

@@ -8,10 +8,10 @@
 namespace insight {
 namespace {
 
-// Columns of the image that are taken together: the crop is read along its rows, the code is written down the columns.
+// Image columns processed together: the crop is read along rows, the code is written along columns.
 constexpr int64_t kStripWidth = 64;
 
-// Between which two values of an axis of the crop a pixel's centre lies, and how near to the second.
+// The two values along an axis of the crop that a pixel's centre lies between, and the weight of the second.
 struct Tap {
   int64_t low, high;
   float weight;
@@ -23,7 +23,7 @@ struct Axis {
   std::vector<Tap> taps;
 };
 
-// In double: the coordinates of a large scene leave float no digits for the fraction of a pixel.
+// In double: in a large scene, coordinates leave no digits of a float for fractions of a pixel.
 Axis make_axis(double low, double high, int64_t crop_side, int64_t image_side) {
   Axis axis;
   const double limit = static_cast<double>(image_side);

@@ -67,7 +67,7 @@ inline void run_copy(const cuda_on_host::Copy& copy) {
   if (copy.wanted) std::memcpy(copy.to, copy.from, copy.bytes);
 }
 
-// A copy may be done as soon as it begins or as late as the wait for it: a coin decides.
+// A copy may happen as soon as it is started or as late as the wait for it; chosen at random.
 template <int kBytes>
 void copy_async(void* shared, const void* global, bool wanted) {
   check_alignment(shared, kBytes);
