@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 from detectron2.utils.logger import setup_logger
-from tiny import CONFIG, PROMPTS, PROMPTS_FILE, write_dataset
+from helpers.tiny import CONFIG, PROMPTS, PROMPTS_FILE, write_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

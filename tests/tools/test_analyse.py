@@ -5,7 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from boxes_coco import random_case
+from helpers.boxes_coco import random_case
 
 from insight.evaluation.coco import average_precision
 

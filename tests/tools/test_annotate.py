@@ -7,8 +7,8 @@ import time
 import pytest
 import torch
 import yaml
+from helpers.tiny import CLASSES, CONFIG, write_dataset
 from pycocotools.coco import COCO
-from tiny import CLASSES, CONFIG, write_dataset
 
 from insight.modeling.sopseg import build_sopseg
 

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import yaml
+from helpers.tiny_sopseg import save_tiny_checkpoint
 from PIL import Image
 from pycocotools.coco import COCO
-from tiny_sopseg import save_tiny_checkpoint
 
 from insight import SOPSegPredictor
 

@@ -11,7 +11,7 @@ pytest.importorskip("detectron2")
 from insight.config import load_config
 from insight.data.datasets import register_from_config
 from insight.data.datasets.scenes import Split, ensure_rendered
-from insight.data.visualize import draw_dataset
+from insight.visualization.dataset_pictures import draw_dataset
 
 
 @pytest.fixture(scope="module")
