@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from insight import SOPSegPredictor
 from insight.data.datasets.root import data_root
-from insight.data.images import read_image
-from insight.data.oriented import read_dota
+from insight.data.formats.images import read_image
+from insight.data.formats.oriented import read_dota
 from insight.data.scenes import draw_scene
 from insight.modeling.sopseg import SOPSeg, build_sopseg, load_sopseg
 from insight.structures.oriented_boxes import enclosing_boxes

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness import OURS, Measurement, Outcome
 
-from insight.files import atomic_write
+from insight.runtime.atomic_files import atomic_write
 
 
 def save(path: Path, machine: dict, outcomes: Sequence[Outcome]) -> None:
@@ -15,7 +15,7 @@ def save(path: Path, machine: dict, outcomes: Sequence[Outcome]) -> None:
 
     Args:
         path: the file.
-        machine: of `insight.machine.describe_machine`.
+        machine: of `insight.runtime.machine.describe_machine`.
         outcomes: of `harness.measure`.
     """
     with atomic_write(path) as file:

@@ -22,8 +22,8 @@ import report
 import torch
 from harness import QUICK, Effort, Outcome, measure
 
-from insight.machine import describe_machine
-from insight.outputs import output_file
+from insight.runtime.machine import describe_machine
+from insight.runtime.outputs import output_file
 
 FOLDER = Path(__file__).parent
 

@@ -15,7 +15,7 @@ from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 from detectron2.modeling import META_ARCH_REGISTRY, PROPOSAL_GENERATOR_REGISTRY, ROI_HEADS_REGISTRY
 
-from .machine import is_device_name
+from .runtime.machine import is_device_name
 
 
 def add_insight_config(cfg: CN) -> None:

@@ -10,12 +10,12 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.structures import BoxMode
 
-from .data.mappers import read_image
+from .data.mappers.detection import read_entry_image
 from .engine import Trainer
 from .evaluation import evaluate_prompted
-from .files import atomic_write
-from .inference.overlay import draw_instances
 from .inference.predictor import PromptPredictor
+from .runtime.atomic_files import atomic_write
+from .visualization.overlays import draw_instances
 
 PICTURES = 8
 
@@ -68,7 +68,7 @@ def draw_answers(predictor: PromptPredictor, dataset: str, folder: Path) -> None
         folder: where the PNG files go.
     """
     for entry in DatasetCatalog.get(dataset)[:PICTURES]:
-        image = read_image(entry, "RGB")
+        image = read_entry_image(entry, "RGB")
         predictor.set_image(image)
         found = predictor.detect()
         halves = [_draw(image, found[found.scores >= 0.5], predictor.class_names)]

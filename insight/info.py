@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from . import __version__, ops
-from .machine import cpu_name
 from .ops import _ext
+from .runtime.machine import cpu_name
 from .structures import _rle_ext
 
 # Import name and, where that has no __version__, the name of its distribution.

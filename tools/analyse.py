@@ -3,11 +3,11 @@
 
 import argparse
 
+from insight.cli.reporting import reports_errors
 from insight.data.bad_options import add_bad_options
-from insight.errors import reports_errors
 from insight.evaluation.analysis import analyse
 from insight.evaluation.error_report import breakdown_table
-from insight.outputs import output_folder
+from insight.runtime.outputs import output_folder
 
 
 def arguments() -> argparse.ArgumentParser:

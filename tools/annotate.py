@@ -14,10 +14,10 @@ from insight.annotation.review import Review
 from insight.annotation.run import annotate, apply_review
 from insight.annotation.segmentation import SOPSegSegmenter
 from insight.annotation.sources import open_source
+from insight.cli.reporting import reports_errors
 from insight.data.bad_options import add_bad_options
-from insight.errors import reports_errors
-from insight.machine import parse_device
-from insight.outputs import output_folder
+from insight.runtime.machine import parse_device
+from insight.runtime.outputs import output_folder
 
 MEANINGS = {
     "min_score": "least predicted IoU",

@@ -5,14 +5,14 @@ import argparse
 import os
 from pathlib import Path
 
+from insight.cli.reporting import reports_errors
 from insight.config import load_config
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets import register_from_config, require_registered
-from insight.errors import reports_errors
-from insight.inference.compare import Contender, choose_entries, draw_comparisons, worst_entries
+from insight.evaluation.comparison import Contender, choose_entries, draw_comparisons, worst_entries
 from insight.inference.score_threshold import check_score_threshold
-from insight.machine import parse_device
-from insight.outputs import output_folder
+from insight.runtime.machine import parse_device
+from insight.runtime.outputs import output_folder
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -3,12 +3,12 @@
 
 import argparse
 
+from insight.cli.reporting import reports_errors
 from insight.config import load_config
 from insight.data.datasets import register_from_config
 from insight.demo import run_demo
 from insight.engine import start_output
-from insight.errors import reports_errors
-from insight.outputs import output_folder
+from insight.runtime.outputs import output_folder
 
 
 @reports_errors

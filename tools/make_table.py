@@ -7,10 +7,10 @@ import shlex
 import sys
 from pathlib import Path
 
+from insight.cli.reporting import reports_errors
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.engine.launch import check_num_gpus
-from insight.errors import reports_errors
-from insight.outputs import output_folder
+from insight.runtime.outputs import output_folder
 from insight.tables import make_table, read_table
 
 

@@ -3,9 +3,9 @@
 
 import argparse
 
-from insight.engine.curves import plot_metrics
-from insight.errors import reports_errors
-from insight.outputs import output_file
+from insight.cli.reporting import reports_errors
+from insight.runtime.outputs import output_file
+from insight.visualization.curves import plot_metrics
 
 
 @reports_errors

@@ -5,14 +5,14 @@ import argparse
 import os
 import sys
 
+from insight.cli.reporting import reports_errors
 from insight.config import load_config
-from insight.errors import reports_errors
 from insight.inference.file_predictor import build_file_predictor
 from insight.inference.files import find_images, predict_files
-from insight.inference.prompts import BoxPrompts, parse_boxes, read_boxes
+from insight.inference.prompt_files import BoxPrompts, parse_boxes, read_boxes
 from insight.inference.score_threshold import check_score_threshold
-from insight.machine import parse_device
-from insight.outputs import output_folder
+from insight.runtime.machine import parse_device
+from insight.runtime.outputs import output_folder
 
 
 def arguments() -> argparse.ArgumentParser:

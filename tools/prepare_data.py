@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from insight.cli.reporting import reports_errors
 from insight.config import load_config
 from insight.data.bad_options import SKIP_HINT, add_bad_options, add_bad_options_over_config, bad_overrides
-from insight.data.check import check_dataset
 from insight.data.datasets import register_from_config
-from insight.data.file_check import FileCheck
-from insight.data.foreground import foreground_ratios, report_foreground
+from insight.data.formats.file_check import FileCheck
+from insight.data.inspection.check import check_dataset
+from insight.data.inspection.foreground import foreground_ratios, report_foreground
+from insight.data.inspection.statistics import describe_dataset
 from insight.data.preparation.painted import prepare_hrsid, prepare_isaid
 from insight.data.preparation.sat_mtb import prepare_sat_mtb
-from insight.data.statistics import describe_dataset
-from insight.errors import reports_errors
-from insight.outputs import output_folder
+from insight.runtime.outputs import output_folder
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -3,9 +3,9 @@
 
 import argparse
 
+from insight.cli.reporting import reports_errors
 from insight.engine.jitter import NOISES, jitter_curve
 from insight.engine.measurement import measured_config, measurement_arguments, write_measurement
-from insight.errors import reports_errors
 from insight.inference.box_correction import check_correct_boxes
 
 

@@ -3,9 +3,9 @@
 
 import argparse
 
+from insight.cli.reporting import reports_errors
 from insight.data.datasets.coco import require_classes_of_model
 from insight.engine.measurement import measured_config, measurement_arguments, write_measurement
-from insight.errors import reports_errors
 from insight.evaluation.missed import LEAST_SCORE, evaluate_missed
 from insight.inference.predictor import PromptPredictor
 from insight.inference.score_threshold import check_score_threshold

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Evaluate a detector with its prompts changed: none, their mean, another box's, another image's context."""
 
+from insight.cli.reporting import reports_errors
 from insight.data.datasets.coco import require_classes_of_model
 from insight.engine.measurement import measured_config, measurement_arguments, write_measurement
-from insight.errors import reports_errors
 from insight.evaluation.prompt_use import evaluate_prompt_use
 from insight.inference.predictor import PromptPredictor
 

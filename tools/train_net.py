@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Train or evaluate the model that a config file describes, with Detectron2's usual arguments."""
 
+from insight.cli.reporting import reports_errors
 from insight.engine import evaluate, launch, setup, train_arguments, trainer_class
-from insight.errors import reports_errors
 
 
 @reports_errors

@@ -3,12 +3,12 @@
 
 import argparse
 
+from insight.cli.reporting import reports_errors
 from insight.config import load_config
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets import register_from_config, require_registered
-from insight.data.visualize import draw_dataset
-from insight.errors import reports_errors
-from insight.outputs import output_folder
+from insight.runtime.outputs import output_folder
+from insight.visualization.dataset_pictures import draw_dataset
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from insight.journal import Journal
+from insight.runtime.journal import Journal
 
 from .filters import Filters
 from .segmentation import blocks

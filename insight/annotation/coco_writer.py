@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import IO, Any
 
-from insight.files import atomic_write
+from insight.runtime.atomic_files import atomic_write
 
 from .candidates import Candidate
 from .sources import SourceImage

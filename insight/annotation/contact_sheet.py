@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from insight.data.images import read_image
-from insight.files import atomic_write
+from insight.data.formats.images import read_image
+from insight.runtime.atomic_files import atomic_write
 from insight.structures.rle import decode_crop
 
 from .candidates import Candidate, Verdict

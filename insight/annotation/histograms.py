@@ -2,10 +2,10 @@
 
 import os
 
-from insight.figures import png_figure
+from insight.visualization.figures import png_figure
 
 from .filters import Filters
-from .statistics import EDGES, Statistics
+from .report import EDGES, Statistics
 
 _BOUNDS = {
     "score": ("min_score",),

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from insight.data.file_check import first
-from insight.files import atomic_write
+from insight.data.formats.file_check import first
+from insight.runtime.atomic_files import atomic_write
 
 from .candidates import Candidate, Verdict
 from .filters import REASONS, WITHOUT_MASK

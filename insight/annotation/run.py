@@ -9,18 +9,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from insight.files import atomic_write
-from insight.journal import Journal, settings_of
+from insight.runtime.atomic_files import atomic_write
+from insight.runtime.journal import Journal, settings_of
 
 from .candidates import by_filters, read_candidates
 from .coco_writer import open_coco
 from .contact_sheet import Extremes, draw_contact_sheet
 from .filters import Filters
 from .histograms import draw_histograms
+from .report import Statistics, to_markdown
 from .review import Review, changes_by_hand, open_review
 from .segmentation import BLOCK, Segmenter, segment_source
 from .sources import Source
-from .statistics import Statistics, to_markdown
 
 MASKS, COCO, REVIEW = "masks.journal", "instances.json", "review.csv"
 

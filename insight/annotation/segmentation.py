@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from insight.data.images import read_image
-from insight.journal import Journal
+from insight.data.formats.images import read_image
 from insight.modeling.sopseg import SOPSeg, load_sopseg
 from insight.modeling.sopseg.encoders import check_input_size
 from insight.modeling.sopseg.segment import SegmentedObjects, segment_objects
+from insight.runtime.journal import Journal
 from insight.structures.crop_plans import one_crop_each
 from insight.structures.oriented_boxes import have_area, oriented_corners
 from insight.structures.prompts import Prompts, oriented_prompts

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from insight.data.bad_options import SKIP_HINT
-from insight.data.coco_file import WITHOUT_AREA, read_coco
-from insight.data.file_check import FileCheck, first, repeated
-from insight.data.oriented import find_oriented, read_oriented
+from insight.data.formats.coco import WITHOUT_AREA, read_coco
+from insight.data.formats.file_check import FileCheck, first, repeated
+from insight.data.formats.oriented import find_oriented, read_oriented
 from insight.structures.oriented_boxes import oriented_corners
 
 _GIVEN = ("bbox", "oriented_box")  # what an annotation says of its box

@@ -6,8 +6,8 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from insight.checkpoint import Checkpointer
-from insight.machine import describe_machine
+from insight.modeling.checkpointer import Checkpointer
+from insight.runtime.machine import describe_machine
 
 from .results import RESULTS, by_dataset, config_digest, write_config, write_results
 from .sopseg_trainer import SOPSegTrainer

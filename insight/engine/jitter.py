@@ -10,14 +10,14 @@ from detectron2.structures import BoxMode
 from torch import Tensor
 from tqdm import tqdm
 
-from insight.checkpoint import Checkpointer
 from insight.config import gives_masks
-from insight.data.image_seed import image_seed
-from insight.data.mappers import read_image
+from insight.data.mappers.detection import read_entry_image
+from insight.data.mappers.image_seed import image_seed
 from insight.evaluation import PromptedIoU
 from insight.evaluation.coco import require_masks
 from insight.inference.box_correction import check_correct_boxes
 from insight.inference.predictor import PromptPredictor
+from insight.modeling.checkpointer import Checkpointer
 from insight.structures.boxes import jitter_boxes
 from insight.structures.rle import annotation_to_rle
 
@@ -97,7 +97,7 @@ def _on_dataset(
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
         truth = [annotation_to_rle(a["segmentation"], size) for a in annotations]
         classes = [a["category_id"] for a in annotations]
-        predictor.set_image(read_image(entry, "RGB"), order="RGB")  # once for all noises
+        predictor.set_image(read_entry_image(entry, "RGB"), order="RGB")  # once for all noises
         for noise, metric in zip(noises, metrics):
             prompts = noisy_boxes(torch.tensor(np.array(boxes, np.float32)), noise, image_seed(entry["image_id"]), size)
             masks = predictor.predict(prompts, correct_boxes=correct_boxes).pred_masks

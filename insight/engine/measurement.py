@@ -9,8 +9,8 @@ from detectron2.config import CfgNode
 from insight.config import load_config
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets import register_from_config, require_registered
-from insight.machine import describe_machine
-from insight.outputs import output_file
+from insight.runtime.machine import describe_machine
+from insight.runtime.outputs import output_file
 
 from .entry import require_test_sets
 from .results import Metrics, write_results

@@ -11,8 +11,8 @@ import yaml
 from detectron2.config import CfgNode
 
 from insight.config import load_config
-from insight.files import atomic_write
-from insight.json_values import plain
+from insight.runtime.atomic_files import atomic_write
+from insight.runtime.json_values import plain
 
 RESULTS, CONFIG = "results.json", "config.yaml"
 # Where and how a run works, not what it comes to.

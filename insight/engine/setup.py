@@ -10,11 +10,11 @@ from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from insight.checkpoint import require_weights
 from insight.config import load_config
 from insight.data.bad_options import add_bad_options_over_config, bad_overrides
 from insight.data.datasets import register_from_config, require_registered
-from insight.outputs import output_folder
+from insight.modeling.checkpointer import require_weights
+from insight.runtime.outputs import output_folder
 
 _EXAMPLES = """examples:
   train_net.py --config-file configs/insight/nwpu_light_insight.yaml OUTPUT_DIR output/light

@@ -8,7 +8,7 @@ from detectron2.data import build_detection_test_loader
 from detectron2.evaluation import DatasetEvaluator
 
 from insight.data.datasets.coco import require_same_classes
-from insight.data.sopseg_mapper import SOPSegMapper, one_object_each
+from insight.data.mappers.sopseg import SOPSegMapper, one_object_each
 from insight.evaluation.prompted_evaluator import PromptedEvaluator
 
 from .optimizer import build_optimizer

@@ -11,7 +11,7 @@ from detectron2.data.build import trivial_batch_collator
 from detectron2.data.samplers import RandomSubsetTrainingSampler, RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 
-from insight.data.mappers import quarter_turns
+from insight.data.mappers.detection import quarter_turns
 
 from .launch import check_batch
 

@@ -16,14 +16,14 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import CommonMetricPrinter
 from detectron2.utils.logger import setup_logger
 
-from insight.checkpoint import Checkpointer
 from insight.config import gives_masks, semantic_classes
 from insight.data.datasets.coco import require_class_count, require_classes_of_model, require_same_classes
-from insight.data.label_maps import with_usable_label_maps
-from insight.data.mappers import PromptDatasetMapper
+from insight.data.formats.label_maps import with_usable_label_maps
+from insight.data.mappers.detection import PromptDatasetMapper
 from insight.evaluation import CocoEvaluator
-from insight.machine import describe_machine
+from insight.modeling.checkpointer import Checkpointer
 from insight.modeling.prompt import projects_prompts
+from insight.runtime.machine import describe_machine
 
 from .heartbeat import Heartbeat
 from .optimizer import build_optimizer

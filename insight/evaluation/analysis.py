@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from insight.data.bad_options import SKIP_HINT
-from insight.data.coco_file import read_coco
-from insight.data.decoding import without_undecodable
-from insight.data.file_check import FileCheck
-from insight.files import atomic_write
+from insight.data.formats.coco import read_coco
+from insight.data.formats.decoding import without_undecodable
+from insight.data.formats.file_check import FileCheck
+from insight.runtime.atomic_files import atomic_write
 
 from .detections import read_detections
 from .error_breakdown import BACKGROUND, FOREGROUND, ErrorBreakdown, error_breakdown

@@ -19,10 +19,10 @@ from faster_coco_eval import COCO, COCOeval_faster
 from pycocotools import mask as coco_mask
 from tabulate import tabulate
 
-from insight.data.coco_file import only_images, read_coco
-from insight.data.file_check import FileCheck
-from insight.files import atomic_write
-from insight.json_values import plain
+from insight.data.formats.coco import only_images, read_coco
+from insight.data.formats.file_check import FileCheck
+from insight.runtime.atomic_files import atomic_write
+from insight.runtime.json_values import plain
 
 _ALL = 1e5**2
 AREA_PROFILES = {

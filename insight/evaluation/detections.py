@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from insight.data.coco_file import plain_name, rle_fills, with_whole_size
-from insight.data.file_check import FileCheck, first, has, numbers, read_json, repeated
+from insight.data.formats.coco import plain_name, rle_fills, with_whole_size
+from insight.data.formats.file_check import FileCheck, first, has, numbers, read_json, repeated
 
 _SECTIONS = ("images", "annotations", "categories")
 _NEEDED = ("image_id", "category_id", "score")
@@ -20,7 +20,7 @@ def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict
         path: COCO detections, a list as `CocoEvaluator` writes it, or a COCO file with scores as `tools/predict.py`
             writes it. The latter's images are known by their file names, without folders, its categories by name,
             compared without case, spaces, hyphens and underscores.
-        truth: COCO dictionary, as `insight.data.coco_file.read_coco` gives it.
+        truth: COCO dictionary, as `insight.data.formats.coco.read_coco` gives it.
         partial: the truth is a part of what was looked for: detections on other images and of other classes are left
             out, with a warning, instead of raising.
 

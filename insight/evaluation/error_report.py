@@ -6,7 +6,7 @@ import os
 import numpy as np
 from tabulate import tabulate
 
-from insight.figures import png_figure
+from insight.visualization.figures import png_figure
 
 from .error_breakdown import ALL_FALSE_POSITIVES, CAUSES, ErrorBreakdown, mean_of_known
 

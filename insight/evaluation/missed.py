@@ -12,7 +12,7 @@ from detectron2.structures import Boxes, BoxMode, Instances, pairwise_iou
 from torch import Tensor
 from tqdm import tqdm
 
-from insight.data.mappers import read_image
+from insight.data.mappers.detection import read_entry_image
 
 from .coco import CocoEvaluator, possible_tasks
 
@@ -77,7 +77,7 @@ def evaluate_missed(
     evaluators, numbers = {}, {"instances": 0, "missed": 0}
     dicts = DatasetCatalog.get(dataset_name)
     for entry in tqdm(dicts, "Prompting what is missed", unit="image"):
-        predictor.set_image(read_image(entry, "RGB"), order="RGB")
+        predictor.set_image(read_entry_image(entry, "RGB"), order="RGB")
         found = predictor.detect()
         if not evaluators:
             tasks = ("segm", "bbox") if found.has("pred_masks") else ("bbox",)

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from insight.figures import png_figure
+from insight.visualization.figures import png_figure
 
 from .coco import precision_table
 

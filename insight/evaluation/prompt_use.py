@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
-from insight.data.mappers import read_image
+from insight.data.mappers.detection import read_entry_image
 from insight.modeling.prompt.changes import ChangedPrompts, possible_changes
 
 from .coco import CocoEvaluator, possible_tasks
@@ -46,7 +46,7 @@ def evaluate_prompt_use(
     evaluators: dict[str, CocoEvaluator] = {}
     dicts = DatasetCatalog.get(dataset_name)
     for entry in tqdm(dicts, f"Changing prompts on {dataset_name}", unit="image"):
-        predictor.set_image(read_image(entry, "RGB"), order="RGB")
+        predictor.set_image(read_entry_image(entry, "RGB"), order="RGB")
         for name, manager in managers.items():
             with manager:
                 found = predictor.detect()

@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 from tabulate import tabulate
 from tqdm import tqdm
 
-from insight.data.mappers import read_image
+from insight.data.mappers.detection import read_entry_image
 from insight.structures.rle import annotation_to_rle
 
 from .boundary import BOUNDARY_RATIO, boundary_distance, boundary_iou
@@ -145,6 +145,6 @@ def evaluate_prompted(
         boxes = np.array([BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations])
         size = (entry["height"], entry["width"])
         truth = [annotation_to_rle(a["segmentation"], size) for a in annotations]
-        predicted = predict(read_image(entry, image_format), boxes)
+        predicted = predict(read_entry_image(entry, image_format), boxes)
         metric.update(predicted, truth, [a["category_id"] for a in annotations], entry["image_id"])
     return metric.result()

@@ -10,7 +10,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from insight.files import atomic_write
+from insight.runtime.atomic_files import atomic_write
 
 from .boundary import BOUNDARY_RATIO
 from .coco import require_masks

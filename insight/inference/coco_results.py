@@ -9,8 +9,8 @@ from typing import Any
 from detectron2.structures import Instances
 
 from insight.evaluation.coco import instances_to_coco
-from insight.files import atomic_write
-from insight.journal import Journal
+from insight.runtime.atomic_files import atomic_write
+from insight.runtime.journal import Journal
 
 
 def to_annotations(instances: Instances) -> list[dict[str, Any]]:

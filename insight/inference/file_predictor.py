@@ -11,7 +11,7 @@ from detectron2.structures import Boxes, Instances
 from .box_correction import check_correct_boxes
 from .classes import class_indices
 from .predictor import PromptPredictor
-from .prompts import BoxPrompts
+from .prompt_files import BoxPrompts
 from .sopseg_predictor import SOPSegPredictor
 
 

@@ -14,13 +14,13 @@ from detectron2.structures import Instances
 from PIL import Image
 from tqdm import tqdm
 
-from insight.data.images import SUFFIXES, read_image
-from insight.files import atomic_write
+from insight.data.formats.images import SUFFIXES, read_image
+from insight.runtime.atomic_files import atomic_write
+from insight.visualization.overlays import draw_instances
 
 from .coco_results import CocoResults
 from .file_predictor import FilePredictor
-from .overlay import draw_instances
-from .prompts import BoxPrompts
+from .prompt_files import BoxPrompts
 
 _logger = logging.getLogger(__name__)
 

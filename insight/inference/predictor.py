@@ -12,8 +12,8 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
-from insight.checkpoint import Checkpointer
-from insight.data.images import as_rgb, read_image
+from insight.data.formats.images import as_rgb, read_image
+from insight.modeling.checkpointer import Checkpointer
 from insight.structures.given_prompts import given_prompts
 from insight.structures.prompts import Prompts
 from insight.structures.rle import RLEMasks
@@ -97,7 +97,7 @@ class PromptPredictor:
         """Encode an image; `predict` and `detect` then refer to it.
 
         Args:
-            image: a file, or uint8 (H, W, 3); grey and alpha are understood too (see `insight.data.images`).
+            image: a file, or uint8 (H, W, 3); grey and alpha are understood too (see `insight.data.formats.images`).
             order: of the array's bands, "RGB" or "BGR" (OpenCV's, and what Detectron2's DefaultPredictor takes).
 
         Raises:

@@ -8,10 +8,10 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from insight.data.images import as_rgb, read_image
-from insight.machine import parse_device
+from insight.data.formats.images import as_rgb, read_image
 from insight.modeling.sopseg import DECODERS, EncodedCrops, SOPSeg, encode_regions, image_masks, load_sopseg
 from insight.modeling.sopseg.encoders import MAX_SIZE, check_input_size
+from insight.runtime.machine import parse_device
 from insight.structures.crop_plans import check_shared, plan_crops
 from insight.structures.given_prompts import given_prompts
 from insight.structures.rle import RLEMasks
@@ -132,8 +132,8 @@ class SOPSegPredictor:
         """Segment the objects that are pointed at.
 
         Args:
-            image: a file, or uint8 RGB (H, W, 3); grey and alpha are understood too (see `insight.data.images`). None:
-                the one that was set; an image that is given here is forgotten after the call, and the other stays set.
+            image: a file, or uint8 RGB (H, W, 3); grey and alpha are understood too (`insight.data.formats.images`).
+                None: the one that was set; an image given here is forgotten after the call, and the other stays set.
             boxes: (N, 4) XYXY in pixels of the image; tensor, array or nested list. A box may leave the image in part.
             oriented_boxes: (M, 5) centre x, centre y, width, height in pixels, angle in degrees (counter-clockwise as
                 displayed), or (M, 8) or (M, 4, 2) corners. Follow `boxes` in the result.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ..elf import cut_short
+from insight.elf import cut_short
 
 PACKAGE = Path(__file__).resolve().parent.parent
 LIBRARY = PACKAGE / "_C.so"

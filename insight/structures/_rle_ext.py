@@ -7,7 +7,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
-from ..elf import cut_short
+from insight.elf import cut_short
+
 from . import rle_reference
 
 

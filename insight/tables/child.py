@@ -11,7 +11,7 @@ from pathlib import Path
 PATIENCE = 30.0  # seconds that a command has to end by itself
 
 # A program that the command replaces. It ends with this process; -I keeps its folder, the package's, out of sys.path.
-_FOLLOW = ["-I", str(Path(__file__).resolve().parents[1] / "following.py")]
+_FOLLOW = ["-I", str(Path(__file__).resolve().parents[1] / "runtime" / "following.py")]
 
 
 @contextlib.contextmanager

@@ -8,10 +8,10 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
-from insight.checkpoint import require_weights
 from insight.data.datasets import register_from_config, require_registered
-from insight.inference.compare import Contender, choose_entries, draw_comparisons, worst_entries
-from insight.machine import describe_machine
+from insight.evaluation.comparison import Contender, choose_entries, draw_comparisons, worst_entries
+from insight.modeling.checkpointer import require_weights
+from insight.runtime.machine import describe_machine
 
 from .measures import count_gmacs, count_parameters, measure_speed
 from .runs import Run, plan_runs

@@ -11,9 +11,9 @@ from detectron2.modeling import build_model
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from insight.checkpoint import Checkpointer
 from insight.data.datasets import register_from_config
 from insight.engine import trainer_class
+from insight.modeling.checkpointer import Checkpointer
 from insight.modeling.sopseg import build_sopseg
 
 IMAGES = 20  # that speed is taken on

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from insight.engine.results import CONFIG
-from insight.locks import locked
+from insight.runtime.locks import locked
 
 from .child import child
 from .runs import STEPS, Run

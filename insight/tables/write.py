@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from insight.files import atomic_write
-from insight.json_values import plain
+from insight.runtime.atomic_files import atomic_write
+from insight.runtime.json_values import plain
 
 from .plot import draw
 from .summary import Cell, Summary

@@ -10,8 +10,8 @@ from insight.annotation.contact_sheet import CAPTION, COLUMNS, TILE, Extremes, d
 from insight.annotation.filters import Filters
 from insight.annotation.histograms import draw_histograms
 from insight.annotation.measures import measure_mask
+from insight.annotation.report import Statistics
 from insight.annotation.sources import SourceImage
-from insight.annotation.statistics import Statistics
 
 KEEP, DROP = Verdict(True), Verdict(False, ("score",))
 

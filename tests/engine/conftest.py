@@ -1,7 +1,7 @@
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
-from tiny import CONFIG, PROMPTS, PROMPTS_FILE, write_dataset
+from helpers.tiny import CONFIG, PROMPTS, PROMPTS_FILE, write_dataset
 
 from insight.config import load_config
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from detectron2 import solver
-from tiny_prompt_rcnn import build, make_tiny_config
+from helpers.tiny_prompt_rcnn import build, make_tiny_config
 
 from insight.engine import Trainer
 from insight.engine.optimizer import build_optimizer

@@ -7,11 +7,11 @@ import sys
 import threading
 import time
 
-import one_of_two
 import pytest
 import torch
 import yaml
-from tiny import CONFIG, PROMPTS, PROMPTS_FILE, write_dataset
+from helpers import one_of_two
+from helpers.tiny import CONFIG, PROMPTS, PROMPTS_FILE, write_dataset
 
 from insight.engine import launch, train_arguments
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
+from helpers.tiny_sopseg import save_tiny_checkpoint
 from pycocotools import mask as coco_mask
-from tiny_sopseg import save_tiny_checkpoint
 
 from insight import SOPSegPredictor
-from insight.data.images import read_image
-from insight.data.mappers import PromptDatasetMapper
+from insight.data.formats.images import read_image
+from insight.data.mappers.detection import PromptDatasetMapper
 from insight.engine import Trainer
 
 

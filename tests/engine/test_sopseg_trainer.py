@@ -6,11 +6,11 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
-from tiny import write_dataset
+from helpers.tiny import write_dataset
 
-from insight.checkpoint import CheckpointError
 from insight.engine import evaluate, trainer_class
 from insight.engine.sopseg_trainer import SOPSegTrainer
+from insight.modeling.checkpointer import CheckpointError
 from insight.modeling.meta_arch import sopseg as face
 from insight.modeling.sopseg import SOPSeg, load_sopseg
 from insight.modeling.sopseg.decoders import build_decoder

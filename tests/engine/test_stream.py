@@ -5,7 +5,7 @@ import pytest
 from detectron2.data import DatasetCatalog
 from detectron2.data.samplers import TrainingSampler
 
-from insight.data.mappers import PromptDatasetMapper
+from insight.data.mappers.detection import PromptDatasetMapper
 from insight.engine.stream import BatchStream, SeededDataset, build_train_loader, derive_seed
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import HookBase
-from tiny import write_dataset
+from helpers.tiny import write_dataset
 
 from insight.config import load_config
 from insight.data.datasets import register_from_config

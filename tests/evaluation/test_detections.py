@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("detectron2")
 
-from boxes_coco import detections, rle, truth
+from helpers.boxes_coco import detections, rle, truth
 
 from insight.evaluation.detections import read_detections
 

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("detectron2")
 
-from boxes_coco import detections, truth
+from helpers.boxes_coco import detections, truth
 from matplotlib.axes import Axes
 
 from insight.evaluation.error_breakdown import error_breakdown

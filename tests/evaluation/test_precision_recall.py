@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("detectron2")
 
-from boxes_coco import CATEGORIES, detections, random_case, truth
+from helpers.boxes_coco import CATEGORIES, detections, random_case, truth
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from detectron2.modeling import build_model
-from tiny import CONFIG
+from helpers.tiny import CONFIG
 
 import insight  # noqa: F401 (registers PromptRCNN)
 from insight.config import load_config

@@ -8,8 +8,8 @@ from detectron2.utils.visualizer import Visualizer
 from PIL import Image
 
 from insight import PromptPredictor
-from insight.checkpoint import Checkpointer, CheckpointError
 from insight.inference import predictor as predictor_module
+from insight.modeling.checkpointer import Checkpointer, CheckpointError
 from insight.structures.oriented_boxes import enclosing_boxes
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (128, 160, 3), dtype=np.uint8)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_sopseg import randomise, save_tiny_checkpoint, segment_anything_twin, small_sopseg
 from PIL import Image
-from tiny_sopseg import randomise, save_tiny_checkpoint, segment_anything_twin, small_sopseg
 from torch.nn import functional as F
 
 import insight

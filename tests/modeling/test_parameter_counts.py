@@ -8,7 +8,7 @@ ResNet-50, FPN of 256 channels.
 """
 
 import pytest
-from tiny_prompt_rcnn import build, make_config
+from helpers.tiny_prompt_rcnn import build, make_config
 
 CLASSES = 80
 CHANNELS = 256

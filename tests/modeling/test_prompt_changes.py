@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_prompt_rcnn import build, make_inputs, make_tiny_config, wake_prompts
+from helpers.tiny_prompt_rcnn import build, make_inputs, make_tiny_config, wake_prompts
 from torch import nn
 
 from insight.modeling.prompt import PROMPT_FEATURE, PromptPooler

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_prompt_rcnn import make_config
+from helpers.tiny_prompt_rcnn import make_config
 from torch.utils.flop_counter import FlopCounterMode
 
 from insight.modeling.prompt import PromptEncoder

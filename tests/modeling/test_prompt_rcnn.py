@@ -9,7 +9,7 @@ import pytest
 import torch
 from detectron2.modeling import DatasetMapperTTA, GeneralizedRCNN, GeneralizedRCNNWithTTA
 from detectron2.structures import Boxes, Instances, pairwise_iou
-from tiny_prompt_rcnn import build, losses_of, make_config, make_inputs, make_tiny_config, wake_prompts
+from helpers.tiny_prompt_rcnn import build, losses_of, make_config, make_inputs, make_tiny_config, wake_prompts
 
 ALL = "base/insight.yaml"
 CASCADE = "base/cascade.yaml"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from detectron2.structures import Boxes
 from detectron2.utils.events import EventStorage
-from tiny_prompt_rcnn import build, losses_of, make_inputs, make_tiny_config
+from helpers.tiny_prompt_rcnn import build, losses_of, make_inputs, make_tiny_config
 
 AREA = "base/area_loss.yaml"
 

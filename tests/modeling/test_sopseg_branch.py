@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
-from tiny_prompt_rcnn import build, losses_of, make_inputs, make_tiny_config
-from tiny_sopseg import save_tiny_checkpoint
+from helpers.tiny_prompt_rcnn import build, losses_of, make_inputs, make_tiny_config
+from helpers.tiny_sopseg import save_tiny_checkpoint
 
 from insight import PromptPredictor, SOPSegPredictor
 from insight.modeling.meta_arch.prompt_rcnn import SOPSegBranch

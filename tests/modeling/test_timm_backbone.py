@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_prompt_rcnn import build, make_tiny_config
+from helpers.tiny_prompt_rcnn import build, make_tiny_config
 from torch import nn
 
 from insight.modeling.backbone import TimmBackbone

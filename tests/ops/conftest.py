@@ -1,8 +1,8 @@
 """Where operators are tested: on this machine's devices, and with their CUDA kernels run on the CPU."""
 
-import cuda_on_host as on_host
 import pytest
 import torch
+from helpers import cuda_on_host as on_host
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cuda_on_host
 import pytest
 import torch
+from helpers import cuda_on_host
 
 pytestmark = pytest.mark.skipif(cuda_on_host.COMPILER is None, reason="no g++")
 ROOT = Path(__file__).resolve().parents[2]

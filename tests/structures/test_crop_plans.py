@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from insight.data.oriented import read_dota
+from insight.data.formats.oriented import read_dota
 from insight.structures.crop_plans import one_crop_each, shared_crops, training_crops, whole_image
 from insight.structures.crop_regions import CropSchedule, crop_regions, points_to_crop, random_positions
 

@@ -7,11 +7,11 @@ import yaml
 
 pytest.importorskip("detectron2")
 
-from tiny import CONFIG
+from helpers.tiny import CONFIG
 
 from insight.engine.results import CONFIG as CONFIG_FILE
 from insight.engine.results import RESULTS, config_digest, write_results
-from insight.files import atomic_write
+from insight.runtime.atomic_files import atomic_write
 from insight.tables import read_table
 
 MADE = {

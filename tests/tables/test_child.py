@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import is_running, wait_until
+from helpers.running import is_running, wait_until
 
 CHILD = Path(__file__).resolve().parents[2] / "insight" / "tables" / "child.py"
-FOLLOWING = CHILD.parents[1] / "following.py"
+FOLLOWING = CHILD.parents[1] / "runtime" / "following.py"
 
 # A sweep in a process of its own, whose command starts a process too; both write their numbers, as fast as they can.
 WORKER = """

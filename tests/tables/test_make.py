@@ -11,7 +11,7 @@ import torch
 import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
-from tiny import CONFIG, write_dataset
+from helpers.tiny import CONFIG, write_dataset
 
 from insight.inference.predictor import PromptPredictor
 from insight.tables import make, make_table, sweep

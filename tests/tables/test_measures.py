@@ -3,7 +3,7 @@
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from tiny import CONFIG, write_dataset
+from helpers.tiny import CONFIG, write_dataset
 from torch import nn
 
 from insight.config import load_config

@@ -10,9 +10,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 
-from ..coco_file import plain_name, read_coco
-from ..decoding import without_undecodable
-from ..file_check import FileCheck, first
+from insight.data.formats.coco import plain_name, read_coco
+from insight.data.formats.decoding import without_undecodable
+from insight.data.formats.file_check import FileCheck, first
 
 # Tools have the option; code that reads a config, the key.
 SKIP_HINT = "--skip-bad (DATASETS.BAD skip) leaves out what is wrong, tools/prepare_data.py check lists all of it"

@@ -1,6 +1,7 @@
 """HRSID: SAR images of 800 x 800 pixels with ship masks (Wei et al. 2020)."""
 
-from ..preparation.painted import HRSID
+from insight.data.preparation.painted import HRSID
+
 from .coco import register_coco
 from .root import data_root
 

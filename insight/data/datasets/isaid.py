@@ -1,6 +1,7 @@
 """iSAID: optical images of DOTA with instance masks, 15 classes (Waqas Zamir et al. 2019)."""
 
-from ..preparation.painted import ISAID
+from insight.data.preparation.painted import ISAID
+
 from .coco import register_coco
 from .root import data_root
 

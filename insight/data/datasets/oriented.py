@@ -7,9 +7,10 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
-from ..decoding import UNDECODABLE, undecodable
-from ..file_check import FileCheck
-from ..oriented import read_folder
+from insight.data.formats.decoding import UNDECODABLE, undecodable
+from insight.data.formats.file_check import FileCheck
+from insight.data.formats.oriented import read_folder
+
 from .coco import SKIP_HINT, is_strict
 
 _logger = logging.getLogger(__name__)

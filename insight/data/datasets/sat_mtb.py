@@ -1,6 +1,7 @@
 """SAT-MTB: frames of satellite videos with masks of aircraft, ships and trains (Li et al. 2023)."""
 
-from ..preparation.sat_mtb import CLASSES
+from insight.data.preparation.sat_mtb import CLASSES
+
 from .coco import register_coco
 from .root import data_root
 

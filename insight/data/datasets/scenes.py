@@ -11,10 +11,10 @@ from pathlib import Path
 import cv2
 from iopath.common.file_io import file_lock
 
+from insight.data.scenes import CATEGORIES, draw_scene, generator_version
+from insight.runtime.processes import map_in_processes
 from insight.structures.polygons import mask_to_polygons
 
-from ..processes import map_in_processes
-from ..scenes import CATEGORIES, draw_scene, generator_version
 from .coco import register_coco
 from .root import render_root
 

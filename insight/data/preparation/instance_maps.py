@@ -7,9 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from insight.data.formats.images import read_image
 from insight.structures.polygons import mask_to_polygons
-
-from ..images import read_image
 
 
 @dataclass(frozen=True)

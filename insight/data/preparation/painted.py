@@ -9,10 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..bad_options import SKIP_HINT
-from ..file_check import first
-from ..folders import files_under, walk
-from ..images import read_image
+from insight.data.bad_options import SKIP_HINT
+from insight.data.formats.file_check import first
+from insight.data.formats.images import read_image
+from insight.runtime.folders import files_under, walk
+
 from .instance_maps import Painting, cut_annotations, read_instance_map
 from .patches import patch_windows
 from .resumable import Source, build_coco, natural_order

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from insight.files import atomic_write
-from insight.locks import locked
-
-from ..file_check import FileCheck, first
-from ..processes import map_in_processes
+from insight.data.formats.file_check import FileCheck, first
+from insight.runtime.atomic_files import atomic_write
+from insight.runtime.locks import locked
+from insight.runtime.processes import map_in_processes
 
 _UNUSABLE = "unusable images"  # the reason under which skipped sources are counted
 _PATIENCE = 5.0  # seconds that the processes of a killed run, which hold its lock too, have to end

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from insight.checkpoint import CheckpointError
+from insight.modeling.checkpointer import CheckpointError
 
 CLASSIFIER = re.compile(r"(conv_head|bn2|norm|norm_head|classifier|fc|head)\.")  # what a feature network leaves out
 

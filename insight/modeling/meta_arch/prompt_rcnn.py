@@ -14,15 +14,14 @@ from detectron2.utils.logger import log_first_n
 from fvcore.transforms import HFlipTransform
 from torch import Tensor, nn
 
+from insight.modeling.prompt import PROMPT_FEATURE, PromptEncoder, add_prompts
+from insight.modeling.sopseg import SOPSegBranch
 from insight.structures.prompts import Prompts
 from insight.structures.rle import RLEMasks
 
-from ..prompt import PROMPT_FEATURE, PromptEncoder, add_prompts
-from ..sopseg import SOPSegBranch
-
 NO_PROMPT_IMAGE = (
     'an input has no "prompt_image": its prompts read the resized "image" and not every pixel there is; '
-    "insight.data.mappers.PromptDatasetMapper and insight.PromptPredictor give it (docs/model.md)"
+    "insight.data.mappers.detection.PromptDatasetMapper and insight.PromptPredictor give it (docs/model.md)"
 )
 
 

@@ -9,11 +9,10 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
+from insight.modeling.sopseg import SOPSeg, build_sopseg, image_masks, load_sopseg, sopseg_loss
+from insight.modeling.sopseg.encoders import check_input_size
 from insight.structures.crop_plans import check_shared, plan_crops
 from insight.structures.prompts import Prompts
-
-from ..sopseg import SOPSeg, build_sopseg, image_masks, load_sopseg, sopseg_loss
-from ..sopseg.encoders import check_input_size
 
 _logger = logging.getLogger(__name__)
 

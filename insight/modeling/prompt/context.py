@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ... import ops
+from insight import ops
 
 if TYPE_CHECKING:
     from .encoder import PromptEncoder

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from ... import ops
+from insight import ops
 
 
 class GlobalToLocalPrompt(nn.Module):

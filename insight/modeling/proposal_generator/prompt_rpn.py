@@ -14,8 +14,8 @@ from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_p
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor
 
-from ... import ops
-from ..prompt.sampling import sample_box_prompts
+from insight import ops
+from insight.modeling.prompt.sampling import sample_box_prompts
 
 _logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from insight.machine import free_memory
+from insight.runtime.machine import free_memory
 from insight.structures.crop_plans import CropPlan
 from insight.structures.prompts import Prompts
 

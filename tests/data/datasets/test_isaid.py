@@ -4,8 +4,8 @@ import pytest
 
 pytest.importorskip("detectron2")
 
-from coco_counts import class_counts, file_counts
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from helpers.coco_counts import class_counts, file_counts
 
 from insight.data.datasets.isaid import CLASSES, SMALL_CLASSES
 

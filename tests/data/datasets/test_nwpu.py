@@ -5,14 +5,14 @@ import pytest
 pytest.importorskip("detectron2")
 
 import numpy as np
-from coco_counts import class_counts, file_counts
 from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from helpers.coco_counts import class_counts, file_counts
 
 from insight.config import add_insight_config
 from insight.data.datasets.coco import load_coco
 from insight.data.datasets.nwpu import CLASSES, SMALL_CLASSES
-from insight.data.mappers import PromptDatasetMapper
+from insight.data.mappers.detection import PromptDatasetMapper
 
 
 @pytest.mark.real_data

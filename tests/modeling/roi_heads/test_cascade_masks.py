@@ -3,7 +3,7 @@
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances, PolygonMasks, pairwise_iou
-from tiny_prompt_rcnn import build, losses_of, make_inputs, make_tiny_config, wake_prompts
+from helpers.tiny_prompt_rcnn import build, losses_of, make_inputs, make_tiny_config, wake_prompts
 
 from insight.modeling.roi_heads.cascade_stages import Stage
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_prompt_rcnn import TINY, build, losses_of, make_inputs, wake_prompts
+from helpers.tiny_prompt_rcnn import TINY, build, losses_of, make_inputs, wake_prompts
 
 pytest.importorskip("detectron2.projects.point_rend")
 
-from insight.checkpoint import Checkpointer, CheckpointError
 from insight.config import load_config
+from insight.modeling.checkpointer import Checkpointer, CheckpointError
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 PROMPTS = ("MODEL.PROMPT.LPM.ENABLED", True, "MODEL.PROMPT.GPM.ENABLED", True)

@@ -5,7 +5,7 @@ import copy
 import pytest
 import timm
 import torch
-from tiny_sopseg import randomise, segment_anything_twin, small_sopseg
+from helpers.tiny_sopseg import randomise, segment_anything_twin, small_sopseg
 
 from insight.modeling.sopseg.encoders import TinyViTEncoder
 from insight.modeling.sopseg.model import SOPSeg

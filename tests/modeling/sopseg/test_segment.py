@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from harness import peak_memory
-from tiny_sopseg import HEADS
+from helpers.tiny_sopseg import HEADS
 
 from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD, build_sopseg, image_masks, segment, segment_objects
 from insight.modeling.sopseg.segment import Batches

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from sams_predictor import our_logits, sams_answers
+from helpers.sams_predictor import our_logits, sams_answers
 from torch.nn import functional as F
 
 from insight import SOPSegPredictor

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers.sams_predictor import our_logits, sams_answers
 from PIL import Image
 from pycocotools import mask as coco_mask
-from sams_predictor import our_logits, sams_answers
 from torch import nn
 
 from insight import SOPSegPredictor

@@ -13,8 +13,8 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
 from insight.config import semantic_classes
+from insight.modeling.roi_heads.cascade_stages import CascadeStages, Stage
 
-from ..cascade_stages import CascadeStages, Stage
 from .context_head import GlobalContextHead, context_loss
 from .relay import FeatureRelayHead
 from .scene import SCENE_FEATURE, SceneFeatures, ScenePooler

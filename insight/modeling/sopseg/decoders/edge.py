@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ..layers import MLP, upscaling
+from insight.modeling.sopseg.layers import MLP, upscaling
+
 from .prediction import DecoderInput, MaskPrediction
 from .refinement import ProgressiveRefinement
 from .sam import SAMDecoder, dynamic_masks

@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from ..layers import MLP, LayerNorm2d
+from insight.modeling.sopseg.layers import MLP, LayerNorm2d
+
 from .prediction import DecoderInput, MaskPrediction, resize_logits
 from .sam import SAMDecoder, dynamic_masks
 

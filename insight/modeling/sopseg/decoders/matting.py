@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers import LayerNorm2d
+from insight.modeling.sopseg.layers import LayerNorm2d
+
 from .prediction import DecoderInput, MaskPrediction, resize_logits
 from .sam import SAMDecoder
 

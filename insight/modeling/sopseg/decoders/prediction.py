@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..encoders.features import ImageFeatures
+from insight.modeling.sopseg.encoders.features import ImageFeatures
 
 
 class DecoderInput(NamedTuple):

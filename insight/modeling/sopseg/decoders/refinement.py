@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers import LayerNorm2d
+from insight.modeling.sopseg.layers import LayerNorm2d
+
 from .prediction import DecoderInput
 
 MAPS = 2  # a prediction is a mask map and an edge map

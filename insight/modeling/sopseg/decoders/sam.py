@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..layers import MLP, upscaling
+from insight.modeling.sopseg.layers import MLP, upscaling
+
 from .prediction import DecoderInput, MaskPrediction, resize_logits
 from .two_way import TwoWayTransformer
 

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers import MLPBlock
+from insight.modeling.sopseg.layers import MLPBlock
 
 
 class TwoWayTransformer(nn.Module):

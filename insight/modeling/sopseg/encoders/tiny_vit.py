@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..derived import DerivedTensors
-from ..layers import neck
+from insight.modeling.sopseg.derived import DerivedTensors
+from insight.modeling.sopseg.layers import neck
+
 from .features import ImageFeatures, check_images
 from .windows import attend_windows
 

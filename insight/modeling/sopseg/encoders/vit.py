@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..derived import DerivedTensors
-from ..layers import MLPBlock, neck
+from insight.modeling.sopseg.derived import DerivedTensors
+from insight.modeling.sopseg.layers import MLPBlock, neck
+
 from .features import STRIDE, ImageFeatures, check_images
 from .windows import attend_windows, padding_logit
 

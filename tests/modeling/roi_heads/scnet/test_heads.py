@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from detectron2.modeling import GeneralizedRCNN
 from detectron2.structures import Boxes
-from tiny_prompt_rcnn import build, losses_of, make_inputs, make_tiny_config, wake_prompts
+from helpers.tiny_prompt_rcnn import build, losses_of, make_inputs, make_tiny_config, wake_prompts
 
 SCNET = "base/scnet.yaml"
 ALL = "base/insight.yaml"

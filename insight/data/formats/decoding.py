@@ -1,0 +1,75 @@
+"""Which image files cannot be decoded, or have another size than their annotations say. Needs no Detectron2."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from insight.runtime.processes import map_in_processes
+
+from .coco import only_images
+from .file_check import FileCheck
+from .images import read_image
+
+UNDECODABLE = "images cannot be decoded to the size that their annotations say"
+
+_Expected = tuple[Path, tuple[int, int]]  # an image file and the (height, width) that its annotations say
+
+_good: set[_Expected] = set()  # a data set is loaded several times, and decoding one takes minutes
+
+
+def undecodable(sizes: Mapping[Path, tuple[int, int]]) -> dict[Path, str]:
+    """Decode image files, several at a time; what was found good once is not decoded again in this process.
+
+    Args:
+        sizes: (height, width) that is expected of each file.
+
+    Returns:
+        What is wrong, in one line that names the file, of each that cannot be used.
+    """
+    return {path: wrong for (path, _), wrong in _wrong(sizes.items()).items()}
+
+
+def without_undecodable(content: dict, image_root: Path, check: FileCheck) -> dict:
+    """The content of a COCO file without the images that cannot be decoded, and their annotations.
+
+    A file that is listed several times is decoded once, and each entry judged by its own size.
+
+    Args:
+        content: as `read_coco` gives it.
+        image_root: folder of the images.
+        check: not strict; notes them under UNDECODABLE.
+
+    Returns:
+        What is left of it.
+    """
+    expected = {i["id"]: (image_root / i["file_name"], (i["height"], i["width"])) for i in content["images"]}
+    wrong = _wrong(expected.values())
+    if not wrong:
+        return content
+    check.note(UNDECODABLE, wrong.values())
+    return only_images(content, {number for number, entry in expected.items() if entry not in wrong})
+
+
+def _wrong(expected: Iterable[_Expected]) -> dict[_Expected, str]:
+    """As `undecodable`, of files that may be expected in several sizes; each is decoded once."""
+    new = [entry for entry in dict.fromkeys(expected) if entry not in _good]
+    if not new:
+        return {}
+    paths = list(dict.fromkeys(path for path, _ in new))
+    decoded = dict(zip(paths, map_in_processes(_decode, paths, "Decoding images", "image")))
+    _good.update((path, size) for path, size in new if decoded[path] == size)
+    return {(path, size): _told(path, size, decoded[path]) for path, size in new if decoded[path] != size}
+
+
+def _decode(path: Path) -> tuple[int, int] | str:
+    """Its (height, width), or why it has none."""
+    try:
+        return read_image(path).shape[:2]
+    except (OSError, ValueError) as error:
+        return str(error)
+
+
+def _told(path: Path, size: tuple[int, int], decoded: tuple[int, int] | str) -> str:
+    if isinstance(decoded, str):
+        return decoded
+    height, width = decoded
+    return f"{path}: is {width} x {height} pixels, its annotations say {size[1]} x {size[0]}"

@@ -1,0 +1,271 @@
+"""Oriented boxes as data sets hold them: DOTA's text files and SODA-A's JSON files."""
+
+import logging
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from insight.runtime.folders import files_under
+from insight.structures.boxes import touches_image
+
+from .file_check import FileCheck, first, read_json, read_text
+from .images import SUFFIXES, image_size
+
+WITHOUT_AREA = "boxes without area"
+
+_IGNORED = "ignore"  # SODA-A's class of regions that hold no single object
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OrientedLabels:
+    """The oriented boxes of one image, in the order of its file.
+
+    Args:
+        corners: (N, 4, 2) float32 XY, image pixels, in the order of the file; a box may leave the image or have no
+            area. `insight.structures.oriented_boxes.oriented_corners` orders them, and refuses boxes without area.
+        class_names: N names, as the file spells them.
+        difficult: (N,) bool: marked as hard to recognise, or cut by the edge of a crop.
+    """
+
+    corners: np.ndarray
+    class_names: list[str]
+    difficult: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.class_names)
+
+
+def find_oriented(
+    folder: str | os.PathLike, split: str = "", check: FileCheck | None = None
+) -> list[tuple[Path, Path]]:
+    """Pair the images of a folder with their label files, by file name.
+
+    Two layouts are known: DOTA's images/ and labelTxt/*.txt, and SODA-A's Images/ and Annotations/*.json. Sub-folders
+    (train/, val/, test/) are looked into.
+
+    Args:
+        folder: holds the two.
+        split: take the label files in this sub-folder only; their images may lie anywhere.
+        check: what to do with label files that have no image, with images that have no label file, and with all but
+            the first images of one name. If it is strict: raise. Otherwise leave them out. None: strict, but of images
+            without a label file only warn.
+
+    Returns:
+        (image, label file), in order of the label files' paths. An image has a label file if any split has it; images
+        in a sub-folder test/ need none if no label file is in such a one. Hidden files count for nothing.
+
+    Raises:
+        OSError: there is no such folder.
+        ValueError: it has neither layout, nothing is left of it, or what a strict check finds.
+    """
+    folder, warns = Path(folder), check is None
+    check = check or FileCheck(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    layouts = (("images", "labelTxt", ".txt"), ("Images", "Annotations", ".json"))
+    found = [names for names in layouts if all((folder / name).is_dir() for name in names[:2])]
+    if not found:
+        raise ValueError(f"{folder}: expected images/ and labelTxt/ (DOTA), or Images/ and Annotations/ (SODA-A)")
+    image_folder, label_folder, suffix = found[0]
+    all_labels = files_under(folder / label_folder, (suffix,))
+    labels = [path for path in all_labels if path.is_relative_to(folder / label_folder / split)]
+    images = files_under(folder / image_folder, SUFFIXES)
+    if not labels:
+        raise ValueError(f"{folder / label_folder / split}: there is no {suffix} file")
+    by_stem: dict[str, Path] = {}
+    for image in images:
+        by_stem.setdefault(image.stem, image)
+
+    def within(path: Path) -> Path:
+        return path.relative_to(folder)
+
+    check.keep(images, lambda image: by_stem[image.stem] == image, "each image needs a name of its own", within)
+    bare = _bare(by_stem.values(), all_labels, folder)
+    labels = check.keep(
+        labels, lambda label: label.stem in by_stem, f"label files need an image in {image_folder}/", within
+    )
+    if not labels:
+        raise ValueError(f"{folder}: no label file has an image in {image_folder}/")
+    if not warns:
+        check.keep(bare, lambda image: False, f"images need a label file in {label_folder}/", within)
+    elif bare:
+        _logger.warning(f"{folder}: left out {len(bare)} images without a label file: {first(map(within, bare))}")
+    return [(by_stem[label.stem], label) for label in labels]
+
+
+def _bare(images: Iterable[Path], labels: list[Path], folder: Path) -> list[Path]:
+    """The images without a label file, but those of a test/ whose labels are not published."""
+
+    def of_test(path: Path) -> bool:
+        return "test" in path.relative_to(folder).parts[1:-1]
+
+    stems, published = {label.stem for label in labels}, any(map(of_test, labels))
+    return [image for image in images if image.stem not in stems and (published or not of_test(image))]
+
+
+def read_folder(
+    folder: str | os.PathLike, classes: Sequence[str], split: str, check: FileCheck
+) -> Iterator[tuple[Path, tuple[int, int], OrientedLabels]]:
+    """Read the oriented boxes of all images of a folder.
+
+    Boxes without area are left out, noted in `check.problems` under WITHOUT_AREA.
+
+    Args:
+        folder, split: see `find_oriented`.
+        classes: the names of the classes, as the files spell them.
+        check: what to do with mistakes. If it is strict: raise. Otherwise leave out images whose label file cannot be
+            used or which are not readable themselves, boxes of other classes or outside their image, and what
+            `find_oriented` leaves out.
+
+    Yields:
+        The image, its (height, width) and its boxes, in order of the label files.
+
+    Raises:
+        OSError, ValueError: what is wrong with the folder, or with a strict check with a file, in one line.
+    """
+    for image, label in find_oriented(folder, split, check):
+        labels = check.attempt(lambda label=label: read_oriented(label), "label files cannot be used")
+        size = check.attempt(lambda image=image: image_size(image), "images cannot be read")
+        if labels is None or size is None:
+            continue
+        strange = Counter(name for name in labels.class_names if name not in classes)
+        check.keep(
+            strange, lambda name: False, f"classes are {', '.join(classes)}",
+            lambda name, label=label, count=strange: f"{label}: {count[name]} boxes of {name!r}",
+        )  # fmt: skip
+        flat = (labels.corners.min(1) == labels.corners.max(1)).any(1)
+        check.note(WITHOUT_AREA, (f"{label}: box {i}" for i in np.flatnonzero(flat)))
+        around = np.concatenate([labels.corners.min(1), labels.corners.max(1)], 1)
+        usable = [i for i, name in enumerate(labels.class_names) if name in classes and not flat[i]]
+        kept = check.keep(
+            usable, lambda i, box=around, size=size: touches_image(box[i], size), "boxes lie outside their image",
+            lambda i, label=label: f"{label}: box {i}",
+        )  # fmt: skip
+        names = [labels.class_names[i] for i in kept]
+        yield image, size, OrientedLabels(labels.corners[kept], names, labels.difficult[kept])
+
+
+def read_oriented(label_file: str | os.PathLike) -> OrientedLabels:
+    """Read the oriented boxes of one image, from a file that `find_oriented` found.
+
+    Args:
+        label_file: DOTA's .txt or SODA-A's .json.
+
+    Returns:
+        The boxes; there may be none.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        ValueError: it is malformed; see `read_dota` and `read_soda_a`.
+    """
+    return read_soda_a(label_file) if Path(label_file).suffix == ".json" else read_dota(label_file)
+
+
+def read_dota(label_file: str | os.PathLike) -> OrientedLabels:
+    """Read one of DOTA's label files.
+
+    A line is "x1 y1 x2 y2 x3 y3 x4 y4 class difficult", in pixels; `difficult` (0, 1, or 2 for a box that was cut by
+    the edge of a crop) may be missing. Lines "imagesource:..." and "gsd:..." and empty lines are skipped.
+
+    Args:
+        label_file: the .txt file.
+
+    Returns:
+        The boxes; there may be none.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        ValueError: a line has another form; names the file and the line.
+    """
+    label_file = Path(label_file)
+    corners, names, difficult = [], [], []
+    for number, line in enumerate(read_text(label_file).splitlines(), start=1):
+        words = line.split()
+        if not words or words[0].startswith(("imagesource:", "gsd:")):
+            continue
+        numbers = [_number(word) for word in words[:8]]
+        where = f"{label_file}, line {number}"
+        if len(words) not in (9, 10) or not all(map(math.isfinite, numbers)) or not math.isnan(_number(words[8])):
+            expected = "x1 y1 x2 y2 x3 y3 x4 y4 class difficult"
+            raise ValueError(f"{where}: expected {expected}, got {line.strip()!r:.80}")
+        if len(words) == 10 and not words[9].isdecimal():
+            raise ValueError(f"{where}: expected difficult as 0, 1 or 2, got {words[9]!r:.80}")
+        corners.append(numbers)
+        names.append(words[8])
+        difficult.append(len(words) == 10 and int(words[9]) > 0)
+    return _labels(corners, names, difficult)
+
+
+def read_soda_a(json_file: str | os.PathLike) -> OrientedLabels:
+    """Read one of SODA-A's annotation files.
+
+    It holds {"categories": [{"id", "name"}, ...], "annotations": [{"poly", "category_id"}, ...]}, where a "poly" is
+    [x1, y1, x2, y2, ...] in pixels. Of one with another number of corners than four, which a few of SODA-A's have,
+    the smallest rectangle around it is taken. Polygons of fewer than three corners are left out, with one warning, and
+    so are the regions of the class "ignore", silently.
+
+    Args:
+        json_file: the file of one image.
+
+    Returns:
+        The boxes; there may be none. None is difficult: SODA-A has no such mark.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        ValueError: it is not JSON of that form; names the file and the annotation.
+    """
+    json_file = Path(json_file)
+    content = read_json(json_file)
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(k), list) for k in ("categories", "annotations")
+    ):
+        raise ValueError(f'{json_file}: not a SODA-A file: expected lists "categories" and "annotations"')
+    try:
+        categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{json_file}: categories need id and name") from error
+    corners, names, unusable = [], [], []
+    for i, annotation in enumerate(content["annotations"]):
+        where = f"{json_file}: annotations[{i}]"
+        poly = annotation.get("poly") if isinstance(annotation, dict) else None
+        if not isinstance(poly, list) or len(poly) % 2 or not all(math.isfinite(_number(v)) for v in poly):
+            raise ValueError(f"{where}: expected poly [x1, y1, ...] of finite numbers, got {poly!r:.80}")
+        category = annotation.get("category_id")
+        name = categories.get(int(category)) if str(category).isdecimal() else None
+        if name is None:
+            raise ValueError(f"{where}: its category_id {category!r:.80} is in no category")
+        if name == _IGNORED:
+            continue
+        if len(poly) < 6:
+            unusable.append(i)
+            continue
+        corners.append(poly if len(poly) == 8 else _smallest_rectangle(poly))
+        names.append(name)
+    if unusable:
+        _logger.warning(f"{json_file}: left out {len(unusable)} polygons of less than 3 corners: {first(unusable)}")
+    return _labels(corners, names, [False] * len(names))
+
+
+def _labels(corners: list, names: list[str], difficult: list[bool]) -> OrientedLabels:
+    return OrientedLabels(np.array(corners, np.float32).reshape(-1, 4, 2), names, np.array(difficult, bool))
+
+
+def _smallest_rectangle(poly: list[float]) -> list[float]:
+    points = np.array(poly, np.float32).reshape(-1, 2)
+    return cv2.boxPoints(cv2.minAreaRect(points)).ravel().tolist()
+
+
+def _number(value) -> float:
+    """The number, or NaN."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan

@@ -1,0 +1,125 @@
+"""What is missing or wrong in a data set, file by file."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from detectron2.data import MetadataCatalog
+
+from insight.data.datasets import require_registered
+from insight.data.formats import coco as coco_file
+from insight.data.formats import oriented
+from insight.data.formats.decoding import UNDECODABLE, undecodable, without_undecodable
+from insight.data.formats.file_check import FileCheck, first, repeated
+from insight.data.formats.images import SUFFIXES
+from insight.data.formats.label_maps import unusable_label_maps
+from insight.runtime.folders import files_under
+
+_NOTES = (coco_file.WITHOUT_AREA, coco_file.SHORT_RINGS, oriented.WITHOUT_AREA)
+
+
+@dataclass
+class Findings:
+    """What a check found; each finding is a line that names the file.
+
+    Args:
+        fatal: stops training and evaluation.
+        wrong: stops them too, unless DATASETS.BAD is skip, which leaves it out.
+        notes: left out or unused anyway.
+        images: that can be used.
+        objects: that can be used.
+    """
+
+    fatal: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    images: int = 0
+    objects: int = 0
+
+
+def check_dataset(name: str) -> Findings:
+    """Read all of a data set and gather what is missing or wrong. Every image is decoded, in several processes.
+
+    Args:
+        name: registered data set, of a COCO file or of a folder of oriented boxes.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ValueError: no data set has this name, or it is of another kind.
+    """
+    require_registered([name], "NAME")
+    metadata = MetadataCatalog.get(name)
+    if metadata.get("json_file") is not None:
+        prepare = metadata.get("prepare")
+        if prepare is not None:
+            prepare()
+        return _check_coco(Path(metadata.json_file), Path(metadata.image_root), metadata.get("thing_classes"))
+    if metadata.get("oriented_folder") is not None:
+        return _check_oriented(Path(metadata.oriented_folder), metadata.split, metadata.thing_classes)
+    raise ValueError(f"{name}: only data sets of COCO files and of oriented boxes can be checked")
+
+
+def _check_coco(annotations: Path, image_root: Path, classes: list[str] | None) -> Findings:
+    found = Findings()
+    if not image_root.is_dir():
+        found.fatal.append(f"{image_root}: no such folder, expected the images")
+    check = FileCheck(annotations, strict=False)
+    try:
+        content = coco_file.read_coco(annotations, image_root if image_root.is_dir() else None, classes, check)
+    except (OSError, ValueError) as error:
+        found.fatal.append(str(error))
+        content = None
+    if content is None or not image_root.is_dir():
+        _tell(check, found)
+        return found
+    listed = {image_root / i[key] for i in content["images"] for key in ("file_name", "sem_seg_file_name") if key in i}
+    content = without_undecodable(content, image_root, check)
+    maps = [
+        (image_root / i["sem_seg_file_name"], (i["height"], i["width"]))
+        for i in content["images"]
+        if "sem_seg_file_name" in i
+    ]
+    if maps:
+        check.note("label maps cannot be used", unusable_label_maps(maps).values())
+    _tell(check, found)
+    found.images, found.objects = len(content["images"]), len(content["annotations"])
+    _require_images(annotations, found)
+    shared = repeated(i["file_name"] for i in content["images"])
+    if shared:
+        found.notes.append(
+            f"{annotations}: {len(shared)} images have the file of an earlier one ({first(shared)}): to each, what the "
+            "other lists is background"
+        )
+    unused = [path.relative_to(image_root) for path in files_under(image_root, SUFFIXES) if path not in listed]
+    if unused:  # as a rule those of another split
+        found.notes.append(f"{image_root}: {len(unused)} images are not in {annotations.name}: {first(unused)}")
+    return found
+
+
+def _check_oriented(folder: Path, split: str, classes: list[str]) -> Findings:
+    found = Findings()
+    check = FileCheck(folder, strict=False)
+    try:
+        entries = list(oriented.read_folder(folder, classes, split, check))
+    except (OSError, ValueError) as error:
+        found.fatal.append(str(error))
+        entries = []
+    wrong = undecodable({image: size for image, size, _ in entries})
+    check.note(UNDECODABLE, wrong.values())
+    _tell(check, found)
+    usable = [labels for image, _, labels in entries if image not in wrong]
+    found.images, found.objects = len(usable), sum(map(len, usable))
+    _require_images(folder, found)
+    return found
+
+
+def _require_images(path: Path, found: Findings) -> None:
+    if not found.images and not found.fatal:  # else the cause is told
+        found.fatal.append(f"{path}: there is no image that can be used")
+
+
+def _tell(check: FileCheck, found: Findings) -> None:
+    for reason, offenders in check.problems.items():
+        lines = [f"{check.path}: {reason}: {offender!s:.400}" for offender in offenders]
+        (found.notes if reason in _NOTES else found.wrong).extend(lines)

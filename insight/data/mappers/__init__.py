@@ -1,0 +1,1 @@
+"""From a dataset dict to a model input."""

@@ -1,0 +1,214 @@
+"""From a dataset dict to SOPSeg's inputs: crops with prompts for training, images with prompts for evaluation."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.structures import BoxMode
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from insight.modeling.sopseg import cut_crops
+from insight.structures.boxes import jitter_boxes
+from insight.structures.crop_masks import masks_to_crops
+from insight.structures.crop_plans import training_crops, whole_image
+from insight.structures.oriented_boxes import minimum_area_rectangles, oriented_corners
+from insight.structures.prompts import Prompts, oriented_prompts
+from insight.structures.rle import annotation_to_rle
+
+from .detection import read_entry_image
+from .image_seed import image_seed
+
+_logger = logging.getLogger(__name__)
+
+PROMPTS = ("box", "min_area_rect", "oriented_box")  # what true annotations are turned into
+
+
+class SOPSegMapper:
+    """Prompts with the true objects of an image, and in training cuts the crops out.
+
+    All that is random depends on the dataset dict's "sample_seed" alone, or without it on its "image_id".
+
+    Args:
+        is_train: give crops and masks for the loss, at random positions, mirrored and turned; otherwise images and
+            what to compare masks with.
+        input_size: side of the crops, pixels.
+        magnify: a crop for each object; otherwise one for all of an image.
+        prompt: "box": the annotations' boxes; "min_area_rect": the oriented rectangle of least area around each
+            mask; "oriented_box": the data set's own, which each annotation must hold as "oriented_box".
+        box_share: share of the training samples that are prompted with horizontal boxes instead.
+        jitter: largest shift of each side of a box along the box's axes, as a fraction of its extent.
+        max_prompts: objects drawn of a training image.
+        shared_crops: as `training_crops` takes it.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        input_size: int,
+        magnify: bool,
+        prompt: str,
+        jitter: float,
+        max_prompts: int,
+        shared_crops: float = 0.0,
+        box_share: float = 0.0,
+    ):
+        if prompt not in PROMPTS:
+            raise ValueError(f"MODEL.SOPSEG.PROMPT: expected one of {', '.join(PROMPTS)}, got {prompt!r}")
+        if not 0 <= box_share <= 1:
+            raise ValueError(f"MODEL.SOPSEG.BOX_SHARE: expected a number from 0 to 1, got {box_share}")
+        self.is_train, self.box_share = is_train, box_share
+        self.input_size, self.magnify, self.prompt = input_size, magnify, prompt
+        self.jitter, self.max_prompts, self.shared_crops = jitter, max_prompts, shared_crops
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        """The arguments that a config asks for."""
+        keys = cfg.MODEL.SOPSEG
+        if cfg.INPUT.FORMAT != "RGB":  # SAM's weights know no other
+            raise ValueError(f"INPUT.FORMAT: expected RGB, which SOPSEG always reads, got {cfg.INPUT.FORMAT!r}")
+        return {
+            "is_train": is_train,
+            "input_size": keys.INPUT_SIZE,
+            "magnify": keys.MAGNIFY,
+            "prompt": keys.PROMPT,
+            "jitter": keys.JITTER if is_train else cfg.TEST.PROMPT_JITTER,
+            "max_prompts": keys.MAX_PROMPTS,
+            "shared_crops": keys.SHARED_CROPS,
+            "box_share": keys.BOX_SHARE,
+        }
+
+    def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
+        """Map one dataset dict; it is not changed.
+
+        Args:
+            dataset_dict: Detectron2's, with masks; left out are crowds, objects without mask and, with a warning in
+                evaluation, those whose mask covers no pixel's centre.
+
+        Returns:
+            What `SOPSEG.forward` takes; for evaluation also "image_id", "height", "width", "truth" (N COCO RLE) and
+            "classes" (N ints).
+
+        Raises:
+            OSError: the image cannot be read.
+            ValueError: the image has another size than the dataset dict says, or an annotation lacks its oriented box.
+        """
+        generator = torch.Generator().manual_seed(dataset_dict.get("sample_seed", image_seed(dataset_dict["image_id"])))
+        annotations = [a for a in dataset_dict["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
+        if self.is_train and len(annotations) > self.max_prompts:
+            chosen = torch.randperm(len(annotations), generator=generator)[: self.max_prompts]
+            annotations = [annotations[i] for i in chosen.tolist()]
+        image = torch.from_numpy(np.ascontiguousarray(read_entry_image(dataset_dict, "RGB").transpose(2, 0, 1)))
+        image_size = tuple(image.shape[1:])
+        truth = [annotation_to_rle(a["segmentation"], image_size) for a in annotations]
+        annotations, truth = self._with_pixels(annotations, truth, dataset_dict["file_name"])
+        prompts = self._prompts(annotations, truth, image_size, generator)
+        if self.is_train:
+            return self._crops(image, prompts, truth, generator)
+        return {
+            **{key: dataset_dict[key] for key in ("image_id", "file_name")},
+            "height": image_size[0],
+            "width": image_size[1],
+            "image": image,
+            "prompts": prompts,
+            "truth": truth,
+            "classes": [a["category_id"] for a in annotations],
+        }
+
+    def _with_pixels(self, annotations: list[dict], truth: list[dict], image: str) -> tuple[list[dict], list[dict]]:
+        """Those whose mask covers a pixel's centre: others have no rectangle, teach nothing and cannot be found."""
+        kept = [i for i, code in enumerate(truth) if coco_mask.area(code) > 0]
+        if not self.is_train:
+            for i in sorted(set(range(len(truth))) - set(kept)):
+                box = [float(number) for number in annotations[i]["bbox"]]
+                _logger.warning(f"{image}: the true mask at box {box} covers no pixel; it is left out")
+        return [annotations[i] for i in kept], [truth[i] for i in kept]
+
+    def _prompts(self, annotations: list[dict], truth: list[dict], size: tuple[int, int], generator) -> Prompts:
+        horizontal = self.is_train and self.box_share > 0 and torch.rand((), generator=generator) < self.box_share
+        if horizontal or self.prompt == "box":
+            boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
+            boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+            return Prompts(jitter_boxes(boxes, self.jitter, generator))
+        if self.prompt == "min_area_rect":
+            corners = [minimum_area_rectangles(_bitmap(code)) for code in truth]
+        else:
+            if any("oriented_box" not in a for a in annotations):
+                raise ValueError(
+                    'MODEL.SOPSEG.PROMPT is oriented_box, but the data set has annotations without "oriented_box"; '
+                    "use min_area_rect"
+                )
+            corners = [oriented_corners([a["oriented_box"]]) for a in annotations]
+        corners = torch.cat(corners) if corners else torch.zeros(0, 4, 2)
+        return oriented_prompts(_jitter_corners(corners, self.jitter, generator))
+
+    def _crops(self, image: Tensor, prompts: Prompts, truth: list[dict], generator) -> dict[str, Any]:
+        size = self.input_size
+        if self.magnify:
+            plan = training_crops(prompts.boxes, self.shared_crops, generator)
+        else:
+            plan = whole_image(prompts.count, tuple(image.shape[1:]), size)
+        crops = cut_crops(image, plan, size)
+        regions = plan.regions[plan.index]
+        masks = [masks_to_crops(_bitmap(code), region[None], size) for code, region in zip(truth, regions)]
+        masks = torch.cat(masks) if masks else torch.zeros(0, size, size, dtype=torch.bool)
+        inputs = crops, prompts.to_crops(regions, size), masks
+        mirror, turns = torch.randint(2, (), generator=generator), torch.randint(4, (), generator=generator)
+        crops, prompts, masks = _turned(*inputs, int(turns), bool(mirror))
+        return {"crops": crops, "prompts": prompts, "index": plan.index, "masks": masks}
+
+
+def one_object_each(dicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Split the dataset dicts of images into those of single objects, so that objects are drawn independently.
+
+    Args:
+        dicts: Detectron2's dataset dicts.
+
+    Returns:
+        A dict with one annotation for each object with a mask; crowds are left out.
+    """
+    return [
+        {**entry, "annotations": [annotation]}
+        for entry in dicts
+        for annotation in entry["annotations"]
+        if not annotation.get("iscrowd", 0) and annotation.get("segmentation")
+    ]
+
+
+def _bitmap(code: dict) -> Tensor:
+    """(1, H, W) bool."""
+    return torch.from_numpy(coco_mask.decode(code)).bool()[None]
+
+
+def _turned(crops: Tensor, prompts: Prompts, masks: Tensor, turns: int, mirror: bool) -> tuple[Tensor, Prompts, Tensor]:
+    """Square crops, what prompts them and their masks, mirrored and then turned counter-clockwise by quarters."""
+    size = crops.shape[-1]
+
+    def turned_points(points: Tensor) -> Tensor:
+        x, y = points.unbind(-1)
+        x = size - x if mirror else x
+        for _ in range(turns):
+            x, y = y, size - x
+        return torch.stack([x, y], -1)
+
+    def turned_map(maps: Tensor) -> Tensor:
+        return torch.rot90(maps.flip(-1) if mirror else maps, turns, (-2, -1)).contiguous()
+
+    corners = turned_points(prompts.boxes.unflatten(1, (2, 2)))
+    boxes = torch.cat([corners.amin(1), corners.amax(1)], 1)
+    points = None if prompts.points is None else turned_points(prompts.points)
+    return turned_map(crops), Prompts(boxes, points, prompts.labels), turned_map(masks)
+
+
+def _jitter_corners(corners: Tensor, jitter: float, generator: torch.Generator) -> Tensor:
+    """Oriented boxes (N, 4, 2) with each of their four sides shifted along the box's own axes, as `jitter_boxes`."""
+    right, down = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
+    shift = jitter * (2 * torch.rand(len(corners), 4, 1, generator=generator) - 1)
+    left, top, more_right, more_down = shift.unbind(1)
+    origin = corners[:, 0] + left * right + top * down
+    wider, higher = (1 + more_right - left) * right, (1 + more_down - top) * down
+    return torch.stack([origin, origin + wider, origin + wider + higher, origin + higher], 1)

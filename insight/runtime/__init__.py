@@ -1,0 +1,1 @@
+"""What long-running work on files needs: atomic writes, journals, locks, worker processes, facts about the machine."""

@@ -1,0 +1,139 @@
+"""The machine: which device to use, and what a measurement must be told with."""
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+import torch
+
+from insight.version import __version__
+
+
+def describe_machine(device: torch.device) -> dict[str, str | int | None]:
+    """What a number must be told with.
+
+    Args:
+        device: that did the work.
+
+    Returns:
+        The keys date (UTC), commit, machine, cpu, cores, threads, device, gpu (None on the CPU), python, torch and
+        insight.
+    """
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": device.type,
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "insight": __version__,
+    }
+
+
+def is_device_name(name: str) -> bool:
+    """Whether a device is one that insight runs on; torch knows more (mps, meta), and takes cpu:3.
+
+    Args:
+        name: of the device.
+
+    Returns:
+        Whether it is cpu, cuda or cuda:N.
+    """
+    return re.fullmatch(r"cpu|cuda(:(0|[1-9]\d?))?", name) is not None
+
+
+def parse_device(name: str, argument: str = "--device") -> torch.device:
+    """The device that a person asks for.
+
+    Args:
+        name: cpu, cuda or cuda:N; empty for cuda where there is one.
+        argument: what gave it.
+
+    Returns:
+        The device.
+
+    Raises:
+        ValueError: no such kind of device, or no such GPU here.
+    """
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if not is_device_name(name):
+        raise ValueError(f"{argument} {name}: expected cpu, cuda or cuda:N")
+    device = torch.device(name)
+    if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
+        raise ValueError(f"{argument} {name}: there is no such GPU that torch can use; see python -m insight.info")
+    return device
+
+
+def free_memory(device: torch.device, root: Path = Path("/")) -> int | None:
+    """What may still be allocated.
+
+    On a CPU, where Linux ends a process that takes more instead of refusing it: what is available without swapping, or
+    what a container's limit leaves if that is less. On a GPU: what is free, with what torch's allocator holds unused.
+
+    Args:
+        device: where.
+        root: of the file system that holds /proc and /sys.
+
+    Returns:
+        Bytes, or None where the system does not tell.
+    """
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        available = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+        return max(0, min([*available, *_left_in_containers(root)]))
+    except (OSError, ValueError):  # not Linux
+        return None
+
+
+def _left_in_containers(root: Path) -> Iterator[int]:
+    """Bytes that each limited control group of this process leaves, its own and those around it."""
+    for line in (root / "proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            base, limit, usage, cache = "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file "
+        elif "memory" in controllers.split(","):  # version 1
+            base, limit, usage = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cache = "total_inactive_file "
+        else:
+            continue
+        own = PurePosixPath(path)
+        for group in (own, *own.parents):
+            folder = root / base / group.relative_to("/")
+            try:
+                left = int((folder / limit).read_text()) - int((folder / usage).read_text())
+                statistics = (folder / "memory.stat").read_text().splitlines()
+            except (OSError, ValueError):  # a path of the host, not seen from inside; or "max", no limit
+                continue
+            yield left + sum(int(line.split()[1]) for line in statistics if line.startswith(cache))
+
+
+def commit() -> str:
+    """The commit of the code that runs, "with changes" if there are some, or "unknown"."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + (" with changes" if changed.stdout.strip() else "")
+
+
+def cpu_name() -> str:
+    """The processor's name, as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

@@ -1,0 +1,103 @@
+import logging
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+from detectron2.utils.logger import setup_logger
+from helpers.tiny import CONFIG, PROMPTS, PROMPTS_FILE, write_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+class Done(NamedTuple):
+    """How a tool ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run_tool(capsys, monkeypatch):
+    """Run tools/<name>.py in this process, as the command line would."""
+
+    def run(name, *args):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, args)])
+        monkeypatch.setattr("signal.signal", lambda number, handler: None)  # would outlive the test
+        forget_logs()
+        capsys.readouterr()
+        try:
+            runpy.run_path(str(ROOT / "tools" / f"{name}.py"), run_name="__main__")
+            code = 0
+        except SystemExit as exit:
+            code = exit.code or 0
+        forget_logs()
+        return Done(code, *capsys.readouterr())
+
+    return run
+
+
+def forget_logs():
+    """Undo Detectron2's `setup_logger`, which holds on to this test's standard output and OUTPUT_DIR."""
+    setup_logger.cache_clear()
+    for name in ("detectron2", "fvcore", "insight"):
+        logger = logging.getLogger(name)
+        for handler in logger.handlers[:]:
+            logger.removeHandler(handler)
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+
+
+@pytest.fixture(scope="session")
+def start_tool(tmp_path_factory):
+    """Start tools/<name>.py as a process of its own; what it prints goes to the file `process.output`."""
+    started = []
+
+    def start(name, *args):
+        output = tmp_path_factory.mktemp(name) / "output.txt"
+        command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, args)]
+        with open(output, "w") as file:
+            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=ENVIRONMENT, cwd=ROOT)
+        process.output = output
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    """A folder with a dataset of rectangles and a config file of a tiny model for it with all prompt parts."""
+    folder = tmp_path_factory.mktemp("project")
+    annotations, images = write_dataset(folder / "rectangles")
+    config = {
+        "_BASE_": str(PROMPTS_FILE),
+        **CONFIG,
+        "DATASETS": {
+            "COCO": [["tool_rectangles", str(annotations), str(images)]],
+            "TRAIN": ["tool_rectangles"],
+            "TEST": ["tool_rectangles"],
+        },
+        "MODEL": {**CONFIG["MODEL"], **PROMPTS},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(start_tool, project):
+    """A checkpoint of two iterations of it."""
+    # In a process: this is the one quick test of the plain command line from start to end.
+    overrides = ["SOLVER.MAX_ITER", 2, "OUTPUT_DIR", project / "trained", "DATALOADER.NUM_WORKERS", 1]
+    process = start_tool("train_net", "--config-file", project / "config.yaml", *overrides)
+    assert process.wait(300) == 0, process.output.read_text()
+    return project / "trained"

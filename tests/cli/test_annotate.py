@@ -1,0 +1,150 @@
+"""tools/annotate.py from boxes to a file that a detector trains on."""
+
+import json
+import signal
+import time
+
+import pytest
+import torch
+import yaml
+from helpers.tiny import CLASSES, CONFIG, write_dataset
+from pycocotools.coco import COCO
+
+from insight.modeling.sopseg import build_sopseg
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A SAM with random weights, whose masks are nonsense."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "random.pth"
+    torch.save(build_sopseg("vit_t", "sam").state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def boxes(tmp_path):
+    """A COCO file of boxes, and its images."""
+    path, images = write_dataset(tmp_path / "boxes", images=3)
+    content = json.loads(path.read_text())
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+    path.write_text(json.dumps(content))
+    return path, images
+
+
+# All that is not empty.
+KEEP_ALL = [f"--{name}=0" for name in ("min-in-box", "min-area-ratio", "min-largest-part")]
+KEEP_ALL += ["--min-score=-1", "--max-area-ratio=1000"]
+
+
+@pytest.fixture
+def annotate(run_tool, boxes, weights, tmp_path):
+    def run(*args, path=boxes[0], options=("--images", boxes[1], "--weights", weights)):
+        sizes = ["--input-size", 64, "--device", "cpu"]
+        return run_tool("annotate", path, *options, "--output", tmp_path / "masks", *sizes, *args)
+
+    return run
+
+
+def test_help(run_tool):
+    done = run_tool("annotate", "--help")
+    assert done.code == 0 and "--min-score X" in done.out and "(default: 0.8)" in done.out
+
+
+def test_a_detector_trains_on_the_masks(annotate, run_tool, boxes, tmp_path):
+    done = annotate(*KEEP_ALL)
+    assert done.code == 0, done.err
+    file = tmp_path / "masks" / "instances.json"
+    found = COCO(str(file))
+    assert f"kept {len(found.anns)} masks" in done.out and len(found.anns) > 0
+    assert all(a["area"] == found.annToMask(a).sum() > 0 for a in found.anns.values())
+    config = {
+        **CONFIG,
+        "DATASETS": {
+            "COCO": [["annotated_rectangles", str(file), str(boxes[1])]],
+            "TRAIN": ["annotated_rectangles"],
+            "TEST": ["annotated_rectangles"],
+        },
+        "MODEL": {**CONFIG["MODEL"], "META_ARCHITECTURE": "GeneralizedRCNN"},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    trained = tmp_path / "trained"
+    done = run_tool("train_net", "--config-file", tmp_path / "config.yaml", "OUTPUT_DIR", trained, "SOLVER.MAX_ITER", 2)
+    assert done.code == 0, done.err
+    metrics = [json.loads(line) for line in (trained / "metrics.json").read_text().splitlines()]
+    assert any(entry.get("loss_mask", 0) > 0 for entry in metrics)
+
+
+def test_bfloat16_is_told_and_not_mixed_with_float32(annotate, tmp_path):
+    assert annotate(*KEEP_ALL, "--bf16").code == 0
+    content = json.loads((tmp_path / "masks" / "instances.json").read_text())
+    assert content["info"]["masks"]["dtype"] == "bfloat16" and content["annotations"]
+    done = annotate(*KEEP_ALL)
+    assert done.code == 2 and "masks of another run, with dtype bfloat16 instead of float32" in done.err
+
+
+def test_review(annotate, boxes, tmp_path):
+    assert annotate(*KEEP_ALL).code == 0
+    review = tmp_path / "masks" / "review.csv"
+    lines = review.read_text().splitlines()
+    row = next(i for i, line in enumerate(lines) if line.endswith("keep"))
+    lines[row] = lines[row].replace(",keep", ",drop")
+    review.write_text("\n".join(lines) + "\n")
+    before = len(COCO(str(tmp_path / "masks" / "instances.json")).anns)
+    done = annotate("--review", review, options=("--images", boxes[1]))  # without weights
+    assert done.code == 0, done.err
+    assert len(COCO(str(tmp_path / "masks" / "instances.json")).anns) == before - 1
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on_to_the_same_files(start_tool, weights, tmp_path):
+    path, images = write_dataset(tmp_path / "boxes", images=30)
+
+    def start(output):
+        options = ("--images", images, "--weights", weights, "--input-size", 64, "--device", "cpu", *KEEP_ALL)
+        return start_tool("annotate", path, *options, "--output", output)
+
+    assert start(tmp_path / "whole").wait(300) == 0
+    killed, journal = start(tmp_path / "killed"), tmp_path / "killed" / "masks.journal"
+    while killed.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
+        time.sleep(0.002)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL, "it ended before it was killed: more images are needed"
+    assert [file.name for file in (tmp_path / "killed").iterdir()] == ["masks.journal"]
+    before = journal.read_bytes()
+    assert start(tmp_path / "killed").wait(300) == 0
+    whole, again = ({f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in ("whole", "killed"))
+    assert again == whole
+    assert journal.read_bytes().startswith(before[: before.rindex(b"\n") + 1])  # what was found was not made again
+
+
+def test_a_bad_image_is_told_with_code_1(annotate, boxes):
+    (boxes[1] / "1.png").write_bytes(b"no image")
+    done = annotate("--classes", CLASSES[0])
+    assert done.code == 1
+    assert [line for line in done.err.splitlines() if line.startswith("error: 1.png: cannot read image")]
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--input-size", "100"], "input_size: expected a multiple of 64 up to 1024, got 100"),
+        (["--weights", "absent.pth"], "weights: absent.pth: no such file"),
+        (["--weights", ""], "--weights FILE is needed"),
+        (["--device", "tpu9"], "--device tpu9: expected cpu, cuda or cuda:N"),
+        (["--classes", "plane"], "classes are in no category (they are square, bar); 1 are wrong: plane"),
+        (["--min-area-ratio", "2"], "min_area_ratio: expected at most max_area_ratio 1.2, got 2.0"),
+        (["--max-area-ratio", "-1"], "max_area_ratio: expected at least 0, got -1.0"),
+        (["--review", "absent.csv"], "absent.csv: No such file or directory"),
+        (["--review", "a.csv", "--min-score", "0.2"], "--review decides, so leave out the filters: min_score"),
+        (["--images", "absent"], "--images absent: no such folder"),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(annotate, tmp_path, arguments, said):
+    done = annotate(*arguments)
+    assert done.code == 2
+    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and said in errors[0]
+    assert not (tmp_path / "masks" / "instances.json").exists()

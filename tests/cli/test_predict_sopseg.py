@@ -1,0 +1,131 @@
+"""tools/predict.py with a SOPSEG model, and with a detector whose masks are SOPSeg's."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from helpers.tiny_sopseg import save_tiny_checkpoint
+from PIL import Image
+from pycocotools.coco import COCO
+
+from insight import SOPSegPredictor
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+BOX, ORIENTED = [10, 20, 30, 40], [50, 30, 30, 8, 30]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with two images, and config and checkpoint of a tiny SOPSEG model."""
+    save_tiny_checkpoint(tmp_path / "sopseg.pth", monkeypatch)
+    sopseg = {"ENCODER": "vit_b", "DECODER": "sam", "INPUT_SIZE": 64}
+    model = {"META_ARCHITECTURE": "SOPSEG", "DEVICE": "cpu", "SOPSEG": sopseg}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"VERSION": 2, "MODEL": model}))
+    for name in ("0.png", "1.png"):
+        Image.fromarray(IMAGE).save(tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def predict(run_tool, place):
+    def run(*args, images=("0.png",), weights=place / "sopseg.pth"):
+        model = ["--config-file", place / "config.yaml", *(["--weights", weights] if weights else [])]
+        return run_tool("predict", *(place / name for name in images), *model, "--output", place / "results", *args)
+
+    return run
+
+
+def annotations(place, name="0.png"):
+    coco = COCO(str(place / "results" / "predictions.json"))
+    (image_id,) = (i["id"] for i in coco.dataset["images"] if i["file_name"] == name)
+    return coco, coco.loadAnns(coco.getAnnIds(imgIds=[image_id]))
+
+
+def as_text(numbers):
+    return ",".join(map(str, numbers))
+
+
+def assert_answers(place, found, asked):
+    coco, predicted = found
+    bitmaps = np.array([coco.annToMask(a) for a in predicted]).astype(bool)
+    np.testing.assert_array_equal(bitmaps, asked.masks.to_bitmaps().numpy())
+    np.testing.assert_allclose([a["score"] for a in predicted], asked.scores.numpy(), atol=1e-5)
+    corners = np.array([a["bbox"] for a in predicted])
+    corners[:, 2:] += corners[:, :2]
+    np.testing.assert_allclose(corners, asked.boxes.numpy(), atol=0.02)
+
+
+def test_boxes_and_oriented_boxes_of_the_command_line(predict, place):
+    turned = [-2.5, 10, 20, 8, -15]
+    boxes = ("--boxes", as_text(BOX), "--oriented-boxes", as_text(ORIENTED), "--oriented-boxes", as_text(turned))
+    done = predict(*boxes, images=["0.png", "1.png"])
+    assert done.code == 0, done.err
+    asked = SOPSegPredictor(place / "sopseg.pth", input_size=64).predict(IMAGE, [BOX], [ORIENTED, turned])
+    for name in ("0.png", "1.png"):
+        assert_answers(place, annotations(place, name), asked)
+    assert [c["name"] for c in annotations(place)[0].dataset["categories"]] == ["object"]
+    assert Image.open(place / "results" / "overlays" / "1.png").size[0] >= 80
+
+
+@pytest.mark.parametrize("corners", [False, True])
+def test_oriented_boxes_of_a_json_file(predict, place, corners):
+    box = [10, 20, 40, 20, 40, 30, 10, 30] if corners else [25, 25, 30, 10, 0]
+    (place / "boxes.json").write_text(json.dumps({"0.png": [box], "1.png": [BOX]}))
+    done = predict("--boxes-json", place / "boxes.json", images=["0.png", "1.png"])
+    assert done.code == 0, done.err
+    predictor = SOPSegPredictor(place / "sopseg.pth", input_size=64)
+    assert_answers(place, annotations(place), predictor.predict(IMAGE, oriented_boxes=[box]))
+    assert_answers(place, annotations(place, "1.png"), predictor.predict(IMAGE, [BOX]))
+
+
+def test_overlays_show_the_oriented_box(predict, place, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("insight.inference.files.draw_instances", lambda *args: drawn.append(args) or args[0])
+    done = predict("--boxes", as_text(BOX), "--oriented-boxes", as_text([50, 30, 30, 8, 90]))
+    assert done.code == 0, done.err
+    boxes = drawn[0][2]
+    assert boxes[0].tolist() == BOX
+    corners = np.array(boxes[1]).reshape(4, 2)
+    assert sorted(map(tuple, corners.round(3).tolist())) == [(46, 15), (46, 45), (54, 15), (54, 45)]
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ([], "SOPSeg finds nothing by itself: give --boxes, --oriented-boxes or --boxes-json"),
+        (["--boxes", "1,2,30,40", "--correct-boxes", "0.7"], "--correct-boxes: SOPSeg takes boxes at their word"),
+        (["--oriented-boxes", "1,2,3,4"], "--oriented-boxes 1,2,3,4: expected 5 numbers (centre x"),
+        (["--oriented-boxes", "9,9,5,0,0"], "--oriented-boxes[0] = [9.0, 9.0, 5.0, 0.0, 0.0] has no area"),
+        (["--oriented-boxes", "9,9,5,5,0", "--boxes-json", "x.json"], "--boxes-json: not allowed with"),
+        (["--boxes", "1,2,3,4", "--class", "ship"], "--class: SOPSeg knows no classes"),
+        (["--boxes", "1,2,3,4", "--opts", "MODEL.SOPSEG.ENCODER", "vit_t"], "vit_b image encoder, expected vit_t"),
+        (["--boxes", "1,2,3,4", "--opts", "MODEL.SOPSEG.DECODER", "edge"], "mask decoder 'sam', expected 'edge'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(predict, place, arguments, said):
+    done = predict(*arguments)
+    assert done.code == 2
+    errors = [line for line in done.err.splitlines() if "error: " in line]
+    assert len(errors) == 1 and said in errors[0]
+    assert not (place / "results").exists()
+
+
+def test_without_weights(predict, place):
+    done = predict("--boxes", "1,2,3,4", weights=None)
+    assert done.code == 2 and "error: MODEL.WEIGHTS is empty" in done.err
+
+
+def test_a_detector_with_sopseg_as_its_mask_branch(run_tool, project, trained, place):
+    image = project / "rectangles" / "images" / "0.png"
+    done = run_tool(
+        *("predict", image, "--config-file", project / "config.yaml", "--weights", trained / "model_final.pth"),
+        *("--output", place / "results", "--boxes", as_text(BOX), "--oriented-boxes", as_text(ORIENTED)),
+        *("--opts", "MODEL.SOPSEG_BRANCH.ENABLED", True, "MODEL.SOPSEG_BRANCH.WEIGHTS", place / "sopseg.pth"),
+        *("MODEL.SOPSEG_BRANCH.INPUT_SIZE", 64),
+    )
+    assert done.code == 0, done.err
+    coco, found = annotations(place)
+    asked = SOPSegPredictor(place / "sopseg.pth", input_size=64).predict(image, [BOX], [ORIENTED])
+    np.testing.assert_array_equal([coco.annToMask(a) for a in found], asked.masks.to_bitmaps().numpy())
+    assert {c["name"] for c in coco.dataset["categories"]} == {"square", "bar"}

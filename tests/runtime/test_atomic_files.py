@@ -1,0 +1,53 @@
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from insight.cli.reporting import one_line
+from insight.runtime.atomic_files import atomic_write
+
+
+def test_the_name_appears_only_when_all_is_written(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with atomic_write(path) as file:
+        file.write("ä")
+        assert not path.exists()
+    assert path.read_text(encoding="utf-8") == "ä"
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_an_error_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="half way"), atomic_write(path, "wb") as file:
+        file.write(b"new")
+        raise RuntimeError("half way")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_killed_process_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    code = f"""
+import os, signal
+from insight.runtime.atomic_files import atomic_write
+with atomic_write({str(path)!r}, "wb") as file:
+    file.write(b"n" * 1000000)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    assert path.read_bytes() == b"old"
+
+
+def test_an_error_of_writing_names_the_file(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError) as caught, atomic_write(tmp_path / "a.txt") as file:
+        file.write("a")
+    assert one_line(caught.value) == f"{tmp_path / 'a.txt'}: No space left on device"
+    assert not list(tmp_path.iterdir())

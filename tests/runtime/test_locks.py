@@ -1,0 +1,54 @@
+"""Work that only one process may do at a time."""
+
+import fcntl
+import os
+import subprocess
+import sys
+
+import portalocker
+import pytest
+
+from insight.runtime.locks import locked
+
+HOLD = """
+import fcntl, sys
+file = open(sys.argv[1], "a")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("patience", [0.0, 0.3])
+def test_another_process_keeps_it(tmp_path, patience):
+    path = tmp_path / "work.lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(BlockingIOError, match=f"{path}: another process holds this lock"), locked(path, patience):
+            pytest.fail("entered")
+        other.stdin.close()
+        other.wait()
+        with locked(path, patience):
+            pass
+
+
+def test_it_is_held_until_the_block_ends(tmp_path):
+    path = tmp_path / "work.lock"
+    with open(path, "a") as other:
+        with pytest.raises(KeyError), locked(path):
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            raise KeyError
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(95, os.strerror(95))
+
+    monkeypatch.setattr(portalocker.portalocker, "LOCKER", refuse)
+    message = "expected a file system with locks, got: .*Operation not supported; write to another disk"
+    with pytest.raises(OSError, match=message), locked(tmp_path / "work.lock", 5.0):
+        pytest.fail("entered")
