@@ -73,8 +73,8 @@ def test_the_committed_picture_is_current(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "other.json"),
-        (None, "other.json"),
+        ("{", "x.json"),
+        (None, "x.json"),
         ('{"machine": {"date": "x"}, "outcomes": []}', "no case of crop_resize"),
     ],
 )
