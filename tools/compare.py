@@ -41,7 +41,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--count", type=int, default=8, help="else, how many, of many classes (default: 8)")
     parser.add_argument(
-        "--prompted", action="store_true", help="give detectors the true boxes as prompts (SOPSEG always gets prompts)"
+        "--prompted", action="store_true", help="give detectors the true boxes as prompts (SOPSeg always gets prompts)"
     )
     parser.add_argument(
         "--score-threshold", type=float, default=0.5, metavar="S", help="least score of a found instance (default: 0.5)"

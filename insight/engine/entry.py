@@ -6,6 +6,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
+from insight.config import is_sopseg
 from insight.modeling.checkpointer import Checkpointer
 from insight.runtime.machine import describe_machine
 
@@ -23,7 +24,7 @@ def trainer_class(cfg: CfgNode) -> type[Trainer]:
     Returns:
         The class.
     """
-    return SOPSegTrainer if cfg.MODEL.META_ARCHITECTURE == "SOPSEG" else Trainer
+    return SOPSegTrainer if is_sopseg(cfg) else Trainer
 
 
 def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
@@ -86,4 +87,4 @@ def is_sam(cfg: CfgNode) -> bool:
         Whether it does.
     """
     keys = cfg.MODEL.SOPSEG
-    return cfg.MODEL.META_ARCHITECTURE == "SOPSEG" and keys.DECODER == "sam" and bool(keys.WEIGHTS)
+    return is_sopseg(cfg) and keys.DECODER == "sam" and bool(keys.WEIGHTS)

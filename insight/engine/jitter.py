@@ -10,7 +10,7 @@ from detectron2.structures import BoxMode
 from torch import Tensor
 from tqdm import tqdm
 
-from insight.config import gives_masks
+from insight.config import gives_masks, is_sopseg
 from insight.data.mappers.detection import read_entry_image
 from insight.data.mappers.image_seed import image_seed
 from insight.evaluation import PromptedIoU
@@ -49,12 +49,12 @@ def jitter_curve(cfg: CfgNode, noises: Sequence[float] = NOISES, correct_boxes: 
     check_correct_boxes(correct_boxes, cfg)
     if not all(0 <= noise < 0.5 for noise in noises):
         raise ValueError(f"noises: expected numbers from 0 to below 0.5, got {', '.join(map(str, noises))}")
-    is_sopseg = cfg.MODEL.META_ARCHITECTURE == "SOPSEG"
-    if not (is_sopseg or gives_masks(cfg)):
+    of_sopseg = is_sopseg(cfg)
+    if not (of_sopseg or gives_masks(cfg)):
         raise ValueError("MODEL.MASK_ON is False: there are no masks to compare")
     for dataset in cfg.DATASETS.TEST:
         require_masks(dataset)
-    curves = _of_sopseg(cfg, noises) if is_sopseg else _of_detector(cfg, noises, correct_boxes)
+    curves = _of_sopseg(cfg, noises) if of_sopseg else _of_detector(cfg, noises, correct_boxes)
     return {dataset: {"jitter": dict(_named(noises, results))} for dataset, results in curves.items()}
 
 

@@ -18,7 +18,7 @@ from .trainer import Trainer
 
 
 class SOPSegTrainer(Trainer):
-    """Train and evaluate a config whose MODEL.META_ARCHITECTURE is SOPSEG.
+    """Train and evaluate a SOPSeg.
 
     With MODEL.SOPSEG.MAGNIFY, SOLVER.IMS_PER_BATCH counts objects; DATALOADER's sampler draws objects too, so that
     RepeatFactorTrainingSampler balances the classes. Otherwise both mean images.

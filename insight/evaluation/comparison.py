@@ -15,7 +15,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import BoxMode, Instances
 from tqdm import tqdm
 
-from insight.config import gives_masks
+from insight.config import gives_masks, is_sopseg
 from insight.data.datasets.coco import require_classes_of_model
 from insight.data.formats.file_check import first
 from insight.data.mappers.detection import read_entry_image
@@ -141,7 +141,7 @@ def draw_comparisons(
     """A picture for each image, with a panel for the truth and one for each model.
 
     Args:
-        contenders: the models; their classes are those of the data set. SOPSEG is always prompted, as its config has
+        contenders: the models; their classes are those of the data set. SOPSeg is always prompted, as its config has
             it.
         dataset: registered name, for the class names.
         entries: of `choose_entries` or `worst_entries`.
@@ -194,7 +194,7 @@ def _answerer(
     cfg: CfgNode, dataset: str, prompted: bool, score_threshold: float
 ) -> tuple[Callable[[dict, np.ndarray], Instances], bool]:
     """From an entry and its image to instances on the CPU; and whether they are answers to its annotations."""
-    if cfg.MODEL.META_ARCHITECTURE == "SOPSEG":
+    if is_sopseg(cfg):
         model = build_model(cfg.clone()).eval()
         if cfg.MODEL.WEIGHTS or not cfg.MODEL.SOPSEG.WEIGHTS:
             Checkpointer(model, exact=True).load(cfg.MODEL.WEIGHTS, checkpointables=[])

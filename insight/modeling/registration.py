@@ -4,17 +4,17 @@ from importlib.util import find_spec
 
 from .backbone.timm_fpn import build_timm_fpn_backbone
 from .meta_arch.prompt_rcnn import PromptRCNN
-from .meta_arch.sopseg import SOPSEG
+from .meta_arch.sopseg import SOPSegMetaArch
 from .proposal_generator.prompt_rpn import PromptRPN
 from .roi_heads import CascadeMaskROIHeads, SCNetMaskHead, SCNetROIHeads
 
 __all__ = [
-    "SOPSEG",
     "CascadeMaskROIHeads",
     "PromptRCNN",
     "PromptRPN",
     "SCNetMaskHead",
     "SCNetROIHeads",
+    "SOPSegMetaArch",
     "build_timm_fpn_backbone",
 ]
 

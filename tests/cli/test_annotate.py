@@ -131,7 +131,7 @@ def test_a_bad_image_is_told_with_code_1(annotate, boxes):
     ("arguments", "said"),
     [
         (["--input-size", "100"], "input_size: expected a multiple of 64 up to 1024, got 100"),
-        (["--weights", "absent.pth"], "weights: absent.pth: no such file"),
+        (["--weights", "absent.pth"], "absent.pth: no such checkpoint"),
         (["--weights", ""], "--weights FILE is needed"),
         (["--device", "tpu9"], "--device tpu9: expected cpu, cuda or cuda:N"),
         (["--classes", "plane"], "classes are in no category (they are square, bar); 1 are wrong: plane"),

@@ -14,7 +14,7 @@ from detectron2.utils.logger import log_first_n
 from fvcore.transforms import HFlipTransform
 from torch import Tensor, nn
 
-from insight.modeling.prompt import PROMPT_FEATURE, PromptEncoder, add_prompts
+from insight.modeling.prompt import PROMPT_FEATURE, RegionPromptEncoder, add_prompts
 from insight.modeling.sopseg import SOPSegBranch
 from insight.structures.prompts import Prompts
 from insight.structures.rle import RLEMasks
@@ -76,7 +76,7 @@ class PromptRCNN(GeneralizedRCNN):
     def __init__(
         self,
         *,
-        prompt_encoder: PromptEncoder | None = None,
+        prompt_encoder: RegionPromptEncoder | None = None,
         prompt_branches: tuple[str, ...] = ("box", "mask"),
         sopseg_branch: SOPSegBranch | None = None,
         **kwargs,
@@ -93,7 +93,7 @@ class PromptRCNN(GeneralizedRCNN):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         arguments = super().from_config(cfg)
         # Last, so that the other parameters draw the same initial values with prompts as without.
-        arguments["prompt_encoder"] = PromptEncoder.from_config(cfg)
+        arguments["prompt_encoder"] = RegionPromptEncoder.from_config(cfg)
         arguments["prompt_branches"] = tuple(cfg.MODEL.PROMPT.BRANCHES)
         branch = cfg.MODEL.SOPSEG_BRANCH
         if branch.ENABLED:

@@ -18,7 +18,7 @@ _logger = logging.getLogger(__name__)
 
 
 @META_ARCH_REGISTRY.register()
-class SOPSEG(SOPSeg):
+class SOPSegMetaArch(SOPSeg):
     """SOPSeg behind Detectron2's interface; its checkpoints load with `load_sopseg`, and those of SAM load here.
 
     Args:

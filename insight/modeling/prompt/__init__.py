@@ -3,8 +3,7 @@
 Nothing here needs Detectron2: `add_prompts` and `PromptPooler` work on the built modules that they are given.
 """
 
-from .context import PromptContext
-from .encoder import PromptEncoder
+from .encoder import PromptContext, RegionPromptEncoder
 from .global_to_local import GlobalToLocalPrompt
 from .local import LocalPrompt
 from .pooler import PROMPT_FEATURE, PromptPooler, add_prompts, projects_prompts
@@ -15,8 +14,8 @@ __all__ = [
     "GlobalToLocalPrompt",
     "LocalPrompt",
     "PromptContext",
-    "PromptEncoder",
     "PromptPooler",
+    "RegionPromptEncoder",
     "add_prompts",
     "projects_prompts",
     "sample_box_prompts",

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .context import PromptContext
-from .encoder import PromptEncoder
+from .encoder import PromptContext, RegionPromptEncoder
 from .pooler import PROMPT_FEATURE, PromptPooler
 
 SILENT, MEAN, NEIGHBOUR, CONTEXT = "silent", "mean", "of the box before", "context of the image before"
@@ -42,13 +41,13 @@ def possible_changes(model: nn.Module) -> list[PromptChange]:
     """The changes that mean something for a model.
 
     Args:
-        model: with PromptPoolers and at most one PromptEncoder, as `PromptRCNN` is.
+        model: with PromptPoolers and at most one RegionPromptEncoder, as `PromptRCNN` is.
 
     Returns:
         For each prompt module that is on, SILENT, MEAN and NEIGHBOUR, and CONTEXT for GPM; where both branches have
         prompts, SILENT for each.
     """
-    encoders = [module for module in model.modules() if isinstance(module, PromptEncoder)]
+    encoders = [module for module in model.modules() if isinstance(module, RegionPromptEncoder)]
     modules = [name for encoder in encoders for name in _modules(encoder)]
     changes = [PromptChange(kind, module) for module in modules for kind in (SILENT, MEAN, NEIGHBOUR)]
     if "GPM" in modules:
@@ -149,7 +148,7 @@ class _Memory:
         return prompt
 
 
-def _modules(encoder: PromptEncoder) -> list[str]:
+def _modules(encoder: RegionPromptEncoder) -> list[str]:
     """The prompt modules that are on, in the order of their prompts."""
     modules = (("LPM", encoder.local), ("GPM", encoder.global_to_local))
     return [name for name, module in modules if module is not None]
