@@ -1,4 +1,4 @@
-"""What a config asks for: its trainer, and its evaluation."""
+"""The trainer of a config, and the evaluation of a checkpoint."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from insight.config import is_sopseg
+from insight.errors import InputError
 from insight.modeling.checkpointer import Checkpointer
 from insight.runtime.machine import describe_machine
 
@@ -16,31 +17,31 @@ from .trainer import Trainer
 
 
 def trainer_class(cfg: CfgNode) -> type[Trainer]:
-    """The trainer for a config's model.
+    """Choose the trainer for a config's model, by MODEL.META_ARCHITECTURE.
 
     Args:
-        cfg: the config; MODEL.META_ARCHITECTURE decides.
+        cfg: the config.
 
     Returns:
-        The class.
+        `SOPSegTrainer` or `Trainer`.
     """
     return SOPSegTrainer if is_sopseg(cfg) else Trainer
 
 
 def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
-    """Evaluate a checkpoint on DATASETS.TEST; OUTPUT_DIR/results.json keeps what comes out.
+    """Evaluate a checkpoint on DATASETS.TEST and write the results to OUTPUT_DIR/results.json.
 
     Args:
-        cfg: the config; MODEL.WEIGHTS is the checkpoint. SAM as it is, which is SOPSEG with the mask decoder "sam", may
-            do without one: MODEL.SOPSEG.WEIGHTS is all of it.
+        cfg: the config; MODEL.WEIGHTS is the checkpoint. It may be empty for SAM (`is_sam`), all of whose weights are
+            in MODEL.SOPSEG.WEIGHTS.
         resume: take OUTPUT_DIR's last checkpoint instead, if there is one.
 
     Returns:
-        The results, as `Trainer.test` gives them.
+        The results, as `Trainer.test` returns them.
 
     Raises:
         CheckpointError: there is no checkpoint, or it does not fit the model in every parameter.
-        ValueError: no test set, or one with other classes than the model's.
+        InputError: no test set, or one with other classes than the model's.
     """
     require_test_sets(cfg)
     trainer = trainer_class(cfg)
@@ -65,26 +66,23 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
 
 
 def require_test_sets(cfg: CfgNode) -> None:
-    """Whether there is anything to evaluate on.
+    """Check that a config names a test set.
 
     Args:
         cfg: the config.
 
     Raises:
-        ValueError: DATASETS.TEST is empty.
+        InputError: DATASETS.TEST is empty.
     """
     if not cfg.DATASETS.TEST:
-        raise ValueError("DATASETS.TEST is empty: name a data set, in a --config-file or behind the key")
+        raise InputError("DATASETS.TEST is empty: expected the names of registered datasets")
 
 
 def is_sam(cfg: CfgNode) -> bool:
-    """Whether a config describes SAM as it is, whose weights are all in MODEL.SOPSEG.WEIGHTS.
+    """Whether a config describes plain SAM, all of whose weights are in MODEL.SOPSEG.WEIGHTS.
 
     Args:
         cfg: the config.
-
-    Returns:
-        Whether it does.
     """
     keys = cfg.MODEL.SOPSEG
     return is_sopseg(cfg) and keys.DECODER == "sam" and bool(keys.WEIGHTS)

@@ -11,10 +11,10 @@ from .stream import ITERATION, derive_seed
 
 
 def mixed_precision_dtype(device: torch.device) -> torch.dtype:
-    """The half type to compute in: bfloat16, which needs no loss scaling, unless the GPU lacks it.
+    """Choose the half-precision type: bfloat16, which needs no loss scaling, unless the GPU lacks it.
 
     Args:
-        device: where the model is.
+        device: the model's device.
 
     Returns:
         torch.bfloat16, or torch.float16 on GPUs before Ampere.
@@ -25,12 +25,12 @@ def mixed_precision_dtype(device: torch.device) -> torch.dtype:
 
 
 class TrainStep(AMPTrainer):
-    """Detectron2's training step where it insists on CUDA for mixed precision; every iteration has a seed of its own.
+    """Detectron2's training step, with mixed precision on a CPU too and a seed for every iteration.
 
     Args:
-        model: gives a dict of losses for a batch in training.
-        data_loader: endless batches.
-        optimizer: of the model's parameters.
+        model: the model; in training it returns losses by name.
+        data_loader: an endless iterable of batches.
+        optimizer: the optimizer of the model's parameters.
         seed: seed of the run.
         mixed_precision: compute in `mixed_precision_dtype` under autocast.
     """
@@ -43,11 +43,11 @@ class TrainStep(AMPTrainer):
         self.seed, self.mixed_precision = seed, mixed_precision
 
     def run_step(self) -> None:
-        """Forward, backward, update, metrics."""
+        """Run one iteration: forward, backward, update, metrics."""
         start = time.perf_counter()
         batch = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
-        # After loading, which in this process would draw numbers too; so a resumed run draws what the first one drew.
+        # After loading, which draws numbers too if it runs in this process: a resumed run must draw the same numbers.
         seed_all_rng(derive_seed(self.seed, self.iter, ITERATION, comm.get_rank()))
         with torch.autocast(self.device.type, self.precision, enabled=self.mixed_precision):
             losses = self.model(batch)

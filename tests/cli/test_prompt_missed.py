@@ -53,8 +53,8 @@ def test_pictures(run_tool, trained, tmp_path):
     "tool, arguments, said",
     [
         ("prompt_missed", ["--weights", "absent.pth"], "absent.pth: no such checkpoint"),
-        ("prompt_missed", ["DATASETS.TEST", "()"], "DATASETS.TEST is empty: name a data set"),
-        ("prompt_jitter", ["DATASETS.TEST", "()"], "DATASETS.TEST is empty: name a data set"),
+        ("prompt_missed", ["DATASETS.TEST", "()"], "DATASETS.TEST is empty: expected the names"),
+        ("prompt_jitter", ["DATASETS.TEST", "()"], "DATASETS.TEST is empty: expected the names"),
         ("prompt_missed", ["--score-threshold", "50"], "--score-threshold 50.0: expected a number from 0 to 1"),
         ("prompt_missed", ["DATASETS.TEST", "('elsewhere',)"], "DATASETS.TEST: no data set is called 'elsewhere'"),
         (

@@ -1,6 +1,7 @@
 """SAM's prompt encoder, for any input size: points, boxes and masks to embeddings."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -109,12 +110,27 @@ class PromptEncoder(nn.Module):
 
 
 class PositionEncoding(nn.Module):
-    """Random Fourier features of positions. Always float32: in bfloat16 a position would be off by pixels."""
+    """Random Fourier features of positions.
+
+    The matrix stays float32 whatever the model is cast to: in bfloat16 a position would be off by pixels.
+
+    Args:
+        frequencies: number of frequencies, half of the channels.
+    """
 
     def __init__(self, frequencies: int) -> None:
         super().__init__()
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, frequencies))
         self._derived = DerivedTensors()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "PositionEncoding":
+        """Move, but do not cast, the matrix."""
+        matrix = self.positional_encoding_gaussian_matrix
+        super()._apply(fn, recurse)
+        moved = self.positional_encoding_gaussian_matrix
+        if moved.dtype != matrix.dtype:
+            self.positional_encoding_gaussian_matrix = matrix.to(moved.device)
+        return self
 
     def forward(self, points: Tensor, image_size: tuple[int, int]) -> Tensor:
         """Encode positions.
@@ -154,7 +170,7 @@ def _encode_grid(matrix: Tensor, height: int, width: int) -> Tensor:
 def _fourier(matrix: Tensor, position: Tensor) -> Tensor:
     """(..., 2) positions in 0 .. 1 -> (..., 2 * frequencies)."""
     x, y = (2 * position - 1).unbind(-1)
-    to_x, to_y = matrix.float()
+    to_x, to_y = matrix
     phase = 2 * math.pi * (x[..., None] * to_x + y[..., None] * to_y)  # no matmul, which autocast would round
     return torch.cat([phase.sin(), phase.cos()], -1)
 

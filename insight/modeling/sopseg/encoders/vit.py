@@ -52,7 +52,6 @@ class ViTEncoder(nn.Module):
             for i in range(depth)
         )
         self.neck = neck(embed_dim, out_channels)
-        self._derived = DerivedTensors()
 
     @property
     def stages(self) -> nn.ModuleList:
@@ -84,13 +83,9 @@ class ViTEncoder(nn.Module):
     def _position_table(self, height: int, width: int) -> Tensor:
         if self.pos_embed.shape[1:3] == (height, width):
             return self.pos_embed
-        return self._derived.get(
-            self.pos_embed,
-            (height, width),
-            lambda table: F.interpolate(
-                table.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=False
-            ).permute(0, 2, 3, 1),
-        )
+        table = self.pos_embed.permute(0, 3, 1, 2)  # too large to be compared: computing anew is faster
+        resized = F.interpolate(table, (height, width), mode="bilinear", align_corners=False)
+        return resized.permute(0, 2, 3, 1)
 
 
 class PatchEmbed(nn.Module):
