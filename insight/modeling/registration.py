@@ -1,4 +1,4 @@
-"""Importing this module registers insight's models with Detectron2."""
+"""Registers insight's models with Detectron2 when it is imported."""
 
 from importlib.util import find_spec
 

@@ -142,7 +142,7 @@ def test_a_box_sees_only_its_own_image():
         (lambda: GlobalToLocalPrompt(3, 28, 32, 4, 1, 32, 9), "LOCAL_PATCH 9 does not divide CROP_SIZE 28"),
         (
             lambda: RegionPromptEncoder(crop_size=28, pixel_mean=MEAN, pixel_std=STD, local=None, global_to_local=None),
-            "needs a local or a global-to-local",
+            "expected a local or a global-to-local",
         ),
     ],
 )

@@ -230,5 +230,5 @@ def test_wrong_names_files_and_models_are_named(tmp_path):
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="holds another model than MODEL.TIMM.NAME: .*, 0 unknown, 1 of another shape"):
         TimmBackbone("resnet18", LEVELS, weights=str(tmp_path / "other.pth"))
-    with pytest.raises(ValueError, match="FREEZE_AT must be between 0 and the 5 stages, got 6"):
+    with pytest.raises(ValueError, match="FREEZE_AT: expected 0 to 5, the number of stages, got 6"):
         TimmBackbone("resnet18", LEVELS, freeze_at=6)

@@ -1,4 +1,4 @@
-"""Weights of a timm model from a file or from an installed package, in timm's naming or in EfficientNet-PyTorch's."""
+"""Weights of a timm model from a file or an installed package, in timm's naming or EfficientNet-PyTorch's."""
 
 import importlib.util
 import re
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from insight.checkpoint import CheckpointError, read_state_dict, require_finite
 
 KEY = "MODEL.TIMM.WEIGHTS"
-CLASSIFIER = re.compile(r"(conv_head|bn2|norm|norm_head|classifier|fc|head)\.")  # what a feature network leaves out
+CLASSIFIER = re.compile(r"(conv_head|bn2|norm|norm_head|classifier|fc|head)\.")  # features-only models lack it
 
 
 def load_backbone_weights(net: nn.Module, source: str) -> None:
     """Load weights into a timm model, or into its features-only form, strictly.
 
     Args:
-        net: the model; what a feature network leaves out, the classifier, may be missing.
+        net: the model; a features-only model has no classifier, whose weights are ignored then.
         source: a file, or "package:NAME" for the one .pth file inside an installed package.
 
     Raises:

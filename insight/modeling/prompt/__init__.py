@@ -1,4 +1,4 @@
-"""The prompt paradigm of Insight Any Instance: box prompts, read from the image, that join the features of their boxes.
+"""The prompt paradigm of Insight Any Instance: prompts of boxes, encoded from the image, are added to RoI features.
 
 Nothing here needs Detectron2: `add_prompts` and `PromptPooler` work on the built modules that they are given.
 """

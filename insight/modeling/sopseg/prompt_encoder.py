@@ -1,4 +1,4 @@
-"""SAM's prompt encoder, for any input size: points, boxes and masks to embeddings."""
+"""SAM's prompt encoder for any input size: embeds points, boxes and masks."""
 
 import math
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from insight.errors import InputError
 from insight.structures.points import BACKGROUND, FOREGROUND, NOT_A_POINT
 
 from .derived import DerivedTensors
@@ -14,10 +15,10 @@ from .layers import LayerNorm2d
 
 
 class PromptEncoder(nn.Module):
-    """Prompts in pixels of the encoder's input to the embeddings that the mask decoder takes.
+    """Embeds prompts for the mask decoder.
 
-    State dict and output are those of segment-anything's `PromptEncoder`; the input size is an argument of
-    forward, because none of the weights depends on it.
+    State dict and output are those of segment-anything's `PromptEncoder`. The input size is an argument of forward, as
+    no weight depends on it.
 
     Args:
         embed_dim: channels of an embedding.
@@ -57,15 +58,15 @@ class PromptEncoder(nn.Module):
             image_size: (height, width) of the encoder's input, pixels.
             boxes: (N, 4) float XYXY, pixels of the input.
             points: (N, P, 2) float XY, pixels of the input.
-            labels: (N, P) 1 foreground, 0 background, -1 no point (to fill up rows with fewer points).
+            labels: (N, P) 1 foreground, 0 background, -1 no point (pads rows with fewer points).
             masks: (N, 1, H / 4, W / 4) float, logits of an earlier prediction.
 
         Returns:
-            Sparse embeddings (N, T, embed_dim), points before box corners, with one "no point" token where there
-            are points and no boxes; dense embeddings (N, embed_dim, H / 16, W / 16).
+            Sparse embeddings (N, T, embed_dim): points before box corners, and one "no point" token if there are points
+            but no boxes; and dense embeddings (N, embed_dim, H / 16, W / 16).
 
         Raises:
-            ValueError: neither boxes nor points, points without labels, or shapes that do not agree.
+            InputError: neither boxes nor points, points without labels, or shapes that do not agree.
         """
         _check_prompts(boxes, points, labels)
         tokens = []
@@ -82,7 +83,7 @@ class PromptEncoder(nn.Module):
         return sparse, dense
 
     def dense_position_encoding(self, image_size: tuple[int, int]) -> Tensor:
-        """The position encoding of every image token.
+        """Encode the position of every image token.
 
         Args:
             image_size: (height, width) of the encoder's input, pixels.
@@ -177,15 +178,15 @@ def _fourier(matrix: Tensor, position: Tensor) -> Tensor:
 
 def _check_prompts(boxes: Tensor | None, points: Tensor | None, labels: Tensor | None) -> None:
     if boxes is None and points is None:
-        raise ValueError("prompts: give boxes, points with labels, or both")
+        raise InputError("prompts: give boxes, points with labels, or both")
     if boxes is not None and (boxes.dim() != 2 or boxes.shape[1] != 4):
-        raise ValueError(f"boxes: expected shape (N, 4), got {tuple(boxes.shape)}")
+        raise InputError(f"boxes: expected shape (N, 4), got {tuple(boxes.shape)}")
     if points is None:
         return
     if points.dim() != 3 or points.shape[2] != 2:
-        raise ValueError(f"points: expected shape (N, P, 2), got {tuple(points.shape)}")
+        raise InputError(f"points: expected shape (N, P, 2), got {tuple(points.shape)}")
     if labels is None or labels.shape != points.shape[:2]:
         got = "none" if labels is None else tuple(labels.shape)
-        raise ValueError(f"labels: expected shape {tuple(points.shape[:2])}, one for each point, got {got}")
+        raise InputError(f"labels: expected shape {tuple(points.shape[:2])}, one for each point, got {got}")
     if boxes is not None and len(boxes) != len(points):
-        raise ValueError(f"points: expected those of {len(boxes)} prompts as boxes, got {len(points)}")
+        raise InputError(f"points: expected those of {len(boxes)} prompts as boxes, got {len(points)}")

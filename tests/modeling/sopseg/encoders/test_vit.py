@@ -104,7 +104,7 @@ def test_no_images(model):
         (torch.zeros(1, 3, 200, 256), ValueError, "multiples of 64 up to 1024, got 200 x 256"),
         (torch.zeros(1, 3, 1088, 64), ValueError, "multiples of 64 up to 1024, got 1088 x 64"),
         (torch.zeros(1, 4, 256, 256), ValueError, r"expected shape \(B, 3, H, W\), got \(1, 4, 256, 256\)"),
-        (torch.zeros(1, 3, 256, 256, dtype=torch.uint8), TypeError, "floating-point tensor.*got torch.uint8"),
+        (torch.zeros(1, 3, 256, 256, dtype=torch.uint8), ValueError, "floating-point tensor.*got torch.uint8"),
     ],
 )
 def test_bad_images(model, images, error, message):
