@@ -214,14 +214,14 @@ def test_training_does_not_see_it(sopseg, monkeypatch):
 
 def test_a_checkpoint_that_is_missing_or_none_is_named(tmp_path):
     options = {"MODEL__SOPSEG_BRANCH__ENABLED": True}
-    with pytest.raises(FileNotFoundError, match=r"MODEL.SOPSEG_BRANCH.WEIGHTS: '' is no file; name a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"MODEL.SOPSEG_BRANCH.WEIGHTS: expected a checkpoint, got ''"):
         build(make_tiny_config(**options))
     wrong = tmp_path / "wrong.pth"
     wrong.write_text("hello")
     model = build(make_tiny_config(**options, MODEL__SOPSEG_BRANCH__WEIGHTS=str(wrong))).eval()
-    with pytest.raises(ValueError, match="MODEL.SOPSEG_BRANCH.WEIGHTS: .*wrong.pth"), torch.no_grad():
+    with pytest.raises(CheckpointError, match="MODEL.SOPSEG_BRANCH.WEIGHTS: .*wrong.pth"), torch.no_grad():
         model(make_inputs())
-    with pytest.raises(ValueError, match="MODEL.SOPSEG_BRANCH.WEIGHTS: .*wrong.pth"):
+    with pytest.raises(CheckpointError, match="MODEL.SOPSEG_BRANCH.WEIGHTS: .*wrong.pth"):
         PromptPredictor(model)  # before the first image
 
 
