@@ -3,14 +3,13 @@
 import contextlib
 import json
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from tqdm import tqdm
-
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.journal import Journal, settings_of
+from insight.runtime.progress import Progress
 
 from .candidates import by_filters, read_candidates
 from .coco_writer import open_coco
@@ -42,12 +41,12 @@ def annotate(source: Source, segmenter: Segmenter, filters: Filters, output: str
 
     Raises:
         OSError: something cannot be written.
-        ValueError: the folder holds masks of other settings, or decisions made by hand.
+        InputError: the folder holds masks of other settings, or decisions made by hand.
     """
     output = Path(output)
     changes = changes_by_hand(output / REVIEW)
     if changes:
-        raise ValueError(
+        raise InputError(
             f"{output / REVIEW}: has {changes} decisions made by hand, which this run would overwrite; apply them with "
             "--review, or remove the file"
         )
@@ -56,7 +55,7 @@ def annotate(source: Source, segmenter: Segmenter, filters: Filters, output: str
     if found not in (None, settings) and any(Journal(path, found)):
         other = next(key for key in settings if found.get(key) != settings[key])
         name = "weights of sha256" if other == "weights" else other
-        raise ValueError(
+        raise InputError(
             f"{path}: holds masks of another run, with {name} {found.get(other)} instead of {settings[other]}; choose "
             "another --output, or remove it"
         )
@@ -78,12 +77,12 @@ def apply_review(source: Source, review: Review, output: str | os.PathLike) -> S
 
     Raises:
         OSError: something cannot be read or written.
-        ValueError: there are no masks in the folder, or the review is of others; the old files stay.
+        InputError: there are no masks in the folder, or the review is of others; the old files stay.
     """
     path = Path(output) / MASKS
     settings = settings_of(path)
     if settings is None:
-        raise ValueError(f"{path}: there are no masks to review; run without --review first")
+        raise InputError(f"{path}: there are no masks to review; run without --review first")
     return _write(source, Journal(path, settings), settings, review, Path(output))
 
 
@@ -95,7 +94,7 @@ def _write(source: Source, journal: Journal, settings: dict, decides: Filters | 
     statistics, worst, best = Statistics(), Extremes(1), Extremes(-1)
     total = sum(image.count for image in source.images)
     with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=total, desc="write", unit="mask", file=sys.stderr))
+        bar = stack.enter_context(Progress(total, "Writing", "mask"))
         coco = stack.enter_context(open_coco(output / COCO, source.categories, info))
         add_row = stack.enter_context(open_review(output / REVIEW))
         for image, size, candidates in read_candidates(source, journal, source.failures):
