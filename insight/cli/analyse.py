@@ -41,12 +41,12 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from insight.evaluation.analysis import analyse
     from insight.evaluation.error_report import breakdown_table
-    from insight.runtime.outputs import output_folder
+    from insight.runtime.outputs import check_output_folder
 
     breakdowns = analyse(
         args.predictions,
         args.annotations,
-        output_folder(args.output),
+        check_output_folder(args.output),
         args.max_dets,
         classes=args.classes,
         images=args.images,

@@ -88,9 +88,9 @@ def run(args: argparse.Namespace) -> int:
     from insight.annotation.segmentation import SOPSegSegmenter
     from insight.annotation.sources import open_source
     from insight.runtime.machine import parse_device
-    from insight.runtime.outputs import output_folder
+    from insight.runtime.outputs import check_output_folder
 
-    output = output_folder(args.output)
+    output = check_output_folder(args.output)
     bounds = {f.name: value for f in fields(Filters) if (value := getattr(args, f.name)) is not None}
     if args.review and bounds:
         raise InputError(f"review: replaces the filters, so leave out {', '.join(map(_option, bounds))}")

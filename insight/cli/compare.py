@@ -72,9 +72,9 @@ def run(args: argparse.Namespace) -> None:
     from insight.data.datasets import require_registered
     from insight.evaluation.comparison import choose_entries, draw_comparisons, worst_entries
     from insight.inference.score_threshold import check_score_threshold
-    from insight.runtime.outputs import output_folder
+    from insight.runtime.outputs import check_output_folder
 
-    output = output_folder(args.output)
+    output = check_output_folder(args.output)
     check_score_threshold(args.score_threshold)
     args.opts = []
     contenders = [_contender(text, overrides_of(args)) for text in args.runs]

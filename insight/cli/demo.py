@@ -26,9 +26,9 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from insight.engine import prepare_run
     from insight.engine.demonstration import demonstrate
-    from insight.runtime.outputs import output_folder
+    from insight.runtime.outputs import check_output_folder
 
-    output = output_folder(args.output)
+    output = check_output_folder(args.output)
     cfg = config_of(args, ["OUTPUT_DIR", str(output)])
     prepare_run(cfg, resume=True)
     for name, value in demonstrate(cfg).items():

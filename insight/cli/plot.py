@@ -32,8 +32,8 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from insight.runtime.outputs import output_file
+    from insight.runtime.outputs import check_output_file
     from insight.visualization.curves import plot_metrics
 
-    plot_metrics(args.runs, args.metrics, output_file(args.output))
+    plot_metrics(args.runs, args.metrics, check_output_file(args.output))
     print(f"wrote {args.output}")

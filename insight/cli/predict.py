@@ -76,9 +76,9 @@ def run(args: argparse.Namespace) -> int:
     from insight.inference.file_predictor import build_file_predictor
     from insight.inference.files import find_images, predict_files
     from insight.inference.score_threshold import check_score_threshold
-    from insight.runtime.outputs import output_folder
+    from insight.runtime.outputs import check_output_folder
 
-    output = output_folder(args.output)
+    output = check_output_folder(args.output)
     threshold = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", check_score_threshold(args.score_threshold)]
     images = find_images(args.images)
     prompts = _prompts(args)

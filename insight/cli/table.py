@@ -38,10 +38,10 @@ def add_parser(commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from insight.engine.launch import check_num_gpus
-    from insight.runtime.outputs import output_folder
+    from insight.runtime.outputs import check_output_folder
     from insight.tables import make_table, read_table
 
-    output = output_folder(args.output)
+    output = check_output_folder(args.output)
     check_num_gpus(args.num_gpus)
     table = read_table(args.table)
     if args.seeds is not None:

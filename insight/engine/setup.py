@@ -11,7 +11,7 @@ from detectron2.utils.logger import setup_logger
 
 from insight.data.datasets import register_from_config, require_registered
 from insight.modeling.checkpointer import require_weights
-from insight.runtime.outputs import output_folder
+from insight.runtime.outputs import check_output_folder
 
 
 def prepare_run(cfg: CfgNode, *, evaluation: bool = False, resume: bool = False) -> None:
@@ -47,7 +47,7 @@ def start_output(cfg: CfgNode) -> None:
         InputError: OUTPUT_DIR is a file.
         OSError: OUTPUT_DIR cannot be written to.
     """
-    output_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
+    check_output_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
     rank = comm.get_rank()
     for name in ("detectron2", "fvcore", "insight"):
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name)

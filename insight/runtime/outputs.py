@@ -7,7 +7,7 @@ from pathlib import Path
 from insight.errors import InputError
 
 
-def output_file(path: str | os.PathLike, argument: str = "output") -> Path:
+def check_output_file(path: str | os.PathLike, argument: str = "output") -> Path:
     """Check that a file can be written. Nothing is created.
 
     Args:
@@ -29,7 +29,7 @@ def output_file(path: str | os.PathLike, argument: str = "output") -> Path:
     return Path(path)
 
 
-def output_folder(path: str | os.PathLike, argument: str = "output") -> Path:
+def check_output_folder(path: str | os.PathLike, argument: str = "output") -> Path:
     """Check that files can be written to a folder, which need not exist. Nothing is created.
 
     Args:

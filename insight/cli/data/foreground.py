@@ -40,9 +40,9 @@ def run(args: argparse.Namespace) -> None:
 
     from insight.data.formats.file_check import SKIP_HINT, FileCheck
     from insight.data.inspection.foreground import foreground_ratios, report_foreground
-    from insight.runtime.outputs import output_folder
+    from insight.runtime.outputs import check_output_folder
 
-    output = output_folder(args.output)
+    output = check_output_folder(args.output)
     ratios = {}
     for name, paths in _sources(args.annotations).items():
         checks = [FileCheck(path, not args.skip_bad, SKIP_HINT) for path in paths]

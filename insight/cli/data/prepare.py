@@ -36,14 +36,14 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from insight.data.preparation.painted import prepare_hrsid, prepare_isaid
     from insight.data.preparation.sat_mtb import prepare_sat_mtb
-    from insight.runtime.outputs import output_folder
+    from insight.runtime.outputs import check_output_folder
 
     if args.kind == "sat_mtb":
         if args.output is not None:
             raise InputError("output: sat_mtb is prepared in its own folder; leave --output out")
         done = prepare_sat_mtb(Path(args.source), skip_bad=args.skip_bad)
     else:
-        output = output_folder(args.output or "")
+        output = check_output_folder(args.output or "")
         prepare = {"isaid": prepare_isaid, "hrsid": prepare_hrsid}[args.kind]
         done = prepare(Path(args.source), output, skip_bad=args.skip_bad)
     for split, counts in done.items():

@@ -46,10 +46,10 @@ def add_parser(tasks) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from insight.data.datasets import require_registered
-    from insight.runtime.outputs import output_folder
+    from insight.runtime.outputs import check_output_folder
     from insight.visualization.dataset_pictures import draw_dataset
 
-    output = output_folder(args.output)
+    output = check_output_folder(args.output)
     cfg = dataset_config(args)
     name = args.dataset or next(iter(cfg.DATASETS.TRAIN), None)
     if name is None:

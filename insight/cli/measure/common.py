@@ -33,7 +33,7 @@ def add_measurement(measurements, name: str, run, summary: str, example: str = "
 def measured_config(args: argparse.Namespace):
     """The config of the model; its test datasets are registered, and --output can be written."""
     from insight.engine.measurement import measured_config
-    from insight.runtime.outputs import output_file
+    from insight.runtime.outputs import check_output_file
 
-    args.output = output_file(args.output)
+    args.output = check_output_file(args.output)
     return measured_config(args.config_file, overrides_of(args))
