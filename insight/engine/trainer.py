@@ -16,6 +16,7 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import CommonMetricPrinter
 from detectron2.utils.logger import setup_logger
 
+import insight.modeling.registration  # noqa: F401 (a config may come from another process)
 from insight.config import gives_masks, semantic_classes
 from insight.data.datasets.coco import require_class_count, require_classes_of_model, require_same_classes
 from insight.data.formats.label_maps import with_usable_label_maps
