@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib
 import logging
 import operator
 import re
@@ -21,9 +22,13 @@ from .runtime.machine import is_device_name
 def add_insight_config(cfg: CN) -> None:
     """Add insight's keys to a Detectron2 config, in place; with the defaults every part is off.
 
+    Insight's models and datasets are registered with Detectron2 too, so that the config can name them.
+
     Args:
         cfg: a config from `detectron2.config.get_cfg()`.
     """
+    for registering in ("insight.modeling.registration", "insight.data.datasets"):  # here: both import this module
+        importlib.import_module(registering)
     # --- The prompt paradigm (Insight Any Instance). MODEL.META_ARCHITECTURE must be "PromptRCNN" --------------
     prompt = cfg.MODEL.PROMPT = CN()
     prompt.BRANCHES = ["box", "mask"]  # RoI branches whose features are joined with prompts

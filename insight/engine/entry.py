@@ -1,4 +1,4 @@
-"""The trainer of a config, and the evaluation of a checkpoint."""
+"""Train or evaluate what a config describes."""
 
 from pathlib import Path
 
@@ -17,31 +17,43 @@ from .trainer import Trainer
 
 
 def trainer_class(cfg: CfgNode) -> type[Trainer]:
-    """Choose the trainer for a config's model, by MODEL.META_ARCHITECTURE.
+    """The class of the trainer for a config's MODEL.META_ARCHITECTURE.
 
     Args:
         cfg: the config.
-
-    Returns:
-        `SOPSegTrainer` or `Trainer`.
     """
     return SOPSegTrainer if is_sopseg(cfg) else Trainer
 
 
-def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
-    """Evaluate a checkpoint on DATASETS.TEST and write the results to OUTPUT_DIR/results.json.
+def train(cfg: CfgNode, resume: bool = False) -> dict:
+    """Train, and evaluate on DATASETS.TEST.
 
     Args:
-        cfg: the config; MODEL.WEIGHTS is the checkpoint. It may be empty for SAM (`is_sam`), all of whose weights are
-            in MODEL.SOPSEG.WEIGHTS.
-        resume: take OUTPUT_DIR's last checkpoint instead, if there is one.
+        cfg: the config; OUTPUT_DIR gets checkpoints, logs, config.yaml and results.json.
+        resume: go on from OUTPUT_DIR's last checkpoint, if there is one, instead of starting from MODEL.WEIGHTS.
+
+    Returns:
+        The results, as `Trainer.test` gives them.
+    """
+    trainer = trainer_class(cfg)(cfg)
+    trainer.resume_or_load(resume=resume)
+    return trainer.train()
+
+
+def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
+    """Evaluate a checkpoint on DATASETS.TEST, and write the results to OUTPUT_DIR/results.json.
+
+    Args:
+        cfg: the config; MODEL.WEIGHTS is the checkpoint. Plain SAM (`is_sam`) needs none, as
+            MODEL.SOPSEG.WEIGHTS holds all its weights.
+        resume: evaluate OUTPUT_DIR's last checkpoint instead, if there is one.
 
     Returns:
         The results, as `Trainer.test` returns them.
 
     Raises:
-        CheckpointError: there is no checkpoint, or it does not fit the model in every parameter.
-        InputError: no test set, or one with other classes than the model's.
+        CheckpointError: there is no checkpoint, or it lacks a parameter of the model or has one of another shape.
+        InputError: there is no test dataset, or one whose classes are not the model's.
     """
     require_test_sets(cfg)
     trainer = trainer_class(cfg)
@@ -66,7 +78,7 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
 
 
 def require_test_sets(cfg: CfgNode) -> None:
-    """Check that a config names a test set.
+    """Check that there is a dataset to evaluate on.
 
     Args:
         cfg: the config.
@@ -75,11 +87,11 @@ def require_test_sets(cfg: CfgNode) -> None:
         InputError: DATASETS.TEST is empty.
     """
     if not cfg.DATASETS.TEST:
-        raise InputError("DATASETS.TEST is empty: expected the names of registered datasets")
+        raise InputError("DATASETS.TEST: expected the name of at least one dataset, got none")
 
 
 def is_sam(cfg: CfgNode) -> bool:
-    """Whether a config describes plain SAM, all of whose weights are in MODEL.SOPSEG.WEIGHTS.
+    """Whether a config describes plain SAM, whose weights are all in MODEL.SOPSEG.WEIGHTS.
 
     Args:
         cfg: the config.

@@ -10,7 +10,7 @@ class Heartbeat(HookBase):
     """Print Detectron2's metric line between its usual prints too, when those are far apart in time.
 
     Args:
-        printer: prints the line, such as CommonMetricPrinter.
+        printer: writer of the line, such as CommonMetricPrinter.
         usual: iterations between the usual prints.
         seconds: longest time between two lines, s.
     """

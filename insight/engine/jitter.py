@@ -8,7 +8,6 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from torch import Tensor
-from tqdm import tqdm
 
 from insight.config import gives_masks, is_sopseg
 from insight.data.mappers.detection import read_entry_image
@@ -19,6 +18,7 @@ from insight.evaluation.coco import require_masks
 from insight.inference.box_correction import check_correct_boxes
 from insight.inference.predictor import PromptPredictor
 from insight.modeling.checkpointer import Checkpointer
+from insight.runtime.progress import progress
 from insight.structures.boxes import jitter_boxes
 from insight.structures.rle import annotation_to_rle
 
@@ -90,7 +90,7 @@ def _on_dataset(
 ) -> list[dict[str, float]]:
     dicts = DatasetCatalog.get(dataset)
     metrics = [PromptedIoU(MetadataCatalog.get(dataset).thing_classes) for _ in noises]
-    for entry in tqdm(dicts, f"Prompting with noise on {dataset}", unit="image"):
+    for entry in progress(dicts, f"Prompting with noise on {dataset}", "image"):
         annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
         if not annotations:
             continue

@@ -7,6 +7,8 @@ from detectron2.engine import AMPTrainer
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
+from insight.errors import InsightError
+
 from .stream import ITERATION, derive_seed
 
 
@@ -54,6 +56,9 @@ class TrainStep(AMPTrainer):
         self.optimizer.zero_grad()
         self.grad_scaler.scale(sum(losses.values())).backward()
         self.after_backward()
-        self._write_metrics(losses, data_time)
+        try:
+            self._write_metrics(losses, data_time)
+        except FloatingPointError as error:
+            raise InsightError(f"{error}; try a lower SOLVER.BASE_LR or a longer SOLVER.WARMUP_ITERS") from error
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()

@@ -27,8 +27,8 @@ def derive_seed(*parts: int) -> int:
 class BatchStream(torch.utils.data.Sampler):
     """Endless batches of (index, seed) for `SeededDataset`.
 
-    The order of images and the seed of each image's augmentations depend on `seed` and on the place in the stream
-    alone: not on the number of loading processes, nor on where the training was interrupted.
+    The order of images and the seed of each image's augmentations depend only on `seed` and on the position in the
+    stream, not on the number of loading processes or on where the training was interrupted.
 
     Args:
         indices: endless indices of this process's share of the data (a Detectron2 training sampler).

@@ -48,9 +48,9 @@ class Trainer(DefaultTrainer):
     """
 
     def __init__(self, cfg: CfgNode):
-        # Not DefaultTrainer's own constructor: it knows mixed precision and several processes on GPUs only.
+        # Not DefaultTrainer's constructor, which supports mixed precision and several processes on GPUs only.
         TrainerBase.__init__(self)
-        if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):  # used as a library, without `setup`
+        if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):  # used as a library, without `prepare_run`
             setup_logger()
         self._given, self._made = cfg, describe_machine(torch.device(cfg.MODEL.DEVICE))
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
@@ -160,7 +160,7 @@ class Trainer(DefaultTrainer):
             OSError: a dataset or one of its images is missing.
         """
         if not cfg.DATASETS.TRAIN:
-            raise InputError("DATASETS.TRAIN is empty: expected the names of registered datasets")
+            raise InputError("DATASETS.TRAIN: expected the name of at least one dataset, got none")
         if cfg.SOLVER.MAX_ITER < 1:
             raise InputError(f"SOLVER.MAX_ITER: expected at least 1, got {cfg.SOLVER.MAX_ITER}")
         cls.check_classes(cfg, [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
@@ -212,7 +212,7 @@ class Trainer(DefaultTrainer):
         """Build the evaluator of COCO AP that the config's TEST keys ask for."""
         if cfg.TEST.BOUNDARY_AP and not gives_masks(cfg):
             logger = logging.getLogger(__name__)
-            logger.warning("TEST.BOUNDARY_AP: a model with MODEL.MASK_ON False has no masks; boxes alone are evaluated")
+            logger.warning("TEST.BOUNDARY_AP has no effect: MODEL.MASK_ON is False, so only boxes are evaluated")
         of_masks = ("segm", "boundary") if cfg.TEST.BOUNDARY_AP else ("segm",)
         return CocoEvaluator(
             dataset_name,

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from insight.config import is_sopseg
 from insight.data.datasets import register_from_config
 from insight.engine import trainer_class
+from insight.errors import InputError
 from insight.modeling.checkpointer import Checkpointer
 from insight.modeling.sopseg import build_sopseg
 
@@ -45,10 +46,10 @@ def count_gmacs(cfg: CfgNode, prompts: int) -> float:
         Billions.
 
     Raises:
-        ValueError: another model.
+        InputError: another model.
     """
     if not is_sopseg(cfg):
-        raise ValueError(f"gmacs: counted for SOPSeg only, not of {cfg.MODEL.META_ARCHITECTURE}")
+        raise InputError(f"gmacs: counted for SOPSeg only, not of {cfg.MODEL.META_ARCHITECTURE}")
     keys = cfg.MODEL.SOPSEG
     crops = prompts if keys.MAGNIFY else 1
     size = keys.INPUT_SIZE

@@ -8,6 +8,7 @@ from helpers.tiny_prompt_rcnn import build, losses_of, make_inputs, make_tiny_co
 from helpers.tiny_sopseg import save_tiny_checkpoint
 
 from insight import PromptPredictor, SOPSegPredictor
+from insight.checkpoint import CheckpointError
 from insight.modeling.meta_arch.prompt_rcnn import SOPSegBranch
 from insight.modeling.sopseg import SOPSeg
 from insight.structures.rle import RLEMasks
