@@ -13,10 +13,10 @@ from .stream import ITERATION, derive_seed
 
 
 def mixed_precision_dtype(device: torch.device) -> torch.dtype:
-    """Choose the half-precision type: bfloat16, which needs no loss scaling, unless the GPU lacks it.
+    """Choose the half precision type: bfloat16, which needs no loss scaling, unless the GPU lacks it.
 
     Args:
-        device: the model's device.
+        device: device of the model.
 
     Returns:
         torch.bfloat16, or torch.float16 on GPUs before Ampere.
@@ -27,12 +27,12 @@ def mixed_precision_dtype(device: torch.device) -> torch.dtype:
 
 
 class TrainStep(AMPTrainer):
-    """Detectron2's training step, with mixed precision on a CPU too and a seed for every iteration.
+    """Detectron2's training step, with mixed precision on CPUs too and a seed for every iteration.
 
     Args:
-        model: the model; in training it returns losses by name.
-        data_loader: an endless iterable of batches.
-        optimizer: the optimizer of the model's parameters.
+        model: batch -> dict of losses.
+        data_loader: endless batches.
+        optimizer: optimizer of the model's parameters.
         seed: seed of the run.
         mixed_precision: compute in `mixed_precision_dtype` under autocast.
     """
@@ -45,20 +45,27 @@ class TrainStep(AMPTrainer):
         self.seed, self.mixed_precision = seed, mixed_precision
 
     def run_step(self) -> None:
-        """Run one iteration: forward, backward, update, metrics."""
+        """Run forward, backward and the update, and write the metrics.
+
+        Raises:
+            InsightError: the loss is NaN or infinite.
+        """
+        try:
+            self._run_step()
+        except FloatingPointError as error:  # of the model or of the metrics
+            raise InsightError(f"{error}; try a lower SOLVER.BASE_LR or a longer SOLVER.WARMUP_ITERS") from error
+
+    def _run_step(self) -> None:
         start = time.perf_counter()
         batch = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
-        # After loading, which draws numbers too if it runs in this process: a resumed run must draw the same numbers.
+        # After loading, which may draw random numbers in this process, so that a resumed run draws the same ones.
         seed_all_rng(derive_seed(self.seed, self.iter, ITERATION, comm.get_rank()))
         with torch.autocast(self.device.type, self.precision, enabled=self.mixed_precision):
             losses = self.model(batch)
         self.optimizer.zero_grad()
         self.grad_scaler.scale(sum(losses.values())).backward()
         self.after_backward()
-        try:
-            self._write_metrics(losses, data_time)
-        except FloatingPointError as error:
-            raise InsightError(f"{error}; try a lower SOLVER.BASE_LR or a longer SOLVER.WARMUP_ITERS") from error
+        self._write_metrics(losses, data_time)
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
