@@ -41,16 +41,18 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from insight.evaluation.analysis import analyse
     from insight.evaluation.error_report import breakdown_table
+    from insight.runtime.locks import output_folder
     from insight.runtime.outputs import check_output_folder
 
-    breakdowns = analyse(
-        args.predictions,
-        args.annotations,
-        check_output_folder(args.output),
-        args.max_dets,
-        classes=args.classes,
-        images=args.images,
-        skip_bad=args.skip_bad,
-    )
+    with output_folder(check_output_folder(args.output)) as output:
+        breakdowns = analyse(
+            args.predictions,
+            args.annotations,
+            output,
+            args.max_dets,
+            classes=args.classes,
+            images=args.images,
+            skip_bad=args.skip_bad,
+        )
     for task, breakdown in breakdowns.items():
         print(f"\n{task}, written to {args.output}/{task}\n{breakdown_table(breakdown)}")

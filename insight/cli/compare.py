@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
     from insight.data.datasets import require_registered
     from insight.evaluation.comparison import choose_entries, draw_comparisons, worst_entries
     from insight.inference.score_threshold import check_score_threshold
+    from insight.runtime.locks import output_folder
     from insight.runtime.outputs import check_output_folder
 
     output = check_output_folder(args.output)
@@ -87,9 +88,10 @@ def run(args: argparse.Namespace) -> None:
     else:
         measured = Path(contenders[-1].cfg.OUTPUT_DIR, "inference", f"{dataset}_prompted.json")
         entries = worst_entries(dataset, measured, args.worst)
-    paths = draw_comparisons(
-        contenders, dataset, entries, output, prompted=args.prompted, score_threshold=args.score_threshold
-    )
+    with output_folder(output):
+        paths = draw_comparisons(
+            contenders, dataset, entries, output, prompted=args.prompted, score_threshold=args.score_threshold
+        )
     print(f"wrote {len(paths)} pictures to {output}")
 
 

@@ -24,14 +24,15 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from insight.engine import prepare_run
+    from insight.engine import prepared_run
     from insight.engine.demonstration import demonstrate
     from insight.runtime.outputs import check_output_folder
 
     output = check_output_folder(args.output)
     cfg = config_of(args, ["OUTPUT_DIR", str(output)])
-    prepare_run(cfg, resume=True)
-    for name, value in demonstrate(cfg).items():
+    with prepared_run(cfg, resume=True):
+        found = demonstrate(cfg)
+    for name, value in found.items():
         print(f"{name:14s} {value:6.1f}")
     print(f"pictures (left: found; right: prompted with the ground-truth boxes): {output}/overlays")
     print(

@@ -119,12 +119,12 @@ def _work(job: Job) -> None:
 
 
 def _do(job: Job) -> None:
-    from insight.engine import evaluate, prepare_run, train
+    from insight.engine import evaluate, prepared_run, train
 
     cfg = config_of(job.args)
-    prepare_run(cfg, evaluation=job.evaluation, resume=job.resume)
-    logging.getLogger(__name__).info(f"Config files: {job.args.config_file}, overrides: {overrides_of(job.args)}")
-    if job.evaluation:
-        evaluate(cfg, resume=job.resume)
-    else:
-        train(cfg, resume=job.resume)
+    with prepared_run(cfg, evaluation=job.evaluation, resume=job.resume):
+        logging.getLogger(__name__).info(f"Config files: {job.args.config_file}, overrides: {overrides_of(job.args)}")
+        if job.evaluation:
+            evaluate(cfg, resume=job.resume)
+        else:
+            train(cfg, resume=job.resume)

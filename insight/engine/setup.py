@@ -1,7 +1,9 @@
 """Prepare a process for a run: datasets and weights checked, logs started."""
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -11,11 +13,15 @@ from detectron2.utils.logger import setup_logger
 
 from insight.data.datasets import register_from_config, require_registered
 from insight.modeling.checkpointer import require_weights
+from insight.runtime.locks import output_folder
 from insight.runtime.outputs import check_output_folder
 
 
-def prepare_run(cfg: CfgNode, *, evaluation: bool = False, resume: bool = False) -> None:
-    """Register and check what a run needs, and start its logs. Nothing is written before all checks have passed.
+@contextlib.contextmanager
+def prepared_run(cfg: CfgNode, *, evaluation: bool = False, resume: bool = False) -> Iterator[None]:
+    """Register and check what a run needs, start its logs, and keep OUTPUT_DIR to it while the block runs.
+
+    Nothing is written before all checks have passed. Of several processes the first one holds the folder for all.
 
     Args:
         cfg: the config.
@@ -24,17 +30,20 @@ def prepare_run(cfg: CfgNode, *, evaluation: bool = False, resume: bool = False)
 
     Raises:
         InsightError: a dataset is unknown, weights are missing, or OUTPUT_DIR cannot be used.
-        OSError: OUTPUT_DIR cannot be written to.
+        OSError: OUTPUT_DIR cannot be written to, or another run is writing there.
     """
     register_from_config(cfg)
     for key in ("TEST",) if evaluation else ("TRAIN", "TEST"):
         require_registered(cfg.DATASETS[key], f"DATASETS.{key}")
     require_weights(cfg, resume)
-    start_output(cfg)
-    if resume and not Path(cfg.OUTPUT_DIR, "last_checkpoint").is_file():
-        logger = logging.getLogger(__name__)
-        logger.warning(f"{cfg.OUTPUT_DIR} has no last_checkpoint to resume from: MODEL.WEIGHTS is used")
-    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not evaluation
+    check_output_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
+    with output_folder(cfg.OUTPUT_DIR) if comm.is_main_process() else contextlib.nullcontext():
+        start_output(cfg)
+        if resume and not Path(cfg.OUTPUT_DIR, "last_checkpoint").is_file():
+            logger = logging.getLogger(__name__)
+            logger.warning(f"{cfg.OUTPUT_DIR} has no last_checkpoint to resume from: MODEL.WEIGHTS is used")
+        torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not evaluation
+        yield
 
 
 def start_output(cfg: CfgNode) -> None:

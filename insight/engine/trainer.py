@@ -50,7 +50,7 @@ class Trainer(DefaultTrainer):
     def __init__(self, cfg: CfgNode):
         # Not DefaultTrainer's constructor, which supports mixed precision and several processes on GPUs only.
         TrainerBase.__init__(self)
-        if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):  # used as a library, without `prepare_run`
+        if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):  # used as a library, without `prepared_run`
             setup_logger()
         self._given, self._made = cfg, describe_machine(torch.device(cfg.MODEL.DEVICE))
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())

@@ -47,7 +47,8 @@ def output_folder(folder: str | os.PathLike) -> Iterator[Path]:
     """Keep an output folder to this process while the block runs, so that two runs cannot mix their files.
 
     Args:
-        folder: made if need be. The lock is its file `.lock`, which stays and says who holds it.
+        folder: made if need be. The lock is its file `.lock`, which stays and says who holds it; a block that fails
+            before it has written anything leaves neither.
 
     Yields:
         The folder.
@@ -60,14 +61,31 @@ def output_folder(folder: str | os.PathLike) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
     with contextlib.ExitStack() as stack:
+        file = _lock_folder(path, stack)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} ({shlex.join(sys.argv)}, since {datetime.now():%Y-%m-%d %H:%M})")
+        file.flush()
+        try:
+            yield folder
+        except BaseException:
+            if os.listdir(folder) == [path.name]:
+                with contextlib.suppress(OSError):  # Windows removes no open file
+                    path.unlink()
+                    folder.rmdir()
+            raise
+
+
+def _lock_folder(path: Path, stack: contextlib.ExitStack) -> IO:
+    """Hold a folder's lock until the stack is left."""
+    while True:
         try:
             file = stack.enter_context(locked(path))
         except BlockingIOError as error:
             holder = path.read_text(encoding="utf-8", errors="replace").strip() or "another process"
             raise BlockingIOError(
-                f"{folder}: {holder} is writing there; wait until it has ended, or choose another folder"
+                f"{path.parent}: {holder} is writing there; wait until it has ended, or choose another folder"
             ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} ({shlex.join(sys.argv)}, since {datetime.now():%Y-%m-%d %H:%M})")
-        file.flush()
-        yield folder
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            return file
+        stack.close()  # a run that failed has removed it since it was opened
+        path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,9 @@ _RESUME = ("train", "--config-file", "@/run/config.yaml", "--resume", "OUTPUT_DI
 _EVALUATE = ("evaluate", *_MODEL, "OUTPUT_DIR", "@OUT")
 _PREDICT = ("predict", "@/data/images", *_MODEL, "--output", "@OUT")
 _SAM = ("--weights", "@/sam.pth", "--input-size", "64", "--device", "cpu")
-_ANNOTATE = ("annotate", "@/data/instances.json", "--images", "@/data/images", *_SAM, "--output", "@OUT")
+KEEP_ALL = ("--min-score=-1", "--min-in-box", "0", "--min-area-ratio", "0", "--max-area-ratio", "1e6",
+            "--min-largest-part", "0")  # fmt: skip
+_ANNOTATE = ("annotate", "@/data/instances.json", "--images", "@/data/images", *_SAM, *KEEP_ALL, "--output", "@OUT")
 _AGAIN = (*_ANNOTATE[:-1], "@/annotated")
 _REVIEW = (*_ANNOTATE[:4], "--output", "@/annotated", "--review", "@/annotated/review.csv")
 _TABLE = ("table", "@/table.yaml", "--output", "@/tables")
@@ -135,7 +137,7 @@ def make_workplace(folder: Path) -> Path:
     torch.manual_seed(0)
     torch.save(build_sopseg("vit_t", "sam").state_dict(), folder / "sam.pth")
     sam = ["--weights", folder / "sam.pth", "--input-size", 64, "--device", "cpu"]
-    _sound("annotate", annotations, "--images", images, *sam, "--output", folder / "annotated")
+    _sound("annotate", annotations, "--images", images, *sam, *KEEP_ALL, "--output", folder / "annotated")
     _sound("data prepare", "isaid", folder / "isaid", "--output", folder / "prepared")
     return folder
 

@@ -1,5 +1,6 @@
 """Work that only one process may do at a time."""
 
+import contextlib
 import fcntl
 import os
 import subprocess
@@ -69,3 +70,43 @@ def test_an_output_folder_says_who_holds_it(tmp_path):
         other.kill()
     with output_folder(tmp_path / "out") as folder:
         assert folder == tmp_path / "out" and str(os.getpid()) in (folder / ".lock").read_text()
+
+
+def test_a_block_that_fails_at_once_leaves_no_folder(tmp_path):
+    with pytest.raises(KeyError), output_folder(tmp_path / "out"):
+        raise KeyError
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(KeyError), output_folder(tmp_path / "out") as folder:
+        (folder / "result").touch()
+        raise KeyError
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "result"]
+
+
+def test_a_lock_file_that_its_holder_removed_counts_no_longer(tmp_path, monkeypatch):
+    """Opened before a failing run removed it, locked after."""
+    from insight.runtime import locks
+
+    real, removed = locks.locked, []
+
+    def late(path, patience=0.0):
+        lock = real(path, patience)
+        if not removed:
+            path.touch()
+            stack = contextlib.ExitStack()
+            file = stack.enter_context(lock)
+            path.unlink()
+            removed.append(file)
+            return stack_of(stack, file)
+        return lock
+
+    @contextlib.contextmanager
+    def stack_of(stack, file):
+        with stack:
+            yield file
+
+    monkeypatch.setattr(locks, "locked", late)
+    with output_folder(tmp_path / "out") as folder:
+        assert removed and (folder / ".lock").is_file()
+        monkeypatch.undo()
+        with pytest.raises(BlockingIOError), output_folder(folder):
+            pytest.fail("entered")
