@@ -61,12 +61,24 @@ def _is_expected(error: Exception) -> bool:
     if isinstance(error, ModuleNotFoundError):
         return advice(error) is not None
     killed_by_the_system = isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
-    return isinstance(error, (InsightError, OSError)) or killed_by_the_system
+    return isinstance(error, (InsightError, OSError)) or killed_by_the_system or _lacks_memory(error)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether Python, NumPy, OpenCV or torch was refused memory of the machine."""
+    text = str(error)
+    refused = "DefaultCPUAllocator" in text or "Failed to allocate" in text or "Storage size calculation" in text
+    return isinstance(error, MemoryError) or refused
 
 
 def _message(error: Exception) -> str:
-    missing = advice(error) if isinstance(error, ModuleNotFoundError) else None
-    return one_line(error) if missing is None else f"this command {missing}"
+    if isinstance(error, ModuleNotFoundError) and (missing := advice(error)) is not None:
+        return f"this command {missing}"
+    if _lacks_memory(error):
+        asked = re.search(r"allocate ([\d.]+ (?:bytes|[KMGTPE]iB))", str(error))
+        reason = f" for {asked[1]}" if asked else ""
+        return f"not enough memory{reason}: use smaller images, crops or batches, or fewer processes"
+    return one_line(error)
 
 
 def _end_of_child(error: Exception) -> int | None:

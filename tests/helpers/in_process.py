@@ -6,6 +6,7 @@ import logging
 from typing import NamedTuple
 from unittest import mock
 
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.logger import setup_logger
 
 from insight.cli.main import main
@@ -32,7 +33,11 @@ def run_insight(command: str, *words) -> Done:
         mock.patch("signal.signal"),  # its handlers would outlive the command
     ):
         forget_logs()
+        known = set(DatasetCatalog.list())
         code = main([*command.split(), *map(str, words)])
+        for name in set(DatasetCatalog.list()) - known:  # the next command may call other files so
+            DatasetCatalog.remove(name)
+            MetadataCatalog.remove(name)
         forget_logs()
     return Done(code, out.getvalue(), err.getvalue())
 
