@@ -6,13 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from .file_names import cut
+
+_LONGEST_NAME = 230  # bytes; file systems take 255, and the temporary name is longer than the name
+
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     """Open a file that appears under its name only when all of it is on disk.
 
-    The text or bytes go to `.NAME.PID.tmp` beside it, which replaces `path` when the block ends without an error and is
-    removed when it does not. A killed process leaves the old file, if there was one, and perhaps a `.tmp`.
+    The text or bytes go to `.NAME.PID.tmp` beside it (a long name is cut), which replaces `path` when the block ends
+    without an error and is removed when it does not. A killed process leaves the old file, if there was one, and
+    perhaps a `.tmp`.
 
     Args:
         path: the file to write; its folder is made if need be.
@@ -26,7 +31,7 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{cut(path.name, _LONGEST_NAME)}.{os.getpid()}.tmp")
     try:
         with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
