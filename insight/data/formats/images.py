@@ -24,7 +24,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TIFF_BITS, _TIFF_BANDS, _TIFF_FORMAT = 258, 277, 339  # TIFF's tags BitsPerSample, SamplesPerPixel, SampleFormat
+# TIFF's tags ImageWidth, BitsPerSample, SamplesPerPixel, SampleFormat.
+_TIFF_WIDTH, _TIFF_BITS, _TIFF_BANDS, _TIFF_FORMAT = 256, 258, 277, 339
 _TIFF_FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex integer", 6: "complex"}
 _CONVERTED = ("1", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 _TAKEN = ("L", "LA", "RGB", "RGBA", "RGBX")
@@ -191,10 +192,12 @@ def _refuse_unusual_tiff(path: Path) -> None:
     try:
         with open(path, "rb") as file:
             start = file.read(8)
-            header = start + file.read(8) if start[2:3] == b"\x2b" or start[3:4] == b"\x2b" else start  # BigTIFF
+            header = start + file.read(8) if start[2:3] == b"\x2b" else start  # BigTIFF
             tags = TiffImagePlugin.ImageFileDirectory_v2(header)
             file.seek(tags.next)
             tags.load(file)
+        if _TIFF_WIDTH not in tags:
+            return  # truncated
         bits, bands, kind = _tiff_pixels(tags)
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
         return  # no TIFF

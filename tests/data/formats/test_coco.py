@@ -81,7 +81,7 @@ def test_category_names_are_text(write, name, classes):
     for strict in (True, False):  # no set can be used without its categories
         with pytest.raises(ValueError) as caught:
             read_coco(path, classes=classes, check=FileCheck(path, strict))
-        assert str(caught.value) == f"{path}: category names need be text, in quotes; 1 are wrong: {name}"
+        assert str(caught.value) == f"{path}: category names must be text; 1 are wrong: {name}"
 
 
 def test_a_category_without_name_is_told_and_an_empty_name_is_one(write):
