@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from insight.data.formats.coco_writer import open_coco
 from insight.data.formats.file_check import FileCheck, first
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.locks import locked
@@ -201,32 +202,20 @@ def _join(
     wrong.fails_if_any(lost, "each image must have its part, and starting the command again makes what is gone")
     files: list[str] = []
     counts = {"images": 0, "annotations": 0}
-    categories = [{"id": i + 1, "name": name} for i, name in enumerate(classes)]
-    with atomic_write(output) as file:
-        file.write(f'{{"categories":{_json(categories)},"images":[')
+    with open_coco(output, classes) as coco:
         for part in parts:
             content = _read(part)
             files += _files(content)
-            for image in content["images"]:
-                file.write("," if counts["images"] else "")
-                counts["images"] += 1
-                file.write(_json({"id": counts["images"], **image}))
-        file.write('],"annotations":[')
-        image_id = 0
-        for part in parts:
-            content = _read(part)
-            for annotations in content["annotations"]:
-                image_id += 1
+            for image, annotations in zip(content["images"], content["annotations"], strict=True):
+                image_id = coco.add_image(image)
                 for annotation in annotations:
-                    file.write("," if counts["annotations"] else "")
-                    counts["annotations"] += 1
-                    file.write(_json({"id": counts["annotations"], "image_id": image_id, **annotation}))
+                    coco.add({"image_id": image_id, **annotation})
             for reason, count in content["left_out"].items():
                 counts[reason] = counts.get(reason, 0) + count
             for reason, names in content.get("wrong", {}).items():
                 counts[reason] = counts.get(reason, 0) + len(names)
                 wrong.note(reason, names)
-        file.write("]}")
+        counts.update(images=coco.images, annotations=coco.annotations)
     return counts, files
 
 
@@ -234,7 +223,3 @@ def _read(part: Path) -> dict:
     with open(part, encoding="utf-8") as file:
         file.readline()  # the signature
         return json.loads(file.readline())
-
-
-def _json(value) -> str:
-    return json.dumps(value, separators=(",", ":"))
