@@ -34,4 +34,4 @@ if find_spec("detectron2") is not None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)  # by Detectron2's layers
         import_module(".modeling.registration", __name__)
-    import_module(".data", __name__)
+    import_module(".data.datasets", __name__)

@@ -116,6 +116,4 @@ def read_candidates(
 def _candidates(image, size, boxes, parts, journal) -> Iterator[Candidate]:
     for key, part in parts:
         for i, measured in zip(range(part.start, part.stop), journal[key]["objects"], strict=True):
-            yield Candidate(
-                boxes.ids[i], image, size, boxes.class_names[i], boxes.corners[i], boxes.given(i), measured
-            )
+            yield Candidate(boxes.ids[i], image, size, boxes.class_names[i], boxes.corners[i], boxes.given(i), measured)

@@ -106,7 +106,7 @@ def _mask(candidate: Candidate) -> tuple[str, str, float | None]:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, _Row]]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         try:
             reader = csv.DictReader(file)
             if tuple(reader.fieldnames or ()) != COLUMNS:

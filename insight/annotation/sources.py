@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from insight.data.formats.coco import WITHOUT_AREA, read_coco
-from insight.data.formats.file_check import FileCheck, first, repeated
+from insight.data.formats.file_check import SKIP_HINT, FileCheck, first, repeated
 from insight.data.formats.oriented import find_oriented, read_oriented
 from insight.errors import InputError
 from insight.structures.oriented_boxes import oriented_corners
@@ -109,7 +109,7 @@ def open_source(
     if path.is_dir():
         if image_root is not None:
             raise InputError(f"image_root: expected none for a folder, which holds its images, got {image_root}")
-        return _open_folder(path, classes, FileCheck(path, strict))
+        return _open_folder(path, classes, FileCheck(path, strict, SKIP_HINT))
     if path.suffix.lower() != ".json":
         raise InputError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ "
                          "(SODA-A), or a COCO .json file")  # fmt: skip
@@ -117,12 +117,12 @@ def open_source(
         raise InputError(f"image_root: expected the folder of the images of {path}, got none")
     if not Path(image_root).is_dir():
         raise InputError(f"image_root: no such folder: {image_root}")
-    return _open_coco(Path(image_root), classes, FileCheck(path, strict))
+    return _open_coco(Path(image_root), classes, FileCheck(path, strict, SKIP_HINT))
 
 
 def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) -> Source:
     images, labels, first_ids = [], {}, {}
-    unread = FileCheck(folder, check.strict)  # by image
+    unread = FileCheck(folder, check.strict, SKIP_HINT)  # by image
     names: Counter[str] = Counter()
     total = 0
     for number, (path, label_file) in enumerate(find_oriented(folder, check=check), 1):
@@ -149,7 +149,7 @@ def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) 
             raise InputError(f"{labels[image.name]}: has {len(index)} boxes, had {image.count} at the start")
         corners = found.corners[index]
         return ImageBoxes(
-            range(first_ids[image.name], first_ids[image.name] + len(index)),
+            list(range(first_ids[image.name], first_ids[image.name] + len(index))),
             corners,
             np.ones(len(index), bool),
             [found.class_names[i] for i in index],

@@ -21,7 +21,7 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
 
     Args:
         path: the file to write; its folder is made if need be.
-        mode: "w" for text (UTF-8) or "wb" for bytes.
+        mode: "w" for text (UTF-8; bytes of file names that are none stay what they are) or "wb" for bytes.
 
     Yields:
         The open file.
@@ -33,7 +33,8 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{cut(path.name, _LONGEST_NAME)}.{os.getpid()}.tmp")
     try:
-        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+        text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape"}
+        with open(temporary, mode, **text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

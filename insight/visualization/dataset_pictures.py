@@ -3,7 +3,6 @@
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -11,8 +10,10 @@ from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.structures import BitMasks, BoxMode, polygons_to_bitmask
 from tqdm import tqdm
 
+from insight.data.formats.images import write_png
 from insight.data.mappers.detection import PromptDatasetMapper, read_entry_image
-from insight.runtime.atomic_files import atomic_write
+from insight.errors import InputError
+from insight.runtime.file_names import safe_name
 
 from .overlays import draw_instances
 
@@ -45,18 +46,18 @@ def draw_dataset(
 
     Raises:
         KeyError: no data set has this name.
-        ValueError: it is empty, count, scale or seed is negative, or a picture would be
+        InputError: it is empty, count, scale or seed is negative, or a picture would be
             too large.
     """
     if count < 0:
-        raise ValueError(f"--count: expected pictures to draw, or 0 for all, got {count}")
+        raise InputError(f"--count: expected pictures to draw, or 0 for all, got {count}")
     if scale < 0:
-        raise ValueError(f"--scale: expected an enlargement, or 0 to choose one, got {scale}")
+        raise InputError(f"--scale: expected an enlargement, or 0 to choose one, got {scale}")
     if seed < 0:
-        raise ValueError(f"--seed: expected a number from 0, got {seed}")
+        raise InputError(f"--seed: expected a number from 0, got {seed}")
     dicts = DatasetCatalog.get(name)
     if not dicts:
-        raise ValueError(f"data set {name} holds no image")
+        raise InputError(f"data set {name} holds no image")
     chosen = np.arange(len(dicts))
     if 0 < count < len(dicts):
         chosen = np.sort(np.random.default_rng(seed).choice(len(dicts), count, replace=False))
@@ -73,7 +74,7 @@ def draw_dataset(
             image, masks, boxes, classes = _source(entry)
         height, width = image.shape[:2]
         if scale > 1 and height * width * scale**2 > _LARGEST:
-            raise ValueError(
+            raise InputError(
                 f"--scale: {scale} times {entry['file_name']}, of {width} x {height} pixels, is too large for a "
                 f"picture; up to {max(1, math.isqrt(_LARGEST // (height * width)))} will do"
             )
@@ -81,10 +82,8 @@ def draw_dataset(
         picture = draw_instances(
             image, masks, None if masks is not None else boxes, [names[c] for c in classes], classes, scale=scale
         )
-        path = output / picture_name(entry, index)
-        with atomic_write(path, "wb") as file:
-            file.write(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
-        paths.append(path)
+        paths.append(output / picture_name(entry, index))
+        write_png(paths[-1], picture)
     return paths
 
 
@@ -98,7 +97,7 @@ def picture_name(entry: dict, position: int) -> str:
     Returns:
         POSITION_STEM.png.
     """
-    return f"{position:06d}_{Path(entry['file_name']).stem}.png"
+    return safe_name(f"{position:06d}_{Path(entry['file_name']).stem}", ".png")
 
 
 def _source(entry: dict) -> tuple[np.ndarray, list | None, np.ndarray, list[int]]:

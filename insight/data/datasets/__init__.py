@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from detectron2.data import DatasetCatalog
 
+from insight.errors import InputError
+
 from . import dota, hrsid, isaid, nwpu, sat_mtb, scenes, soda_a, ssdd
 from .coco import register_from_config
 from .root import data_root
@@ -24,9 +26,9 @@ def require_registered(names: Sequence[str], argument: str) -> None:
         argument: option or config key that named them.
 
     Raises:
-        ValueError: there is none of a name.
+        InputError: there is none of a name.
     """
     registered = DatasetCatalog.list()
     for name in names:
         if name not in registered:
-            raise ValueError(f"{argument}: no data set is called {name!r}; insight's are: {', '.join(BUILT_IN)}")
+            raise InputError(f"{argument}: no data set is called {name!r}; insight's are: {', '.join(BUILT_IN)}")

@@ -12,9 +12,8 @@ from pycocotools import mask as coco_mask
 
 from insight.data.formats.coco import plain_name, read_coco
 from insight.data.formats.decoding import without_undecodable
-from insight.data.formats.file_check import FileCheck, first
-
-SKIP_HINT = 'DATASETS.BAD "skip" leaves out what is wrong'
+from insight.data.formats.file_check import SKIP_HINT_IN_CONFIG, FileCheck, first
+from insight.errors import InputError
 
 _BAD = ("strict", "skip")
 _strict = True  # what DATASETS.BAD says; Detectron2 loads a data set by its name, without a config at hand
@@ -73,28 +72,28 @@ def register_from_config(cfg: CfgNode) -> None:
         cfg: the config.
 
     Raises:
-        ValueError: an entry of another form, a file or folder that does not exist, or a name that is taken.
+        InputError: an entry of another form, a file or folder that does not exist, or a name that is taken.
     """
     global _strict
     if cfg.DATASETS.BAD not in _BAD:
-        raise ValueError(f"DATASETS.BAD: expected {' or '.join(_BAD)}, got {cfg.DATASETS.BAD!r}")
+        raise InputError(f"DATASETS.BAD: expected {' or '.join(_BAD)}, got {cfg.DATASETS.BAD!r}")
     _strict = cfg.DATASETS.BAD == "strict"
     for i, entry in enumerate(cfg.DATASETS.COCO):
         where = f"DATASETS.COCO[{i}]"
         if not _is_entry(entry):
             expected = '["name", "annotations.json", "image folder"], perhaps with a list of classes as a fourth'
-            raise ValueError(f"{where}: expected {expected}, got {entry!r}")
+            raise InputError(f"{where}: expected {expected}, got {entry!r}")
         name, annotations, image_root = entry[0], Path(entry[1]).expanduser(), Path(entry[2]).expanduser()
         classes = list(entry[3]) if len(entry) == 4 else None
         if not annotations.is_file():
-            raise ValueError(f"{where} ({name}): no such file: {annotations}")
+            raise InputError(f"{where} ({name}): no such file: {annotations}")
         if not image_root.is_dir():
-            raise ValueError(f"{where} ({name}): no such folder: {image_root}")
+            raise InputError(f"{where} ({name}): no such folder: {image_root}")
         if name in DatasetCatalog.list():
             metadata = MetadataCatalog.get(name)
             files = (metadata.get("json_file"), metadata.get("image_root"))
             if files != (str(annotations), str(image_root)) or classes not in (None, metadata.get("thing_classes")):
-                raise ValueError(f"{where}: the name {name!r} is taken by another data set; choose another")
+                raise InputError(f"{where}: the name {name!r} is taken by another data set; choose another")
             continue
         register_coco(name, annotations, image_root, classes=classes)
 
@@ -106,7 +105,7 @@ def require_same_classes(names: Sequence[str]) -> None:
         names: registered data sets; those whose classes are not known yet are loaded.
 
     Raises:
-        ValueError: two differ in their classes, or what loading one raises.
+        InputError: two differ in their classes, or what loading one raises.
     """
     for name in names:
         if MetadataCatalog.get(name).get("thing_classes") is None:
@@ -114,7 +113,7 @@ def require_same_classes(names: Sequence[str]) -> None:
     classes = {name: list(MetadataCatalog.get(name).thing_classes) for name in names}
     for name in names[1:]:
         if classes[name] != classes[names[0]]:
-            raise ValueError(
+            raise InputError(
                 f"data sets {names[0]} and {name} have different classes, or in another order: "
                 f"{first(classes[names[0]], 20)} and {first(classes[name], 20)}; the fourth element of an entry of "
                 "DATASETS.COCO sets them"
@@ -129,12 +128,12 @@ def require_class_count(count: int, name: str) -> None:
         name: registered data set; loaded if its classes are not known yet.
 
     Raises:
-        ValueError: it has another number, or what loading the data set raises.
+        InputError: it has another number, or what loading the data set raises.
     """
     require_same_classes([name])
     found = MetadataCatalog.get(name).thing_classes
     if len(found) != count:
-        raise ValueError(
+        raise InputError(
             f"{name} has {len(found)} classes ({first(found, 20)}), the model {count}: "
             f"set MODEL.ROI_HEADS.NUM_CLASSES to {len(found)}"
         )
@@ -148,7 +147,7 @@ def require_classes_of_model(model: Sequence[str], name: str) -> None:
         name: registered data set; loaded if its classes are not known yet.
 
     Raises:
-        ValueError: the data set has them in another order or another number, or what loading it raises.
+        InputError: the data set has them in another order or another number, or what loading it raises.
     """
     require_class_count(len(model), name)
     found = list(MetadataCatalog.get(name).thing_classes)
@@ -157,7 +156,7 @@ def require_classes_of_model(model: Sequence[str], name: str) -> None:
         return
     told = f"{name} has the classes {first(found, 20)}, the model was trained on {first(model, 20)}"
     if sorted(ours) == sorted(theirs):
-        raise ValueError(f"{told}: the same in another order; the fourth element of an entry of DATASETS.COCO sets it")
+        raise InputError(f"{told}: the same in another order; the fourth element of an entry of DATASETS.COCO sets it")
     _logger.warning(f"{told}: they are taken to be the same, one by one")
 
 
@@ -190,11 +189,11 @@ def load_coco(
         Detectron2's dataset dicts in order of image id, the class names, the category ids of the classes.
 
     Raises:
-        ValueError: what is wrong with the file, in one line, with the number of offenders and the first of them.
+        InputError: what is wrong with the file, in one line, with the number of offenders and the first of them.
         OSError: the file is missing or cannot be read.
     """
     annotations, image_root = Path(annotations), Path(image_root)
-    check = FileCheck(annotations, strict, SKIP_HINT)
+    check = FileCheck(annotations, strict, SKIP_HINT_IN_CONFIG)
     try:
         content = read_coco(annotations, image_root, classes, check)
     except FileNotFoundError as error:
@@ -204,7 +203,7 @@ def load_coco(
     if check.problems:
         _logger.warning(check.summary())
     if not content["images"]:
-        raise ValueError(f"{annotations}: there is no image that can be used")
+        raise InputError(f"{annotations}: there is no image that can be used")
     names, ids = ([c[key] for c in content["categories"]] for key in ("name", "id"))
     index = {category: i for i, category in enumerate(ids)}
     sizes = {i["id"]: (i["height"], i["width"]) for i in content["images"]}

@@ -8,10 +8,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
 from insight.data.formats.decoding import UNDECODABLE, undecodable
-from insight.data.formats.file_check import FileCheck
+from insight.data.formats.file_check import SKIP_HINT_IN_CONFIG, FileCheck
 from insight.data.formats.oriented import read_folder
+from insight.errors import InputError
 
-from .coco import SKIP_HINT, is_strict
+from .coco import is_strict
 
 _logger = logging.getLogger(__name__)
 
@@ -47,10 +48,10 @@ def load_oriented(folder: Path, classes: Sequence[str], split: str = "", strict:
         "oriented_box" the corners x1, y1 ... x4, y4 as in the file, "difficult" its mark.
 
     Raises:
-        OSError, ValueError: what is wrong with the folder or a file, in one line.
+        OSError, InputError: what is wrong with the folder or a file, in one line.
     """
     index = {name: i for i, name in enumerate(classes)}
-    check = FileCheck(folder, strict, SKIP_HINT)
+    check = FileCheck(folder, strict, SKIP_HINT_IN_CONFIG)
     entries = list(read_folder(folder, classes, split, check))
     if not strict:
         wrong = undecodable({image: size for image, size, _ in entries})
@@ -82,5 +83,5 @@ def load_oriented(folder: Path, classes: Sequence[str], split: str = "", strict:
     if check.problems:
         _logger.warning(check.summary())
     if not dicts:
-        raise ValueError(f"{folder}: there is no image that can be used")
+        raise InputError(f"{folder}: there is no image that can be used")
     return dicts

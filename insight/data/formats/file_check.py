@@ -8,9 +8,13 @@ from typing import TypeVar
 
 from insight.errors import InputError
 
+# How to go on without what is wrong: ends the error of a strict check.
+SKIP_HINT = "skip_bad=True leaves out what is wrong"
+SKIP_HINT_IN_CONFIG = "DATASETS.BAD skip leaves out what is wrong"
+
 _T = TypeVar("_T")
 _SHOWN = 3  # how many offenders an error names
-_LONGEST = 200  # characters of an offender that are shown
+_LONGEST = 400  # characters of an offender that are shown
 
 
 class FileCheck:

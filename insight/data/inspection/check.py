@@ -12,6 +12,7 @@ from insight.data.formats.decoding import UNDECODABLE, undecodable, without_unde
 from insight.data.formats.file_check import FileCheck, first, repeated
 from insight.data.formats.images import SUFFIXES
 from insight.data.formats.label_maps import unusable_label_maps
+from insight.errors import InputError
 from insight.runtime.folders import files_under
 
 _NOTES = (coco_file.WITHOUT_AREA, coco_file.SHORT_RINGS, oriented.WITHOUT_AREA)
@@ -46,7 +47,7 @@ def check_dataset(name: str) -> Findings:
         What was found.
 
     Raises:
-        ValueError: no data set has this name, or it is of another kind.
+        InputError: no data set has this name, or it is of another kind.
     """
     require_registered([name], "NAME")
     metadata = MetadataCatalog.get(name)
@@ -57,7 +58,7 @@ def check_dataset(name: str) -> Findings:
         return _check_coco(Path(metadata.json_file), Path(metadata.image_root), metadata.get("thing_classes"))
     if metadata.get("oriented_folder") is not None:
         return _check_oriented(Path(metadata.oriented_folder), metadata.split, metadata.thing_classes)
-    raise ValueError(f"{name}: only data sets of COCO files and of oriented boxes can be checked")
+    raise InputError(f"{name}: only data sets of COCO files and of oriented boxes can be checked")
 
 
 def _check_coco(annotations: Path, image_root: Path, classes: list[str] | None) -> Findings:

@@ -9,6 +9,7 @@ from pycocotools import mask as coco_mask
 
 from insight.data.formats.coco import read_coco
 from insight.data.formats.file_check import FileCheck
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.processes import map_in_processes
 from insight.visualization.figures import png_figure
@@ -29,13 +30,13 @@ def foreground_ratios(annotations: Path, check: FileCheck | None = None) -> np.n
         (N,) float64, 0 to 1, by increasing image id.
 
     Raises:
-        OSError, ValueError: of `read_coco`, or the file has no image.
+        OSError, InputError: of `read_coco`, or the file has no image.
 
     Source: Insight Any Instance, Table I.
     """
     content = read_coco(annotations, check=check)
     if not content["images"]:
-        raise ValueError(f"{annotations}: there is no image")
+        raise InputError(f"{annotations}: there is no image")
     masks: dict = {image["id"]: [] for image in content["images"]}
     for annotation in content["annotations"]:
         masks[annotation["image_id"]].append(annotation.get("segmentation") or annotation["bbox"])

@@ -10,6 +10,7 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from insight.errors import InputError
 from insight.modeling.sopseg import cut_crops
 from insight.structures.boxes import jitter_boxes
 from insight.structures.crop_masks import masks_to_crops
@@ -58,9 +59,9 @@ class SOPSegMapper:
         box_share: float = 0.0,
     ):
         if prompt not in PROMPTS:
-            raise ValueError(f"MODEL.SOPSEG.PROMPT: expected one of {', '.join(PROMPTS)}, got {prompt!r}")
+            raise InputError(f"MODEL.SOPSEG.PROMPT: expected one of {', '.join(PROMPTS)}, got {prompt!r}")
         if not 0 <= box_share <= 1:
-            raise ValueError(f"MODEL.SOPSEG.BOX_SHARE: expected a number from 0 to 1, got {box_share}")
+            raise InputError(f"MODEL.SOPSEG.BOX_SHARE: expected a number from 0 to 1, got {box_share}")
         self.is_train, self.box_share = is_train, box_share
         self.input_size, self.magnify, self.prompt = input_size, magnify, prompt
         self.jitter, self.max_prompts, self.shared_crops = jitter, max_prompts, shared_crops
@@ -70,7 +71,7 @@ class SOPSegMapper:
         """The arguments that a config asks for."""
         keys = cfg.MODEL.SOPSEG
         if cfg.INPUT.FORMAT != "RGB":  # SAM's weights know no other
-            raise ValueError(f"INPUT.FORMAT: expected RGB, which SOPSEG always reads, got {cfg.INPUT.FORMAT!r}")
+            raise InputError(f"INPUT.FORMAT: expected RGB, which SOPSEG always reads, got {cfg.INPUT.FORMAT!r}")
         return {
             "is_train": is_train,
             "input_size": keys.INPUT_SIZE,
@@ -95,7 +96,7 @@ class SOPSegMapper:
 
         Raises:
             OSError: the image cannot be read.
-            ValueError: the image has another size than the dataset dict says, or an annotation lacks its oriented box.
+            InputError: the image has another size than the dataset dict says, or an annotation lacks its oriented box.
         """
         generator = torch.Generator().manual_seed(dataset_dict.get("sample_seed", image_seed(dataset_dict["image_id"])))
         annotations = [a for a in dataset_dict["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
@@ -138,7 +139,7 @@ class SOPSegMapper:
             corners = [minimum_area_rectangles(_bitmap(code)) for code in truth]
         else:
             if any("oriented_box" not in a for a in annotations):
-                raise ValueError(
+                raise InputError(
                     'MODEL.SOPSEG.PROMPT is oriented_box, but the data set has annotations without "oriented_box"; '
                     "use min_area_rect"
                 )

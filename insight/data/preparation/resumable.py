@@ -14,6 +14,7 @@ from pathlib import Path
 
 from insight.data.formats.coco_writer import open_coco
 from insight.data.formats.file_check import FileCheck, first
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.locks import locked
 from insight.runtime.processes import map_in_processes
@@ -72,7 +73,7 @@ def build_coco(
 
     Raises:
         OSError: what `convert` raises, a file cannot be written, or another preparation is writing `output`.
-        ValueError: what `convert` raises, two sources have one name, or all sources are bad.
+        InputError: what `convert` raises, two sources have one name, or all sources are bad.
     """
     _check_names(output, sources)
     parts = output.with_name(f".{output.name}.parts")
@@ -91,7 +92,7 @@ def build_coco(
         bad = [reason for reason in reasons if reason]
         if bad:
             if len(bad) == len(sources):
-                raise ValueError(f"{output}: no source can be used; the first: {bad[0]}")
+                raise InputError(f"{output}: no source can be used; the first: {bad[0]}")
             _logger.warning(f"{output}: left out {len(bad)} of {len(sources)} images: {first(bad)}")
         wrong = FileCheck(output, strict=False)
         # Of a source that is bad or gone now there is none, or one of an earlier run.
@@ -118,7 +119,7 @@ def _check_names(output: Path, sources: Sequence[Source]) -> None:
     for source in sources:
         other = named.setdefault(source.name, source)
         if other is not source:
-            raise ValueError(
+            raise InputError(
                 f"{output}: expected images of different names, got two called {source.name}: {other.files[-1]} and "
                 f"{source.files[-1]}; rename or remove one"
             )
@@ -196,7 +197,7 @@ def _join(
         What is in it, by kind, and the files that it lists.
 
     Raises:
-        ValueError: a part is gone.
+        InputError: a part is gone.
     """
     lost = [part for part in parts if not part.is_file()]
     wrong.fails_if_any(lost, "each image must have its part, and starting the command again makes what is gone")

@@ -272,7 +272,7 @@ def test_what_is_wrong_can_be_skipped(write, caplog):
     path, root = write(value)
     with pytest.raises(ValueError, match="images need id, file_name, height and width; 2 are wrong"):
         load_coco(path, root)
-    with pytest.raises(ValueError, match='; DATASETS.BAD "skip" leaves out what is wrong$'):
+    with pytest.raises(ValueError, match="; DATASETS.BAD skip leaves out what is wrong$"):
         load_coco(path, root)
     dicts, names, _ = load_coco(path, root, strict=False)
     expected, same_names, _ = load_coco(*write(content()))

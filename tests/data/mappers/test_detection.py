@@ -122,6 +122,11 @@ def test_boxes_still_hold_their_masks_after_augmentation(entry):
 
 
 def test_polygons_and_rle_give_the_same_masks(entry):
+    def area(annotation):
+        return coco_mask.area(coco_mask.merge(coco_mask.frPyObjects(annotation["segmentation"], HEIGHT, WIDTH)))
+
+    # Slivers may be empty in one form and a pixel in the other, and are left out then.
+    entry = {**entry, "annotations": [a for a in entry["annotations"] if area(a) > 30]}
     rle = {**entry, "annotations": [
         {**a, "segmentation": coco_mask.merge(coco_mask.frPyObjects(a["segmentation"], HEIGHT, WIDTH))}
         for a in entry["annotations"]
@@ -129,6 +134,7 @@ def test_polygons_and_rle_give_the_same_masks(entry):
     for seed in range(4):
         one = make(["INPUT.ROTATE_90", "True"])({**entry, "sample_seed": seed})["instances"]
         two = make(["INPUT.ROTATE_90", "True"])({**rle, "sample_seed": seed})["instances"]
+        assert len(one) == len(two) > 0
         assert isinstance(one.gt_masks, PolygonMasks) and isinstance(two.gt_masks, BitMasks)
         size = one.image_size
         for polygons, bitmap in zip(one.gt_masks.polygons, two.gt_masks.tensor):
