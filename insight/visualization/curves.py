@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .figures import png_figure
+from .figures import plot_text, png_figure
 
 
 def read_metrics(run: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -76,8 +76,8 @@ def plot_metrics(
                 width = min(window, len(values))
                 smooth = np.convolve(values, np.ones(width) / width, mode="valid")
                 marker = "o" if len(smooth) == 1 else None
-                axes.plot(iterations[width - 1 :], smooth, label=run, color=colours[run], marker=marker)
-            axes.set(title=name, xlabel="iteration")
+                axes.plot(iterations[width - 1 :], smooth, label=plot_text(run), color=colours[run], marker=marker)
+            axes.set(title=plot_text(name), xlabel="iteration")
             axes.grid(alpha=0.3)
         lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
         figure.legend(lines.values(), lines, loc="outside lower center", ncols=3)

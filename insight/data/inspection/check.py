@@ -15,7 +15,7 @@ from insight.data.formats.label_maps import unusable_label_maps
 from insight.errors import InputError
 from insight.runtime.folders import files_under
 
-_NOTES = (coco_file.WITHOUT_AREA, coco_file.SHORT_RINGS, oriented.WITHOUT_AREA)
+_NOTES = (coco_file.WITHOUT_AREA, coco_file.SHORT_RINGS, coco_file.ROOT_CATEGORY, oriented.WITHOUT_AREA)
 
 
 @dataclass

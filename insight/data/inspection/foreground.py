@@ -12,7 +12,7 @@ from insight.data.formats.file_check import FileCheck
 from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.processes import map_in_processes
-from insight.visualization.figures import png_figure
+from insight.visualization.figures import plot_text, png_figure
 
 TABLE_EDGES = (0.0, 0.1, 0.2, 1.0)  # Table I's
 
@@ -113,7 +113,7 @@ def _draw(ratios: dict[str, np.ndarray], path: Path) -> None:
         width = 0.8 / len(ratios)
         for i, (name, values) in enumerate(ratios.items()):
             places = np.arange(10) + (i - (len(ratios) - 1) / 2) * width
-            axes.bar(places, 100 * shares(values, edges), width, label=name)
+            axes.bar(places, 100 * shares(values, edges), width, label=plot_text(name))
         axes.set(xlabel="foreground pixel ratio", ylabel="images, percent", ylim=(0, 100))
         axes.set_xticks(np.arange(10), [f"{a:.1f}\u2013{b:.1f}" for a, b in zip(edges, edges[1:])], fontsize=7)
         axes.grid(axis="y", alpha=0.3)
