@@ -60,7 +60,7 @@ def test_another_font_is_used_where_it_has_the_character(tmp_path, monkeypatch, 
         (pen.moveTo if start else pen.lineTo)(point)
     pen.closePath()
     builder.setupGlyf({".notdef": pens.TTGlyphPen(None).glyph(), "block": pen.glyph()})
-    builder.setupHorizontalMetrics({name: (1000, 0) for name in (".notdef", "block")})
+    builder.setupHorizontalMetrics(dict.fromkeys((".notdef", "block"), (1000, 0)))
     builder.setupHorizontalHeader(ascent=900, descent=-100)
     builder.setupNameTable({"familyName": "Blocks", "styleName": "Regular"})
     builder.setupOS2(usWeightClass=400)
