@@ -1,4 +1,4 @@
-"""Finding files under a folder."""
+"""Find files under a folder."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """A folder and its sub-folders, through links too, as large data sets are often linked together.
+    """Walk a folder and its sub-folders, through links too, as large datasets are often linked together.
 
     Links back to a folder that leads to them are not followed, as they have no end.
 
@@ -26,14 +26,14 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def files_under(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """The files that `walk` finds in a folder.
+    """List the files that `walk` finds in a folder.
 
     Args:
         folder: where to look.
         suffixes: lower case, with a dot; a file's may be upper case.
 
     Returns:
-        The files but hidden ones, sorted.
+        The files without hidden ones, sorted.
     """
     found = [parent / name for parent, names in walk(folder) for name in names]
     return sorted(path for path in found if path.suffix.lower() in suffixes and not path.name.startswith("."))

@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
@@ -74,7 +75,7 @@ def _results(function: Callable, items: list, description: str) -> Iterator[Any]
                 raise value
             yield value
     finally:
-        with _interrupts_blocked():
+        with _interrupts_held():
             for connection, worker in workers.items():
                 worker.kill()
                 worker.join()
@@ -85,7 +86,7 @@ def _start(count: int, function: Callable, workers: dict[Connection, multiproces
     """Start workers into `workers`, by the connection to each."""
     # Fork where that is usual: a spawned worker would import the caller's script anew.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    with _interrupts_blocked():  # Ctrl-C reaches the whole process group; workers ignore it from their start
+    with _interrupts_held():
         for _ in range(count):
             ours, theirs = context.Pipe()
             worker = context.Process(target=_work, args=(function, theirs, os.getpid()), daemon=True)
@@ -96,10 +97,8 @@ def _start(count: int, function: Callable, workers: dict[Connection, multiproces
 
 def _work(function: Callable, connection: Connection, parent: int) -> None:
     """Body of a worker: answer items until it is killed or its parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the tool's handler
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     if sys.platform == "linux":
         follow(parent, signal.SIGKILL)
     cv2.setNumThreads(0)
@@ -137,16 +136,27 @@ def _death(worker: multiprocessing.Process, description: str) -> OSError:
 
 
 @contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Hold back SIGINT and SIGTERM while the block runs; they arrive afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+def _interrupts_held() -> Iterator[None]:
+    """Let SIGINT and SIGTERM arrive after the block.
+
+    Starting a process runs callbacks (logging has one) in which Python prints exceptions and drops them: Ctrl-C would
+    be lost. A signal mask does not help, as another thread would take the signal.
+    """
+    if threading.current_thread() is not threading.main_thread():  # which alone runs handlers
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    arrived: list[int] = []
+    before: dict[int, Any] = {}
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.getsignal(number) or signal.SIG_DFL
+            signal.signal(number, lambda number, frame: arrived.append(number))
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
 
 
 def _cores() -> int:

@@ -1,4 +1,4 @@
-"""Pictures of the ground truth of a data set."""
+"""Draw the ground truth of a dataset."""
 
 import math
 from pathlib import Path
@@ -30,34 +30,33 @@ def draw_dataset(
     seed: int = 0,
     scale: int = 0,
 ) -> list[Path]:
-    """Draw images of a data set with their ground truth.
+    """Draw images of a dataset with their ground truth.
 
     Args:
         cfg: its INPUT keys decide on augmentation.
-        name: registered data set.
+        name: registered dataset.
         output: folder for the PNG files.
-        count: images, drawn at random; 0 for all, in order.
-        augmented: draw what a model is trained on: augmented, resized, in INPUT.FORMAT; otherwise the files.
-        seed: of the choice and of the augmentations.
-        scale: see draw_instances.
+        count: number of images, chosen at random; 0: all, in order.
+        augmented: draw the model's training input: augmented, resized, in INPUT.FORMAT; otherwise the files.
+        seed: seed of the choice and of the augmentations.
+        scale: enlargement, see `draw_instances`.
 
     Returns:
         The files.
 
     Raises:
-        KeyError: no data set has this name.
-        InputError: it is empty, count, scale or seed is negative, or a picture would be
-            too large.
+        KeyError: unknown dataset.
+        InputError: it is empty, count, scale or seed is negative, or a picture would be too large.
     """
     if count < 0:
-        raise InputError(f"--count: expected pictures to draw, or 0 for all, got {count}")
+        raise InputError(f"count: expected a number of pictures, or 0 for all, got {count}")
     if scale < 0:
-        raise InputError(f"--scale: expected an enlargement, or 0 to choose one, got {scale}")
+        raise InputError(f"scale: expected an enlargement factor, or 0 to choose one, got {scale}")
     if seed < 0:
-        raise InputError(f"--seed: expected a number from 0, got {seed}")
+        raise InputError(f"seed: expected a number of at least 0, got {seed}")
     dicts = DatasetCatalog.get(name)
     if not dicts:
-        raise InputError(f"data set {name} holds no image")
+        raise InputError(f"dataset {name} has no images")
     chosen = np.arange(len(dicts))
     if 0 < count < len(dicts):
         chosen = np.sort(np.random.default_rng(seed).choice(len(dicts), count, replace=False))
@@ -75,7 +74,7 @@ def draw_dataset(
         height, width = image.shape[:2]
         if scale > 1 and height * width * scale**2 > _LARGEST:
             raise InputError(
-                f"--scale: {scale} times {entry['file_name']}, of {width} x {height} pixels, is too large for a "
+                f"scale: {scale} times {entry['file_name']}, of {width} x {height} pixels, is too large for a "
                 f"picture; up to {max(1, math.isqrt(_LARGEST // (height * width)))} will do"
             )
         # A mask shows where an object is; boxes are needed where there is none.
@@ -88,11 +87,11 @@ def draw_dataset(
 
 
 def picture_name(entry: dict, position: int) -> str:
-    """Name of the picture of an image, which no other image of the data set has: files in several folders share names.
+    """Name of an image's picture, unique in the dataset, as files in several folders may share a name.
 
     Args:
-        entry: its dataset dict.
-        position: of the entry in the data set, from 0.
+        entry: dataset dict of the image.
+        position: position of the entry in the dataset, from 0.
 
     Returns:
         POSITION_STEM.png.
@@ -117,7 +116,7 @@ def _source(entry: dict) -> tuple[np.ndarray, list | None, np.ndarray, list[int]
 
 
 def _sample(sample: dict, image_format: str) -> tuple[np.ndarray, list | None, np.ndarray, list[int]]:
-    """The same of what the mapper made."""
+    """Image, masks, boxes and classes of the mapper's output."""
     image = convert_image_to_rgb(sample["image"].permute(1, 2, 0), image_format)
     instances = sample["instances"]
     masks = None

@@ -104,6 +104,13 @@ def test_masks_of_a_coco_file_do_not_matter(write_coco):
     assert boxes_of(source)["z.png"].ids == [1, 2, 3, 4] and source.failures == {}
 
 
+@pytest.mark.parametrize("ids", [[-3, -1], ["b", "a"], [2**70, 0]])
+def test_ids_may_be_negative_text_or_long(write_coco, ids):
+    annotation = {"image_id": 9, "category_id": 3, "bbox": [1, 2, 3, 4]}
+    source = open_source(*write_coco(annotations=[{**annotation, "id": i} for i in ids]), strict=True)
+    assert boxes_of(source)["z.png"].ids == ids
+
+
 def one(**fields):
     return {"annotations": [{"id": 1, "image_id": 9, "category_id": 3, "bbox": [1, 2, 3, 4], **fields}]}
 

@@ -56,7 +56,7 @@ def test_pictures(run_tool, trained, tmp_path):
         ("prompt_missed", ["DATASETS.TEST", "()"], "DATASETS.TEST is empty: name a data set"),
         ("prompt_jitter", ["DATASETS.TEST", "()"], "DATASETS.TEST is empty: name a data set"),
         ("prompt_missed", ["--score-threshold", "50"], "--score-threshold 50.0: expected a number from 0 to 1"),
-        ("prompt_missed", ["DATASETS.TEST", "('elsewhere',)"], "DATASETS.TEST: no data set is called 'elsewhere'"),
+        ("prompt_missed", ["DATASETS.TEST", "('elsewhere',)"], "DATASETS.TEST: unknown dataset 'elsewhere'"),
         (
             "prompt_jitter",
             ["--correct-boxes", "2"],
@@ -72,7 +72,7 @@ def test_a_mistake_is_one_line(run_tool, trained, tmp_path, tool, arguments, sai
 
 def test_a_data_set_that_no_model_can_be_compared_on(run_tool, trained, tmp_path):
     done = run_tool("compare", "--runs", f"one={trained}", "--dataset", "elsewhere", "--output", tmp_path / "new")
-    assert done.code == 2 and "error: --dataset: no data set is called 'elsewhere'; insight's are: " in done.err
+    assert done.code == 2 and "error: --dataset: unknown dataset 'elsewhere'; insight's are: " in done.err
 
 
 @pytest.mark.parametrize(

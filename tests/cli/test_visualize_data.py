@@ -67,7 +67,7 @@ def test_an_unknown_name_is_one_line(tmp_path, run_tool):
     done = run_tool("visualize_data", "--dataset", "mien", "--output", tmp_path)
     assert done.code == 2
     last = done.err.strip().splitlines()[-1]
-    assert last.startswith("error: --dataset: no data set is called 'mien'; insight's are: ")
+    assert last.startswith("error: --dataset: unknown dataset 'mien'; insight's are: ")
     assert "scenes_val" in done.err and "Traceback" not in done.err
 
 

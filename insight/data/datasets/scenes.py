@@ -1,4 +1,4 @@
-"""The synthetic scenes as data sets: drawn once, on first use, and kept as COCO JSON and PNG files."""
+"""The synthetic scenes as datasets: drawn once, on first use, and kept as COCO JSON and PNG files."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Pictures that hold the class of every pixel."""
+"""Read label maps: pictures that hold the class of every pixel."""
 
 import logging
 import os
@@ -60,37 +60,37 @@ def read_label_map(path: str | os.PathLike, size: tuple[int, int], num_classes: 
 
 
 def unusable_label_maps(maps: Iterable[Map], num_classes: int = IGNORED) -> dict[Map, str]:
-    """Read label maps, several at a time.
+    """Read label maps in several processes.
 
     Args:
-        maps: each is read once.
+        maps: the label maps; each is read once.
         num_classes: labels are less than this.
 
     Returns:
-        What is wrong, in one line that names the file, of each that cannot be used.
+        For each unusable label map, one line that names it and says what is wrong.
     """
     maps = list(dict.fromkeys(maps))
-    told = map_in_processes(_wrong, [(*one, num_classes) for one in maps], "Reading label maps", "map")
-    return {one: wrong for one, wrong in zip(maps, told) if wrong is not None}
+    found = map_in_processes(_wrong, [(*one, num_classes) for one in maps], "Reading label maps", "map")
+    return {one: wrong for one, wrong in zip(maps, found) if wrong is not None}
 
 
 def with_usable_label_maps(
     dicts: list[dict], num_classes: int, strict: bool = True, needed: bool = False
 ) -> list[dict]:
-    """The images of a training whose label maps, where they have any, can be used.
+    """Select the training images whose label maps, where they have any, can be used.
 
     Args:
-        dicts: Detectron2's dataset dicts, with "sem_seg_file_name" perhaps.
-        num_classes: labels of the model's semantic branch.
+        dicts: Detectron2's dataset dicts, optionally with "sem_seg_file_name".
+        num_classes: number of labels of the model's semantic branch.
         strict: raise if a file is missing, and read none; otherwise read them all, and leave out images whose map
             cannot be used, with one warning.
-        needed: whether nothing else teaches the branch.
+        needed: whether the branch has no other supervision.
 
     Returns:
-        All of them, or what is left.
+        The dataset dicts of the images.
 
     Raises:
-        InputError: in one line, with the number of label maps and the first of them; or there is none though needed.
+        InputError: label maps cannot be used, or there is none though needed.
     """
     by_image = [_map(d) for d in dicts]
     maps = [one for one in dict.fromkeys(by_image) if one is not None]

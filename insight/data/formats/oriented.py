@@ -1,4 +1,4 @@
-"""Oriented boxes as data sets hold them: DOTA's text files and SODA-A's JSON files."""
+"""Read oriented boxes: DOTA's text files and SODA-A's JSON files."""
 
 import logging
 import math
@@ -53,19 +53,19 @@ def find_oriented(
     (train/, val/, test/) are looked into.
 
     Args:
-        folder: holds the two.
-        split: take the label files in this sub-folder only; their images may lie anywhere.
-        check: what to do with label files that have no image, with images that have no label file, and with all but
-            the first images of one name. If it is strict: raise. Otherwise leave them out. None: strict, but of images
-            without a label file only warn.
+        folder: folder that holds the two.
+        split: use the label files in this sub-folder only; their images may lie anywhere.
+        check: what to do with label files without an image, images without a label file, and all but the first image of
+            a name. If it is strict: raise. Otherwise leave them out. None: strict, but only warn of images without a
+            label file.
 
     Returns:
         (image, label file), in order of the label files' paths. An image has a label file if any split has it; images
         in a sub-folder test/ need none if no label file is in such a one. Hidden files count for nothing.
 
     Raises:
-        OSError: there is no such folder.
-        InputError: it has neither layout, nothing is left of it, or what a strict check finds.
+        OSError: no such folder.
+        InputError: neither layout, no usable file, or what a strict check finds.
     """
     folder, warns = Path(folder), check is None
     check = check or FileCheck(folder)
@@ -130,7 +130,7 @@ def read_folder(
         The image, its (height, width) and its boxes, in order of the label files.
 
     Raises:
-        OSError, InputError: what is wrong with the folder, or with a strict check with a file, in one line.
+        OSError, InputError: the folder cannot be used, or with a strict check a file.
     """
     for image, label in find_oriented(folder, split, check):
         labels = check.attempt(lambda label=label: read_oriented(label), "label files cannot be used")
@@ -161,7 +161,7 @@ def read_oriented(label_file: str | os.PathLike) -> OrientedLabels:
         label_file: DOTA's .txt or SODA-A's .json.
 
     Returns:
-        The boxes; there may be none.
+        The boxes, possibly none.
 
     Raises:
         OSError: the file is missing or cannot be read.
@@ -180,7 +180,7 @@ def read_dota(label_file: str | os.PathLike) -> OrientedLabels:
         label_file: the .txt file.
 
     Returns:
-        The boxes; there may be none.
+        The boxes, possibly none.
 
     Raises:
         OSError: the file is missing or cannot be read.
@@ -217,7 +217,7 @@ def read_soda_a(json_file: str | os.PathLike) -> OrientedLabels:
         json_file: the file of one image.
 
     Returns:
-        The boxes; there may be none. None is difficult: SODA-A has no such mark.
+        The boxes, possibly none. None is difficult: SODA-A has no such flag.
 
     Raises:
         OSError: the file is missing or cannot be read.

@@ -1,4 +1,4 @@
-"""How much of an image is covered by instances: Table I and Fig. 1 (a) of Insight Any Instance, for any COCO file."""
+"""Foreground ratio of images: Table I and Fig. 1 (a) of Insight Any Instance, for any COCO file."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ TABLE_EDGES = (0.0, 0.1, 0.2, 1.0)  # Table I's
 
 
 def foreground_ratios(annotations: Path, check: FileCheck | None = None) -> np.ndarray:
-    """The share of each image's pixels that some instance covers; pixels that two share count once.
+    """Compute the share of each image's pixels that instances cover; pixels shared by two count once.
 
     In a file without masks an annotation covers its box. Images without annotations count, with 0.
 
@@ -30,7 +30,7 @@ def foreground_ratios(annotations: Path, check: FileCheck | None = None) -> np.n
         (N,) float64, 0 to 1, by increasing image id.
 
     Raises:
-        OSError, InputError: of `read_coco`, or the file has no image.
+        OSError, InputError: see `read_coco`; or the file has no image.
 
     Source: Insight Any Instance, Table I.
     """
@@ -45,11 +45,11 @@ def foreground_ratios(annotations: Path, check: FileCheck | None = None) -> np.n
 
 
 def shares(ratios: np.ndarray, edges: Sequence[float] = TABLE_EDGES) -> np.ndarray:
-    """The share of images in each interval of ratios.
+    """Compute the share of images in each interval of ratios.
 
     Args:
         ratios: (N,) float, 0 to 1.
-        edges: B + 1 bounds of the intervals, increasing; each interval holds its lower bound, the last both.
+        edges: B + 1 increasing bounds of the intervals; each includes its lower bound, the last one both.
 
     Returns:
         (B,) float64, summing to 1.
@@ -61,7 +61,7 @@ def report_foreground(ratios: dict[str, np.ndarray], output: Path) -> str:
     """Write the table and the figure.
 
     Args:
-        ratios: of each data set, by the name that it has in the table; see `foreground_ratios`.
+        ratios: (N,) ratios by the dataset's name in the table; see `foreground_ratios`.
         output: folder for foreground.md (Table I), foreground.json and foreground.png (Fig. 1 (a)).
 
     Returns:

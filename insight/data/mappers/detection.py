@@ -1,4 +1,4 @@
-"""From a dataset dict to a model input, with the full-resolution image beside the resized one."""
+"""Mapper from a dataset dict to a detector's input, with the full-resolution image beside the resized one."""
 
 import contextlib
 import copy
@@ -74,7 +74,7 @@ class AtLeastOnePixel(T.Augmentation):
 
 
 def quarter_turns(seed: int) -> int:
-    """By how much INPUT.ROTATE_90 turns an image in training, known before the image is read.
+    """Predict by how much INPUT.ROTATE_90 turns an image in training, before the image is read.
 
     Args:
         seed: the dataset dict's "sample_seed".
@@ -135,7 +135,7 @@ class PromptDatasetMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
-        """The arguments that a config asks for."""
+        """Arguments from a config."""
         if cfg.MODEL.LOAD_PROPOSALS:
             raise InputError(
                 "MODEL.LOAD_PROPOSALS is True, but images are loaded here without proposals; set it to False"
@@ -207,15 +207,15 @@ def read_entry_image(dataset_dict: dict, image_format: str) -> np.ndarray:
     """Read and check the image of a dataset dict.
 
     Args:
-        dataset_dict: with "file_name", and perhaps "height" and "width".
+        dataset_dict: with "file_name", and optionally "height" and "width".
         image_format: "RGB" or "BGR", as Detectron2's INPUT.FORMAT.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        OSError: it is missing, truncated or no image; one line that names the file.
-        InputError: its size is not the dataset dict's, its pixels are not 8 bits a band, or the format is another.
+        OSError: the file is missing, truncated or not an image.
+        InputError: its size differs from the dataset dict's, its pixels are not 8-bit, or an unknown format.
     """
     if image_format not in ("RGB", "BGR"):
         raise InputError(f'image_format (INPUT.FORMAT): expected "RGB" or "BGR", got {image_format!r}')
@@ -227,7 +227,7 @@ def read_entry_image(dataset_dict: dict, image_format: str) -> np.ndarray:
     expected = (dataset_dict.get("height", height), dataset_dict.get("width", width))
     if (height, width) != expected:
         raise InputError(
-            f"{path}: the image is {width} x {height} pixels, its annotation file says {expected[1]} x {expected[0]}"
+            f"{path}: the image is {width} x {height} pixels, its annotation file states {expected[1]} x {expected[0]}"
         )
     return image
 

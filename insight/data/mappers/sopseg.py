@@ -1,4 +1,4 @@
-"""From a dataset dict to SOPSeg's inputs: crops with prompts for training, images with prompts for evaluation."""
+"""Mapper from a dataset dict to SOPSeg's inputs: prompted crops for training, prompted images for evaluation."""
 
 import logging
 from typing import Any
@@ -24,13 +24,13 @@ from .image_seed import image_seed
 
 _logger = logging.getLogger(__name__)
 
-PROMPTS = ("box", "min_area_rect", "oriented_box")  # what true annotations are turned into
+PROMPTS = ("box", "min_area_rect", "oriented_box")  # forms of prompts made of ground truth
 
 
 class SOPSegMapper:
-    """Prompts with the true objects of an image, and in training cuts the crops out.
+    """Prompt with the ground-truth objects of an image, and in training cut out the crops.
 
-    All that is random depends on the dataset dict's "sample_seed" alone, or without it on its "image_id".
+    Randomness depends on the dataset dict's "sample_seed" alone, or without it on its "image_id".
 
     Args:
         is_train: give crops and masks for the loss, at random positions, mirrored and turned; otherwise images and
@@ -38,7 +38,7 @@ class SOPSegMapper:
         input_size: side of the crops, pixels.
         magnify: a crop for each object; otherwise one for all of an image.
         prompt: "box": the annotations' boxes; "min_area_rect": the oriented rectangle of least area around each
-            mask; "oriented_box": the data set's own, which each annotation must hold as "oriented_box".
+            mask; "oriented_box": the dataset's own, which each annotation must hold as "oriented_box".
         box_share: share of the training samples that are prompted with horizontal boxes instead.
         jitter: largest shift of each side of a box along the box's axes, as a fraction of its extent.
         max_prompts: objects drawn of a training image.
@@ -68,7 +68,7 @@ class SOPSegMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
-        """The arguments that a config asks for."""
+        """Arguments from a config."""
         keys = cfg.MODEL.SOPSEG
         if cfg.INPUT.FORMAT != "RGB":  # SAM's weights know no other
             raise InputError(f"INPUT.FORMAT: expected RGB, which SOPSEG always reads, got {cfg.INPUT.FORMAT!r}")
@@ -96,7 +96,7 @@ class SOPSegMapper:
 
         Raises:
             OSError: the image cannot be read.
-            InputError: the image has another size than the dataset dict says, or an annotation lacks its oriented box.
+            InputError: the image differs in size from the dataset dict, or an annotation lacks its oriented box.
         """
         generator = torch.Generator().manual_seed(dataset_dict.get("sample_seed", image_seed(dataset_dict["image_id"])))
         annotations = [a for a in dataset_dict["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
@@ -140,7 +140,7 @@ class SOPSegMapper:
         else:
             if any("oriented_box" not in a for a in annotations):
                 raise InputError(
-                    'MODEL.SOPSEG.PROMPT is oriented_box, but the data set has annotations without "oriented_box"; '
+                    'MODEL.SOPSEG.PROMPT is oriented_box, but there are annotations without "oriented_box"; '
                     "use min_area_rect"
                 )
             corners = [oriented_corners([a["oriented_box"]]) for a in annotations]

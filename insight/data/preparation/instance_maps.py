@@ -1,4 +1,4 @@
-"""Instances painted into a pair of pictures: one colour an instance in the first, one colour a class in the second."""
+"""Read instances painted into a pair of pictures: one colour per instance in the first, one per class in the second."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from insight.structures.polygons import mask_to_polygons
 
 @dataclass(frozen=True)
 class Painting:
-    """How a data set paints its instances.
+    """How a dataset paints its instances.
 
     Args:
         classes: names of the classes.
@@ -49,7 +49,7 @@ class InstanceMap:
 def read_instance_map(id_file: Path, class_file: Path, painting: Painting) -> InstanceMap:
     """Read the two pictures of an image.
 
-    An instance has the class that most of its pixels show.
+    The class of an instance is that of most of its pixels.
 
     Args:
         id_file: the instance picture.

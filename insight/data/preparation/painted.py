@@ -1,4 +1,4 @@
-"""Preparing the data sets whose instances are painted into pictures beside the images: iSAID and HRSID."""
+"""Prepare the datasets whose instances are painted into pictures beside the images: iSAID and HRSID."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -70,17 +70,16 @@ def prepare_isaid(
         folder: holds train/, val/ or test/, or some of them; in each, in sub-folders or not, NAME.png and, but in
             test/, NAME_instance_id_RGB.png and NAME_instance_color_RGB.png.
         output: gets instances_SPLIT.json, SPLIT/NAME_Y0_Y1_X0_X1.png and, with the class of each pixel, 15 being
-            background, SPLIT/labels/NAME_Y0_Y1_X0_X1.png; a killed run goes on, a second does nothing.
+            background, SPLIT/labels/NAME_Y0_Y1_X0_X1.png; a killed run resumes, a second run does nothing.
         size: side of a patch, pixels.
-        overlap: of neighbouring patches, pixels.
+        overlap: overlap of neighbouring patches, pixels.
         skip_bad: leave out images that cannot be used, with one warning, instead of raising.
 
     Returns:
-        For each split, how many images and annotations were written and what was left out.
+        By split, the numbers of images and annotations written, and of what was left out.
 
     Raises:
-        OSError, InputError: a folder or file is missing or cannot be used, or the output lies among the input; nothing
-            is missed silently.
+        OSError, InputError: a folder or file is missing or cannot be used, or the output lies among the input.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")
@@ -103,11 +102,11 @@ def prepare_hrsid(folder: Path, output: Path, *, skip_bad: bool = False) -> dict
 
     Args:
         folder: holds NAME.png, NAME_instance_id_RGB.png and NAME_instance_color_RGB.png.
-        output: gets instances_all.json and all/NAME.png; a killed run goes on, a second does nothing.
+        output: gets instances_all.json and all/NAME.png; a killed run resumes, a second run does nothing.
         skip_bad: leave out images that cannot be used, with one warning, instead of raising.
 
     Returns:
-        {"all": how many images and annotations were written and what was left out}.
+        {"all": numbers of images and annotations written, and of what was left out}.
 
     Raises:
         OSError, InputError: a folder or file is missing or cannot be used, or the output lies among the input.

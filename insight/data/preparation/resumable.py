@@ -1,4 +1,4 @@
-"""Building a COCO file out of many sources: a killed run goes on where it stopped, a second run does nothing."""
+"""Build a COCO file from many sources. A killed run resumes where it stopped; a second run does nothing."""
 
 import contextlib
 import hashlib
@@ -27,11 +27,11 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """One image and what belongs to it.
+    """One image and its label files.
 
     Args:
-        name: distinguishes it from the other sources; a file name without its ending, perhaps behind folders.
-        files: what the result depends on.
+        name: unique name: a file name without its suffix, optionally with folders.
+        files: the files that the result depends on.
     """
 
     name: str
@@ -48,28 +48,28 @@ def build_coco(
     settings: dict,
     skip_bad: bool = False,
 ) -> dict[str, int]:
-    """Convert sources in several processes and join what comes of them in one COCO file.
+    """Convert sources in several processes and join the results in one COCO file.
 
-    What each source gave is kept beside `output`, in a folder `.NAME.parts`, until the file is whole. Image ids count
-    from 1 in order of the sources, and so do annotation ids: the file is the same whether or not the run was killed on
-    its way; one that is under way keeps others out. Files that it lists and that are gone are made again, and a strict
-    run does not take what one that skipped has left.
+    The result of each source is kept beside `output`, in a folder `.NAME.parts`, until the file is complete. Image and
+    annotation ids count from 1 in order of the sources, so that an interrupted run gives the same file. Two runs at a
+    time are refused. Listed files that have been removed are made again, and a strict run does not reuse the result of
+    one that skipped sources.
 
     Args:
         output: the COCO file.
         image_root: folder that the file names in it are relative to.
-        sources: what to convert.
+        sources: the sources to convert.
         convert: picklable; from a source to {"images": [...], "annotations": [[...], ...] (one list an image, without
-            ids), "left_out": {reason: count}} and perhaps "wrong": {reason: [name, ...]}, what else was left out, to be
-            counted and named in a warning, and "files": {path under `image_root`: function that gives its bytes}, to be
-            written.
-        classes: names of the categories, whose ids count from 1.
-        settings: what else the result depends on, as JSON values.
+            ids), "left_out": {reason: count}}, optionally "wrong": {reason: [name, ...]}, what else was left out, to be
+            counted and named in a warning, and "files": {path under `image_root`: function that returns its bytes}, to
+            be written.
+        classes: names of the categories; ids count from 1.
+        settings: everything else that the result depends on, as JSON values.
         skip_bad: leave out sources for which `convert` raises OSError or ValueError, with one warning, instead of
             raising.
 
     Returns:
-        "images" and "annotations", how many; then what was left out, by reason.
+        Number of "images" and "annotations", then of what was left out, by reason.
 
     Raises:
         OSError: what `convert` raises, a file cannot be written, or another preparation is writing `output`.

@@ -20,16 +20,16 @@ _logger = logging.getLogger(__name__)
 
 
 def prepare_sat_mtb(folder: Path, *, skip_bad: bool = False) -> dict[str, dict[str, int]]:
-    """Join the instance masks of all frames in one COCO file, which lies beside them.
+    """Join the instance masks of all frames in one COCO file beside them.
 
     Args:
         folder: SAT-MTB as it unpacks: airplane/, ship/, train/, in each a folder a video, in each img/NAME.png and
-            seg/NAME.json. Classes and videos without seg/ are no part of this; a warning names them, but for cars.
+            seg/NAME.json. Classes and videos without seg/ are left out; a warning names them, except for cars.
         skip_bad: leave out frames that cannot be used or have no JSON file where others of their video do, and masks
             outside their image, with warnings, instead of raising.
 
     Returns:
-        {"all": how many images and annotations were written and what was left out}.
+        {"all": numbers of images and annotations written, and of what was left out}.
 
     Raises:
         OSError, InputError: a folder or file is missing or cannot be used.

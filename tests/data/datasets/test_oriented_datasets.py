@@ -100,7 +100,7 @@ def test_what_is_wrong_can_be_skipped(folder, caplog):
         "label files need an image in images/: 1 (labelTxt/gone.txt)",
         "images need a label file in labelTxt/: 1 (images/bare.png)",
         "images cannot be read: 1 (",
-        f"images cannot be decoded to the size that their annotations say: 1 (cannot read image {cut}",
+        f"images cannot be decoded to the size stated by their annotations: 1 (cannot read image {cut}",
         "label files cannot be used: 1 (",
         f"container-crane, airport, helipad: 1 ({folder / 'labelTxt' / 'b.txt'}: 1 boxes of 'boat')",
     ):

@@ -121,6 +121,16 @@ def test_boxes_still_hold_their_masks_after_augmentation(entry):
         assert (tight - instances.gt_boxes.tensor).abs().max() < 1.5
 
 
+@pytest.mark.parametrize("size", [(2, 5000), (5000, 2), (1, 3000)])
+def test_no_side_of_a_thin_image_vanishes(size, tmp_path):
+    """Beyond a ratio of sides of twice the largest size, Detectron2's resize rounds the shorter one to nothing."""
+    path = tmp_path / "strip.png"
+    cv2.imwrite(str(path), np.full((*size, 3), 90, np.uint8))
+    cfg = load_config(opts=["INPUT.MIN_SIZE_TEST", "800", "INPUT.MAX_SIZE_TEST", "1333"])
+    sample = PromptDatasetMapper(cfg, is_train=False)({"file_name": str(path), "image_id": 1})
+    assert sorted(sample["image"].shape[1:]) == [1, 1333]
+
+
 def test_polygons_and_rle_give_the_same_masks(entry):
     def area(annotation):
         return coco_mask.area(coco_mask.merge(coco_mask.frPyObjects(annotation["segmentation"], HEIGHT, WIDTH)))
@@ -255,7 +265,7 @@ def test_bad_images(entry, tmp_path):
         with pytest.raises(OSError, match=message) as caught:
             make()({**entry, "file_name": str(path)})
         assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match="the image is 230 x 150 pixels, its annotation file says 231 x 150"):
+    with pytest.raises(ValueError, match="the image is 230 x 150 pixels, its annotation file states 231 x 150"):
         make()({**entry, "width": 231})
 
 
