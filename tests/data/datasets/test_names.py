@@ -29,7 +29,7 @@ def name(request, tmp_path):
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(content))
     entry = [request.param, str(path), str(tmp_path)]
-    register_from_config(load_config(opts=["DATASETS.COCO", repr([entry])]))
+    register_from_config(load_config("", ["DATASETS.COCO", repr([entry])]))
     yield request.param
     DatasetCatalog.remove(request.param)
     MetadataCatalog.remove(request.param)

@@ -15,7 +15,7 @@ from detectron2.data import DatasetMapper, detection_utils
 from detectron2.structures import BitMasks, BoxMode, PolygonMasks
 from pycocotools import mask as coco_mask
 
-from insight.config import add_insight_config
+from insight.config import add_insight_config, load_config
 from insight.data.mappers.detection import PromptDatasetMapper, Rotate90Transform
 from insight.data.scenes import draw_scene
 
@@ -126,7 +126,7 @@ def test_no_side_of_a_thin_image_vanishes(size, tmp_path):
     """Beyond a ratio of sides of twice the largest size, Detectron2's resize rounds the shorter one to nothing."""
     path = tmp_path / "strip.png"
     cv2.imwrite(str(path), np.full((*size, 3), 90, np.uint8))
-    cfg = load_config(opts=["INPUT.MIN_SIZE_TEST", "800", "INPUT.MAX_SIZE_TEST", "1333"])
+    cfg = load_config("", ["INPUT.MIN_SIZE_TEST", "800", "INPUT.MAX_SIZE_TEST", "1333"])
     sample = PromptDatasetMapper(cfg, is_train=False)({"file_name": str(path), "image_id": 1})
     assert sorted(sample["image"].shape[1:]) == [1, 1333]
 
