@@ -74,9 +74,9 @@ def test_an_unknown_name_is_one_line(tmp_path, run_tool):
 @pytest.mark.parametrize(
     "option, said",
     [
-        ("--count", "error: --count: expected pictures to draw, or 0 for all, got -1"),
-        ("--scale", "error: --scale: expected an enlargement, or 0 to choose one, got -1"),
-        ("--seed", "error: --seed: expected a number from 0, got -1"),
+        ("--count", "error: count: expected a number of pictures, or 0 for all, got -1"),
+        ("--scale", "error: scale: expected an enlargement factor, or 0 to choose one, got -1"),
+        ("--seed", "error: seed: expected a number of at least 0, got -1"),
     ],
 )
 def test_a_negative_number(tmp_path, run_tool, option, said):
@@ -87,7 +87,7 @@ def test_a_negative_number(tmp_path, run_tool, option, said):
 
 def test_an_enlargement_beyond_what_a_picture_can_be(tmp_path, entry, run_tool):
     done = run_tool("visualize_data", "--dataset", "mine", "--scale", 100000, "--output", tmp_path / "out", *entry)
-    assert done.code == 2 and "error: --scale: 100000 times " in done.err
+    assert done.code == 2 and "error: scale: 100000 times " in done.err
     assert "of 128 x 96 pixels, is too large for a picture; up to 147 will do" in done.err
     assert not (tmp_path / "out").exists()
 

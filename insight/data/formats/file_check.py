@@ -1,7 +1,7 @@
 """Saying in one line what is wrong with a file."""
 
 import json
-import sys
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +12,7 @@ from insight.errors import InputError
 SKIP_HINT = "skip_bad=True leaves out what is wrong"
 SKIP_HINT_IN_CONFIG = "DATASETS.BAD skip leaves out what is wrong"
 
+_NUMBERS = {int, float}
 _T = TypeVar("_T")
 _SHOWN = 3  # how many offenders an error names
 _LONGEST = 400  # characters of an offender that are shown
@@ -208,8 +209,9 @@ def repeated(values: Iterable) -> list:
 
 def numbers(values: object, least: int) -> bool:
     """Whether this is a list of at least so many finite numbers; true and false are none."""
-    return (
-        isinstance(values, list)
-        and len(values) >= least
-        and all(type(v) in (int, float) and abs(v) <= sys.float_info.max for v in values)  # NaN is not
-    )
+    if not isinstance(values, list) or len(values) < least or not _NUMBERS.issuperset(map(type, values)):
+        return False
+    try:
+        return all(map(math.isfinite, values))
+    except OverflowError:  # an integer beyond all floats
+        return False
