@@ -132,7 +132,7 @@ def test_a_wrong_annotation_is_told_and_left_out(write_coco, wrong, reason):
 
 @pytest.mark.parametrize("bbox", [[5, 5, -20, 30], [5, 5, 0, 4]])
 def test_a_box_without_area_stops_a_strict_run(write_coco, bbox):
-    said = "boxes.json: annotations need a box .* with an area; 1 are wrong: 1; --skip-bad leaves out what is wrong$"
+    said = "boxes.json: annotations need a box .* with an area; 1 are wrong: 1; strict=False leaves out what is wrong$"
     with pytest.raises(ValueError, match=said):
         open_source(*write_coco(**one(bbox=bbox)), strict=True)
 
