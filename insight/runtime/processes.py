@@ -13,13 +13,13 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import cv2
-from tqdm import tqdm
 
 from .following import follow
+from .progress import progress
 
 
 def map_in_processes(function: Callable, items: Iterable, description: str, unit: str) -> Iterator[Any]:
-    """Apply a function to each item, several at a time, with a progress bar.
+    """Apply a function to each item, several at a time, and show the progress.
 
     The worker processes end with the iteration, also if it is interrupted (Ctrl-C, SIGTERM) or abandoned. On Linux they
     end with this process even if it is killed.
@@ -27,8 +27,8 @@ def map_in_processes(function: Callable, items: Iterable, description: str, unit
     Args:
         function: picklable; runs with one OpenCV thread.
         items: its arguments.
-        description: text of the progress bar.
-        unit: name of an item in the progress bar.
+        description: what is being done.
+        unit: name of an item, in the singular.
 
     Yields:
         The results, in order of the items.
@@ -38,7 +38,7 @@ def map_in_processes(function: Callable, items: Iterable, description: str, unit
         OSError: a worker process was killed, as by the system when memory runs out.
     """
     items = list(items)
-    yield from tqdm(_results(function, items, description), description, len(items), unit=unit)
+    yield from progress(_results(function, items, description), description, unit, len(items))
 
 
 def _results(function: Callable, items: list, description: str) -> Iterator[Any]:

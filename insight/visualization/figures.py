@@ -1,4 +1,4 @@
-"""Pictures that matplotlib draws, into PNG files."""
+"""Figures of matplotlib as PNG files."""
 
 import contextlib
 import functools
@@ -27,7 +27,7 @@ def png_figure(path: str | os.PathLike, size: tuple[float, float]) -> "Iterator[
 
     Args:
         path: the PNG file.
-        size: width and height in inches, of 110 pixels.
+        size: (width, height) in inches of 110 pixels.
 
     Yields:
         The empty figure.
