@@ -14,6 +14,7 @@ from insight.data.formats.images import read_image
 from insight.errors import InputError
 from insight.modeling.sopseg import SOPSeg, load_sopseg
 from insight.modeling.sopseg.encoders import check_input_size
+from insight.modeling.sopseg.prompt_form import check_form, in_form
 from insight.modeling.sopseg.segment import SegmentedObjects, segment_objects
 from insight.runtime.digests import digest, file_digest
 from insight.runtime.journal import Journal
@@ -51,22 +52,32 @@ class SOPSegSegmenter:
         input_size: side of the crops, pixels.
         device: device of the model.
         dtype: torch.float32 or torch.bfloat16, the precision of the model.
+        prompt: form of oriented boxes, "oriented_box" or "box"; None for the one that the model was trained for, see
+            `insight.modeling.sopseg.prompt_form.in_form`.
 
     Raises:
         OSError: the checkpoint cannot be read.
-        InputError: `input_size` is not supported.
+        InputError: `input_size` is not supported, or an unknown form.
     """
 
     def __init__(
-        self, weights: str | os.PathLike, input_size: int, device: torch.device, dtype: torch.dtype = torch.float32
+        self,
+        weights: str | os.PathLike,
+        input_size: int,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        prompt: str | None = None,
     ):
         check_input_size(input_size, "input_size")
+        check_form(prompt)
         self.weights, self.input_size, self.device, self.dtype = Path(weights), input_size, device, dtype
+        self.prompt = prompt
         self.settings = {
             "insight": __version__,
             "weights": file_digest(self.weights),
             "input_size": input_size,
             "dtype": str(dtype).removeprefix("torch."),
+            "prompt": prompt or "as the checkpoint was trained",
         }
 
     @cached_property
@@ -75,6 +86,8 @@ class SOPSegSegmenter:
 
     def __call__(self, image: Tensor, prompts: Prompts) -> Iterator[SegmentedObjects]:
         """Segment the prompted objects of an image (3, H, W) uint8 RGB, each once."""
+        if prompts.points is not None:
+            prompts = in_form(prompts, self._model, self.prompt)
         return segment_objects(self._model, image, prompts, one_crop_each(prompts.boxes), self.input_size)
 
 

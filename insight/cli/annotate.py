@@ -58,6 +58,12 @@ def add_parser(commands) -> None:
         metavar="PIXELS",
         help="side of the crop of an object, a multiple of 64 (default: %(default)s)",
     )
+    model.add_argument(
+        "--prompt",
+        choices=("oriented_box", "box"),
+        help="prompt with oriented boxes, or with the horizontal boxes around them (default: as the checkpoint was "
+        "trained: box for SAM and MobileSAM, oriented_box for SOPSeg)",
+    )
     add_device(model, "cuda if there is a GPU")
     model.add_argument(
         "--bf16",
@@ -103,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         filters = Filters(**bounds)
         dtype = torch.bfloat16 if args.bf16 else torch.float32
-        segmenter = SOPSegSegmenter(args.weights, args.input_size, parse_device(args.device), dtype)
+        segmenter = SOPSegSegmenter(args.weights, args.input_size, parse_device(args.device), dtype, args.prompt)
         source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
         statistics = annotate(source, segmenter, filters, output)
     kept, dropped = statistics.count("kept"), statistics.count("dropped")

@@ -21,7 +21,7 @@ class _Marks:
 
 def yaml_payload(mark: Path, tag: str = "object/apply:os.system", key: str = "OUTPUT_DIR") -> bytes:
     """A config one of whose values is made by a call."""
-    return f'{key}: !!python/{tag} ["touch \'{mark}\'"]\n'.encode()
+    return f"{key}: !!python/{tag} [\"touch '{mark}'\"]\n".encode()
 
 
 def yaml_new(mark: Path) -> bytes:

@@ -196,8 +196,6 @@ def _publishers(folder: Path) -> None:
     content = {
         "images": [{"height": 20, "width": 30}],
         "categories": [{"id": 3, "name": "WA"}],
-        "annotations": [
-            {"id": 1, "category_id": 3, "bbox": [2, 3, 6, 6], "segmentation": [[2, 3, 8, 3, 8, 9, 2, 9]]}
-        ],
+        "annotations": [{"id": 1, "category_id": 3, "bbox": [2, 3, 6, 6], "segmentation": [[2, 3, 8, 3, 8, 9, 2, 9]]}],
     }
     (frame / "seg" / "000001.json").write_text(json.dumps(content))

@@ -54,7 +54,9 @@ class Command:
         found = []
         for path in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError, ValueError):
-                if int(path.read_text().rpartition(")")[2].split()[2]) == self.pid and is_running(int(path.parent.name)):
+                if int(path.read_text().rpartition(")")[2].split()[2]) == self.pid and is_running(
+                    int(path.parent.name)
+                ):
                     found.append(int(path.parent.name))
         return found
 

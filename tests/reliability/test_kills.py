@@ -208,6 +208,6 @@ def test_ctrl_c_ends_a_command_at_any_time(commands, painted, tmp_path, draw, na
         said = command.output.read_text()
         assert command.code in (0, 130) and "Traceback" not in said, (command.code, said)
         wait_until(lambda command=command: not command.left())
-        left = [path for path in output.rglob("*.tmp")] if output.exists() else []
+        left = list(output.rglob("*.tmp")) if output.exists() else []
         assert not left, left
     print(f"{name}: {pressed} presses")

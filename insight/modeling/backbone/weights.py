@@ -64,6 +64,8 @@ def _locate(source: str) -> Path:
             raise CheckpointError(f"{KEY}: {source}: no such checkpoint")
         return path
     package = source.removeprefix("package:")
+    if not package.isidentifier():  # to look for a.b would import a, whatever lies in the current folder
+        raise CheckpointError(f"{KEY}: expected package:NAME with the name of an installed package, got {source!r:.80}")
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise CheckpointError(
