@@ -154,11 +154,11 @@ def test_a_wrong_coco_file_is_one_line(write_coco, changes, message):
 
 def test_what_is_neither_is_told(dota, write_coco, tmp_path):
     path, images = write_coco()
-    with pytest.raises(ValueError, match="boxes.json: name the folder of its images with --images$"):
+    with pytest.raises(ValueError, match="^image_root: expected the folder of the images of .*boxes.json"):
         open_source(path)
-    with pytest.raises(ValueError, match="^--images .*/absent: no such folder$"):
+    with pytest.raises(ValueError, match="^image_root: .*/absent: no such folder$"):
         open_source(path, tmp_path / "absent")
-    with pytest.raises(ValueError, match="leave --images"):
+    with pytest.raises(ValueError, match="^image_root: .* is a folder that holds its images, so leave out"):
         open_source(dota, images)
     with pytest.raises(ValueError, match="a.txt: expected a folder with images/ and labelTxt/"):
         open_source(dota / "labelTxt" / "a.txt")

@@ -347,7 +347,7 @@ def test_a_truth_of_boxes_tests_boxes(data, changed, tmp_path, caplog, empty):
     assert said == ["test_changed: no annotation has a mask: boxes are evaluated, masks are not"]
     written = json.loads((tmp_path / "test_changed_metrics.json").read_text())
     assert written.keys() == {"max_dets", "area_profile", "bbox"}
-    with pytest.raises(ValueError, match="^test_changed: no annotation has a mask, so there are none to compare with"):
+    with pytest.raises(ValueError, match="^test_changed: no annotation has a mask to compare; both"):
         feed(CocoEvaluator("test_changed", tasks=("segm",)), data[1]).evaluate()
     assert feed(CocoEvaluator("test_changed", tasks=("bbox",)), data[1]).evaluate() == found
     assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
@@ -360,8 +360,8 @@ def test_predictions_without_masks_test_boxes(data, tmp_path, caplog):
         boxes[image_id].remove("pred_masks")
     found = feed(CocoEvaluator(NAME, tmp_path), boxes).evaluate()
     assert found == {"bbox": feed(CocoEvaluator(NAME), data[1]).evaluate()["bbox"]}
-    assert f"{NAME}: no prediction has a mask: boxes are evaluated, masks are not" in caplog.text
-    with pytest.raises(ValueError, match=f"^{NAME}: no prediction has a mask, so there are none to compare with"):
+    assert f"{NAME}: no prediction has a mask: only boxes are evaluated" in caplog.text
+    with pytest.raises(ValueError, match=f"^{NAME}: no prediction has a mask to compare; both"):
         feed(CocoEvaluator(NAME, tasks=("segm",)), boxes).evaluate()
 
 

@@ -83,5 +83,5 @@ def test_a_data_set_without_masks_tests_boxes(dataset, caplog):
 
 
 def test_a_model_without_prompts(dataset):
-    with pytest.raises(ValueError, match="LPM and GPM are off, so there are no prompts to change"):
+    with pytest.raises(ValueError, match="MODEL.PROMPT: expected LPM or GPM to be enabled"):
         evaluate_prompt_use(Obedient(prompted=False), dataset)
