@@ -19,6 +19,7 @@ from .filters import REASONS, WITHOUT_MASK
 COLUMNS = ("image", "id", "class", "score", "reason", "decision")
 DECISIONS = ("drop", "keep")
 _BETWEEN = "+"  # several reasons
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class _Row(NamedTuple):
@@ -103,7 +104,12 @@ def open_review(path: str | os.PathLike) -> Iterator[Callable[[Candidate, Verdic
 
 
 def _mask(candidate: Candidate) -> tuple[str, str, float | None]:
-    return candidate.image.name, candidate.class_name, candidate.measured.get("score")
+    return _as_text(candidate.image.name), _as_text(candidate.class_name), candidate.measured.get("score")
+
+
+def _as_text(name: str) -> str:
+    """A name as a spreadsheet shows it: with ' before what it would take for a formula and compute."""
+    return f"'{name}" if name.startswith(_FORMULA) else name
 
 
 def _rows(path: Path) -> Iterator[tuple[str, _Row]]:

@@ -13,7 +13,7 @@ from detectron2.config import CfgNode
 from insight.config import load_config
 from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
-from insight.runtime.json_values import plain
+from insight.runtime.json_values import parse_json, plain
 
 RESULTS, CONFIG = "results.json", "config.yaml"
 # Keys that do not change the results.
@@ -92,7 +92,7 @@ def read_results(path: str | os.PathLike) -> dict[str, Any]:
         InputError: not such a file.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = parse_json(Path(path).read_bytes(), str(path))
         for tasks in content["results"].values():
             for metrics in tasks.values():
                 metrics.update((name, float("nan")) for name, value in metrics.items() if value is None)

@@ -8,6 +8,8 @@ from typing import Any
 
 from insight.errors import InputError
 
+from .json_values import parse_json
+
 
 class Journal:
     """A file of results, a line each, that a later run with the same settings finds again.
@@ -35,7 +37,10 @@ class Journal:
                 if not line.endswith(b"\n"):
                     file.truncate(end)
                     break
-                self._places[_read(line.partition(b"\t")[0], self.path, f"line {number}")] = end
+                key = _read(line.partition(b"\t")[0], self.path, f"line {number}")
+                if not isinstance(key, str):
+                    raise _damaged(self.path, f"line {number}")
+                self._places[key] = end
                 end += len(line)
 
     def __contains__(self, key: str) -> bool:
@@ -81,14 +86,23 @@ def settings_of(path: str | os.PathLike) -> dict[str, Any] | None:
         return None
     with open(path, "rb") as file:
         line = file.readline()
-    return _read(line, path, "line 1") if line.endswith(b"\n") else None
+    if not line.endswith(b"\n"):
+        return None
+    settings = _read(line, path, "line 1")
+    if not isinstance(settings, dict):
+        raise _damaged(path, "line 1")
+    return settings
 
 
 def _read(text: bytes, path: Path, place: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
-        raise InputError(f"{path}, {place}: damaged; remove the file to begin anew") from None
+        return parse_json(text, place)
+    except InputError:
+        raise _damaged(path, place) from None
+
+
+def _damaged(path: Path, place: str) -> InputError:
+    return InputError(f"{path}, {place}: damaged; remove the file to begin anew")
 
 
 def _line(*values: Any) -> bytes:

@@ -1,6 +1,5 @@
 """Curves of trainings, from the metrics.json that each writes."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from insight.errors import InputError
+from insight.runtime.json_values import parse_json
 
 from .figures import plot_text, png_figure
 
@@ -29,13 +29,8 @@ def read_metrics(run: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarr
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected the OUTPUT_DIR of a training")
     table: dict[str, dict[int, float]] = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            entry = None
-        if not isinstance(entry, dict) or not all(type(value) in (int, float) for value in entry.values()):
-            entry = {}
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        entry = _metrics_of(line)
         if "iteration" not in entry:
             raise InputError(
                 f"{path}, line {number}: expected a JSON object of numbers with an iteration; remove the line if a "
@@ -44,10 +39,23 @@ def read_metrics(run: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarr
         iteration = entry.pop("iteration")
         for name, value in entry.items():
             table.setdefault(name, {})[iteration] = value
+    if not table:
+        raise InputError(f"{path}: holds no metrics; a training writes the first after 20 iterations")
     return {
         name: (np.array(sorted(points)), np.array([points[i] for i in sorted(points)]))
         for name, points in table.items()
     }
+
+
+def _metrics_of(line: bytes) -> dict[str, float]:
+    """The metrics in a line of metrics.json; empty if it is not an object of numbers that a float holds."""
+    try:
+        entry = parse_json(line, "")
+        if isinstance(entry, dict) and all(type(value) in (int, float) for value in entry.values()):
+            return {name: float(value) for name, value in entry.items()}
+    except (InputError, OverflowError):
+        pass
+    return {}
 
 
 def plot_metrics(

@@ -1,12 +1,12 @@
 """Saying in one line what is wrong with a file."""
 
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from insight.errors import InputError
+from insight.runtime.json_values import parse_json
 
 # How to go on without what is wrong: ends the error of a strict check.
 SKIP_HINT = "skip_bad=True leaves out what is wrong"
@@ -163,14 +163,7 @@ def read_json(path: Path) -> object:
         FileNotFoundError: there is no such file.
         InputError: it is not JSON, is nested too deeply, or has a number of thousands of digits.
     """
-    try:
-        return json.loads(read_text(path))
-    except RecursionError as error:
-        raise InputError(f"{path}: its lists are nested too deeply") from error
-    except InputError:
-        raise
-    except ValueError as error:  # JSONDecodeError, and Python's limit of digits
-        raise InputError(f"{path}: not JSON ({error})") from error
+    return parse_json(read_text(path), str(path))
 
 
 def read_text(path: Path) -> str:

@@ -16,6 +16,7 @@ from insight.data.formats.coco_writer import open_coco
 from insight.data.formats.file_check import FileCheck, first
 from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
+from insight.runtime.json_values import parse_json
 from insight.runtime.locks import locked
 from insight.runtime.processes import map_in_processes
 
@@ -81,9 +82,11 @@ def build_coco(
     signature = _signature({"settings": settings, "classes": list(classes)}, *sources)
     with _alone(output):
         if output.is_file() and record.is_file():
-            content = json.loads(record.read_text(encoding="utf-8"))
+            content = parse_json(record.read_bytes(), str(record))
+            if not isinstance(content, dict) or not {"signature", "counts", "files"} <= content.keys():
+                raise InputError(f"{record}: damaged; remove the file to prepare {output.name} anew")
             same = content["signature"] == signature and (skip_bad or _UNUSABLE not in content["counts"])
-            if same and "files" in content and _are_there(content["files"], image_root):
+            if same and _are_there(content["files"], image_root):
                 _logger.info(f"{output} is there already")
                 return content["counts"]
         parts.mkdir(exist_ok=True)
@@ -144,7 +147,7 @@ def _convert(
     signature = _signature({"settings": settings}, source)
     if part.is_file():
         with open(part, encoding="utf-8") as file:
-            same = json.loads(file.readline()) == signature
+            same = parse_json(file.readline(), str(part)) == signature
         if same and _are_there(_files(_read(part)), image_root):
             return None
         part.unlink()
@@ -223,4 +226,4 @@ def _join(
 def _read(part: Path) -> dict:
     with open(part, encoding="utf-8") as file:
         file.readline()  # the signature
-        return json.loads(file.readline())
+        return parse_json(file.readline(), str(part))
