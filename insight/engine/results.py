@@ -97,7 +97,9 @@ def read_results(path: str | os.PathLike) -> dict[str, Any]:
             for metrics in tasks.values():
                 metrics.update((name, float("nan")) for name, value in metrics.items() if value is None)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path}: not the results of a run ({error!r:.200}); remove it") from error
+        raise InputError(
+            f"{path}: expected the results of a run, got something else ({error!r:.200}); remove it"
+        ) from error
     return content
 
 
