@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from insight.data.formats.coco import rle_fills
+from insight.errors import InputError
 from insight.runtime.journal import Journal
 
 from .filters import Filters
@@ -109,11 +111,30 @@ def read_candidates(
         if not all(key in journal for key, _ in parts):
             failures[image.name] = f"{image.path}: its boxes have no masks in {journal.path} yet"
             continue
-        size = tuple(journal[parts[0][0]]["size"])
+        size = tuple(_block(journal, *parts[0])["size"])
         yield image, size, _candidates(image, size, boxes, parts, journal)
 
 
 def _candidates(image, size, boxes, parts, journal) -> Iterator[Candidate]:
     for key, part in parts:
-        for i, measured in zip(range(part.start, part.stop), journal[key]["objects"], strict=True):
+        for i, measured in zip(range(part.start, part.stop), _block(journal, key, part)["objects"], strict=True):
             yield Candidate(boxes.ids[i], image, size, boxes.class_names[i], boxes.corners[i], boxes.given(i), measured)
+
+
+def _block(journal: Journal, key: str, part: slice) -> dict[str, Any]:
+    """A result of `segment_source`, of whose form the rest of the run is sure."""
+    block = journal[key]
+    try:
+        size, objects = block["size"], block["objects"]
+        sound = len(size) == 2 and len(objects) == part.stop - part.start
+        sound = sound and all("unusable" in found or _is_mask(found, size) for found in objects)
+    except (TypeError, KeyError, AttributeError):
+        sound = False
+    if not sound:
+        raise InputError(f"{journal.path}, the result of {key}: damaged; remove the file to begin anew")
+    return block
+
+
+def _is_mask(found: dict[str, Any], size: list[int]) -> bool:
+    measured = {"score", "bbox"} | ({"in_box", "area_ratio", "largest_part"} if found["area"] else set())
+    return measured <= found.keys() and rle_fills(found["counts"], size)

@@ -55,7 +55,7 @@ class Review:
         Raises:
             InputError: the file has none, or its row describes another mask.
         """
-        row = self._rows.get(str(candidate.id))
+        row = self._rows.get(_id(candidate))
         if row is None:
             raise InputError(f"{self.path}: lacks id {candidate.id} ({candidate.class_name} in {candidate.image.name})")
         mask = _mask(candidate)
@@ -66,7 +66,7 @@ class Review:
             )
         if row.verdict.keep and set(row.verdict.reasons) & set(WITHOUT_MASK):
             raise InputError(f"{self.path}, line {row.number}: id {candidate.id} has no mask and cannot be kept")
-        self._asked.add(str(candidate.id))
+        self._asked.add(_id(candidate))
         return row.verdict
 
     def check_all_were_asked(self) -> None:
@@ -98,13 +98,17 @@ def open_review(path: str | os.PathLike) -> Iterator[Callable[[Candidate, Verdic
         def add(candidate: Candidate, verdict: Verdict) -> None:
             image, class_name, score = _mask(candidate)
             reasons, decision = _BETWEEN.join(verdict.reasons), DECISIONS[verdict.keep]
-            writer.writerow((image, candidate.id, class_name, score, reasons, decision))  # no score: an empty cell
+            writer.writerow((image, _id(candidate), class_name, score, reasons, decision))  # no score: an empty cell
 
         yield add
 
 
 def _mask(candidate: Candidate) -> tuple[str, str, float | None]:
     return _as_text(candidate.image.name), _as_text(candidate.class_name), candidate.measured.get("score")
+
+
+def _id(candidate: Candidate) -> str:
+    return str(candidate.id) if isinstance(candidate.id, int) else _as_text(candidate.id)
 
 
 def _as_text(name: str) -> str:

@@ -8,6 +8,7 @@ from insight.annotation.filters import REASONS, Filters
 from insight.errors import InputError
 
 from .options import add_bad_options, add_command, add_device, integer
+from .reporting import print_error
 
 _MEANINGS = {
     "min_score": "lowest predicted IoU",
@@ -116,10 +117,13 @@ def run(args: argparse.Namespace) -> int:
     print(f"kept {kept} masks, dropped {dropped}: {output}/instances.json; see {output}/report.md")
     print(f"change decisions in {output}/review.csv and apply them with --review")
     for name, reason in source.failures.items():
-        print(f"{'warning' if args.skip_bad else 'error'}: {name}: {reason}", file=sys.stderr)
+        if args.skip_bad:
+            print(f"warning: {name}: {reason}", file=sys.stderr)
+        else:
+            print_error(f"{name}: {reason}")
     none_kept = not kept and not args.review
     if none_kept:
-        print(f"error: no mask was kept: {_why_none(statistics.reasons, dropped)}", file=sys.stderr)
+        print_error(f"no mask was kept: {_why_none(statistics.reasons, dropped)}")
     return 1 if none_kept or (source.failures and not args.skip_bad) else 0
 
 

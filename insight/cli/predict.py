@@ -2,11 +2,11 @@
 
 import argparse
 import os
-import sys
 
 from insight.errors import InputError
 
 from .options import add_command, add_config, add_device, add_overrides, add_weights, config_of
+from .reporting import print_error
 
 
 def add_parser(commands) -> None:
@@ -100,12 +100,9 @@ def run(args: argparse.Namespace) -> int:
     if answered or not failures:
         print(f"wrote {output}/predictions.json and the pictures in {output}/overlays{without}")
     for reason in failures.values():
-        print(f"error: {reason}", file=sys.stderr)
-    if failures and not answered:
-        print(
-            f"error: all {len(failures)} images failed; nothing was written to {output}, earlier results stay",
-            file=sys.stderr,
-        )
+        print_error(reason)
+    if len(failures) > 1 and not answered:
+        print_error(f"all {len(failures)} images failed; nothing was written to {output}, earlier results stay")
     return 1 if failures else 0
 
 

@@ -14,11 +14,23 @@ from insight.runtime.detectron2_install import advice
 
 BUG, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143  # exit codes, the last two as shells have them
 _REPORT = "This is a bug in insight; please report it with the output of `insight info`"
+_LONGEST = 1000  # characters of a line
 _WORDS = {
     "skip_bad=True": "--skip-bad",
     "strict=False": "--skip-bad",
     "DATASETS.BAD skip ": "--skip-bad (DATASETS.BAD skip) ",
 }
+
+
+def print_error(text: str) -> None:
+    """Print an error to standard error.
+
+    Args:
+        text: one line; of a very long one, such as names of thousands of characters, the middle is left out.
+    """
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    print(f"error: {text}", file=sys.stderr)
 
 
 def one_line(error: BaseException) -> str:
@@ -91,7 +103,7 @@ def _end_of_child(error: Exception) -> int | None:
     if torch is None or not isinstance(error, torch.multiprocessing.ProcessExitedException):
         return None
     if error.exit_code < 0:  # otherwise it has given its reason itself
-        print(f"error: a process of the training was ended by signal {-error.exit_code}", file=sys.stderr)
+        print_error(f"a process of the training was ended by signal {-error.exit_code}")
         return 128 - error.exit_code
     return error.exit_code
 
@@ -151,5 +163,5 @@ def report_errors(work: Callable[[], int | None], flags: Mapping[str, str] | Non
             traceback.print_exc()
             print(_REPORT, file=sys.stderr)
             return BUG
-        print(f"error: {in_flags(_message(error), flags or {})}", file=sys.stderr)
+        print_error(in_flags(_message(error), flags or {}))
         return USAGE

@@ -3,11 +3,11 @@
 import argparse
 import dataclasses
 import shlex
-import sys
 
 from insight.errors import InputError
 
 from .options import add_bad_options_over_config, add_command, add_overrides, overrides_of
+from .reporting import print_error
 
 
 def add_parser(commands) -> None:
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     print(paths[0].read_text(encoding="utf-8"))
     print(f"wrote {', '.join(map(str, paths))}")
     for label, reason in failures.items():
-        print(f"error: {label}: {reason}", file=sys.stderr)
+        print_error(f"{label}: {reason}")
     return 1 if failures else 0
 
 

@@ -24,7 +24,7 @@ class Input(NamedTuple):
 
     Attributes:
         path: the file, relative to the workplace.
-        kind: what is in it: yaml, coco, json, image, weights, name, csv, text, lines (JSON, one a line) or journal.
+        kind: what is in it, such as yaml, coco, json, image, weights, csv, or lines (JSON, one a line).
         words: the command line that reads it, with @/ for the workplace and @OUT for the folder of the output.
     """
 
@@ -75,12 +75,12 @@ INPUTS = (
     Input("dota/labelTxt/0.txt", "text", ("annotate", "@/dota", *_SAM, "--output", "@OUT", "--strict")),
     Input("soda/Annotations/0.json", "json", ("annotate", "@/soda", *_SAM, "--output", "@OUT", "--strict")),
     Input("annotated/masks.journal", "journal", _AGAIN),
-    Input("annotated/review.csv", "csv", _AGAIN),
+    Input("annotated/review.csv", "csv of a run", _AGAIN),
     Input("annotated/review.csv", "csv", _REVIEW),
     Input("annotated/masks.journal", "journal", _REVIEW),
     Input("table.yaml", "yaml", _TABLE),
     Input("config.yaml", "yaml", _TABLE),
-    Input("found.json", "json", _ANALYSE),
+    Input("found.json", "detections", _ANALYSE),
     Input("data/instances.json", "coco", _ANALYSE),
     Input("run/config.yaml", "yaml", _COMPARE),
     Input("run/model_final.pth", "weights", _COMPARE),
@@ -121,7 +121,7 @@ def make_workplace(folder: Path) -> Path:
     truth = json.loads(annotations.read_text())
     measured = [{"image_id": a["image_id"], "iou": 0.5} for a in truth["annotations"]]
     (folder / "run" / "inference" / f"{DATASET}_prompted.json").write_text(json.dumps({"instances": measured}))
-    found = [{key: a[key] for key in ("image_id", "category_id", "bbox")} for a in truth["annotations"]]
+    found = [{key: a[key] for key in ("image_id", "category_id", "bbox")} for a in truth["annotations"][:3]]
     (folder / "found.json").write_text(json.dumps([{**a, "score": 0.5} for a in found]))
     (folder / "boxes.json").write_text(json.dumps({"0.png": [[5, 5, 30, 30]]}))
     table = {
