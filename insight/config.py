@@ -225,9 +225,9 @@ def find_config(name: str | os.PathLike, shipped: dict[str, Path] | None = None)
         return path
     shipped = shipped_configs() if shipped is None else shipped
     if text not in shipped:
-        near = difflib.get_close_matches(text, shipped, cutoff=0.5) or sorted(shipped)[:3]
-        what = f"{text[:100]}: no shipped config has this name; the nearest are {', '.join(near)}"
-        raise ConfigError(f"{what} (a path needs a suffix or a separator, as in ./{text[:100]})")
+        near = difflib.get_close_matches(text, shipped)
+        names = f"the nearest: {', '.join(near)}" if near else f"there are {', '.join(shipped)}"
+        raise ConfigError(f"{text:.100}: no such shipped config; {names} (a path has a suffix, as in {text:.100}.yaml)")
     return shipped[text]
 
 
@@ -258,14 +258,17 @@ def load_config(
     empty = {key for key, value in _leaves(cfg) if value is None}
     given = [config_files] if isinstance(config_files, (str, os.PathLike)) else config_files
     for file, content in _read_files([name for name in map(os.fspath, given) if name], Path(), ()):
-        _require_sections(file, content, cfg)
+        _require_keys(file, content, cfg)
         try:
             cfg.merge_from_other_cfg(CfgNode(content))
         except _MERGE_ERRORS as error:
             raise ConfigError(f"{file}: {_reason(error)}") from error
+    known = [key for key, _ in _leaves(cfg)]
     if len(overrides) % 2:
         raise ConfigError(f"overrides: expected KEY VALUE pairs, {overrides[-1]} has no value")
     for key, value in zip(overrides[::2], overrides[1::2]):
+        if str(key) not in known:
+            raise ConfigError(f"overrides: {_unknown_key(str(key), cfg)}")
         try:
             cfg.merge_from_list([str(key), value])
         except _MERGE_ERRORS as error:
@@ -287,27 +290,35 @@ def dump_config(cfg: "CfgNode") -> str:
     Returns:
         The YAML, with every key but those of Detectron2's project PointRend that are at their defaults.
     """
-    import yaml
+    short = cfg.clone()
+    short.defrost()
+    for key, default in _point_rend_defaults().items():
+        *sections, name = key.split(".")
+        section = functools.reduce(lambda node, part: node.get(part, {}), sections, short)
+        if name in section and section[name] == default:
+            del section[name]
+    _drop_empty_sections(short)
+    return short.dump()
+
+
+@functools.cache
+def _point_rend_defaults() -> dict[str, Any]:
+    """The keys that PointRend adds, with their defaults."""
     from detectron2.config import get_cfg
 
-    required = get_cfg()
-    _add_insight_keys(required)
-    defaults = required.clone()
-    _add_point_rend_keys(defaults)
-    content = yaml.safe_load(cfg.dump())
-    _drop_defaults(content, yaml.safe_load(required.dump()), yaml.safe_load(defaults.dump()))
-    return yaml.safe_dump(content)
+    cfg = get_cfg()
+    _add_insight_keys(cfg)
+    own = {key for key, _ in _leaves(cfg)}
+    _add_point_rend_keys(cfg)
+    return {key: value for key, value in _leaves(cfg) if key not in own}
 
 
-def _drop_defaults(content: dict[str, Any], required: dict[str, Any], defaults: dict[str, Any]) -> None:
-    for key in [key for key in content if key in defaults]:
-        if isinstance(content[key], dict) and isinstance(defaults[key], dict):
-            _drop_defaults(content[key], required.get(key, {}), defaults[key])
-            drop = not content[key]
-        else:
-            drop = content[key] == defaults[key]
-        if drop and key not in required:
-            del content[key]
+def _drop_empty_sections(node: "CfgNode") -> None:
+    for key, value in list(node.items()):
+        if isinstance(value, dict):
+            _drop_empty_sections(value)
+            if not value:
+                del node[key]
 
 
 # Keys that say what a model is made of, and the value that a part may replace in a recipe
@@ -382,13 +393,16 @@ def _stated(layers: list[_Layer], key: str) -> Any:
     return None
 
 
-def _require_sections(file: Path, content: dict[str, Any], cfg: "CfgNode", prefix: str = "") -> None:
-    """Raise if a file has a value where the config has a section, or a section where it has a value."""
+def _require_keys(file: Path, content: dict[str, Any], root: "CfgNode", prefix: str = "") -> None:
+    """Raise if a file has an unknown key, a value in place of a section, or a section in place of a value."""
+    cfg = _value(root, prefix[:-1]) if prefix else root
     for key, value in content.items():
-        is_section = isinstance(cfg.get(key), dict)
+        if key not in cfg:
+            raise ConfigError(f"{file}: {_unknown_key(prefix + key, root)}")
+        is_section = isinstance(cfg[key], dict)
         if is_section and isinstance(value, dict):
-            _require_sections(file, value, cfg[key], f"{prefix}{key}.")
-        elif key in cfg and is_section != isinstance(value, dict):
+            _require_keys(file, value, root, f"{prefix}{key}.")
+        elif is_section or isinstance(value, dict):
             expected = "a section of KEY: VALUE" if is_section else "a value"
             raise ConfigError(f"{file}: {prefix}{key}: expected {expected}, got {value!r:.80}")
 
@@ -397,13 +411,27 @@ def _require_sections(file: Path, content: dict[str, Any], cfg: "CfgNode", prefi
 _MERGE_ERRORS = (KeyError, ValueError, AssertionError, AttributeError, TypeError, RecursionError, MemoryError)
 
 
+_MISMATCH = re.compile(
+    r"Type mismatch \(<class '(?:.*\.)?(\w+)'> vs\. <class '(?:.*\.)?(\w+)'>\) with values \(.* vs\. (.*)\) "
+    r"for config key: (\S+)"
+)
+
+
 def _reason(error: Exception) -> str:
+    """What yacs says, shorter."""
     if isinstance(error, (RecursionError, MemoryError)):
         return "a value is nested too deeply"
     said = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
-    whole = re.search(r"\(<class 'float'> vs. <class 'int'>\) with values \(.* vs. (-?\d+)\)", said)
-    said = said if len(said) <= 400 else f"{said[:200]} ... {said[-200:]}"
-    return f"{said}; write {whole[1][:50]}.0" if whole else said
+    if mismatch := _MISMATCH.fullmatch(said):
+        wanted, given, value, key = mismatch.groups()
+        hint = f"; write {value:.50}.0" if (wanted, given) == ("float", "int") else ""
+        return f"{key}: expected a value of type {wanted}, got {value:.80} of type {given}{hint}"
+    return said if len(said) <= 400 else f"{said[:200]} ... {said[-200:]}"
+
+
+def _unknown_key(key: str, cfg: "CfgNode") -> str:
+    near = difflib.get_close_matches(key, [name for name, _ in _leaves(cfg)], 1)
+    return f"there is no config key {key:.100}" + (f"; the nearest is {near[0]}" if near else "")
 
 
 def _choose_device(cfg: "CfgNode") -> None:

@@ -17,7 +17,7 @@ from insight.modeling.checkpointer import require_weights
 from insight.runtime.outputs import output_folder
 
 _EXAMPLES = """examples:
-  train_net.py --config-file configs/insight/nwpu_light_insight.yaml OUTPUT_DIR output/light
+  train_net.py --config-file configs/insight/nwpu_light.yaml OUTPUT_DIR output/light
   train_net.py --config-file output/light/config.yaml --resume
   train_net.py --config-file output/light/config.yaml --eval-only MODEL.WEIGHTS output/light/model_final.pth
 """

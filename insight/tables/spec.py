@@ -232,7 +232,7 @@ def _rows_of_setup(path: Path, content: dict[str, Any], setup: str, setups: dict
         if not isinstance(own, list) or not all(isinstance(name, str) and name in setups for name in own):
             expected = ", ".join(setups)
             raise InputError(
-                f"{path}: row {row.get('name')!r:.80}: setups: expected some of {expected}, got {own!r:.80}"
+                f"{path}: row {row.get('name')!r:.80}: setups: expected a list of some of {expected}, got {own!r:.80}"
             )
         if setup in own:
             rows.append({k: v for k, v in row.items() if k != "setups"} if isinstance(row, dict) else row)

@@ -35,13 +35,13 @@ def test_help(run_tool):
 @pytest.mark.parametrize(
     "change, arguments, said",
     [
-        ("title", [], "title is missing"),
+        ("title", [], "expected the key title, which is missing"),
         (None, ["--num-gpus", "-1"], "--num-gpus -1: expected at least 1"),
         (None, ["--num-gpus", "99"], "--num-gpus 99: torch can use "),
         (None, ["--seeds", "1,x"], "--seeds 1,x: expected whole numbers, as in 1,2"),
         (None, ["--seeds", ""], "--seeds : expected whole numbers, as in 1,2"),
         (None, ["--seeds", "4294967296"], "row 'baseline': SEED: expected below 2^32"),
-        (None, ["SOLVER.MAX", "1"], "row 'baseline': KEY VALUE overrides: Non-existent key: SOLVER.MAX"),
+        (None, ["SOLVER.MAX", "1"], "row 'baseline': overrides: there is no config key SOLVER.MAX;"),
         (
             None,
             ["DATASETS.TEST", "('elsewhere',)"],
@@ -107,7 +107,7 @@ def test_a_killed_sweep_goes_on_and_repeats_nothing(start_tool, table, tmp_path)
 
     again = start_tool("make_table", table, "--output", output, *OVERRIDES)
     assert again.wait(500) == 0, again.output.read_text()
-    assert "1 of 2 runs are there, 1 to do" in again.output.read_text()
+    assert "1 of 2 runs are complete, 1 to do" in again.output.read_text()
     assert (first / "results.json").stat().st_mtime_ns == ended
     content = json.loads((output / "tiny_table.json").read_text())
     assert [len(row["runs"]) for row in content["rows"]] == [1, 1]

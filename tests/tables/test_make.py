@@ -58,7 +58,7 @@ def executed(monkeypatch, finish, tmp_path):
 
     def make_it(table):
         jobs.runs = plan_runs(table, tmp_path / "out" / "runs")
-        return make_table(table, tmp_path / "out", tmp_path, "make it")
+        return make_table(table, tmp_path / "out", "make it")
 
     jobs.make = make_it
     return jobs
@@ -107,7 +107,7 @@ def test_the_worst_pictures_are_those_of_the_last_row(table, description, execut
 
 
 def test_a_detector_has_no_worst_objects(table, executed):
-    with pytest.raises(ValueError, match="worst: expected a SOPSEG as the last row, but 'faster' is none"):
+    with pytest.raises(ValueError, match="worst: expected a SOPSeg model in the last row, 'faster' is none"):
         executed.make(table(worst=True))
     assert executed == []
 

@@ -1,7 +1,6 @@
 """Doing the runs that are lacking: none twice, on after a kill, no run of another config in silence."""
 
 import sys
-from pathlib import Path
 
 import portalocker
 import pytest
@@ -48,26 +47,26 @@ ALL = ["baseline, seed 1", "faster, seed 1", "baseline, seed 2", "faster, seed 2
 
 def test_every_run_is_done_once(runs, executed):
     written = []
-    assert sweep.do_runs(runs, Path("tools"), lambda: written.append(len(executed))) == {}
+    assert sweep.do_runs(runs, lambda: written.append(len(executed))) == {}
     assert executed == ALL and written == [1, 2, 3, 4]
-    assert sweep.do_runs(runs, Path("tools"), written.clear) == {}
+    assert sweep.do_runs(runs, written.clear) == {}
     assert executed == ALL and written == [1, 2, 3, 4]  # nothing was done again
 
 
 def test_a_sweep_that_was_killed_goes_on(runs, executed):
     executed.stop["faster, seed 1"] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
-        sweep.do_runs(runs, Path("tools"), lambda: None)
+        sweep.do_runs(runs, lambda: None)
     assert executed == ALL[:2]
     executed.clear()
     executed.stop.clear()
-    assert sweep.do_runs(runs, Path("tools"), lambda: None) == {}
+    assert sweep.do_runs(runs, lambda: None) == {}
     assert executed == ALL[1:]
 
 
 def test_a_run_that_fails_does_not_stop_the_others(runs, executed):
     executed.stop["faster, seed 1"] = "the disk is full"
-    failures = sweep.do_runs(runs, Path("tools"), lambda: None)
+    failures = sweep.do_runs(runs, lambda: None)
     assert executed == ALL
     assert list(failures) == ["faster, seed 1"]
     assert failures["faster, seed 1"].startswith("the disk is full (") and "output.txt" in failures["faster, seed 1"]
@@ -77,41 +76,43 @@ def test_a_changed_config_is_refused_before_anything_runs(runs, executed, finish
     finish(runs[2])
     longer = plan_runs(read(description), tmp_path / "runs", ["SOLVER.MAX_ITER", "9"])
     with pytest.raises(ValueError, match=r"tiny-seed2: holds a run of another config \(SOLVER.MAX_ITER was 8, now 9\)"):
-        sweep.do_runs(longer, Path("tools"), lambda: None)
+        sweep.do_runs(longer, lambda: None)
     assert executed == []
 
 
 def test_what_another_process_works_on_is_left_to_it(runs, executed):
     runs[0].folder.mkdir(parents=True)
     with portalocker.Lock(runs[0].folder / ".table.lock", timeout=0):
-        failures = sweep.do_runs(runs, Path("tools"), lambda: None)
-    assert executed == ALL[1:] and "another process is at work on it" in failures["baseline, seed 1"]
+        failures = sweep.do_runs(runs, lambda: None)
+    assert executed == ALL[1:] and "another process is working on it" in failures["baseline, seed 1"]
 
 
 def test_steps_follow_the_training(description, read, tmp_path, executed, runs):
     description["columns"]["after"] = "small_val/missed/AP"
     runs[:] = plan_runs(read(description), tmp_path / "runs")[:1]
-    assert sweep.do_runs(runs, Path("tools"), lambda: None) == {}
-    assert executed == ["baseline, seed 1", "baseline, seed 1: prompt_missed"]
-    assert sweep.next_job(runs[0], Path("tools")) is None
+    assert sweep.do_runs(runs, lambda: None) == {}
+    assert executed == ["baseline, seed 1", "baseline, seed 1: missed"]
+    assert sweep.next_job(runs[0]) is None
 
 
 def test_the_commands(description, read, tmp_path, finish):
+    description["rows"][0]["config"] = ["tiny.yaml", "cascade"]
     description["rows"][1]["eval_only"] = True
     description["columns"]["after"] = "small_val/missed/AP"
     first, second = plan_runs(read(description), tmp_path / "runs")[:2]
-    job = sweep.next_job(first, Path("t"), num_gpus=4)
-    config = str(tmp_path / "tiny.yaml")
-    assert job.command[:7] == [sys.executable, "t/train_net.py", "--config-file", config, "--resume", "--num-gpus", "4"]
-    assert job.command[7:] == list(first.overrides) and job.iterations == 8
-    job = sweep.next_job(second, Path("t"))
+    job = sweep.next_job(first, num_gpus=4)
+    insight = [sys.executable, "-P", "-m", "insight"]
+    configs = ["--config-file", str(tmp_path / "tiny.yaml"), "cascade"]
+    assert job.command[: len(insight) + 7] == [*insight, "train", *configs, "--resume", "--num-gpus", "4"]
+    assert job.command[len(insight) + 7 :] == list(first.overrides) and job.iterations == 8
+    job = sweep.next_job(second)
     assert "--eval-only" in job.command and "--resume" not in job.command and job.iterations == 0
     finish(first)
     finish(second)
     weights = ["--weights", f"{first.folder}/model_final.pth"]
     arguments = ["--config-file", f"{first.folder}/config.yaml", "--output", f"{first.folder}/missed.json"]
-    assert sweep.next_job(first, Path("t")).command[1:] == ["t/prompt_missed.py", *arguments, *weights]
-    assert "--weights" not in sweep.next_job(second, Path("t")).command
+    assert sweep.next_job(first).command == [*insight, "measure", "missed", *arguments, *weights]
+    assert "--weights" not in sweep.next_job(second).command
 
 
 def job_of(tmp_path, program, iterations=0):
