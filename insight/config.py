@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import functools
+import importlib
 import logging
 import operator
 import os
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 def add_insight_config(cfg: "CfgNode") -> None:
     """Add insight's keys to a Detectron2 config, in place; with the defaults every part is off.
 
-    Where Detectron2's project PointRend is installed, its keys are added too, unless the config has them already.
+    Insight's models and datasets are registered with Detectron2 too, so that the config can name them. Where
+    Detectron2's project PointRend is installed, its keys are added, unless the config has them already.
 
     Args:
         cfg: a config from `detectron2.config.get_cfg()`.
     """
+    for registering in ("insight.modeling.registration", "insight.data.datasets"):  # here: both import this module
+        importlib.import_module(registering)
     _add_insight_keys(cfg)
     if "POINT_HEAD" not in cfg.MODEL:
         _add_point_rend_keys(cfg)

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def digest(cfg):
 def test_the_shipped_configs_are_those_of_the_checkout_and_their_names_differ():
     assert configs_folder() == CONFIGS
     assert sorted(shipped_configs().values()) == FILES  # no name hides another
+    assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in shipped_configs())  # unlike a KEY of an override
     assert len(list(CONFIGS.rglob("*.yaml"))) <= 70
 
 
