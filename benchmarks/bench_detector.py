@@ -1,8 +1,8 @@
-"""What do prompts cost a whole detector, and which part of them costs it?
+"""The cost of prompts in a whole detector, and of each prompt module.
 
 Ours is the model with LPM and GPM; the baseline is the same model without them. Prompts start at zero, so all
-contenders must detect the same. Proposals are given, and the box predictor scores all classes alike, so that every
-contender works on the same boxes: as many as the config allows, and as many detections.
+contenders must detect the same objects. Proposals are given, and the box predictor gives all classes the same score, so
+that every contender processes the same boxes: the highest numbers of proposals and detections that the config allows.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ PARTS = {"baseline": (), "LPM alone": ("LPM",), "GPM alone": ("GPM",)}
 
 
 def cases(device: torch.device) -> Iterator[Case]:
-    """The light detector as it trains on a CPU, and the paper's."""
-    for config, side in {"nwpu_light": 384, "mask_rcnn_r50_fpn": 800}.items():
+    """The light detector for training on a CPU, and that of the paper."""
+    for model, config, side in (("light", "nwpu_light", 384), ("mask_rcnn_r50_fpn", "mask_rcnn_r50_fpn", 800)):
         contenders = {name: _Detector(config, parts, side, device) for name, parts in PARTS.items()}
         ours = _Detector(config, ("LPM", "GPM"), side, device)
         boxes = len(ours.proposals)
         yield Case(
-            f"{config} at {side} x {side}, {boxes} proposals",
+            f"{model} at {side} x {side}, {boxes} proposals",
             ours,
             {name: Rival(run, 0.90 if name == "baseline" else None) for name, run in contenders.items()},
             note="ratio = images per second of all prompts / of the contender",
@@ -33,7 +33,7 @@ def cases(device: torch.device) -> Iterator[Case]:
 
 
 class _Detector:
-    """Inference of one image: backbone, proposals (computed, then replaced by the given ones), both branches."""
+    """Inference on one image: backbone, proposals (computed, then replaced by the given ones), both branches."""
 
     def __init__(self, config: str, parts: tuple[str, ...], side: int, device: torch.device):
         options = ["MODEL.DEVICE", str(device), "MODEL.WEIGHTS", "", "MODEL.TIMM.WEIGHTS", ""]

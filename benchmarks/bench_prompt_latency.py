@@ -1,12 +1,12 @@
-"""What does a box prompt cost once its image is encoded, for few boxes and for many?
+"""The latency of box prompts on an encoded image, from one box to a thousand.
 
-Ours is `PromptPredictor.predict` of the model with LPM and GPM on an encoded image, from boxes to run-length masks.
-The rivals are the same model without prompt modules (prompts start at zero, so both must answer the same), ours when
-the image is encoded anew for every call, ours when the class is given (the first one, for every box), and ours when
-every box is corrected. The paper states 40 ms a prompt after encoding, with images of 800 x 800 on an RTX 3090.
+Ours is `PromptPredictor.predict` of the model with LPM and GPM, from boxes to run-length masks. The rivals are the same
+model without prompt modules (prompts start at zero, so both must give the same results), ours including the encoding of
+the image, ours with a known class (the first, for all boxes), and ours with correction of all boxes. The paper reports
+40 ms per prompt after encoding, for images of 800 x 800 on an RTX 3090.
 
-On two CPU threads all cases took nine minutes before boxes were corrected too, half of that for ResNet-50 with 1,000
-boxes; --only "prompt_latency/light" leaves ResNet-50 out.
+All cases take about ten minutes on two CPU threads, half of that for ResNet-50 with 1,000 boxes;
+--only "prompt_latency/light" leaves ResNet-50 out.
 """
 
 from collections.abc import Iterator
@@ -25,8 +25,8 @@ COUNTS = (1, 10, 100, 1000)
 
 
 def cases(device: torch.device) -> Iterator[Case]:
-    """The light model at 512 x 512, and the paper's at 800 x 800."""
-    for config, side in {"nwpu_light": 512, "mask_rcnn_r50_fpn": 800}.items():
+    """The light model at 512 x 512, and that of the paper at 800 x 800."""
+    for model, config, side in (("light", "nwpu_light", 512), ("mask_rcnn_r50_fpn", "mask_rcnn_r50_fpn", 800)):
         generator = np.random.default_rng(0)
         image = generator.integers(0, 256, (side, side, 3), dtype=np.uint8)
         prompted, plain = (_predictor(config, on, side, device) for on in (True, False))
@@ -36,7 +36,7 @@ def cases(device: torch.device) -> Iterator[Case]:
             corners = generator.uniform(0, side - 60, (count, 2))
             boxes = np.hstack([corners, corners + generator.uniform(8, 60, (count, 2))])
             yield Case(
-                f"{config} at {side} x {side}, {count:,} boxes",
+                f"{model} at {side} x {side}, {count:,} boxes",
                 partial(_answer, prompted, boxes),
                 {
                     "without prompt modules": Rival(partial(_answer, plain, boxes)),
