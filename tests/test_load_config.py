@@ -77,6 +77,15 @@ def test_shipped_configs_are_found_by_name_from_any_folder(tmp_path, monkeypatch
     assert load_config(str(find_config("nwpu_light"))) == load_config("nwpu_light")
 
 
+def test_the_configs_of_an_installed_package_come_before_those_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("insight.config.__file__", str(tmp_path / "insight" / "config.py"))
+    with pytest.raises(ConfigError, match="the shipped configs are missing"):
+        configs_folder()
+    for folder in (tmp_path / "configs", tmp_path / "insight" / "configs"):
+        folder.mkdir(parents=True)
+        assert configs_folder() == folder
+
+
 @pytest.mark.parametrize(
     "name, near",
     [
