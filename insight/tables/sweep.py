@@ -53,8 +53,8 @@ def next_job(run: Run, num_gpus: int = 1) -> Job | None:
         InputError: its folder holds another run.
     """
     if run.trained() is None:
-        mode = "--eval-only" if run.row.eval_only else "--resume"
-        command = [*_INSIGHT, "train", "--config-file", *run.row.configs, mode, "--num-gpus", str(num_gpus)]
+        mode = ["evaluate"] if run.row.eval_only else ["train", "--resume"]
+        command = [*_INSIGHT, *mode, "--config-file", *run.row.configs, "--num-gpus", str(num_gpus)]
         iterations = 0 if run.row.eval_only else run.cfg.SOLVER.MAX_ITER
         return Job(run.label, [*command, *run.overrides], run.folder / OUTPUT, run.folder, iterations)
     for step in run.steps:
@@ -63,7 +63,7 @@ def next_job(run: Run, num_gpus: int = 1) -> Job | None:
             command += ["--output", str(run.folder / f"{step}.json")]
             if not run.row.eval_only:
                 command += ["--weights", str(run.folder / "model_final.pth")]
-            return Job(f"{run.label}: {STEPS[step]}", command, run.folder / f"{step}.txt", run.folder)
+            return Job(f"{run.label}: measure {STEPS[step]}", command, run.folder / f"{step}.txt", run.folder)
     return None
 
 

@@ -91,7 +91,7 @@ def test_steps_follow_the_training(description, read, tmp_path, executed, runs):
     description["columns"]["after"] = "small_val/missed/AP"
     runs[:] = plan_runs(read(description), tmp_path / "runs")[:1]
     assert sweep.do_runs(runs, lambda: None) == {}
-    assert executed == ["baseline, seed 1", "baseline, seed 1: missed"]
+    assert executed == ["baseline, seed 1", "baseline, seed 1: measure missed"]
     assert sweep.next_job(runs[0]) is None
 
 
@@ -103,10 +103,10 @@ def test_the_commands(description, read, tmp_path, finish):
     job = sweep.next_job(first, num_gpus=4)
     insight = [sys.executable, "-P", "-m", "insight"]
     configs = ["--config-file", str(tmp_path / "tiny.yaml"), "cascade"]
-    assert job.command[: len(insight) + 7] == [*insight, "train", *configs, "--resume", "--num-gpus", "4"]
+    assert job.command[: len(insight) + 7] == [*insight, "train", "--resume", *configs, "--num-gpus", "4"]
     assert job.command[len(insight) + 7 :] == list(first.overrides) and job.iterations == 8
     job = sweep.next_job(second)
-    assert "--eval-only" in job.command and "--resume" not in job.command and job.iterations == 0
+    assert job.command[len(insight)] == "evaluate" and "--resume" not in job.command and job.iterations == 0
     finish(first)
     finish(second)
     weights = ["--weights", f"{first.folder}/model_final.pth"]
