@@ -160,7 +160,7 @@ def read_table(name: str | os.PathLike, setup: str = "") -> Table:
         setup = next(iter(setups))
     if setup not in setups and (setup or setups):
         known = ", ".join(setups) or "none, this table has no setups"
-        raise InputError(f"{path}: setup: expected one of {known}, got {setup!r}")
+        raise InputError(f"setup: expected one of {known}, got {setup!r} ({path})")
     if setup:
         content = _fill(path, _rows_of_setup(path, content, setup, setups), setups[setup])
     _check(
