@@ -12,6 +12,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
+import insight.modeling.registration  # noqa: F401 (a config may come from another process)
 from insight.data.formats.images import as_rgb, read_image
 from insight.modeling.checkpointer import Checkpointer
 from insight.structures.given_prompts import given_prompts

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from insight.engine.results import CONFIG
 from insight.runtime.locks import locked
+from insight.runtime.progress import Progress
 
 from .child import child
 from .runs import STEPS, Run
@@ -88,17 +87,13 @@ def do_runs(runs: Sequence[Run], after_each: Callable[[], None], num_gpus: int =
     total = sum(job.iterations for _, job in lacking)
     print(f"{len(runs) - len(lacking)} of {len(runs)} runs are complete, {len(lacking)} to do", file=sys.stderr)
     failures = {}
-    quiet = 0.5 if sys.stderr.isatty() else 60.0  # seconds between two lines
-    # Without smoothing: iterations are counted many at a time, so only their mean speed predicts the end.
-    with tqdm(
-        total=total, unit="it", file=sys.stderr, disable=not lacking, smoothing=0, mininterval=quiet, maxinterval=quiet
-    ) as bar:
+    with Progress(total, unit="iteration") as bar:
         for number, (run, first) in enumerate(lacking, 1):
             run.folder.mkdir(parents=True, exist_ok=True)
             try:
                 with locked(run.folder / ".table.lock") as lock:
                     while (job := next_job(run, num_gpus)) is not None:
-                        bar.set_description(f"{number}/{len(lacking)} {job.label}")
+                        bar.describe(f"{number}/{len(lacking)} {job.label}")
                         reason = execute(job, bar, lock.fileno())
                         if reason is None and next_job(run, num_gpus) == job:
                             reason = "the command ended without writing its results"
@@ -111,7 +106,7 @@ def do_runs(runs: Sequence[Run], after_each: Callable[[], None], num_gpus: int =
     return failures
 
 
-def execute(job: Job, bar: tqdm, lock: int) -> str | None:
+def execute(job: Job, bar: Progress, lock: int) -> str | None:
     """Run a job and show its progress.
 
     Args:
@@ -123,8 +118,7 @@ def execute(job: Job, bar: tqdm, lock: int) -> str | None:
         None, or why it failed, in one line.
     """
     seen = _iterations_done(job)
-    bar.n += seen  # done by an earlier start, which does not count for the speed
-    bar.initial += seen
+    bar.skip(seen)  # done by an earlier start
     start = time.monotonic()
     with child(job.command, job.log, keep_open=[lock]) as process:
         while process.poll() is None:
@@ -132,14 +126,13 @@ def execute(job: Job, bar: tqdm, lock: int) -> str | None:
             now = max(seen, _iterations_done(job))
             bar.update(now - seen)
             seen = now
-            if sys.stderr.isatty():
-                bar.refresh()
+            bar.refresh()
     if process.returncode == 0:
         bar.update(job.iterations - seen)
-        bar.write(f"{job.label}: done in {tqdm.format_interval(time.monotonic() - start)}", file=sys.stderr)
+        bar.write(f"{job.label}: done in {(time.monotonic() - start) / 60:.1f} minutes")
         return None
     reason = _reason(job.log) or f"exit code {process.returncode}"
-    bar.write(f"{job.label}: FAILED: {reason}", file=sys.stderr)
+    bar.write(f"{job.label}: FAILED: {reason}")
     return reason
 
 

@@ -4,9 +4,9 @@ import sys
 
 import portalocker
 import pytest
-from tqdm import tqdm
 
 from insight.engine.results import write_results
+from insight.runtime.progress import Progress
 from insight.tables import sweep
 from insight.tables.runs import plan_runs
 
@@ -122,9 +122,9 @@ def job_of(tmp_path, program, iterations=0):
 def test_progress_counts_iterations_and_what_was_done_before_as_no_speed(tmp_path):
     (tmp_path / "metrics.json").write_text('{"iteration": 2}\n{"iteration": 3')
     program = f"open({str(tmp_path / 'metrics.json')!r}, 'a').write('\\n{{\"iteration\": 5}}\\n'); print('hello')"
-    with tqdm(total=10, disable=False) as bar:
+    with Progress(10) as bar:
         assert sweep.execute(job_of(tmp_path, program, 10), bar, 0) is None
-        assert (bar.n, bar.initial) == (10, 3)
+        assert (bar.done, bar.skipped) == (10, 3)
     assert (tmp_path / "output.txt").read_text() == "hello\n"
 
 
@@ -137,5 +137,5 @@ def test_progress_counts_iterations_and_what_was_done_before_as_no_speed(tmp_pat
     ],
 )
 def test_a_failure_says_why(tmp_path, program, reason):
-    with tqdm(total=1) as bar:
+    with Progress(1) as bar:
         assert sweep.execute(job_of(tmp_path, program), bar, 0) == reason

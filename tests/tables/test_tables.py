@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from insight.cli.main import build_parser
 from insight.config import shipped_tables
 from insight.tables import read_table, table_setups
 from insight.tables.runs import STEPS, plan_runs
@@ -38,3 +39,9 @@ def test_the_images_of_figure_11_are_there(setup, real_data):
 
 def test_every_table_says_what_it_is():
     assert [name for name, path in shipped_tables().items() if not path.read_text().startswith("# ")] == []
+
+
+def test_every_step_is_a_measurement():
+    for step in STEPS.values():
+        words = ["measure", step, "--config-file", "a.yaml", "--output", "b.json"]
+        assert build_parser().parse(words).parser.prog == f"insight measure {step}"
