@@ -46,7 +46,8 @@ def build(folder: Path) -> tuple[Path, Path]:
 
 def check_contents(sdist: Path, wheel: Path) -> None:
     """Compare what was built with what the repository tracks."""
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    tracked = listed.stdout.splitlines()
     with tarfile.open(sdist) as file:
         sources = {name.partition("/")[2] for name in file.getnames()}
     with zipfile.ZipFile(wheel) as file:

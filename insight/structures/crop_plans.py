@@ -20,7 +20,7 @@ class CropPlan(NamedTuple):
     """
 
     regions: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment] # of tuple, whose method nobody needs here
     resized: tuple[int, int] | None = None
 
 
@@ -57,9 +57,9 @@ def whole_image(count: int, image_size: tuple[int, int], size: int) -> CropPlan:
     Source: segment-anything's ResizeLongestSide.
     """
     height, width = image_size
-    resized = tuple(max(1, int(side * size / max(image_size) + 0.5)) for side in image_size)
-    region = torch.tensor([[0.0, 0.0, size * width / resized[1], size * height / resized[0]]])
-    return CropPlan(region, torch.zeros(count, dtype=torch.int64), resized)
+    resized_height, resized_width = (max(1, int(side * size / max(image_size) + 0.5)) for side in image_size)
+    region = torch.tensor([[0.0, 0.0, size * width / resized_width, size * height / resized_height]])
+    return CropPlan(region, torch.zeros(count, dtype=torch.int64), (resized_height, resized_width))
 
 
 def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | None = None) -> CropPlan:
@@ -88,7 +88,7 @@ def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | N
     sizes = own[:, 2] - own[:, 0]
     needed = _with_context(boxes.double(), sizes)
     index = torch.full((len(boxes),), -1)
-    regions = []
+    regions: list[Tensor] = []
     for seed in sizes.argsort(stable=True).tolist():
         if index[seed] >= 0:
             continue
@@ -102,8 +102,8 @@ def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | N
             continue
         centre = (needed[members, :2].amin(0) + needed[members, 2:].amax(0)) / 2
         regions.append(torch.cat([centre - side / 2, centre + side / 2]))
-    regions = torch.stack(regions) if regions else boxes.new_zeros(0, 4)
-    return CropPlan(regions.float(), index)
+    stacked = torch.stack(regions) if regions else boxes.new_zeros(0, 4)
+    return CropPlan(stacked.float(), index)
 
 
 def plan_crops(

@@ -168,7 +168,8 @@ class RLEMasks:
 
     def __init__(self, codes: list[dict], image_size: tuple[int, int]):
         self.codes = list(codes)
-        self.image_size = tuple(image_size)
+        height, width = image_size
+        self.image_size = (height, width)
 
     def __len__(self) -> int:
         return len(self.codes)
