@@ -27,6 +27,7 @@ test: install  ## Run the tests on all cores (PYTEST_ARGS="-m 'slow or not slow'
 
 lint: install  ## Check style, types and the CI workflows
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	find csrc tests/ops/cuda_on_host -type f | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	$(BIN)/zizmor --offline --quiet --no-progress $(WORKFLOWS)
