@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from insight.errors import InputError
+
 # What every reason in a review file means.
 REASONS = {
     "no_area": "the box has no area",
@@ -30,7 +32,7 @@ class Filters:
         min_largest_part: least share of the mask that its largest part holds.
 
     Raises:
-        ValueError: a bound is NaN or out of its range, or no area ratio could pass.
+        InputError: a bound is NaN or out of its range, or no area ratio could pass.
     """
 
     min_score: float = 0.5
@@ -42,17 +44,17 @@ class Filters:
     def __post_init__(self) -> None:
         for field in fields(self):
             if math.isnan(getattr(self, field.name)):
-                raise ValueError(f"{field.name}: expected a number, got NaN")
+                raise InputError(f"{field.name}: expected a number, got NaN")
         for name in ("min_in_box", "min_largest_part"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}")
+                raise InputError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}")
         if self.min_score > 1:
-            raise ValueError(f"min_score: expected at most 1, got {self.min_score}")
+            raise InputError(f"min_score: expected at most 1, got {self.min_score}")
         for name in ("min_area_ratio", "max_area_ratio"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+                raise InputError(f"{name}: expected at least 0, got {getattr(self, name)}")
         if self.min_area_ratio > self.max_area_ratio:
-            raise ValueError(
+            raise InputError(
                 f"min_area_ratio: expected at most max_area_ratio {self.max_area_ratio}, got {self.min_area_ratio}"
             )
 

@@ -1,7 +1,6 @@
 """Masks for all boxes of a source, kept in a journal as they come."""
 
 import os
-import sys
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -10,14 +9,15 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from insight.data.formats.images import read_image
+from insight.errors import InputError
 from insight.modeling.sopseg import SOPSeg, load_sopseg
 from insight.modeling.sopseg.encoders import check_input_size
 from insight.modeling.sopseg.segment import SegmentedObjects, segment_objects
 from insight.runtime.digests import digest, file_digest
 from insight.runtime.journal import Journal
+from insight.runtime.progress import Progress
 from insight.structures.crop_plans import one_crop_each
 from insight.structures.oriented_boxes import have_area, oriented_corners
 from insight.structures.prompts import Prompts, oriented_prompts
@@ -54,7 +54,7 @@ class SOPSegSegmenter:
 
     Raises:
         OSError: the checkpoint cannot be read.
-        ValueError: crops of this size are not possible.
+        InputError: crops of this size are not possible.
     """
 
     def __init__(
@@ -92,8 +92,7 @@ def segment_source(source: Source, segmenter: Segmenter, journal: Journal) -> di
         By the name of an image that could not be used, why.
     """
     failures = {}
-    bar = tqdm(total=sum(image.count for image in source.images), desc="segment", unit="box", file=sys.stderr)
-    with bar:
+    with Progress(sum(image.count for image in source.images), "Segmenting", "box") as bar:
         for image in source.images:
             try:
                 boxes = source.read(image)
@@ -137,12 +136,12 @@ def _read_pixels(image: SourceImage) -> Tensor:
     pixels = read_image(image.path)
     (height, width), stated = pixels.shape[:2], image.size
     if stated not in (None, (height, width)):
-        raise ValueError(f"{image.path}: is {width} x {height} pixels, its source says {stated[1]} x {stated[0]}")
+        raise InputError(f"{image.path}: is {width} x {height} pixels, its source says {stated[1]} x {stated[0]}")
     return torch.tensor(pixels).permute(2, 0, 1)
 
 
 def _segment_block(
-    image: Tensor, corners: np.ndarray, oriented: np.ndarray, segmenter: Segmenter, bar: tqdm
+    image: Tensor, corners: np.ndarray, oriented: np.ndarray, segmenter: Segmenter, bar: Progress
 ) -> dict[str, Any]:
     size = tuple(image.shape[1:])
     with_area = have_area(torch.as_tensor(corners, dtype=torch.float32)).tolist()

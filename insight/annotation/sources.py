@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from insight.data.bad_options import SKIP_HINT
 from insight.data.formats.coco import WITHOUT_AREA, read_coco
-from insight.data.formats.file_check import FileCheck, first, repeated
+from insight.data.formats.file_check import SKIP_HINT, FileCheck, first, repeated
 from insight.data.formats.oriented import find_oriented, read_oriented
+from insight.errors import InputError
 from insight.structures.oriented_boxes import oriented_corners
 
 _GIVEN = ("bbox", "oriented_box")  # what an annotation says of its box
@@ -102,20 +102,20 @@ def open_source(
 
     Raises:
         OSError: the folder or file is missing or cannot be read.
-        ValueError: it has another layout, is malformed, or lacks one of the classes; or what a strict check finds.
+        InputError: it has another layout, is malformed, or lacks one of the classes; or what a strict check finds.
     """
     path, classes = Path(path), None if classes is None else list(dict.fromkeys(classes))
     if path.is_dir():
         if image_root is not None:
-            raise ValueError(f"{path} is a folder, whose images are in it: leave --images {image_root} out")
+            raise InputError(f"{path} is a folder, whose images are in it: leave --images {image_root} out")
         return _open_folder(path, classes, FileCheck(path, strict, SKIP_HINT))
     if path.suffix.lower() != ".json":
-        raise ValueError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ "
+        raise InputError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ "
                          "(SODA-A), or a COCO .json file")  # fmt: skip
     if image_root is None:
-        raise ValueError(f"{path}: name the folder of its images with --images")
+        raise InputError(f"{path}: name the folder of its images with --images")
     if not Path(image_root).is_dir():
-        raise ValueError(f"--images {image_root}: no such folder")
+        raise InputError(f"--images {image_root}: no such folder")
     return _open_coco(Path(image_root), classes, FileCheck(path, strict, SKIP_HINT))
 
 
@@ -138,14 +138,14 @@ def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) 
     failures = {name: first(reasons) for name, reasons in unread.problems.items()}
     unknown = [name for name in classes or [] if name not in names]
     if unknown:
-        raise ValueError(f"{folder}: no box is of class {first(unknown)}; the classes are {first(sorted(names), 20)}")
+        raise InputError(f"{folder}: no box is of class {first(unknown)}; the classes are {first(sorted(names), 20)}")
     chosen = sorted(names) if classes is None else classes
 
     def read(image: SourceImage) -> ImageBoxes:
         found = read_oriented(labels[image.name])
         index = [i for i, name in enumerate(found.class_names) if name in chosen]
         if len(index) != image.count:
-            raise ValueError(f"{labels[image.name]}: has {len(index)} boxes, had {image.count} at the start")
+            raise InputError(f"{labels[image.name]}: has {len(index)} boxes, had {image.count} at the start")
         corners = found.corners[index]
         return ImageBoxes(
             first_ids[image.name] + np.arange(len(index)),

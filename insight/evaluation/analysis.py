@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from insight.data.bad_options import SKIP_HINT
 from insight.data.formats.coco import read_coco
 from insight.data.formats.decoding import without_undecodable
-from insight.data.formats.file_check import FileCheck
+from insight.data.formats.file_check import SKIP_HINT, FileCheck
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 
 from .detections import read_detections
@@ -53,11 +53,11 @@ def analyse(
         The error breakdown of "bbox", of "segm", or of both: of what all detections and all annotations have.
 
     Raises:
-        ValueError: a file is not what it should be, there is no instance, or neither boxes nor masks can be compared.
+        InputError: a file is not what it should be, there is no instance, or neither boxes nor masks can be compared.
         OSError: a file cannot be read or written.
     """
     if max_dets < 1:
-        raise ValueError(f"max_dets: expected at least 1, got {max_dets}")
+        raise InputError(f"max_dets: expected at least 1, got {max_dets}")
     if images is not None and not Path(images).is_dir():
         raise FileNotFoundError(f"no such folder of images: {images}")
     check = FileCheck(Path(annotations), not skip_bad, SKIP_HINT)
@@ -67,7 +67,7 @@ def analyse(
     if check.problems:
         _logger.warning(check.summary())
     if all(a.get("iscrowd", 0) for a in truth["annotations"]):
-        raise ValueError(f"{annotations}: there is no instance to compare detections with")
+        raise InputError(f"{annotations}: there is no instance to compare detections with")
     detections = read_detections(Path(predictions), truth, partial=skip_bad or classes is not None)
     if not detections:
         _logger.warning(f"{predictions}: there is no detection at all")
@@ -83,7 +83,7 @@ def analyse(
             continue
         breakdowns[task] = _analyse_task(truth, detections, task, Path(output, task), max_dets)
     if not breakdowns:
-        raise ValueError(f"{predictions} and {annotations}: neither boxes nor masks can be compared; {lines[0]}")
+        raise InputError(f"{predictions} and {annotations}: neither boxes nor masks can be compared; {lines[0]}")
     return breakdowns
 
 

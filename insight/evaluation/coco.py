@@ -21,6 +21,7 @@ from tabulate import tabulate
 
 from insight.data.formats.coco import only_images, read_coco
 from insight.data.formats.file_check import FileCheck
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.json_values import plain
 
@@ -54,7 +55,7 @@ class CocoEvaluator(DatasetEvaluator):
         boundary_ratio: of the width of a boundary to the diagonal of its image, for "boundary".
 
     Raises:
-        ValueError: an argument is none of what is allowed.
+        InputError: an argument is none of what is allowed.
     """
 
     def __init__(
@@ -68,14 +69,14 @@ class CocoEvaluator(DatasetEvaluator):
     ):
         max_dets = [int(m) for m in max_dets]
         if not max_dets or max_dets[0] < 1 or max_dets != sorted(set(max_dets)):
-            raise ValueError(f"max_dets (TEST.MAX_DETS): expected increasing numbers of at least 1, got {max_dets}")
+            raise InputError(f"max_dets (TEST.MAX_DETS): expected increasing numbers of at least 1, got {max_dets}")
         if area_profile not in AREA_PROFILES:
             known = ", ".join(AREA_PROFILES)
-            raise ValueError(f"area_profile (TEST.AREA_PROFILE): expected one of {known}, got {area_profile!r}")
+            raise InputError(f"area_profile (TEST.AREA_PROFILE): expected one of {known}, got {area_profile!r}")
         if not tasks or not set(tasks) <= set(TASKS):
-            raise ValueError(f"tasks: expected some of {', '.join(TASKS)}, got {tuple(tasks)}")
+            raise InputError(f"tasks: expected some of {', '.join(TASKS)}, got {tuple(tasks)}")
         if not boundary_ratio > 0:
-            raise ValueError(f"boundary_ratio (TEST.BOUNDARY_RATIO): expected a number above 0, got {boundary_ratio}")
+            raise InputError(f"boundary_ratio (TEST.BOUNDARY_RATIO): expected a number above 0, got {boundary_ratio}")
         self.dataset_name = dataset_name
         self.boundary_ratio = boundary_ratio
         self.output_dir = None if output_dir is None else Path(output_dir)
@@ -104,7 +105,7 @@ class CocoEvaluator(DatasetEvaluator):
             tasks, in percent, NaN where there is no ground truth; empty in other processes than the main one.
 
         Raises:
-            ValueError: of `possible_tasks`, or only masks are evaluated and no prediction has one.
+            InputError: of `possible_tasks`, or only masks are evaluated and no prediction has one.
         """
         gathered = comm.gather(self._results, dst=0)
         if not comm.is_main_process():
@@ -185,7 +186,7 @@ def possible_tasks(tasks: Sequence[str], truth: Iterable[dict], dataset_name: st
         Those of `tasks`, in their order.
 
     Raises:
-        ValueError: that is none of them.
+        InputError: that is none of them.
     """
     if any(a.get("segmentation") for part in truth for a in part["annotations"]):
         return tuple(tasks)
@@ -195,7 +196,7 @@ def possible_tasks(tasks: Sequence[str], truth: Iterable[dict], dataset_name: st
 def _of_boxes(tasks: Sequence[str], reason: str) -> tuple[str, ...]:
     left = tuple(task for task in tasks if task == "bbox")
     if not left:
-        raise ValueError(f"{reason}, so there are none to compare with; both the data set and the model need masks")
+        raise InputError(f"{reason}, so there are none to compare with; both the data set and the model need masks")
     if len(left) < len(tasks):
         _logger.warning(f"{reason}: boxes are evaluated, masks are not")
     return left
@@ -208,7 +209,7 @@ def require_masks(dataset_name: str) -> None:
         dataset_name: registered data set; it is loaded.
 
     Raises:
-        ValueError: no annotation has a mask, or what loading the data set raises.
+        InputError: no annotation has a mask, or what loading the data set raises.
     """
     possible_tasks(("segm",), DatasetCatalog.get(dataset_name), dataset_name)
 

@@ -13,16 +13,17 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.structures import BoxMode, Instances
-from tqdm import tqdm
 
 from insight.config import gives_masks
 from insight.data.datasets.coco import require_classes_of_model
 from insight.data.formats.file_check import first
 from insight.data.mappers.detection import read_entry_image
 from insight.data.mappers.sopseg import SOPSegMapper
+from insight.errors import InputError
 from insight.inference.predictor import PromptPredictor
 from insight.modeling.checkpointer import Checkpointer
 from insight.runtime.atomic_files import atomic_write
+from insight.runtime.progress import progress
 from insight.structures.rle import annotation_to_rle
 from insight.visualization.dataset_pictures import picture_name
 from insight.visualization.overlays import draw_instances
@@ -59,7 +60,7 @@ def choose_entries(dataset: str, images: Sequence[str] = (), count: int = 8) -> 
         Dataset dicts.
 
     Raises:
-        ValueError: a name is that of no image of the data set, or of several.
+        InputError: a name is that of no image of the data set, or of several.
     """
     entries = DatasetCatalog.get(dataset)
     if not images:
@@ -82,11 +83,11 @@ def _named(image: str, candidates: list[dict], dataset: str) -> dict:
         return candidates[fitting[0]]
     if fitting:
         found = first((candidates[i]["file_name"] for i in fitting), 4)
-        raise ValueError(
+        raise InputError(
             f"images: {image}: expected one image of {dataset}, but {len(fitting)} fit; give more of the path: {found}"
         )
     others = f"; of that name it has {first((e['file_name'] for e in candidates), 4)}" if candidates else ""
-    raise ValueError(f"images: {image}: no such image in {dataset}{others}")
+    raise InputError(f"images: {image}: no such image in {dataset}{others}")
 
 
 def _varied(entries: list[dict], count: int) -> list[dict]:
@@ -115,7 +116,7 @@ def worst_entries(dataset: str, measured: str | os.PathLike, count: int) -> list
 
     Raises:
         FileNotFoundError: the model has not been evaluated.
-        ValueError: the file is of another data set.
+        InputError: the file is of another data set.
     """
     if not Path(measured).is_file():
         raise FileNotFoundError(f"{measured}: no such file; evaluate the model with prompts first, on {dataset}")
@@ -125,7 +126,7 @@ def worst_entries(dataset: str, measured: str | os.PathLike, count: int) -> list
     known = {entry["image_id"]: entry for entry in DatasetCatalog.get(dataset)}
     absent = [image for image in lowest if image not in known]
     if absent:
-        raise ValueError(f"{measured}: is of another data set, image {absent[0]} is not in {dataset}")
+        raise InputError(f"{measured}: is of another data set, image {absent[0]} is not in {dataset}")
     return [known[image] for image in sorted(lowest, key=lowest.get)[:count]]
 
 
@@ -153,13 +154,13 @@ def draw_comparisons(
         The files.
 
     Raises:
-        ValueError: a detector's classes are the data set's in another order.
+        InputError: a detector's classes are the data set's in another order.
     """
     names = MetadataCatalog.get(dataset).thing_classes
     answers = [(one.name, _answerer(one.cfg, dataset, prompted, score_threshold)) for one in contenders]
     pictures = _picture_names(dataset)
     paths = []
-    for entry in tqdm(entries, "Drawing", unit="image"):
+    for entry in progress(entries, "Drawing", "image"):
         image = read_entry_image(entry, "RGB")
         annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
         truth = [annotation_to_rle(a["segmentation"], image.shape[:2]) for a in annotations]
@@ -206,7 +207,7 @@ def _answerer(
 
         return segment, True
     if not gives_masks(cfg):
-        raise ValueError("MODEL.MASK_ON is False: there are no masks to compare")
+        raise InputError("MODEL.MASK_ON is False: there are no masks to compare")
     predictor = PromptPredictor(cfg)
     require_classes_of_model(predictor.class_names, dataset)
 

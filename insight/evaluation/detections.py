@@ -6,6 +6,7 @@ from pathlib import Path
 
 from insight.data.formats.coco import plain_name, rle_fills, with_whole_size
 from insight.data.formats.file_check import FileCheck, first, has, numbers, read_json, repeated
+from insight.errors import InputError
 
 _SECTIONS = ("images", "annotations", "categories")
 _NEEDED = ("image_id", "category_id", "score")
@@ -28,7 +29,7 @@ def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict
         Dicts with image_id, category_id, score and bbox (XYWH), segmentation (RLE), or both.
 
     Raises:
-        ValueError: what is wrong with the file, in one line, with the number of offenders and the first of them;
+        InputError: what is wrong with the file, in one line, with the number of offenders and the first of them;
             detections with their index in the file's list.
         OSError: the file is missing or cannot be read.
     """
@@ -40,7 +41,7 @@ def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict
         entries = content
     else:
         sections = ", ".join(_SECTIONS)
-        raise ValueError(f"{path}: expected detections: a list of them, or an object with the lists {sections}")
+        raise InputError(f"{path}: expected detections: a list of them, or an object with the lists {sections}")
     indexed = list(enumerate(entries))
 
     def require(good: Callable[[dict], bool], reason: str, got: Callable[[dict], object] = lambda d: d) -> None:

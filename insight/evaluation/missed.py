@@ -10,9 +10,9 @@ import torch
 from detectron2.data import DatasetCatalog
 from detectron2.structures import Boxes, BoxMode, Instances, pairwise_iou
 from torch import Tensor
-from tqdm import tqdm
 
 from insight.data.mappers.detection import read_entry_image
+from insight.runtime.progress import progress
 
 from .coco import CocoEvaluator, possible_tasks
 
@@ -76,7 +76,7 @@ def evaluate_missed(
     """
     evaluators, numbers = {}, {"instances": 0, "missed": 0}
     dicts = DatasetCatalog.get(dataset_name)
-    for entry in tqdm(dicts, "Prompting what is missed", unit="image"):
+    for entry in progress(dicts, "Prompting with missed instances", "image"):
         predictor.set_image(read_entry_image(entry, "RGB"), order="RGB")
         found = predictor.detect()
         if not evaluators:

@@ -6,10 +6,11 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from detectron2.data import DatasetCatalog
-from tqdm import tqdm
 
 from insight.data.mappers.detection import read_entry_image
+from insight.errors import InputError
 from insight.modeling.prompt.changes import ChangedPrompts, possible_changes
+from insight.runtime.progress import progress
 
 from .coco import CocoEvaluator, possible_tasks
 
@@ -37,15 +38,15 @@ def evaluate_prompt_use(
         only the latter), CHANGE being AS_TRAINED or one of `possible_changes`.
 
     Raises:
-        ValueError: the model has no prompts.
+        InputError: the model has no prompts.
     """
     changes = possible_changes(predictor.model)
     if not changes:
-        raise ValueError("MODEL.PROMPT: LPM and GPM are off, so there are no prompts to change")
+        raise InputError("MODEL.PROMPT: LPM and GPM are off, so there are no prompts to change")
     managers = {AS_TRAINED: nullcontext()} | {str(c): ChangedPrompts(predictor.model, c) for c in changes}
     evaluators: dict[str, CocoEvaluator] = {}
     dicts = DatasetCatalog.get(dataset_name)
-    for entry in tqdm(dicts, f"Changing prompts on {dataset_name}", unit="image"):
+    for entry in progress(dicts, f"Changing prompts on {dataset_name}", "image"):
         predictor.set_image(read_entry_image(entry, "RGB"), order="RGB")
         for name, manager in managers.items():
             with manager:

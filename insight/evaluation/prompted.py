@@ -9,9 +9,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 from tabulate import tabulate
-from tqdm import tqdm
 
 from insight.data.mappers.detection import read_entry_image
+from insight.errors import InputError
+from insight.runtime.progress import progress
 from insight.structures.rle import annotation_to_rle
 
 from .boundary import BOUNDARY_RATIO, boundary_distance, boundary_iou
@@ -46,11 +47,11 @@ class PromptedIoU:
             image_id: of the image; `instances` tells it.
 
         Raises:
-            ValueError: the lengths or the sizes of the masks differ.
+            InputError: the lengths or the sizes of the masks differ.
         """
         predicted, truth = masks_to_rle(predicted), masks_to_rle(truth)
         if not len(predicted) == len(truth) == len(classes):
-            raise ValueError(
+            raise InputError(
                 f"expected as many predicted masks as true masks and classes, "
                 f"got {len(predicted)}, {len(truth)} and {len(classes)}"
             )
@@ -133,12 +134,12 @@ def evaluate_prompted(
         See PromptedIoU.result.
 
     Raises:
-        ValueError: the data set has no masks.
+        InputError: the data set has no masks.
     """
     require_masks(dataset_name)
     dicts = DatasetCatalog.get(dataset_name)
     metric = PromptedIoU(MetadataCatalog.get(dataset_name).thing_classes)
-    for entry in tqdm(dicts, "Prompting with true boxes", unit="image"):
+    for entry in progress(dicts, "Prompting with ground-truth boxes", "image"):
         annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
         if not annotations:
             continue

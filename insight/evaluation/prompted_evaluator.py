@@ -10,6 +10,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 
 from .boundary import BOUNDARY_RATIO
@@ -28,7 +29,7 @@ class PromptedEvaluator(DatasetEvaluator):
         boundary_ratio: of boundary IoU's distance to the diagonal of the image.
 
     Raises:
-        ValueError: the data set has no masks.
+        InputError: the data set has no masks.
     """
 
     def __init__(self, dataset_name: str, output_dir: str | Path | None = None, boundary_ratio: float = BOUNDARY_RATIO):
@@ -51,14 +52,14 @@ class PromptedEvaluator(DatasetEvaluator):
             outputs: with "instances" that have pred_masks, (N, H, W) bool or RLEMasks, in the order of the prompts.
 
         Raises:
-            ValueError: the numbers or the sizes of masks differ.
+            InputError: the numbers or the sizes of masks differ.
         """
         for given, output in zip(inputs, outputs):
             predicted = output["instances"].to("cpu").pred_masks
             try:
                 self._metric.update(predicted, given["truth"], given["classes"], given["image_id"])
             except ValueError as error:
-                raise ValueError(f"image {given['image_id']} of {self.dataset_name}: {error}") from error
+                raise InputError(f"image {given['image_id']} of {self.dataset_name}: {error}") from error
 
     def evaluate(self) -> OrderedDict:
         """Compute the metrics, in the main process.

@@ -3,7 +3,6 @@
 import glob
 import logging
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 from detectron2.structures import Instances
 from PIL import Image
-from tqdm import tqdm
 
 from insight.data.formats.images import SUFFIXES, read_image
 from insight.runtime.atomic_files import atomic_write
+from insight.runtime.progress import progress
 from insight.visualization.overlays import draw_instances
 
 from .coco_results import CocoResults
@@ -112,7 +111,7 @@ def predict_files(
     stems = Counter(path.stem for path in by_name.values())
     failures: dict[Path, str] = {}
     outdated = []
-    for name, path in tqdm(by_name.items(), desc="predict", unit="image", file=sys.stderr):
+    for name, path in progress(by_name.items(), "Predicting", "image"):
         if name in results:
             continue
         overlay = output / "overlays" / f"{path.stem if stems[path.stem] == 1 else name}.png"

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
+from insight.errors import InputError
 from insight.version import __version__
 
 
@@ -61,14 +62,14 @@ def parse_device(name: str, argument: str = "--device") -> torch.device:
         The device.
 
     Raises:
-        ValueError: no such kind of device, or no such GPU here.
+        InputError: no such kind of device, or no such GPU here.
     """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     if not is_device_name(name):
-        raise ValueError(f"{argument} {name}: expected cpu, cuda or cuda:N")
+        raise InputError(f"{argument} {name}: expected cpu, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
-        raise ValueError(f"{argument} {name}: there is no such GPU that torch can use; see python -m insight.info")
+        raise InputError(f"{argument} {name}: there is no such GPU that torch can use; see python -m insight.info")
     return device
 
 

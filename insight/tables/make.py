@@ -24,7 +24,6 @@ from .write import write_table
 def make_table(
     table: Table,
     output: str | os.PathLike,
-    tools: Path,
     command: str,
     overrides: Sequence[str] = (),
     num_gpus: int = 1,
@@ -35,7 +34,6 @@ def make_table(
         table: the table.
         output: gets NAME.md, NAME.json, NAME.png, NAME/ with the pictures, and runs/, which tables with the same output
             share.
-        tools: the folder of train_net.py and the other commands.
         command: that makes the table, for its reader.
         overrides: KEY VALUE KEY VALUE ... for every row.
         num_gpus: to train with.
@@ -65,7 +63,7 @@ def make_table(
         require_weights(run.cfg, resume=not run.row.eval_only)
     _load_datasets(lacking)
     write()  # also finds out early whether it can be written
-    failures = do_runs(runs, tools, write, num_gpus)
+    failures = do_runs(runs, write, num_gpus)
     if metrics & _TIMED and not failures:
         for run, speed in zip(first, measure_speed([_trained(run) for run in first])):
             measures.update(((run.row.name, metric), value) for metric, value in speed.items())

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from insight.errors import InputError
+
 from .figures import png_figure
 
 
@@ -20,18 +22,18 @@ def read_metrics(run: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarr
         By metric, (iterations, values), both (N,), sorted; of an iteration that a resumed run repeated, the last value.
 
     Raises:
-        ValueError: the folder has no metrics, or they cannot be read.
+        InputError: the folder has no metrics, or they cannot be read.
     """
     path = Path(run, "metrics.json")
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; expected the OUTPUT_DIR of a training")
+        raise InputError(f"{path}: no such file; expected the OUTPUT_DIR of a training")
     table: dict[str, dict[int, float]] = {}
     for number, line in enumerate(path.read_text().splitlines(), 1):
         try:
             entry = json.loads(line)
             iteration = entry.pop("iteration")
         except (json.JSONDecodeError, KeyError) as error:
-            raise ValueError(
+            raise InputError(
                 f"{path}, line {number}: expected a JSON object with an iteration ({error}); remove the line if a "
                 "killed training left it"
             ) from error
@@ -55,7 +57,7 @@ def plot_metrics(
         window: how many neighbouring points a curve averages.
 
     Raises:
-        ValueError: of `read_metrics`, or no run has a metric.
+        InputError: of `read_metrics`, or no run has a metric.
     """
     labels = [Path(run).name for run in runs]
     if len(set(labels)) < len(labels):
@@ -71,7 +73,7 @@ def plot_metrics(
             found = {run: metrics[name] for run, metrics in curves.items() if name in metrics}
             if not found:
                 known = sorted(set().union(*curves.values()))
-                raise ValueError(f"no run has the metric {name!r}; they have {', '.join(known)}")
+                raise InputError(f"no run has the metric {name!r}; they have {', '.join(known)}")
             for run, (iterations, values) in found.items():
                 width = min(window, len(values))
                 smooth = np.convolve(values, np.ones(width) / width, mode="valid")

@@ -9,10 +9,11 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.structures import BitMasks, BoxMode, polygons_to_bitmask
-from tqdm import tqdm
 
 from insight.data.mappers.detection import PromptDatasetMapper, read_entry_image
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
+from insight.runtime.progress import progress
 
 from .overlays import draw_instances
 
@@ -45,25 +46,25 @@ def draw_dataset(
 
     Raises:
         KeyError: no data set has this name.
-        ValueError: it is empty, count, scale or seed is negative, or a picture would be
+        InputError: it is empty, count, scale or seed is negative, or a picture would be
             too large.
     """
     if count < 0:
-        raise ValueError(f"--count: expected pictures to draw, or 0 for all, got {count}")
+        raise InputError(f"--count: expected pictures to draw, or 0 for all, got {count}")
     if scale < 0:
-        raise ValueError(f"--scale: expected an enlargement, or 0 to choose one, got {scale}")
+        raise InputError(f"--scale: expected an enlargement, or 0 to choose one, got {scale}")
     if seed < 0:
-        raise ValueError(f"--seed: expected a number from 0, got {seed}")
+        raise InputError(f"--seed: expected a number from 0, got {seed}")
     dicts = DatasetCatalog.get(name)
     if not dicts:
-        raise ValueError(f"data set {name} holds no image")
+        raise InputError(f"data set {name} holds no image")
     chosen = np.arange(len(dicts))
     if 0 < count < len(dicts):
         chosen = np.sort(np.random.default_rng(seed).choice(len(dicts), count, replace=False))
     mapper = PromptDatasetMapper(cfg, is_train=True) if augmented else None
     names = MetadataCatalog.get(name).thing_classes
     paths = []
-    for index in tqdm(chosen, f"Drawing {name}", unit="image"):
+    for index in progress(chosen, f"Drawing {name}", "image"):
         entry = dicts[index]
         if mapper is not None:
             image, masks, boxes, classes = _sample(
@@ -73,7 +74,7 @@ def draw_dataset(
             image, masks, boxes, classes = _source(entry)
         height, width = image.shape[:2]
         if scale > 1 and height * width * scale**2 > _LARGEST:
-            raise ValueError(
+            raise InputError(
                 f"--scale: {scale} times {entry['file_name']}, of {width} x {height} pixels, is too large for a "
                 f"picture; up to {max(1, math.isqrt(_LARGEST // (height * width)))} will do"
             )

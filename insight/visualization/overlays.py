@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from insight.errors import InputError
+
 # Well apart in hue and all visible on dark and on light ground.
 _PALETTE = np.array([
     (255, 82, 82), (64, 224, 255), (255, 214, 64), (124, 255, 92), (224, 116, 255), (255, 152, 48), (64, 148, 255),
@@ -45,11 +47,11 @@ def draw_instances(
         (scale * H, scale * W, 3) uint8 RGB.
 
     Raises:
-        ValueError: masks, boxes, labels and colors are not of one length.
+        InputError: masks, boxes, labels and colors are not of one length.
     """
     lengths = {len(given) for given in (masks, boxes, labels, colors) if given is not None}
     if len(lengths) > 1:
-        raise ValueError(f"masks, boxes, labels and colors: expected one length, got {sorted(lengths)}")
+        raise InputError(f"masks, boxes, labels and colors: expected one length, got {sorted(lengths)}")
     count = lengths.pop() if lengths else 0
     height, width = image.shape[:2]
     scale = scale or int(np.clip(round(_LABELLED_SIDE / max(height, width)), 1, _LARGEST_SCALE))
