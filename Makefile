@@ -52,12 +52,12 @@ $(VENV)/.deps: pyproject.toml constraints.txt insight/runtime/detectron2_install
 	$(BIN)/python -m pip install --quiet -c constraints.txt "setuptools>=77,<81" wheel ninja pybind11 torch torchvision
 	INSIGHT_BUILD_OPS=0 $(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation \
 	  -e ".[detectron2,light,test,dev,docs]"
-	$(BIN)/python -m insight.cli.install_detectron2
+	$(BIN)/python -m insight install-detectron2
 	touch $@
 
 $(VENV)/.built: $(VENV)/.deps $(VENV)/.options $(SOURCES) $(if $(wildcard insight/_C.so),,always)
 	$(BIN)/python setup.py --quiet build_ext --inplace
-	$(BIN)/python -m insight.info
+	$(BIN)/python -m insight info
 	touch $@
 
 $(VENV)/.options: $(VENV)/.deps always

@@ -1,19 +1,24 @@
-"""`insight install-detectron2`: bring Detectron2's Python part into this environment."""
+"""`insight install-detectron2`."""
 
-import sys
+import argparse
 
-from insight.errors import InsightError
-from insight.runtime.detectron2_install import install
-
-
-def main() -> None:
-    """Install Detectron2 unless it imports already."""
-    try:
-        installed = install()
-    except InsightError as error:
-        sys.exit(f"error: {error}")
-    print("Detectron2 is installed (its Python part)" if installed else "Detectron2 is installed already")
+from .options import add_command
 
 
-if __name__ == "__main__":
-    main()
+def add_parser(commands) -> None:
+    """Add the command."""
+    add_command(
+        commands,
+        "install-detectron2",
+        run,
+        "Install Detectron2's Python part into this environment, unless Detectron2 imports already",
+        ["install-detectron2"],
+        "For machines that cannot install Detectron2 from GitHub; docs/install.md names both ways.",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    from insight.runtime.detectron2_install import install
+
+    print("Detectron2 is installed (its Python part)" if install() else "Detectron2 is installed already")

@@ -11,7 +11,22 @@ from .reporting import report_errors
 
 def build_parser() -> Parser:
     """The parser of all commands. Nothing heavy is imported: a command imports what it needs when it runs."""
-    from . import analyse, annotate, bench, compare, data, demo, evaluate, info, measure, plot, predict, table, train
+    from . import (
+        analyse,
+        annotate,
+        bench,
+        compare,
+        data,
+        demo,
+        evaluate,
+        info,
+        install_detectron2,
+        measure,
+        plot,
+        predict,
+        table,
+        train,
+    )
 
     parser = Parser(
         prog="insight",
@@ -21,7 +36,8 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"insight {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for module in (
-        train, evaluate, predict, annotate, data, table, analyse, compare, measure, plot, info, demo, bench
+        train, evaluate, predict, annotate, data, table, analyse, compare, measure, plot, info, install_detectron2,
+        demo, bench,
     ):  # fmt: skip
         module.add_parser(commands)
     return parser

@@ -60,7 +60,9 @@ class Parser(argparse.ArgumentParser):
         if args is not None and not self.forwards and self._subparsers is None:
             for word in itertools.takewhile(lambda word: word != "--", args):
                 option = word.partition("=")[0]
-                if option.startswith("--") and not any(known.startswith(option) for known in self._option_string_actions):
+                if option.startswith("--") and not any(
+                    known.startswith(option) for known in self._option_string_actions
+                ):
                     self._unknown(word)
         return super().parse_known_args(args, namespace)
 

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping
 
 from insight.errors import InsightError
+from insight.runtime.detectron2_install import advice
 
 BUG, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143  # exit codes, the last two as shells have them
 _REPORT = "This is a bug in insight; please report it with the output of `insight info`"
@@ -65,6 +66,8 @@ def _is_expected(error: Exception) -> bool:
 
 def _message(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and not isinstance(error, InsightError):
+        if (missing := advice(error)) is not None:
+            return f"this command {missing}"
         package = (error.name or "").partition(".")[0]
         return f"this command needs {package}, which is not installed; docs/install.md says how to get it"
     return one_line(error)
