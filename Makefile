@@ -25,11 +25,12 @@ demo: install  ## Train a small prompt model on synthetic scenes, evaluate it, p
 test: install  ## Run the tests on all cores (PYTEST_ARGS="-m 'slow or not slow'" for all tests)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
-lint: install  ## Check style, types and the CI workflows
+lint: install  ## Check style, types, CITATION.cff and the CI workflows
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	find csrc tests/ops/cuda_on_host -type f | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/mypy
-	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	$(BIN)/zizmor --offline --quiet --no-progress $(WORKFLOWS)
 
 docs: install  ## Build the documentation site into site/; broken links fail

@@ -203,7 +203,8 @@ class RLEMasks:
         Returns:
             The N masks.
         """
-        size = tuple(bitmaps.shape[1:])
+        height, width = bitmaps.shape[1:]
+        size = (height, width)
         return cls([encode_crop(bitmap, (0, 0), size) for bitmap in bitmaps.cpu().numpy()], size)
 
     def replace(self, where: Tensor, masks: "RLEMasks") -> "RLEMasks":
