@@ -29,8 +29,8 @@ lint: install  ## Check style, types, CITATION.cff and the CI workflows
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	find csrc tests/ops/cuda_on_host -type f | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/mypy
-	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.citation-file-format CITATION.cff
-	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	$(BIN)/zizmor --offline --quiet --no-progress $(WORKFLOWS)
 
 docs: install  ## Build the documentation site into site/; broken links fail
