@@ -12,7 +12,7 @@ SOURCES := setup.py $(wildcard csrc/*.cpp csrc/*/*)
 # What setup.py reads of the environment: another value is another build.
 OPTIONS := $(foreach name,FORCE_CUDA TORCH_CUDA_ARCH_LIST CUDA_HOME INSIGHT_BUILD_OPS DEBUG,$(name)=$($(name)))
 
-.PHONY: help install demo test lint docs wheel-check bench clean always
+.PHONY: help install demo test lint docs wheel-check bench gpu-check clean always
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ wheel-check: install  ## Build the source distribution and the wheel, install it
 
 bench: install  ## Measure the kernels and the detector against PyTorch, as ratios
 	$(BIN)/python benchmarks/run.py
+
+gpu-check: $(VENV)/.deps  ## On a machine with a GPU: build with CUDA, test, sanitize, measure, train (10 minutes)
+	$(BIN)/python benchmarks/gpu_check.py
 
 clean:  ## Remove the environment and what was built
 	rm -rf $(VENV) build dist site insight/*.so insight/_build.json *.egg-info
