@@ -1,4 +1,4 @@
-"""The review file: what is kept and what is not, for a person to change."""
+"""The review file: a decision on each mask, for a person to change."""
 
 import contextlib
 import csv
@@ -28,14 +28,14 @@ class _Row(NamedTuple):
 
 
 class Review:
-    """A judge who keeps what a person decided.
+    """Judge candidates by the decisions in a review file.
 
     Args:
-        path: a file of `open_review`, perhaps with decisions changed and rows in another order.
+        path: a file written by `open_review`; decisions may be changed and rows reordered.
 
     Raises:
         OSError: it cannot be read.
-        InputError: it is no review file, has a wrong value, or an id twice; names the line.
+        InputError: it is not a review file, has a wrong value, or an id twice; the message names the line.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -52,7 +52,7 @@ class Review:
         """The person's decision.
 
         Raises:
-            InputError: the file has none, or its row is of another mask.
+            InputError: the file has none, or its row describes another mask.
         """
         row = self._rows.get(candidate.id)
         if row is None:
@@ -60,7 +60,7 @@ class Review:
         mask = _mask(candidate)
         if row.mask != mask:
             raise InputError(
-                f"{self.path}, line {row.number}: is about other masks: id {candidate.id} is (image, class, score) "
+                f"{self.path}, line {row.number}: describes another mask: id {candidate.id} is (image, class, score) "
                 f"{mask}, not {row.mask}"
             )
         if row.verdict.keep and set(row.verdict.reasons) & set(WITHOUT_MASK):
@@ -69,26 +69,26 @@ class Review:
         return row.verdict
 
     def check_all_were_asked(self) -> None:
-        """Raise ValueError where there are rows about no mask."""
+        """Raise InputError if rows belong to no mask."""
         unknown = sorted(self._rows.keys() - self._asked)
         if unknown:
             raise InputError(f"{self.path}: {len(unknown)} ids belong to no mask: {first(unknown)}")
 
 
 def changes_by_hand(path: str | os.PathLike) -> int:
-    """How many decisions of a review file are against the filters; 0 if there is no file."""
+    """The number of decisions in a review file that overrule the filters; 0 if there is no file."""
     return sum(row.verdict.by_hand for _, row in _rows(Path(path))) if Path(path).exists() else 0
 
 
 @contextlib.contextmanager
 def open_review(path: str | os.PathLike) -> Iterator[Callable[[Candidate, Verdict], None]]:
-    """Write a review file, with a row for every mask, that appears when all of it is written.
+    """Write a review file with a row per mask; it appears when it is complete.
 
     Args:
         path: the file.
 
     Yields:
-        What writes a row.
+        The function that writes a row.
     """
     with atomic_write(path) as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -26,19 +26,19 @@ MASKS, COCO, REVIEW = "masks.journal", "instances.json", "review.csv"
 
 
 def annotate(source: Source, segmenter: Segmenter, filters: Filters, output: str | os.PathLike) -> Statistics:
-    """Make masks of boxes, and write what the filters keep.
+    """Turn boxes into masks, and write those that pass the filters.
 
-    Writes in `output`: masks.journal (all masks, from which a killed run goes on, and to which filters can be applied
-    anew), instances.json (COCO, what is kept), review.csv, and report.md, report.json and three pictures.
+    Writes to `output`: masks.journal (all masks, from which a killed run goes on, and to which other filters can be
+    applied), instances.json (COCO, the masks that are kept), review.csv, report.md, report.json and three pictures.
 
     Args:
         source: the boxes.
-        segmenter: makes the masks.
-        filters: what is kept.
+        segmenter: the model.
+        filters: bounds on the masks to keep.
         output: the folder.
 
     Returns:
-        What was counted; `source.failures` has the images that could not be used.
+        Counts of the masks; `source.failures` has the images that could not be used.
 
     Raises:
         OSError: something cannot be written, or another process is writing in the folder.
@@ -52,8 +52,8 @@ def _annotate(source: Source, segmenter: Segmenter, filters: Filters, output: Pa
     changes = changes_by_hand(output / REVIEW)
     if changes:
         raise InputError(
-            f"{output / REVIEW}: has {changes} decisions made by hand, which this run would overwrite; apply them with "
-            "--review, or remove the file"
+            f"{output / REVIEW}: has {changes} decisions made by hand, which this run would overwrite; apply them as a "
+            "review, or remove the file"
         )
     path, settings = output / MASKS, {**segmenter.settings, "block": BLOCK}
     found = settings_of(path)
@@ -62,7 +62,7 @@ def _annotate(source: Source, segmenter: Segmenter, filters: Filters, output: Pa
         name = "weights of sha256" if other == "weights" else other
         raise InputError(
             f"{path}: holds masks of another run, with {name} {found.get(other)} instead of {settings[other]}; choose "
-            "another --output, or remove it"
+            "another output folder, or remove it"
         )
     journal = Journal(path, settings)
     source.failures.update(segment_source(source, segmenter, journal))
@@ -70,15 +70,15 @@ def _annotate(source: Source, segmenter: Segmenter, filters: Filters, output: Pa
 
 
 def apply_review(source: Source, review: Review, output: str | os.PathLike) -> Statistics:
-    """Write what a person decided to keep, without making masks again.
+    """Write the masks that a person decided to keep, without making masks again.
 
     Args:
-        source: the boxes of `annotate`'s run.
+        source: the boxes, as `annotate` was given them.
         review: the decisions.
-        output: that run's folder; the same files are written.
+        output: the folder of `annotate`; the same files are written.
 
     Returns:
-        What was counted.
+        Counts of the masks.
 
     Raises:
         OSError: something cannot be read or written, or another process is writing in the folder.
@@ -87,7 +87,7 @@ def apply_review(source: Source, review: Review, output: str | os.PathLike) -> S
     path = Path(output) / MASKS
     settings = settings_of(path)
     if settings is None:
-        raise InputError(f"{path}: there are no masks to review; run without --review first")
+        raise InputError(f"review: {path} holds no masks to review; make masks first")
     with output_folder(output) as output:
         return _write(source, Journal(path, settings), settings, review, output)
 

@@ -1,4 +1,4 @@
-"""Masks for all boxes of a source, kept in a journal as they come."""
+"""Segment all boxes of a source, and keep the masks in a journal as they come."""
 
 import os
 from collections.abc import Iterator
@@ -31,10 +31,10 @@ BLOCK = 256  # boxes that are segmented and kept together: what a kill costs at 
 
 
 class Segmenter(Protocol):
-    """What makes masks.
+    """A model that turns boxes into masks.
 
     Attributes:
-        settings: all that its masks depend on, as JSON values.
+        settings: everything that its masks depend on, as JSON values.
     """
 
     settings: dict[str, Any]
@@ -44,17 +44,17 @@ class Segmenter(Protocol):
 
 
 class SOPSegSegmenter:
-    """SOPSeg, or SAM as it, with a magnified crop for each object. The model is loaded when it is first needed.
+    """SOPSeg, or plain SAM, with a magnified crop per object. The model is loaded when it is first needed.
 
     Args:
         weights: checkpoint, as `load_sopseg` takes it.
         input_size: side of the crops, pixels.
-        device: where to compute.
-        dtype: what to compute in, torch.float32 or torch.bfloat16.
+        device: device of the model.
+        dtype: torch.float32 or torch.bfloat16, the precision of the model.
 
     Raises:
         OSError: the checkpoint cannot be read.
-        InputError: crops of this size are not possible.
+        InputError: `input_size` is not supported.
     """
 
     def __init__(
@@ -79,17 +79,17 @@ class SOPSegSegmenter:
 
 
 def segment_source(source: Source, segmenter: Segmenter, journal: Journal) -> dict[str, str]:
-    """Segment all boxes that the journal does not hold yet, with a progress bar.
+    """Segment all boxes that the journal does not hold yet, and show the progress.
 
     Args:
         source: the boxes.
-        segmenter: makes the masks.
+        segmenter: the model.
         journal: gets for each of an image's `blocks` {"size": [height, width] of the image, "objects": for each box
             what `measure_mask` says, "score" (predicted IoU) and "counts" (COCO's compressed RLE), or {"unusable":
             reason}}.
 
     Returns:
-        By the name of an image that could not be used, why.
+        Names of images that could not be used -> reason.
     """
     failures = {}
     with Progress(sum(image.count for image in source.images), "Segmenting", "box") as bar:

@@ -11,9 +11,9 @@ def add_parser(commands) -> None:
         commands,
         "install-detectron2",
         run,
-        "Install Detectron2's Python part into this environment, unless Detectron2 imports already",
-        ["install-detectron2"],
-        "For machines that cannot install Detectron2 from GitHub; docs/install.md names both ways.",
+        "Install the Python part of Detectron2 into this environment, unless Detectron2 is there",
+        ("install-detectron2",),
+        "It comes from a package on PyPI; docs/install.md has other ways. Nothing is compiled.",
     )
 
 
@@ -21,4 +21,4 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from insight.runtime.detectron2_install import install
 
-    print("Detectron2 is installed (its Python part)" if install() else "Detectron2 is installed already")
+    print("Detectron2 is installed (its Python part)" if install() else "Detectron2 was installed already")

@@ -36,9 +36,9 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"insight {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for module in (
-        train, evaluate, predict, annotate, data, table, analyse, compare, measure, plot, info, install_detectron2,
-        demo, bench,
-    ):  # fmt: skip
+        *(train, evaluate, predict, annotate, data, table, analyse, compare, measure, plot),
+        *(demo, info, bench, install_detectron2),
+    ):
         module.add_parser(commands)
     return parser
 

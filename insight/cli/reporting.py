@@ -59,18 +59,14 @@ def _is_expected(error: Exception) -> bool:
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
     if isinstance(error, ModuleNotFoundError):
-        return not (error.name or "insight").startswith("insight")
+        return advice(error) is not None
     killed_by_the_system = isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
     return isinstance(error, (InsightError, OSError)) or killed_by_the_system
 
 
 def _message(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError) and not isinstance(error, InsightError):
-        if (missing := advice(error)) is not None:
-            return f"this command {missing}"
-        package = (error.name or "").partition(".")[0]
-        return f"this command needs {package}, which is not installed; docs/install.md says how to get it"
-    return one_line(error)
+    missing = advice(error) if isinstance(error, ModuleNotFoundError) else None
+    return one_line(error) if missing is None else f"this command {missing}"
 
 
 def _end_of_child(error: Exception) -> int | None:
@@ -94,7 +90,6 @@ def _prepare_process() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     # What Detectron2's code makes torch say, and no user can change.
     warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
-    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     logging.raiseExceptions = False  # a log line that cannot be written (a closed pipe) is no news
     # Detectron2's loop logs the traceback of an error that it then raises.

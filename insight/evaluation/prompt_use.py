@@ -1,4 +1,4 @@
-"""What a trained detector takes from its prompts: average precision with the prompts changed."""
+"""What prompts contribute to a trained detector: average precision with the prompts changed."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def evaluate_prompt_use(
 ) -> dict[str, float]:
     """Average precision of a detector as it was trained, and with each possible change of its prompts.
 
-    A prompt without which AP stays as it is tells the model nothing. Each image is encoded once for all changes.
+    A prompt contributes nothing if AP does not change without it. Each image is encoded once for all changes.
 
     Args:
         predictor: the model, with prompts.
-        dataset_name: registered data set.
+        dataset_name: registered dataset.
         max_dets, area_profile: as `CocoEvaluator` takes them.
 
     Returns:
-        In percent, "mask AP, CHANGE" and "box AP, CHANGE" (if the model or, with a warning, the data set has no masks
-        only the latter), CHANGE being AS_TRAINED or one of `possible_changes`.
+        "mask AP, CHANGE" and "box AP, CHANGE" in percent, where CHANGE is AS_TRAINED or one of `possible_changes`; only
+        the latter if the model or, with a warning, the dataset has no masks.
 
     Raises:
         InputError: the model has no prompts.
     """
     changes = possible_changes(predictor.model)
     if not changes:
-        raise InputError("MODEL.PROMPT: LPM and GPM are off, so there are no prompts to change")
+        raise InputError("MODEL.PROMPT: expected LPM or GPM to be enabled, as there are no prompts to change otherwise")
     managers = {AS_TRAINED: nullcontext()} | {str(c): ChangedPrompts(predictor.model, c) for c in changes}
     evaluators: dict[str, CocoEvaluator] = {}
     dicts = DatasetCatalog.get(dataset_name)

@@ -1,4 +1,4 @@
-"""What a long run has found so far, kept on disk so that a killed run goes on where it was."""
+"""The results of a long run so far, kept on disk so that a killed run goes on where it was."""
 
 import json
 import os
@@ -52,10 +52,10 @@ class Journal:
             return _read(file.readline().partition(b"\t")[2], self.path, f"the result of {key}")
 
     def add(self, key: str, result: Any) -> None:
-        """Keep a result.
+        """Add a result.
 
         Args:
-            key: what to find it by.
+            key: the key.
             result: JSON values.
         """
         with open(self.path, "ab") as file:
