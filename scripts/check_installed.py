@@ -29,5 +29,7 @@ assert np.isfinite(np.asarray(found.scores)).all()
 if sys.modules.get("detectron2", "") is None:
     print("without Detectron2: operator and prediction work")
 else:
-    assert issubclass(insight.PromptPredictor, object)
-    print("operator and prediction work")
+    from insight.config import load_config
+
+    assert load_config(str(package / "configs" / "demo" / "scenes.yaml")).MODEL.META_ARCHITECTURE == "PromptRCNN"
+    print("operator, prediction and shipped configs work")
