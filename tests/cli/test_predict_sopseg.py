@@ -97,7 +97,7 @@ def test_overlays_show_the_oriented_box(predict, place, monkeypatch):
         (["--boxes", "1,2,30,40", "--correct-boxes", "0.7"], "--correct-boxes: SOPSeg takes boxes at their word"),
         (["--oriented-boxes", "1,2,3,4"], "--oriented-boxes 1,2,3,4: expected 5 numbers (centre x"),
         (["--oriented-boxes", "9,9,5,0,0"], "--oriented-boxes[0] = [9.0, 9.0, 5.0, 0.0, 0.0] has no area"),
-        (["--oriented-boxes", "9,9,5,5,0", "--boxes-json", "x.json"], "--boxes-json: not allowed with"),
+        (["--oriented-boxes", "9,9,5,5,0", "--boxes-json", "x.json"], "--boxes-json: not allowed together with"),
         (["--boxes", "1,2,3,4", "--class", "ship"], "--class: SOPSeg knows no classes"),
         (["--boxes", "1,2,3,4", "MODEL.SOPSEG.ENCODER", "vit_t"], "vit_b image encoder, expected vit_t"),
         (["--boxes", "1,2,3,4", "MODEL.SOPSEG.DECODER", "edge"], "mask decoder 'sam', expected 'edge'"),

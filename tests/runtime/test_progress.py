@@ -18,18 +18,14 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def terminal(monkeypatch, capsys):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-
-
-@pytest.fixture
 def lines(caplog, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
     caplog.set_level(logging.INFO, module.__name__)
     return lambda: [record.getMessage() for record in caplog.records]
 
 
-def test_a_terminal_gets_a_bar_and_a_log_none(terminal, capsys, caplog):
+def test_a_terminal_gets_a_bar_and_a_log_none(monkeypatch, capsys, caplog):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     caplog.set_level(logging.INFO)
     assert list(progress([3, 4, 5], "Reading", "image")) == [3, 4, 5]
     said = capsys.readouterr().err
