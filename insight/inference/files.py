@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 from detectron2.structures import Instances
-from PIL import Image
 
-from insight.data.formats.images import SUFFIXES, read_image
-from insight.runtime.atomic_files import atomic_write
+from insight.data.formats.images import SUFFIXES, read_image, write_png
+from insight.runtime.file_names import safe_name
 from insight.runtime.progress import progress
 from insight.visualization.overlays import draw_instances
 
@@ -114,7 +113,7 @@ def predict_files(
     for name, path in progress(by_name.items(), "Predicting", "image"):
         if name in results:
             continue
-        overlay = output / "overlays" / f"{path.stem if stems[path.stem] == 1 else name}.png"
+        overlay = output / "overlays" / safe_name(path.stem if stems[path.stem] == 1 else name, ".png")
         try:
             image = read_image(path)
             asked = prompts.get(name) if isinstance(prompts, dict) else prompts
@@ -123,9 +122,7 @@ def predict_files(
             failures[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
             outdated.append(overlay)
             continue
-        picture = Image.fromarray(_draw(image, instances, predictor.class_names, asked))
-        with atomic_write(overlay, "wb") as file:
-            picture.save(file, format="png")
+        write_png(overlay, _draw(image, instances, predictor.class_names, asked))
         results.add(name, instances, [] if asked is None else asked.corners.flatten(1).tolist())
     if failures and len(failures) == len(by_name):
         results.discard()
