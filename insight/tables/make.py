@@ -8,6 +8,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
+from insight.config import is_sopseg
 from insight.data.datasets import register_from_config, require_registered
 from insight.evaluation.comparison import Contender, choose_entries, draw_comparisons, worst_entries
 from insight.modeling.checkpointer import require_weights
@@ -101,8 +102,8 @@ def _choose(pictures: Pictures, first: Sequence[Run]) -> tuple[str, list[dict]]:
     require_registered([dataset], f"row {first[0].row.name!r}: DATASETS.TEST")
     if not pictures.worst:
         return dataset, choose_entries(dataset, pictures.images, pictures.count)
-    if first[-1].cfg.MODEL.META_ARCHITECTURE != "SOPSEG":
-        raise ValueError(f"pictures: worst: expected a SOPSEG as the last row, but {first[-1].row.name!r} is none")
+    if not is_sopseg(first[-1].cfg):
+        raise ValueError(f"pictures: worst: expected a SOPSeg as the last row, but {first[-1].row.name!r} is none")
     return dataset, []
 
 
