@@ -10,9 +10,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from insight.structures.rle import decode_crop
-
-from .coco import masks_to_rle
+from insight.structures.rle import decode_crop, masks_to_rle
 
 BOUNDARY_RATIO = 0.005  # SOPSeg's, for small objects; Cheng et al. take 0.02
 

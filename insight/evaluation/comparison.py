@@ -23,7 +23,7 @@ from insight.data.mappers.sopseg import SOPSegMapper
 from insight.inference.predictor import PromptPredictor
 from insight.modeling.checkpointer import Checkpointer
 from insight.runtime.atomic_files import atomic_write
-from insight.structures.rle import annotation_to_rle
+from insight.structures.rle import segmentation_to_rle
 from insight.visualization.dataset_pictures import picture_name
 from insight.visualization.overlays import draw_instances
 
@@ -162,7 +162,7 @@ def draw_comparisons(
     for entry in tqdm(entries, "Drawing", unit="image"):
         image = read_entry_image(entry, "RGB")
         annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
-        truth = [annotation_to_rle(a["segmentation"], image.shape[:2]) for a in annotations]
+        truth = [segmentation_to_rle(a["segmentation"], image.shape[:2]) for a in annotations]
         classes = [a["category_id"] for a in annotations]
         panels = [_panel("truth", image, truth, classes, [names[c] for c in classes])]
         for name, (answer, is_prompted) in answers:

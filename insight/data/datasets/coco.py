@@ -8,11 +8,11 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
-from pycocotools import mask as coco_mask
 
 from insight.data.formats.coco import plain_name, read_coco
 from insight.data.formats.decoding import without_undecodable
 from insight.data.formats.file_check import FileCheck, first
+from insight.structures.rle import segmentation_to_rle
 
 # Tools have the option; code that reads a config, the key.
 SKIP_HINT = "--skip-bad (DATASETS.BAD skip) leaves out what is wrong, tools/prepare_data.py check lists all of it"
@@ -238,7 +238,7 @@ def _convert(annotation: dict, index: dict[int, int], size: tuple[int, int]) -> 
         result["oriented_box"] = annotation["oriented_box"]
     mask = annotation.get("segmentation")
     if isinstance(mask, dict):
-        result["segmentation"] = coco_mask.frPyObjects(mask, *size) if isinstance(mask["counts"], list) else mask
+        result["segmentation"] = segmentation_to_rle(mask, size)
     elif mask:
         result["segmentation"] = mask
     return result
