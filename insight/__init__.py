@@ -10,12 +10,14 @@ from importlib.util import find_spec
 
 from .version import __version__
 
-__all__ = ["PromptPredictor", "SOPSegPredictor", "__version__", "add_insight_config"]
+__all__ = ["Prediction", "PromptPredictor", "SOPSegPredictor", "__version__", "add_insight_config", "masks"]
 
 _LAZY = {
+    "Prediction": ".inference.prediction",
     "PromptPredictor": ".inference.predictor",
     "SOPSegPredictor": ".inference.sopseg_predictor",
     "add_insight_config": ".config",
+    "masks": ".inference.detections",
 }
 
 

@@ -1,6 +1,7 @@
-"""Prediction on image files: an overlay picture for each, one COCO JSON file for all."""
+"""Prediction on image files: an overlay picture for each, and one COCO JSON file for all."""
 
 import glob
+import hashlib
 import logging
 import os
 import sys
@@ -9,33 +10,33 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from detectron2.structures import Instances
 from PIL import Image
 from tqdm import tqdm
 
 from insight.data.formats.images import SUFFIXES, read_image
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
-from insight.visualization.overlays import draw_instances
 
 from .coco_results import CocoResults
 from .file_predictor import FilePredictor
 from .prompt_files import BoxPrompts
 
+_LONGEST_NAME = 230  # bytes; file systems allow 255, of which a temporary file beside it needs some
+
 _logger = logging.getLogger(__name__)
 
 
 def find_images(inputs: Sequence[str]) -> list[Path]:
-    """The image files that a person means.
+    """Find image files.
 
     Args:
-        inputs: files, folders (the images directly in them, without hidden files) and glob patterns.
+        inputs: files, folders (for the images directly in them, without hidden files) and glob patterns.
 
     Returns:
-        The files, each once, in order of input and then of name.
+        The files, each once, in the order of the inputs and then by name.
 
     Raises:
-        ValueError: an input is no file, folder or pattern that finds something, or a folder has no images.
+        InputError: an input is not a file or folder, a pattern matches nothing, or a folder has no images.
     """
     found: dict[Path, None] = {}
     for text in inputs:
@@ -43,11 +44,11 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
         if path.is_dir():
             files = sorted(p for p in path.iterdir() if _is_image(p))
             if not files:
-                raise ValueError(f"{path}: the folder has no images ({' '.join(SUFFIXES)})")
+                raise InputError(f"{path}: the folder has no images ({' '.join(SUFFIXES)})")
         else:
             files = [path] if path.is_file() else _matches(text)
             if not files:
-                raise ValueError(f"{text}: no such image file or folder")
+                raise InputError(f"{text}: no such image file or folder")
         found.update(dict.fromkeys(files))
     return list(found)
 
@@ -57,7 +58,7 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    # Hidden are the companions ._NAME of macOS, which hold no pixels.
+    # macOS leaves hidden companions ._NAME that contain no pixels.
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
@@ -68,40 +69,36 @@ def predict_files(
     prompts: BoxPrompts | dict[str, BoxPrompts] | None = None,
     settings: dict[str, Any] | None = None,
 ) -> tuple[int, dict[Path, str]]:
-    """Predict on image files with a progress bar.
+    """Predict on image files, with a progress bar.
 
-    Writes `overlays/<name>.png` for each image and `predictions.json` for all, in `output`. A run that was killed goes
-    on where it stopped when started again with the same settings; files that have changed, and others of the same
-    name, are answered anew. A file that cannot be used is left out, and has no picture.
+    Writes `overlays/<name>.png` for each image and `predictions.json` for all to `output`. An interrupted run resumes
+    when it is started again with the same settings; files that have changed, and other files of the same name, are
+    predicted anew. A file that cannot be used is skipped and has no picture.
 
     Args:
         predictor: the model.
-        images: the files; their names must differ, as `prompts` and the results know them by these.
+        images: the files. Results and `prompts` refer to them by file name; those that share one, by their path from
+            the folder that holds all images.
         output: the folder to write to.
-        prompts: for every image, or by file name; None detects without prompts. Images that have no entry are left
-            out, with a warning.
-        settings: what else the results depend on, as JSON values.
+        prompts: for every image, or by name; None detects without prompts. Images without an entry are skipped, with a
+            warning.
+        settings: everything else the results depend on, as JSON values.
 
     Returns:
-        How many images were answered, and the files that could not be used, and why. If none could be used, nothing
-        was written, and the results of an earlier run stay.
+        The number of predicted images, and for each file that could not be used the reason. If none could be used,
+        nothing was written, and the results of an earlier run stay.
 
     Raises:
-        ValueError: two images of the same name, or boxes for a name that no image has.
+        InputError: an image is given twice, or prompts name an unknown image.
     """
-    by_name = {path.name: path for path in images}
-    if len(by_name) < len(images):
-        twice = next(path for path in images if by_name[path.name] != path)
-        raise ValueError(f"two images are named {twice.name}: {twice} and {by_name[twice.name]}; predict them apart")
+    by_name = _names(images)
     if isinstance(prompts, dict):
         unknown = sorted(prompts.keys() - by_name.keys())
         if unknown:
-            raise ValueError(
-                f"--boxes-json has boxes for {unknown[0]} ({len(unknown)} such), but no image has that name"
-            )
+            raise InputError(f"boxes: no image is named {unknown[0]!r} ({len(unknown)} unknown names)")
         unasked = sorted(by_name.keys() - prompts.keys())
         if unasked:
-            _logger.warning(f"{len(unasked)} images have no boxes and are left out ({unasked[0]} first)")
+            _logger.warning(f"{len(unasked)} images have no boxes and are skipped ({unasked[0]} first)")
         by_name = {name: path for name, path in by_name.items() if name in prompts}
         settings = {**(settings or {}), "boxes": {name: one.to_json() for name, one in prompts.items()}}
     elif prompts is not None:
@@ -109,48 +106,66 @@ def predict_files(
     output = Path(output)
     states = {name: _state(path) for name, path in by_name.items()}
     results = CocoResults(output / "predictions.json", predictor.class_names, settings or {}, states)
-    stems = Counter(path.stem for path in by_name.values())
+    pictures = _pictures(list(by_name))
     failures: dict[Path, str] = {}
     outdated = []
     for name, path in tqdm(by_name.items(), desc="predict", unit="image", file=sys.stderr):
         if name in results:
             continue
-        overlay = output / "overlays" / f"{path.stem if stems[path.stem] == 1 else name}.png"
+        overlay = output / "overlays" / pictures[name]
         try:
             image = read_image(path)
-            asked = prompts.get(name) if isinstance(prompts, dict) else prompts
-            instances = predictor.answer(image, asked)
+            prediction = predictor.answer(image, prompts.get(name) if isinstance(prompts, dict) else prompts)
         except (OSError, ValueError) as error:
             failures[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
             outdated.append(overlay)
             continue
-        picture = Image.fromarray(_draw(image, instances, predictor.class_names, asked))
+        picture = Image.fromarray(prediction.plot(image))
         with atomic_write(overlay, "wb") as file:
             picture.save(file, format="png")
-        results.add(name, instances, [] if asked is None else asked.corners.flatten(1).tolist())
+        results.add(name, prediction)
     if failures and len(failures) == len(by_name):
         results.discard()
         return 0, failures
     for overlay in outdated:
-        overlay.unlink(missing_ok=True)  # of an earlier run, whose results are gone
+        overlay.unlink(missing_ok=True)  # of an earlier run whose results are gone
     results.finish()
     return len(by_name) - len(failures), failures
 
 
+def _names(images: Sequence[Path]) -> dict[str, Path]:
+    """What each image is called in results: its file name, or a path if others have the same file name."""
+    counts = Counter(path.name for path in images)
+    if max(counts.values(), default=1) > 1:
+        root = os.path.commonpath([path.absolute().parent for path in images])
+    named: dict[str, Path] = {}
+    for path in images:
+        name = path.name if counts[path.name] == 1 else os.path.relpath(path.absolute(), root)
+        if name in named:
+            raise InputError(f"images: {path} is given twice")
+        named[name] = path
+    return named
+
+
+def _pictures(names: Sequence[str]) -> dict[str, str]:
+    """The file name of each image's overlay, one that every file system can hold."""
+    stems = Counter(os.path.splitext(name)[0] for name in names)
+    pictures = {}
+    for name in names:
+        stem = os.path.splitext(name)[0]
+        picture = stem if stems[stem] == 1 else name
+        folder, last = os.path.split(picture)
+        data = os.fsencode(last)
+        if len(data) > _LONGEST_NAME:
+            last = os.fsdecode(data[: _LONGEST_NAME - 17]) + "-" + hashlib.sha256(data).hexdigest()[:16]
+        pictures[name] = os.path.join(folder, f"{last}.png")
+    return pictures
+
+
 def _state(path: Path) -> list | None:
-    """What changes with the file; None if it cannot be looked at, which is told when its turn comes."""
+    """What changes with the file; None if it cannot be read, which is reported when its turn comes."""
     try:
         state = path.stat()
     except OSError:
         return None
     return [str(path.resolve()), state.st_size, state.st_mtime_ns]
-
-
-def _draw(image: np.ndarray, instances: Instances, class_names: list[str], asked: BoxPrompts | None) -> np.ndarray:
-    classes = instances.pred_classes.tolist()
-    labels = [f"{class_names[c]} {score:.2f}" for c, score in zip(classes, instances.scores.tolist())]
-    masks = instances.pred_masks if instances.has("pred_masks") else None
-    boxes = instances.pred_boxes.tensor.numpy()
-    if asked is not None and len(asked.corners):  # as they were asked for
-        boxes = [*boxes[: len(asked.boxes)], *asked.corners.flatten(1).numpy()]
-    return draw_instances(image, masks, boxes, labels, classes if len(class_names) > 1 else None)

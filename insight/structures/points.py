@@ -58,4 +58,3 @@ def validate_points(points, labels, image_size: tuple[int, int]) -> tuple[Tensor
         f"has a point outside the image, which is {width} x {height} pixels, or one that is not finite",
     )
     return points, labels
-

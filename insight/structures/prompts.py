@@ -75,9 +75,40 @@ def oriented_prompts(corners: Tensor) -> Prompts:
     return Prompts(boxes, points, torch.ones(points.shape[:2], dtype=torch.int64, device=points.device))
 
 
+class ParsedPrompts(NamedTuple):
+    """Prompts of an image, validated, in groups that can be answered together.
+
+    Attributes:
+        groups: boxes and points first, then oriented boxes; empty without prompts.
+        corners: (M, 4, 2) those of the oriented boxes, which come last; None without oriented boxes.
+    """
+
+    groups: list[Prompts]
+    corners: Tensor | None
+
+    @property
+    def count(self) -> int:
+        """The number of prompts, N."""
+        return sum(group.count for group in self.groups)
+
+    @property
+    def boxes(self) -> Tensor | None:
+        """(N, 4) XYXY, as given or around the oriented boxes; None for points alone."""
+        parts = [group.boxes for group in self.groups if group.boxes is not None]
+        return torch.cat(parts) if parts else None
+
+    @property
+    def oriented_boxes(self) -> Tensor | None:
+        """(N, 4, 2) corners, NaN in rows of other prompts; None if there are no oriented boxes."""
+        if self.corners is None or not len(self.corners):
+            return None
+        others = self.corners.new_full((self.count - len(self.corners), 4, 2), float("nan"))
+        return torch.cat([others, self.corners])
+
+
 def parse_prompts(
     image_size: tuple[int, int], boxes=None, oriented_boxes=None, points=None, labels=None
-) -> list[Prompts]:
+) -> ParsedPrompts:
     """Validate prompts and convert them to tensors.
 
     Args:
@@ -88,7 +119,7 @@ def parse_prompts(
         labels: (N, P), those of `points`.
 
     Returns:
-        Groups of one form each: boxes and points first, then oriented boxes; an empty list without prompts.
+        The prompts, in groups of one form each.
 
     Raises:
         InputError: a prompt that is not finite, without area or entirely outside the image, a wrong shape, or arguments
@@ -98,7 +129,7 @@ def parse_prompts(
         raise InputError("labels: given without points")
     if points is not None and oriented_boxes is not None:
         raise InputError("points: expected alone or with boxes, got oriented_boxes too, which bring their own points")
-    groups = []
+    groups, corners = [], None
     if points is not None:
         points, labels = validate_points(points, labels, image_size)
     if boxes is not None:
@@ -108,6 +139,7 @@ def parse_prompts(
     if boxes is not None or points is not None:
         groups.append(Prompts(boxes, points, labels))
     if oriented_boxes is not None:
-        groups.append(oriented_prompts(oriented_corners(oriented_boxes)))
+        corners = oriented_corners(oriented_boxes)
+        groups.append(oriented_prompts(corners))
         validate_boxes(groups[-1].boxes, image_size, name="oriented_boxes")
-    return groups
+    return ParsedPrompts(groups, corners)

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
+
+from insight.errors import InputError
+from insight.structures.rle import decode_crop, rle_box
 
 # Well apart in hue and all visible on dark and on light ground.
 _PALETTE = np.array([
@@ -28,7 +30,7 @@ def draw_instances(
 ) -> np.ndarray:
     """Draw instances over an image.
 
-    Masks get a light fill and a contour one pixel wide, drawn after enlargement, so that small objects keep their form.
+    Masks get a light fill and a contour one pixel wide, drawn after enlargement so that small objects keep their shape.
     A label is left out where it would cover another object or an earlier label.
 
     Args:
@@ -45,11 +47,11 @@ def draw_instances(
         (scale * H, scale * W, 3) uint8 RGB.
 
     Raises:
-        ValueError: masks, boxes, labels and colors are not of one length.
+        InputError: masks, boxes, labels and colors differ in length.
     """
     lengths = {len(given) for given in (masks, boxes, labels, colors) if given is not None}
     if len(lengths) > 1:
-        raise ValueError(f"masks, boxes, labels and colors: expected one length, got {sorted(lengths)}")
+        raise InputError(f"masks, boxes, labels and colors: expected one length, got {sorted(lengths)}")
     count = lengths.pop() if lengths else 0
     height, width = image.shape[:2]
     scale = scale or int(np.clip(round(_LABELLED_SIDE / max(height, width)), 1, _LARGEST_SCALE))
@@ -74,17 +76,18 @@ def draw_instances(
 
 
 def _draw_mask(picture, taken, mask, color, scale: int, fill: float) -> tuple[int, int] | None:
-    """Draw one mask; the top left corner of its box, enlarged, or None if it is empty."""
+    """Draw one mask; returns the top left corner of its box, enlarged, or None if it is empty."""
     if isinstance(mask, dict):
-        x, y, w, h = (int(v) for v in coco_mask.toBbox(mask))
-        mask = coco_mask.decode(mask)
+        x, y, w, h = rle_box(mask)
+        mask = decode_crop(mask, (x, y, x + w, y + h)) if w and h else None
     else:
-        mask = np.asarray(mask).astype(np.uint8)
-        x, y, w, h = cv2.boundingRect(mask)
+        mask = np.asarray(mask)
+        x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+        mask = mask[y : y + h, x : x + w]
     if w == 0 or h == 0:
         return None
-    part = cv2.resize(np.ascontiguousarray(mask[y : y + h, x : x + w]), (w * scale, h * scale),
-                      interpolation=cv2.INTER_NEAREST)  # fmt: skip
+    mask = np.ascontiguousarray(mask, np.uint8)
+    part = cv2.resize(mask, (w * scale, h * scale), interpolation=cv2.INTER_NEAREST)
     window = picture[y * scale : (y + h) * scale, x * scale : (x + w) * scale]
     tinted = cv2.addWeighted(window, 1 - fill, np.full_like(window, color), fill, 0)
     cv2.copyTo(tinted, part, window)
