@@ -16,6 +16,7 @@ from insight.data.mappers.image_seed import image_seed
 from insight.evaluation import PromptedIoU
 from insight.evaluation.coco import require_masks
 from insight.inference.box_correction import check_correct_boxes
+from insight.inference.build import is_sopseg
 from insight.inference.predictor import PromptPredictor
 from insight.modeling.checkpointer import Checkpointer
 from insight.structures.boxes import jitter_boxes
@@ -49,12 +50,12 @@ def jitter_curve(cfg: CfgNode, noises: Sequence[float] = NOISES, correct_boxes: 
     check_correct_boxes(correct_boxes, cfg)
     if not all(0 <= noise < 0.5 for noise in noises):
         raise ValueError(f"noises: expected numbers from 0 to below 0.5, got {', '.join(map(str, noises))}")
-    is_sopseg = cfg.MODEL.META_ARCHITECTURE == "SOPSEG"
-    if not (is_sopseg or gives_masks(cfg)):
+    sopseg = is_sopseg(cfg)
+    if not (sopseg or gives_masks(cfg)):
         raise ValueError("MODEL.MASK_ON is False: there are no masks to compare")
     for dataset in cfg.DATASETS.TEST:
         require_masks(dataset)
-    curves = _of_sopseg(cfg, noises) if is_sopseg else _of_detector(cfg, noises, correct_boxes)
+    curves = _of_sopseg(cfg, noises) if sopseg else _of_detector(cfg, noises, correct_boxes)
     return {dataset: {"jitter": dict(_named(noises, results))} for dataset, results in curves.items()}
 
 
@@ -100,7 +101,7 @@ def _on_dataset(
         predictor.set_image(read_entry_image(entry, "RGB"), order="RGB")  # once for all noises
         for noise, metric in zip(noises, metrics):
             prompts = noisy_boxes(torch.tensor(np.array(boxes, np.float32)), noise, image_seed(entry["image_id"]), size)
-            masks = predictor.predict(prompts, correct_boxes=correct_boxes).pred_masks
+            masks = predictor.predict(boxes=prompts, correct_boxes=correct_boxes).masks
             metric.update(masks, truth, classes, entry["image_id"])
     return [metric.result() for metric in metrics]
 

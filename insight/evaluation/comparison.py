@@ -20,6 +20,7 @@ from insight.data.datasets.coco import require_classes_of_model
 from insight.data.formats.file_check import first
 from insight.data.mappers.detection import read_entry_image
 from insight.data.mappers.sopseg import SOPSegMapper
+from insight.inference.build import is_sopseg
 from insight.inference.predictor import PromptPredictor
 from insight.modeling.checkpointer import Checkpointer
 from insight.runtime.atomic_files import atomic_write
@@ -194,7 +195,7 @@ def _answerer(
     cfg: CfgNode, dataset: str, prompted: bool, score_threshold: float
 ) -> tuple[Callable[[dict, np.ndarray], Instances], bool]:
     """From an entry and its image to instances on the CPU; and whether they are answers to its annotations."""
-    if cfg.MODEL.META_ARCHITECTURE == "SOPSEG":
+    if is_sopseg(cfg):
         model = build_model(cfg.clone()).eval()
         if cfg.MODEL.WEIGHTS or not cfg.MODEL.SOPSEG.WEIGHTS:
             Checkpointer(model, exact=True).load(cfg.MODEL.WEIGHTS, checkpointables=[])
@@ -214,8 +215,8 @@ def _answerer(
         predictor.set_image(image)
         if prompted:
             boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in entry["annotations"]]
-            return predictor.predict(boxes)
-        found = predictor.detect()
+            return predictor.predict(boxes=boxes).to_instances()
+        found = predictor.detect().to_instances()
         return found[found.scores >= score_threshold]
 
     return ask, prompted

@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from insight.data.mappers.detection import read_entry_image
+from insight.inference.prediction import Prediction
 
 from .coco import CocoEvaluator, possible_tasks
 
@@ -26,10 +27,10 @@ class Predictor(Protocol):
     def set_image(self, image: np.ndarray, order: str) -> None:
         """Take an image, (H, W, 3) uint8."""
 
-    def detect(self) -> Instances:
+    def detect(self) -> Prediction:
         """Find instances in it, by themselves."""
 
-    def predict(self, boxes: Tensor) -> Instances:
+    def predict(self, *, boxes: Tensor) -> Prediction:
         """Answer boxes, one instance each."""
 
 
@@ -78,7 +79,7 @@ def evaluate_missed(
     dicts = DatasetCatalog.get(dataset_name)
     for entry in tqdm(dicts, "Prompting what is missed", unit="image"):
         predictor.set_image(read_entry_image(entry, "RGB"), order="RGB")
-        found = predictor.detect()
+        found = predictor.detect().to_instances()
         if not evaluators:
             tasks = ("segm", "bbox") if found.has("pred_masks") else ("bbox",)
             task = possible_tasks(tasks, dicts, dataset_name)[0]
@@ -90,7 +91,7 @@ def evaluate_missed(
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
         boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
         missed = is_missed(boxes, torch.tensor([a["category_id"] for a in annotations]), found, least_score)
-        with_answers = Instances.cat([found, predictor.predict(boxes[missed])]) if missed.any() else found
+        with_answers = Instances.cat([found, predictor.predict(boxes=boxes[missed]).to_instances()]) if missed.any() else found
         for evaluator, instances in zip(evaluators.values(), (found, with_answers)):
             evaluator.process([entry], [{"instances": instances}])
         numbers["instances"] += len(boxes)

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from insight.data.formats.images import as_rgb, read_image
 from insight.errors import InputError, InsightError
 
-_CONVERTED_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
+_CONVERTED_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 
 
 class NoImageError(InsightError, RuntimeError):
@@ -64,6 +64,8 @@ def _from_pillow(image: Image.Image) -> np.ndarray:
             f"image: expected a Pillow image with 8 bits per band, got mode {image.mode!r}; choose three bands and "
             "stretch them to 8 bits first"
         )
+    if image.mode == "La":  # which Pillow converts to no other mode
+        image = image.convert("LA")
     return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 

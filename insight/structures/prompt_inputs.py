@@ -39,6 +39,8 @@ def to_numbers(values: Any, name: str, expected: str, dtype: torch.dtype = torch
         if isinstance(values, list | tuple):
             values = [one.detach().cpu().float().numpy() if isinstance(one, Tensor) else one for one in values]
         array = np.asarray(values)
+        if values is None:  # NumPy would make NaN of it
+            raise TypeError("None")
         if array.dtype.kind not in "biufO":
             raise TypeError(f"dtype {array.dtype}")
         return torch.from_numpy(np.ascontiguousarray(array, np.float64).reshape(array.shape)).to(dtype)

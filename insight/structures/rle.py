@@ -339,7 +339,7 @@ def select_indices(item: Any, count: int) -> "int | Tensor":
         IndexError: out of range, or not an index.
     """
     if isinstance(item, slice):
-        return torch.arange(count)[item]
+        return torch.tensor(range(count)[item], dtype=torch.int64)
     chosen = np.asarray(item.detach().cpu() if isinstance(item, Tensor) else item)
     if chosen.size == 0:
         chosen = chosen.astype(np.int64).reshape(-1)

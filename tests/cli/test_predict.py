@@ -81,7 +81,7 @@ def test_boxes_drawn_in_haste_are_corrected(predict, images, project, trained, t
     weights = ["MODEL.WEIGHTS", str(trained / "model_final.pth")]
     predictor = PromptPredictor(load_config(project / "config.yaml", weights))
     predictor.set_image(images / "0.png")
-    expected = predictor.predict(boxes, correct_boxes=1).pred_boxes.tensor.numpy()
+    expected = predictor.predict(boxes=boxes, correct_boxes=1).boxes.numpy()
     np.testing.assert_allclose(found, expected, atol=0.02)
     assert (np.abs(expected - boxes).max(axis=1) > 0.1).all()
     done = predict(images / "0.png", *given)  # another setting: answered anew
@@ -90,7 +90,9 @@ def test_boxes_drawn_in_haste_are_corrected(predict, images, project, trained, t
 
 def test_overlays_show_the_corrected_box_and_the_oriented_one(predict, images, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr("insight.inference.files.draw_instances", lambda *args: drawn.append(args) or args[0])
+    monkeypatch.setattr(
+        "insight.inference.prediction.draw_instances", lambda *args, scale: drawn.append(args) or args[0]
+    )
     oriented = [25, 30, 20, 8, 90]
     done = predict(images / "0.png", "--boxes", "10,20,30,40", "--oriented-boxes", ",".join(map(str, oriented)),
                    "--class", "bar", "--correct-boxes", "1")  # fmt: skip
@@ -108,7 +110,7 @@ def test_boxes_by_file_name(predict, images, tmp_path, caplog):
     boxes.write_text(json.dumps({"1.png": [[1, 2, 11, 12]], "2.png": []}))
     done = predict(f"{images}/*.png", "--boxes-json", boxes)
     assert done.code == 0, done.err
-    assert "4 images have no boxes and are left out" in caplog.text
+    assert "4 images have no boxes and are skipped" in caplog.text
     coco = results(tmp_path)
     assert [i["file_name"] for i in coco.dataset["images"]] == ["1.png", "2.png"]
     assert [a["bbox"] for a in coco.dataset["annotations"]] == [[1, 2, 10, 10]]
@@ -159,23 +161,23 @@ def test_where_every_image_fails_the_results_of_before_stay(predict, images, tmp
     [
         (["absent.png"], "absent.png: no such image file or folder"),
         (["EMPTY"], "the folder has no images"),
-        (["0.png", "--boxes", "1,2,3"], "--boxes 1,2,3: expected 4 numbers"),
-        (["0.png", "--boxes", "9,9,1,1"], "--boxes[0] = [9.0, 9.0, 1.0, 1.0] is inverted"),
+        (["0.png", "--boxes", "1,2,3"], "boxes: expected 4 numbers"),
+        (["0.png", "--boxes", "9,9,1,1"], "boxes[0] = [9.0, 9.0, 1.0, 1.0] is inverted"),
         (["0.png", "--boxes-json", "absent.json"], "absent.json"),
         (["0.png", "--boxes-json", "WRONG"], "not JSON"),
-        (["0.png", "--boxes-json", "OTHER"], "--boxes-json has boxes for other.png"),
+        (["0.png", "--boxes-json", "OTHER"], "boxes: no image is named 'other.png'"),
         (
             ["0.png", "--boxes", "1,2,3,4", "--class", "circle"],
-            "--class: there is no class 'circle'; the model knows square, bar",
+            "given_class: unknown class 'circle'; the model's classes are square, bar",
         ),
         (["0.png", "--correct-boxes", "1"], "--correct-boxes: there are no boxes to correct: give --boxes"),
         (["0.png", "--oriented-boxes", "20,20,9,5,0", "--correct-boxes", "1"], "--correct-boxes: there are no boxes"),
-        (["0.png", "--boxes", "1,2,3,4", "--correct-boxes", "70"], "--correct-boxes: expected an IoU, from 0 "),
-        (["0.png", "--class", "square"], "--class: says what boxes hold: give --boxes"),
+        (["0.png", "--boxes", "1,2,3,4", "--correct-boxes", "70"], "correct_boxes: expected an IoU from 0 "),
+        (["0.png", "--class", "square"], "given_class: is the class of box prompts, but there are none"),
         (["0.png", "--device", "tpu"], "--device tpu: expected cpu, cuda or cuda:N"),
         (["0.png", "--device", "cuda:99"], "--device cuda:99: there is no such GPU"),
-        (["0.png", "--score-threshold", "nan"], "--score-threshold nan: expected a number from 0 to 1"),
-        (["0.png", "--score-threshold", "7"], "--score-threshold 7.0: expected a number from 0 to 1"),
+        (["0.png", "--score-threshold", "nan"], "score_threshold: expected a number from 0 to 1, got nan"),
+        (["0.png", "--score-threshold", "7"], "score_threshold: expected a number from 0 to 1, got 7.0"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(predict, images, tmp_path, arguments, said):

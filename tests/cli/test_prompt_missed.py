@@ -55,12 +55,12 @@ def test_pictures(run_tool, trained, tmp_path):
         ("prompt_missed", ["--weights", "absent.pth"], "absent.pth: no such checkpoint"),
         ("prompt_missed", ["DATASETS.TEST", "()"], "DATASETS.TEST is empty: name a data set"),
         ("prompt_jitter", ["DATASETS.TEST", "()"], "DATASETS.TEST is empty: name a data set"),
-        ("prompt_missed", ["--score-threshold", "50"], "--score-threshold 50.0: expected a number from 0 to 1"),
+        ("prompt_missed", ["--score-threshold", "50"], "score_threshold: expected a number from 0 to 1, got 50.0"),
         ("prompt_missed", ["DATASETS.TEST", "('elsewhere',)"], "DATASETS.TEST: no data set is called 'elsewhere'"),
         (
             "prompt_jitter",
             ["--correct-boxes", "2"],
-            "--correct-boxes: expected an IoU, from 0 (no box is corrected)",
+            "correct_boxes: expected an IoU from 0 (correct no box)",
         ),
         ("prompt_jitter", ["--noise", "0.7"], "noises: expected numbers from 0 to below 0.5, got 0.7"),
     ],
@@ -82,7 +82,7 @@ def test_a_data_set_that_no_model_can_be_compared_on(run_tool, trained, tmp_path
         (["ours=absent.yaml,x"], "--runs ours=absent.yaml,x: absent.yaml: no such file or folder"),
         (["ours=absent", "--worst", "0"], "--worst 0: expected at least 1"),
         (["ours=absent", "--count", "-1"], "--count -1: expected at least 1"),
-        (["ours=absent", "--score-threshold", "2"], "--score-threshold 2.0: expected a number from 0 to 1"),
+        (["ours=absent", "--score-threshold", "2"], "score_threshold: expected a number from 0 to 1, got 2.0"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_told(run_tool, tmp_path, arguments, said):

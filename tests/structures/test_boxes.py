@@ -57,7 +57,7 @@ def test_a_bad_box_is_named_with_its_index_and_value(bad, reason):
 
 
 @pytest.mark.parametrize(
-    "wrong", [[1, 2, 3, 4], [[1, 2, 3]], "text", [["a", "b", "c", "d"]], [[1, 2], [3, 4, 5, 6]], None]
+    "wrong", [[1, 2, 3], [[1, 2, 3]], "text", [["a", "b", "c", "d"]], [[1, 2], [3, 4, 5, 6]], None]
 )
 def test_a_wrong_shape_says_what_is_expected(wrong):
     with pytest.raises(ValueError, match=r"boxes: expected .*\(N, 4\)"):

@@ -219,7 +219,9 @@ def test_the_scene_around_an_object_does_not_matter(model):
         logits = model(crops, *oriented_prompts(shifted).to_crops(regions, 128)).mask_logits[:, 0]
         size = (bottom - top, right - left)
         masks.append(
-            (paste_windows(logits_to_image(logits, regions), size) > 0)[:, 90 - top : 220 - top, 150 - left : 300 - left]
+            (paste_windows(logits_to_image(logits, regions), size) > 0)[
+                :, 90 - top : 220 - top, 150 - left : 300 - left
+            ]
         )
     assert masks[0].flatten(1).any(1).all()
     assert (masks[0] != masks[1]).float().mean() < 1e-4  # float32 coordinates differ in their last digits
