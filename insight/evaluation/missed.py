@@ -91,7 +91,9 @@ def evaluate_missed(
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
         boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
         missed = is_missed(boxes, torch.tensor([a["category_id"] for a in annotations]), found, least_score)
-        with_answers = Instances.cat([found, predictor.predict(boxes=boxes[missed]).to_instances()]) if missed.any() else found
+        with_answers = found
+        if missed.any():
+            with_answers = Instances.cat([found, predictor.predict(boxes=boxes[missed]).to_instances()])
         for evaluator, instances in zip(evaluators.values(), (found, with_answers)):
             evaluator.process([entry], [{"instances": instances}])
         numbers["instances"] += len(boxes)

@@ -1,8 +1,5 @@
 """Predictors for files: the predictor of a config, with the options of a run."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
 from detectron2.config import CfgNode
 
@@ -11,21 +8,9 @@ from insight.errors import InputError
 from .box_correction import check_correct_boxes
 from .build import build_predictor, is_sopseg
 from .classes import class_indices
+from .files import FilePredictor
 from .prediction import Prediction
 from .prompt_files import BoxPrompts
-
-
-class FilePredictor(NamedTuple):
-    """A model for prediction on files.
-
-    Attributes:
-        class_names: names of its classes.
-        answer: (image (H, W, 3) uint8 RGB, prompts or None) -> Prediction, one instance for each prompt in order, or
-            what is found without prompts.
-    """
-
-    class_names: list[str]
-    answer: Callable[[np.ndarray, BoxPrompts | None], Prediction]
 
 
 def build_file_predictor(

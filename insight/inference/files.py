@@ -6,24 +6,38 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from insight.data.formats.images import SUFFIXES, read_image
-from insight.errors import InputError
+from insight.errors import InputError, InsightError
 from insight.runtime.atomic_files import atomic_write
 
 from .coco_results import CocoResults
-from .file_predictor import FilePredictor
+from .prediction import Prediction
 from .prompt_files import BoxPrompts
 
 _LONGEST_NAME = 230  # bytes; file systems allow 255, of which a temporary file beside it needs some
 
 _logger = logging.getLogger(__name__)
+
+
+class FilePredictor(NamedTuple):
+    """A model for prediction on files.
+
+    Attributes:
+        class_names: names of its classes.
+        answer: (image (H, W, 3) uint8 RGB, prompts or None) -> Prediction, one instance for each prompt in order, or
+            what is found without prompts.
+    """
+
+    class_names: list[str]
+    answer: Callable[[np.ndarray, BoxPrompts | None], Prediction]
 
 
 def find_images(inputs: Sequence[str]) -> list[Path]:
@@ -116,7 +130,7 @@ def predict_files(
         try:
             image = read_image(path)
             prediction = predictor.answer(image, prompts.get(name) if isinstance(prompts, dict) else prompts)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, InsightError) as error:
             failures[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
             outdated.append(overlay)
             continue

@@ -17,7 +17,7 @@ class NoImageError(InsightError, RuntimeError):
     """A prediction was asked for before there was an image."""
 
     def __init__(self) -> None:
-        super().__init__("no image to predict on: call set_image(image) first, or pass image=")
+        super().__init__("no image is set: call set_image(image) first")
 
 
 def to_rgb(image: Any, order: str = "RGB") -> np.ndarray:

@@ -192,7 +192,7 @@ def test_another_image_takes_the_place_of_the_one_that_was_set(predictor, tmp_pa
 def test_without_an_image_it_says_so(predictor):
     predictor = SOPSegPredictor(predictor.model, input_size=SIZE)
     assert predictor.image_size is None
-    with pytest.raises(RuntimeError, match=r"no image to predict on: call set_image\(image\) first, or pass image="):
+    with pytest.raises(RuntimeError, match=r"no image is set: call set_image\(image\) first"):
         predictor.predict(boxes=BOXES)
 
 
@@ -424,6 +424,20 @@ found = predictor.predict(
     image=f"{folder}/image.png", boxes=[[10, 10, 20, 20]], oriented_boxes=[[30, 30, 20, 9, 45]]
 )
 assert found.masks.to_bitmaps().shape == (2, 50, 60)
+import insight
+import insight.inference.files, insight.sam
+boxes = insight.inference.prompt_files.parse_boxes(["10,10,20,20"])
+files = insight.inference.files.FilePredictor(
+    ["object"], lambda image, prompts: predictor.predict(image=image, boxes=prompts.boxes)
+)
+image = insight.inference.files.find_images([f"{folder}/image.png"])
+assert insight.inference.files.predict_files(files, image, f"{folder}/out", boxes) == (1, {})
+found.save(f"{folder}/found.json")
+found.plot(f"{folder}/image.png")
+assert len(insight.masks(f"{folder}/image.png", [[10, 10, 20, 20]], model=predictor)) == 1
+sam = insight.sam.SamPredictor(predictor.model, crop_size=64)
+sam.set_image(numpy.zeros((50, 60, 3), numpy.uint8))
+sam.predict(box=numpy.array([10, 10, 20, 20]))
 try:
     from insight import PromptPredictor
 except ImportError as error:
