@@ -88,10 +88,10 @@ def read_candidates(
             continue
         try:
             boxes = source.read(image)
+            parts = blocks(image, boxes)
         except (OSError, ValueError) as error:
             failures[image.name] = str(error)
             continue
-        parts = blocks(image, boxes)
         if not all(key in journal for key, _ in parts):
             failures[image.name] = f"{image.path}: its boxes have no masks in {journal.path} yet"
             continue

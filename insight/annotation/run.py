@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.journal import Journal, settings_of
+from insight.runtime.locks import output_folder
 
 from .candidates import by_filters, read_candidates
 from .coco_writer import open_coco
@@ -41,10 +42,14 @@ def annotate(source: Source, segmenter: Segmenter, filters: Filters, output: str
         What was counted; `source.failures` has the images that could not be used.
 
     Raises:
-        OSError: something cannot be written.
+        OSError: something cannot be written, or another process is writing in the folder.
         ValueError: the folder holds masks of other settings, or decisions made by hand.
     """
-    output = Path(output)
+    with output_folder(output) as output:
+        return _annotate(source, segmenter, filters, output)
+
+
+def _annotate(source: Source, segmenter: Segmenter, filters: Filters, output: Path) -> Statistics:
     changes = changes_by_hand(output / REVIEW)
     if changes:
         raise ValueError(
@@ -77,14 +82,15 @@ def apply_review(source: Source, review: Review, output: str | os.PathLike) -> S
         What was counted.
 
     Raises:
-        OSError: something cannot be read or written.
+        OSError: something cannot be read or written, or another process is writing in the folder.
         ValueError: there are no masks in the folder, or the review is of others; the old files stay.
     """
     path = Path(output) / MASKS
     settings = settings_of(path)
     if settings is None:
         raise ValueError(f"{path}: there are no masks to review; run without --review first")
-    return _write(source, Journal(path, settings), settings, review, Path(output))
+    with output_folder(output) as output:
+        return _write(source, Journal(path, settings), settings, review, output)
 
 
 def _write(source: Source, journal: Journal, settings: dict, decides: Filters | Review, output: Path) -> Statistics:

@@ -1,6 +1,5 @@
 """Masks for all boxes of a source, kept in a journal as they come."""
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from insight.data.formats.images import read_image
 from insight.modeling.sopseg import SOPSeg, load_sopseg
 from insight.modeling.sopseg.encoders import check_input_size
 from insight.modeling.sopseg.segment import SegmentedObjects, segment_objects
+from insight.runtime.digests import digest, file_digest
 from insight.runtime.journal import Journal
 from insight.structures.crop_plans import one_crop_each
 from insight.structures.oriented_boxes import have_area, oriented_corners
@@ -64,7 +64,7 @@ class SOPSegSegmenter:
         self.weights, self.input_size, self.device, self.dtype = Path(weights), input_size, device, dtype
         self.settings = {
             "insight": __version__,
-            "weights": _sha256(self.weights),
+            "weights": file_digest(self.weights),
             "input_size": input_size,
             "dtype": str(dtype).removeprefix("torch."),
         }
@@ -113,19 +113,23 @@ def segment_source(source: Source, segmenter: Segmenter, journal: Journal) -> di
 
 
 def blocks(image: SourceImage, boxes: ImageBoxes) -> list[tuple[str, slice]]:
-    """The parts in which the boxes of an image are segmented.
+    """Split the boxes of an image into the parts that are segmented and kept together.
 
     Args:
         image: the image.
         boxes: its boxes.
 
     Returns:
-        For each the key of its result in the journal, which changes with the boxes, and which of the boxes these are;
-        an image without boxes has one, which is empty.
+        For each part the key of its result in the journal and the slice of the boxes; an image without boxes has one
+        empty part. The key changes with the boxes and with the content of the image file.
+
+    Raises:
+        OSError: the image cannot be read.
     """
     parts = [slice(start, min(start + BLOCK, len(boxes))) for start in range(0, max(len(boxes), 1), BLOCK)]
-    digests = [hashlib.sha256(boxes.corners[p].tobytes() + boxes.oriented[p].tobytes()).hexdigest() for p in parts]
-    return [(f"{image.name} {part.start} {digest[:16]}", part) for part, digest in zip(parts, digests)]
+    pixels = file_digest(image.path).encode()
+    digests = [digest(pixels, boxes.corners[p].tobytes(), boxes.oriented[p].tobytes()) for p in parts]
+    return [(f"{image.name} {part.start} {key[:16]}", part) for part, key in zip(parts, digests)]
 
 
 def _read_pixels(image: SourceImage) -> Tensor:
@@ -168,13 +172,3 @@ def _unusable(corners: np.ndarray, size: tuple[int, int]) -> str | None:
 
 def _box_prompts(corners: Tensor) -> Prompts:
     return Prompts(torch.cat([corners.amin(1), corners.amax(1)], 1))
-
-
-def _sha256(path: Path) -> str:
-    if not path.is_file():
-        raise FileNotFoundError(f"weights: {path}: no such file")
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -1,7 +1,11 @@
-"""Lock files: work that only one process may do at a time."""
+"""Locks that the operating system holds and releases when their process ends, however it ends."""
 
 import contextlib
+import os
+import shlex
+import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
@@ -13,8 +17,8 @@ def locked(path: Path, patience: float = 0.0) -> Iterator[IO]:
     """Hold a lock while the block runs.
 
     Args:
-        path: the lock file, made if need be; it stays. Its folder must be there.
-        patience: seconds to wait for another process to let go.
+        path: the lock file, made if need be; it stays. Its folder must exist.
+        patience: seconds to wait for another process to release it.
 
     Yields:
         The open file. If this process is killed, the lock lasts as long as a child of it has the file open.
@@ -36,3 +40,34 @@ def locked(path: Path, patience: float = 0.0) -> Iterator[IO]:
         yield file
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def output_folder(folder: str | os.PathLike) -> Iterator[Path]:
+    """Keep an output folder to this process while the block runs, so that two runs cannot mix their files.
+
+    Args:
+        folder: made if need be. The lock is its file `.lock`, which stays and says who holds it.
+
+    Yields:
+        The folder.
+
+    Raises:
+        BlockingIOError: another process is writing there; the message says which.
+        OSError: the folder cannot be written to, or its file system has no locks.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(locked(path))
+        except BlockingIOError as error:
+            holder = path.read_text(encoding="utf-8", errors="replace").strip() or "another process"
+            raise BlockingIOError(
+                f"{folder}: {holder} is writing there; wait until it has ended, or choose another folder"
+            ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} ({shlex.join(sys.argv)}, since {datetime.now():%Y-%m-%d %H:%M})")
+        file.flush()
+        yield folder

@@ -100,7 +100,7 @@ def do_runs(runs: Sequence[Run], tools: Path, after_each: Callable[[], None], nu
         for number, (run, first) in enumerate(lacking, 1):
             run.folder.mkdir(parents=True, exist_ok=True)
             try:
-                with locked(run.folder / ".lock") as lock:
+                with locked(run.folder / ".table.lock") as lock:
                     while (job := next_job(run, tools, num_gpus)) is not None:
                         bar.set_description(f"{number}/{len(lacking)} {job.label}")
                         reason = execute(job, bar, lock.fileno())

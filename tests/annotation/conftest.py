@@ -76,10 +76,10 @@ def write_boxes():
 
 @pytest.fixture
 def read_folder():
-    """All files of a run, but for the journal."""
+    """All files of a run but its journal and its lock."""
 
     def read(folder):
-        return {p.name: p.read_bytes() for p in Path(folder).iterdir() if p.suffix != ".journal"}
+        return {p.name: p.read_bytes() for p in Path(folder).iterdir() if p.suffix != ".journal" and p.name != ".lock"}
 
     return read
 

@@ -18,6 +18,7 @@ from insight.annotation import segmentation
 from insight.annotation.filters import Filters
 from insight.annotation.run import annotate
 from insight.annotation.sources import open_source
+from insight.runtime.locks import output_folder
 
 
 def rows(output):
@@ -205,7 +206,7 @@ def test_an_image_of_another_size_than_its_source_says(write_coco, segmenter, fi
     source = open_source(path, images)
     annotate(source, segmenter, filters, tmp_path)
     assert "z.png: is 20 x 10 pixels, its source says 80 x 60" in source.failures["z.png"]
-    assert "no such image" in source.failures["sub/y.png"]
+    assert "no such file" in source.failures["sub/y.png"]
 
 
 def test_without_any_box(write_boxes, segmenter, filters, tmp_path):
@@ -268,3 +269,26 @@ from insight.annotation.run import annotate, apply_review
 def test_needs_no_detectron2():
     done = subprocess.run([sys.executable, "-c", WITHOUT_DETECTRON2], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_another_image_of_the_same_name_is_segmented_anew(write_boxes, filled_boxes, filters, tmp_path):
+    boxes = {"a": [(60, 10, 70, 30, "ship")]}
+    first, second = write_boxes(tmp_path / "first", boxes), write_boxes(tmp_path / "second", boxes)
+    Image.fromarray(np.full((60, 80, 3), 90, np.uint8)).save(second / "images" / "a.png")
+    segmenter = filled_boxes()
+    annotate(open_source(first), segmenter, filters, tmp_path / "masks")
+    annotate(open_source(first), segmenter, filters, tmp_path / "masks")
+    assert segmenter.asked == 1, "the same image is not"
+    annotate(open_source(second), segmenter, filters, tmp_path / "masks")
+    assert segmenter.asked == 2
+    Image.fromarray(np.full((90, 120, 3), 90, np.uint8)).save(second / "images" / "a.png")
+    annotate(open_source(second), segmenter, filters, tmp_path / "masks")
+    (image,) = json.loads((tmp_path / "masks" / "instances.json").read_text())["images"]
+    assert segmenter.asked == 3 and (image["width"], image["height"]) == (120, 90)
+
+
+def test_two_runs_do_not_share_a_folder(dota, segmenter, filters, tmp_path):
+    message = "masks: process .* is writing there; wait until it has ended"
+    with output_folder(tmp_path / "masks"), pytest.raises(BlockingIOError, match=message):
+        annotate(open_source(dota), segmenter, filters, tmp_path / "masks")
+    annotate(open_source(dota), segmenter, filters, tmp_path / "masks")

@@ -8,7 +8,7 @@ import sys
 import portalocker
 import pytest
 
-from insight.runtime.locks import locked
+from insight.runtime.locks import locked, output_folder
 
 HOLD = """
 import fcntl, sys
@@ -52,3 +52,20 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
     message = "expected a file system with locks, got: .*Operation not supported; write to another disk"
     with pytest.raises(OSError, match=message), locked(tmp_path / "work.lock", 5.0):
         pytest.fail("entered")
+
+
+def test_an_output_folder_says_who_holds_it(tmp_path):
+    program = "\n".join([
+        "import sys",
+        "from insight.runtime.locks import output_folder",
+        "with output_folder(sys.argv[1]): print(1, flush=True); sys.stdin.read()",
+    ])  # fmt: skip
+    command = [sys.executable, "-c", program, tmp_path / "out"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "1\n"
+        message = f"out: process {other.pid} .* is writing there; wait until it has ended, or choose another folder"
+        with pytest.raises(BlockingIOError, match=message), output_folder(tmp_path / "out"):
+            pytest.fail("entered")
+        other.kill()
+    with output_folder(tmp_path / "out") as folder:
+        assert folder == tmp_path / "out" and str(os.getpid()) in (folder / ".lock").read_text()

@@ -83,7 +83,7 @@ def test_a_changed_config_is_refused_before_anything_runs(runs, executed, finish
 
 def test_what_another_process_works_on_is_left_to_it(runs, executed):
     runs[0].folder.mkdir(parents=True)
-    with portalocker.Lock(runs[0].folder / ".lock", timeout=0):
+    with portalocker.Lock(runs[0].folder / ".table.lock", timeout=0):
         failures = sweep.do_runs(runs, Path("tools"), lambda: None)
     assert executed == ALL[1:] and "another process is at work on it" in failures["baseline, seed 1"]
 

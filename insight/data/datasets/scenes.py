@@ -39,11 +39,12 @@ class Split:
 SPLITS = {
     "scenes_train": Split(480, 0, (320, 320)),
     "scenes_val": Split(80, 1_000_000, (320, 320)),
+    "scenes_large_train": Split(1200, 100_000, (512, 512)),
 }
 
 
 def register() -> None:
-    """Register scenes_train and scenes_val."""
+    """Register the splits."""
     for name, split in SPLITS.items():
         folder = render_root() / f"{name}-{split.size[1]}x{split.size[0]}x{split.count}-{generator_version()}"
         register_coco(
@@ -106,6 +107,7 @@ def _draw(images: Path, split: Split, index: int) -> tuple[dict, list[dict]]:
         "kind": scene.kind,
         "look": scene.look,
         "gsd": round(scene.gsd, 4),
+        "off_nadir": round(scene.off_nadir, 2),
     }
     objects = [
         {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .aircraft import airplane
+from .aircraft import airplane, helicopter
 from .canvas import Canvas
-from .parts import Material, Part, rectangle
+from .parts import Material, Part, ellipse, rectangle
 from .surroundings import building, lamp, tree
 from .textures import ASPHALT, CONCRETE, GRASS
 from .vehicles import car, container, truck
 
-GSD = (0.32, 0.70)  # metres a pixel
+GSD = (0.28, 1.00)  # metres a pixel
 
 _YELLOW = Material((206, 176, 60), -16.0)
 _WHITE = Material((222, 222, 218), -15.0)
@@ -31,10 +31,11 @@ def draw(canvas: Canvas) -> None:
     _markings(canvas, front, taxiway)
     # Carts are too small to be instances and lie among the vehicles that are.
     small = rng.random() < 0.3
+    rotors = rng.choice((0.1, 0.8))  # share of helicopters on small stands
     x = -reach + rng.uniform(0, 15)
     bridges: list[float] = []
     while x < reach:
-        length = rng.uniform(13, 22) if small else rng.uniform(28, 48)
+        length = rng.uniform(9, 22) if small else rng.uniform(26, 62)
         pitch = length * 1.02 + rng.uniform(3, 12)
         stand = x + pitch / 2
         nose = front - rng.uniform(5, 9)
@@ -43,7 +44,10 @@ def draw(canvas: Canvas) -> None:
         canvas.stain([rectangle(stand, nose - 0.6 * length, 3, 0.5 * length)], Material((58, 56, 54), -20.0), 0.3, 1.2)
         if rng.random() < 0.75:
             heading = np.pi / 2 + rng.normal(0, 0.02)
-            canvas.place(airplane(rng, length), stand, nose - length / 2, heading, "airplane")
+            if small and rng.random() < rotors:
+                canvas.place(helicopter(rng, 0.8 * length), stand, nose - length / 2, heading, "helicopter")
+            else:
+                canvas.place(airplane(rng, length), stand, nose - length / 2, heading, "airplane")
             if not small and rng.random() < 0.7:
                 bridges.append(stand)
         _servicing(canvas, stand, nose, length, pitch)
@@ -55,6 +59,7 @@ def draw(canvas: Canvas) -> None:
         canvas.place(airplane(rng, length), rng.uniform(-0.9, 0.9) * reach, where, heading, "airplane")
         if not small:
             break
+    _helipads(canvas, taxiway - 105)
     canvas.flush()
     _terminal(canvas, front, bridges)
 
@@ -74,6 +79,23 @@ def _markings(canvas: Canvas, front: float, taxiway: float) -> None:
     runway = taxiway - 60
     canvas.lines(np.stack([np.stack([centre, 0 * centre + runway], 1), np.stack([centre + 28, 0 * centre + runway], 1)],
                           1), 0.9, _WHITE)  # fmt: skip
+
+
+def _helipads(canvas: Canvas, y: float) -> None:
+    """A row of round pads beyond the taxiways, some with a helicopter."""
+    rng, reach = canvas.rng, canvas.reach
+    if rng.random() < 0.4:
+        return
+    pad = Material((136, 134, 128), -17.0).shaded(rng.uniform(0.8, 1.2))
+    radius = rng.uniform(9, 14)
+    canvas.paint([rectangle(0, y, 2.4 * reach, 2.6 * radius)], pad.shaded(rng.uniform(0.75, 1.0)))
+    common = rng.uniform(0, 2 * np.pi)
+    for x in np.arange(-reach + rng.uniform(0, 20), reach, 2.3 * radius + rng.uniform(0, 12)):
+        canvas.paint([ellipse(x, y, radius, radius)], pad)
+        canvas.paint([ellipse(x, y, 0.55 * radius, 0.55 * radius)], pad.shaded(1.12))
+        if rng.random() < 0.7:
+            heading = common + rng.normal(0, 0.15)
+            canvas.place(helicopter(rng, rng.uniform(0.95, 1.5) * radius), x, y, heading, "helicopter")
 
 
 def _servicing(canvas: Canvas, stand: float, nose: float, length: float, pitch: float) -> None:

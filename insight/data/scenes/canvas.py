@@ -51,9 +51,13 @@ class Canvas:
         size: (height, width), pixels.
         look: "optical" or "sar".
         gsd: ground sampling distance, metres a pixel.
+        off_nadir: angle between the optical line of sight and the vertical, degrees; tops of tall things are displaced
+            and one side of their walls is seen. A SAR look has its own layover and ignores it.
     """
 
-    def __init__(self, rng: np.random.Generator, size: tuple[int, int], look: str, gsd: float) -> None:
+    def __init__(
+        self, rng: np.random.Generator, size: tuple[int, int], look: str, gsd: float, off_nadir: float = 0.0
+    ) -> None:
         self.rng = rng
         self.size = size
         self.gsd = gsd
@@ -68,12 +72,17 @@ class Canvas:
         self.shadow_length = 1.0 / math.tan(elevation)
         self.shadow_strength = rng.uniform(0.38, 0.62)
 
+        # Displacement of a point one metre above the ground, image pixels.
+        azimuth = rng.uniform(0, 2 * math.pi)
+        tilt = 0.0 if self.is_sar else math.tan(math.radians(off_nadir)) / gsd
+        self.lean = np.array([math.cos(azimuth), math.sin(azimuth)]) * tilt
+
         sub = (size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE)
         self.image = np.zeros(sub if self.is_sar else (*sub, 3), np.float32 if self.is_sar else np.uint8)
         self.ids = np.zeros(sub, np.int32)  # 0: none; i: instances[i - 1]
         self.instances: list[Placed] = []
         self._to_pixels = _rotation(self.turn) / gsd
-        self._queue: list[tuple[np.ndarray, np.ndarray, Sequence[Part], int]] = []
+        self._queue: list[tuple[np.ndarray, Sequence[Part], int]] = []
 
     # ------------------------------------------------------------------------------------------- ground and paint
 
@@ -162,34 +171,46 @@ class Canvas:
         """
         points = np.concatenate([part.outline for part in parts])
         points = points @ (_rotation(heading + self.turn) / self.gsd) + self.to_image(np.array([x, y]))
-        low, high = points.min(axis=0), points.max(axis=0)
+        top = max(part.height for part in parts) * self.lean
+        low = np.minimum(points.min(axis=0), (points + top).min(axis=0))
+        high = np.maximum(points.max(axis=0), (points + top).max(axis=0))
         if not self._visible(low, high):
             return
         number = 0
         if category is not None:
             self.instances.append(Placed(category, heading + self.turn, low, high))
             number = len(self.instances)
-        self._queue.append((points, self._fixed(points), parts, number))
+        self._queue.append((points, parts, number))
 
     def flush(self) -> None:
         """Cast the shadows of the queued objects, then paint the objects."""
         self._cast_shadows()
-        for points, fixed, parts, number in self._queue:
-            for part, outline, drawn in zip(parts, _split(points, parts), _split(fixed, parts)):
-                cv2.fillConvexPoly(self.image, drawn, self._colour(part.material), cv2.LINE_8, _FRACTION_BITS)
-                if part.solid:
-                    cv2.fillConvexPoly(self.ids, drawn, number, cv2.LINE_8, _FRACTION_BITS)
-                    if self.is_sar and part.height > 0:
-                        self._scatter(outline, drawn, part)
+        for points, parts, number in self._queue:
+            level = 0.0  # of what paint and windows lie on
+            for part, outline in zip(parts, _split(points, parts)):
+                level = part.height or level
+                drawn = self._fixed(outline + level * self.lean)
+                if part.height > 0 and self.lean.any():
+                    foot = self._fixed(outline + part.base * self.lean)
+                    self._fill(cv2.convexHull(np.concatenate([foot, drawn])), part, number, part.material.shaded(0.72))
+                self._fill(drawn, part, number, part.material)
+                if self.is_sar and part.solid and part.height > 0:
+                    self._scatter(outline, drawn, part)
         self._queue.clear()
+
+    def _fill(self, drawn: np.ndarray, part: Part, number: int, material: Material) -> None:
+        cv2.fillConvexPoly(self.image, drawn, self._colour(material), cv2.LINE_8, _FRACTION_BITS)
+        if part.solid:
+            cv2.fillConvexPoly(self.ids, drawn, number, cv2.LINE_8, _FRACTION_BITS)
 
     def _cast_shadows(self) -> None:
         mask = np.zeros(self.ids.shape, np.uint8)
-        for _, fixed, parts, _ in self._queue:
-            for part, outline in zip(parts, _split(fixed, parts)):
-                if part.solid and part.height > 0:
-                    shift = self._fixed(self.away * (part.height * self.shadow_length / self.gsd)) - self._fixed(0.0)
-                    swept = cv2.convexHull(np.concatenate([outline, outline + shift]))
+        per_metre = self.away * self.shadow_length / self.gsd
+        for points, parts, _ in self._queue:
+            for part, outline in zip(parts, _split(points, parts)):
+                if part.height > 0:
+                    ends = np.concatenate([outline + part.base * per_metre, outline + part.height * per_metre])
+                    swept = cv2.convexHull(self._fixed(ends))
                     cv2.fillConvexPoly(mask, swept, 255, cv2.LINE_8, _FRACTION_BITS)
         if self.is_sar:
             self.image[mask > 0] *= _RADAR_SHADOW

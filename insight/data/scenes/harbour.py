@@ -11,7 +11,7 @@ from .surroundings import building, rock, tree
 from .textures import ASPHALT, CONCRETE, GRASS, WATER
 from .vehicles import car, container, truck
 
-GSD = (0.22, 0.60)  # metres a pixel
+GSD = (0.20, 0.90)  # metres a pixel
 
 _FOAM = Material((214, 222, 222), -12.0)
 _PONTOONS = (Material((158, 148, 130), -9.0), Material((186, 184, 176), -9.0), Material((118, 108, 96), -10.0))

@@ -28,20 +28,22 @@ class Material:
 
 @dataclass(frozen=True)
 class Part:
-    """A convex prism seen from above.
+    """A convex prism.
 
     Args:
         outline: (N, 2) float array, metres, convex, in the frame of its object: x forward, y to the right.
         material: what it is made of.
-        height: of its top over the ground, metres; it decides the length of the shadow.
-        solid: belongs to the mask of the object and casts a shadow. Windows and markings are not solid: they only
-            colour what lies below them.
+        height: of its top above the ground, metres; it sets the length of the shadow and how far an oblique view
+            displaces the top. 0 for paint and windows, which lie on the part before them.
+        solid: whether it belongs to the mask of the object. Masts, windows and markings do not.
+        base: height of its underside above the ground, metres: a wing has no wall down to the apron.
     """
 
     outline: np.ndarray
     material: Material
     height: float = 0.0
     solid: bool = True
+    base: float = 0.0
 
 
 def rectangle(cx: float, cy: float, length: float, width: float) -> np.ndarray:

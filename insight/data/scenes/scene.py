@@ -10,16 +10,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from . import apron, car_park, harbour, sensors, tank_farm
+from . import apron, car_park, harbour, residential, sensors, tank_farm
 from .canvas import SUPERSAMPLE, Canvas
 
-CATEGORIES = ("ship", "airplane", "vehicle", "storage_tank")
+CATEGORIES = ("ship", "airplane", "vehicle", "storage_tank", "helicopter", "swimming_pool", "court")
 LOOKS = ("optical", "sar")
-_LAYOUTS = {"harbour": harbour, "apron": apron, "car_park": car_park, "tank_farm": tank_farm}
+_LAYOUTS = {
+    "harbour": harbour,
+    "apron": apron,
+    "car_park": car_park,
+    "tank_farm": tank_farm,
+    "residential": residential,
+}
 KINDS = tuple(_LAYOUTS)
 
 _LEAST_PIXELS = 10  # smaller visible rests, at the image border or under trees, are no instances
 _LEAST_SIZE = 32
+_MOST_OBLIQUE = 45  # degrees
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class Scene:
         kind: one of KINDS.
         look: one of LOOKS.
         gsd: ground sampling distance, metres a pixel.
+        off_nadir: angle between the line of sight and the vertical, degrees; 0 for a SAR look.
     """
 
     image: np.ndarray
@@ -65,10 +73,15 @@ class Scene:
     kind: str
     look: str
     gsd: float
+    off_nadir: float
 
 
 def draw_scene(
-    seed: int, size: tuple[int, int] = (512, 512), kind: str | None = None, look: str | None = None
+    seed: int,
+    size: tuple[int, int] = (512, 512),
+    kind: str | None = None,
+    look: str | None = None,
+    off_nadir: float | None = None,
 ) -> Scene:
     """Draw the scene of a seed: the same arguments give the same scene, in any process and with any thread count.
 
@@ -77,6 +90,7 @@ def draw_scene(
         size: (height, width), pixels, at least 32 each.
         kind: one of KINDS; None: the seed decides.
         look: one of LOOKS; None: the seed decides (one in five is SAR).
+        off_nadir: angle between the line of sight and the vertical, 0 to 45 degrees; None: the seed decides, up to 28.
 
     Returns:
         The scene; it may hold no instance at all.
@@ -96,15 +110,20 @@ def draw_scene(
     if look not in LOOKS:
         raise ValueError(f"look must be one of {', '.join(LOOKS)}, got {look!r}")
 
+    if off_nadir is not None and not 0 <= off_nadir <= _MOST_OBLIQUE:
+        raise ValueError(f"off_nadir must be from 0 to {_MOST_OBLIQUE} degrees, got {off_nadir}")
+
     layout = _LAYOUTS[kind]
     gsd = math.exp(rng.uniform(*np.log(layout.GSD)))
-    canvas = Canvas(rng, (size[0], size[1]), look, gsd)
+    drawn_angle = 28 * rng.uniform() ** 1.5  # near the vertical more often than not
+    off_nadir = drawn_angle if off_nadir is None else off_nadir
+    canvas = Canvas(rng, (size[0], size[1]), look, gsd, off_nadir)
     layout.draw(canvas)
     if canvas.is_sar:
         image = sensors.sar(rng, canvas.image, canvas.size, canvas.away)
     else:
         image = sensors.optical(rng, canvas.image, canvas.size)
-    return Scene(image, _instances(canvas), kind, look, gsd)
+    return Scene(image, _instances(canvas), kind, look, gsd, 0.0 if canvas.is_sar else off_nadir)
 
 
 def generator_version() -> str:

@@ -9,7 +9,7 @@ from .textures import smooth_noise
 
 
 def optical(rng: np.random.Generator, drawn: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Illumination, haze, contrast, optical blur and sensor noise.
+    """Resolution, illumination, haze, contrast, sensor noise and compression.
 
     Args:
         rng: source of randomness.
@@ -21,9 +21,7 @@ def optical(rng: np.random.Generator, drawn: np.ndarray, size: tuple[int, int]) 
     """
     height, width = size
     image = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA)
-    blur = rng.uniform(0.0, 0.85)
-    if blur > 0.25:
-        image = cv2.GaussianBlur(image, (0, 0), blur)
+    image = _resolution(rng, image)
 
     # Contrast, exposure, colour cast and haze are one curve a channel.
     gain = rng.uniform(0.72, 1.22) * rng.uniform(0.95, 1.05, 3)
@@ -41,7 +39,33 @@ def optical(rng: np.random.Generator, drawn: np.ndarray, size: tuple[int, int]) 
     result = image.astype(np.float32)
     result *= light[:, :, None]
     result += noise[:, :, None]
-    return np.clip(result, 0, 255, out=result).astype(np.uint8)
+    result = np.clip(result, 0, 255, out=result).astype(np.uint8)
+    if rng.random() < 0.5:
+        result = _compressed(result, int(rng.integers(35, 96)))
+    return result
+
+
+def _resolution(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """What the optics resolve: blur, pixels finer than the resolution, and the sharpening that providers apply."""
+    height, width = image.shape[:2]
+    if rng.random() < 0.35:  # delivered at a finer pixel size than was recorded
+        factor = rng.uniform(0.45, 0.95)
+        small = (max(8, round(width * factor)), max(8, round(height * factor)))
+        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+    blur = rng.uniform(0.0, 0.85) if rng.random() < 0.75 else rng.uniform(0.85, 1.6)
+    if blur > 0.25:
+        image = cv2.GaussianBlur(image, (0, 0), blur)
+    if rng.random() < 0.3:
+        strength = rng.uniform(0.3, 1.0)
+        image = cv2.addWeighted(image, 1 + strength, cv2.GaussianBlur(image, (0, 0), 1.2), -strength, 0)
+    return image
+
+
+def _compressed(image: np.ndarray, quality: int) -> np.ndarray:
+    """The image after JPEG compression."""
+    _, code = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.imdecode(code, cv2.IMREAD_COLOR)[:, :, ::-1]
 
 
 def sar(rng: np.random.Generator, drawn: np.ndarray, size: tuple[int, int], away: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ def boat(rng: np.random.Generator, length: float) -> list[Part]:
             Part(chamfered(0.08 * length, 0, 0.32 * length, 0.5 * width, 0.1), white.shaded(0.86), solid=False),
             Part(rectangle(-0.28 * length, 0, 0.28 * length, 0.5 * width), deck.shaded(0.8), solid=False),
             Part(rectangle(-0.08 * length, 0, 0.4 * length, 0.05 * width), white.shaded(1.15), solid=False),
-            Part(ellipse(0.1 * length, 0, 0.012 * length, 0.012 * length, 8), white, 1.1 * length),
+            Part(ellipse(0.1 * length, 0, 0.012 * length, 0.012 * length, 8), white, 1.1 * length, solid=False),
         ]
     elif kind < 0.8:  # motor boat: cockpit, windscreen, cabin
         cabin = rng.uniform(0.28, 0.42)

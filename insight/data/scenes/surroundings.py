@@ -26,12 +26,12 @@ def tree(rng: np.random.Generator, radius: float) -> list[Part]:
     return parts
 
 
-def building(rng: np.random.Generator, length: float, width: float) -> list[Part]:
-    """A flat or gabled roof with plant and skylights, which from above resemble vehicles."""
+def building(rng: np.random.Generator, length: float, width: float, low: bool = False) -> list[Part]:
+    """A flat or gabled roof with plant and skylights, which from above resemble vehicles; low ones are houses."""
     roof = Material(_ROOFS[rng.integers(len(_ROOFS))], -8.0)
-    height = rng.uniform(5, 14)
+    height = rng.uniform(3, 7) if low else rng.uniform(5, 14)
     parts = [Part(rectangle(0, 0, length, width), roof, height)]
-    if rng.random() < 0.35:  # gable: one side in the light
+    if rng.random() < (0.75 if low else 0.35):  # gable: one side in the light
         parts.append(Part(rectangle(0, width / 4, length, width / 2), roof.shaded(0.78), solid=False))
         return parts
     parts.append(Part(rectangle(0, 0, length - 1.2, width - 1.2), roof.shaded(0.93), solid=False))

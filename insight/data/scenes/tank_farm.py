@@ -11,7 +11,7 @@ from .tanks import empty_pad, pool, tank
 from .textures import ASPHALT, CONCRETE, GRASS, SOIL
 from .vehicles import car, container, truck
 
-GSD = (0.25, 0.65)  # metres a pixel
+GSD = (0.25, 1.10)  # metres a pixel
 
 
 def draw(canvas: Canvas) -> None:

@@ -66,7 +66,7 @@ def test_another_process_with_other_threads_draws_the_same():
 
 
 def test_seeds_give_different_scenes_of_every_kind_look_and_category():
-    scenes = [draw_scene(seed, (160, 160)) for seed in range(60)]
+    scenes = [draw_scene(seed, (160, 160)) for seed in range(90)]
     assert len({digest(s) for s in scenes}) == len(scenes)
     assert {s.kind for s in scenes} == set(KINDS)
     assert {s.look for s in scenes} == set(LOOKS)
@@ -114,7 +114,7 @@ def test_oriented_width_is_the_length_of_the_object():
 
 def test_masks_lie_on_what_is_drawn():
     """A wrong offset of half a pixel would show: along the borders of bright tanks the picture changes most."""
-    scene = draw_scene(5, (400, 400), "tank_farm", "optical")
+    scene = draw_scene(5, (400, 400), "tank_farm", "optical", off_nadir=0)
     grey = cv2.cvtColor(scene.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     gradient = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
 
@@ -134,13 +134,33 @@ def test_a_shadow_is_no_part_of_the_mask():
     """A tank's mask is as round as the tank: its shadow would make it longer in one direction."""
     round_ones = []
     for seed in range(4):
-        for i in draw_scene(seed, (400, 400), "tank_farm", "optical").instances:
+        for i in draw_scene(seed, (400, 400), "tank_farm", "optical", off_nadir=0).instances:
             x, y, w, h = i.box
             inside = x > 0 and y > 0 and x + w < 400 and y + h < 400
             if i.category == "storage_tank" and inside and min(w, h) > 12:
                 round_ones.append(abs(w - h) <= 2 and i.mask.sum() == pytest.approx(np.pi / 4 * w * h, rel=0.06))
     assert len(round_ones) > 40
     assert np.mean(round_ones) > 0.9, "but for those that a tree hides in part"
+
+
+def test_an_oblique_view_shows_walls():
+    """Upright tanks are round from above; from the side their masks take in a wall and are longer than wide."""
+
+    def elongation(off_nadir):
+        scene = draw_scene(8, (400, 400), "tank_farm", "optical", off_nadir=off_nadir)
+        assert scene.off_nadir == off_nadir
+        ratios = []
+        for instance in scene.instances:
+            x, y, w, h = instance.box
+            if instance.category == "storage_tank" and min(x, y, 400 - x - w, 400 - y - h) > 0 and w * h > 200:
+                code = instance.mask.astype(np.uint8)
+                contour = np.concatenate(cv2.findContours(code, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0])
+                sides = np.array(cv2.minAreaRect(contour)[1]) + 1
+                ratios.append(sides.max() / sides.min())
+        assert len(ratios) > 5
+        return np.median(ratios)
+
+    assert elongation(0) < 1.1 < 1.2 < elongation(30)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 700), (640, 48)])
@@ -155,8 +175,12 @@ def test_any_size(size, kind):
     [
         ({"seed": -1}, "seed must be 0 or more, got -1"),
         ({"seed": 0, "size": (16, 64)}, r"at least 32 pixels, got \(16, 64\)"),
-        ({"seed": 0, "kind": "moon"}, "kind must be one of harbour, apron, car_park, tank_farm, got 'moon'"),
+        (
+            {"seed": 0, "kind": "moon"},
+            "kind must be one of harbour, apron, car_park, tank_farm, residential, got 'moon'",
+        ),
         ({"seed": 0, "look": "lidar"}, "look must be one of optical, sar, got 'lidar'"),
+        ({"seed": 0, "off_nadir": 60}, "off_nadir must be from 0 to 45 degrees, got 60"),
     ],
 )
 def test_wrong_arguments(arguments, message):
