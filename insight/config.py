@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib
 import logging
 import operator
 import re
@@ -21,9 +22,13 @@ from .runtime.machine import is_device_name
 def add_insight_config(cfg: CN) -> None:
     """Add insight's keys to a Detectron2 config, in place; with the defaults every part is off.
 
+    Insight's models and datasets are registered with Detectron2 too, so that the config can name them.
+
     Args:
         cfg: a config from `detectron2.config.get_cfg()`.
     """
+    for registering in ("insight.modeling.registration", "insight.data.datasets"):  # here: both import this module
+        importlib.import_module(registering)
     # --- The prompt paradigm (Insight Any Instance). MODEL.META_ARCHITECTURE must be "PromptRCNN" --------------
     prompt = cfg.MODEL.PROMPT = CN()
     prompt.BRANCHES = ["box", "mask"]  # RoI branches whose features are joined with prompts
@@ -76,7 +81,7 @@ def add_insight_config(cfg: CN) -> None:
     scnet.SEMANTIC.NUM_CLASSES = 0
     scnet.SEMANTIC.WEIGHT = 0.2  # weight of its loss
 
-    # --- SOPSeg. MODEL.META_ARCHITECTURE must be "SOPSEG" --------------------------------------------------------
+    # --- SOPSeg. MODEL.META_ARCHITECTURE must be "SOPSegMetaArch" ------------------------------------------------
     sopseg = cfg.MODEL.SOPSEG = CN()
     sopseg.ENCODER = "vit_l"  # "vit_t", "vit_b", "vit_l" or "vit_h"
     sopseg.DECODER = "edge"  # "sam", "hq", "matting" or "edge" (SOPSeg's own)
@@ -120,10 +125,19 @@ def add_insight_config(cfg: CN) -> None:
     cfg.DATASETS.BAD = "strict"  # images and annotations that are wrong: "strict" stops, "skip" leaves them out
     cfg.INPUT.ROTATE_90 = False  # in training, rotate by a random multiple of 90 degrees (overhead images have no up)
     cfg.TEST.MAX_DETS = [1, 10, 100]  # detections an image that AP counts, in COCO's three steps
-    cfg.TEST.PROMPT_JITTER = 0.0  # SOPSEG only: largest shift of each side of a prompt, as a fraction of its extent
+    cfg.TEST.PROMPT_JITTER = 0.0  # SOPSeg only: largest shift of each side of a prompt, as a fraction of its extent
     cfg.TEST.AREA_PROFILE = "coco"  # "coco": small < 32^2 < medium < 96^2; "isaid": small < 144^2 < medium < 512^2
     cfg.TEST.BOUNDARY_AP = False  # also Boundary AP of the masks
     cfg.TEST.BOUNDARY_RATIO = 0.02  # of the width of its boundaries to the diagonal of the image
+
+
+def is_sopseg(cfg: CN) -> bool:
+    """Whether a config describes SOPSeg, not a detector.
+
+    Args:
+        cfg: a config with insight's keys.
+    """
+    return cfg.MODEL.META_ARCHITECTURE == "SOPSegMetaArch"
 
 
 def semantic_classes(cfg: CN) -> int:

@@ -22,7 +22,7 @@ from insight.modeling.sopseg.checkpoint import identify
 from insight.modeling.sopseg.encoders import MAX_SIZE, check_input_size
 from insight.modeling.sopseg.segment import decode_masks
 from insight.ops import crop_resize
-from insight.structures.crop_plans import one_crop_each
+from insight.structures.crop_plans import plan_crops
 from insight.structures.prompts import Prompts
 
 OUTSIDE = -20.0  # logits of magnified masks outside the region that was seen; about the lowest that SAM gives
@@ -261,7 +261,7 @@ class SamPredictor:
         to_low_res = (input_frame / self._tensor(self.original_size[::-1]) / 4).repeat(2)
         boxes = self._tensor(prompts.boxes) * to_pixels.repeat(2)
         points = None if prompts.points is None else self._tensor(prompts.points) * to_pixels
-        plan = one_crop_each(boxes)
+        plan = plan_crops(Prompts(boxes, points, prompts.labels), self._pixels.shape[1:], self.crop_size)
         masks = None
         if prompts.masks is not None:
             regions = plan.regions / (4 * to_pixels).repeat(2)

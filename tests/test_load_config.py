@@ -62,7 +62,7 @@ def test_a_gpu_beyond_those_that_there_are(monkeypatch):
     [
         ("MODEL.SOPSEG_BRANCH.ENABLED", "MODEL.META_ARCHITECTURE", ["GeneralizedRCNN", "SOPSEG"], "PromptRCNN"),
         ("MODEL.PROMPT.LPM.ENABLED", "MODEL.META_ARCHITECTURE", ["GeneralizedRCNN"], "PromptRCNN"),
-        ("MODEL.PROMPT.GPM.ENABLED", "MODEL.META_ARCHITECTURE", ["SOPSEG"], "PromptRCNN"),
+        ("MODEL.PROMPT.GPM.ENABLED", "MODEL.META_ARCHITECTURE", ["SOPSegMetaArch"], "PromptRCNN"),
         (
             "MODEL.PROMPT.SAMPLING.ENABLED",
             "MODEL.PROPOSAL_GENERATOR.NAME",

@@ -13,11 +13,11 @@ from .sources import SourceImage
 
 
 class CocoWriter:
-    """Writes images and annotations; of `open_coco`.
+    """Write images and annotations to a file that `open_coco` has opened.
 
     Args:
-        file: where to.
-        categories: COCO's.
+        file: the file.
+        categories: COCO categories.
     """
 
     def __init__(self, file: IO[str], categories: list[dict[str, Any]]):

@@ -1,4 +1,4 @@
-"""A hundred masks at a glance."""
+"""A picture of a hundred masks."""
 
 import os
 from collections import defaultdict
@@ -22,11 +22,11 @@ _MASK, _BOX, _TEXT, _NOTHING = (255, 235, 60), (60, 220, 255), (235, 235, 235), 
 
 
 class Extremes:
-    """The masks that come first in an order, of a stream; memory holds only twice as many.
+    """The masks with the lowest or highest scores in a stream; memory holds at most twice as many.
 
     Args:
         sign: 1 for the lowest scores, -1 for the highest.
-        count: how many.
+        count: number of masks.
     """
 
     def __init__(self, sign: int, count: int = COUNT):
@@ -34,24 +34,24 @@ class Extremes:
         self._found: list[tuple[Candidate, Verdict]] = []
 
     def add(self, candidate: Candidate, verdict: Verdict) -> None:
-        """Take a mask into account, if its box has one."""
+        """Add a candidate, if it has a mask."""
         if "score" in candidate.measured:
             self._found.append((candidate, verdict))
         if len(self._found) >= 2 * self._count:
             self._found = self.best()
 
     def best(self) -> list[tuple[Candidate, Verdict]]:
-        """The masks, in order of score and, where that is equal, of id."""
+        """The masks, sorted by score and then by id."""
         key = lambda found: (self._sign * found[0].measured["score"], found[0].id)  # noqa: E731
         return sorted(self._found, key=key)[: self._count]
 
 
 def draw_contact_sheet(masks: Sequence[tuple[Candidate, Verdict]], path: str | os.PathLike) -> None:
-    """Draw masks side by side, each with what is around it in the image, its outline, its box and its score.
+    """Draw masks side by side, each as an outline on its surroundings, with its box and score.
 
     Args:
-        masks: masks of any images; each image is read once, and where it cannot be read, tiles stay empty. Of none,
-            the picture says so.
+        masks: masks of any images; each image is read once, and tiles stay empty if it cannot be read. If there are
+            none, the picture says so.
         path: the PNG file.
     """
     by_image = defaultdict(list)

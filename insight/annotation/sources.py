@@ -1,4 +1,4 @@
-"""Where boxes come from: the folders of DOTA and SODA-A, or a COCO file."""
+"""Sources of boxes: the folders of DOTA and SODA-A, or a COCO file."""
 
 import logging
 import os
@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from insight.data.bad_options import SKIP_HINT
 from insight.data.formats.coco import WITHOUT_AREA, read_coco
-from insight.data.formats.file_check import FileCheck, first, repeated
+from insight.data.formats.file_check import SKIP_HINT, FileCheck, first, repeated
 from insight.data.formats.oriented import find_oriented, read_oriented
+from insight.errors import InputError
 from insight.structures.oriented_boxes import oriented_corners
 
 _GIVEN = ("bbox", "oriented_box")  # what an annotation says of its box
@@ -22,13 +22,13 @@ _logger = logging.getLogger(__name__)
 
 
 class SourceImage(NamedTuple):
-    """An image and how many boxes it has.
+    """An image and the number of its boxes.
 
     Attributes:
-        id: of the image in COCO files.
-        name: relative to the folder of the images.
+        id: id of the image in COCO files.
+        name: file name relative to the folder of the images.
         path: the file.
-        count: boxes of the classes that were asked for.
+        count: number of boxes of the chosen classes.
         size: (height, width) that the source states, or None.
     """
 
@@ -48,7 +48,7 @@ class ImageBoxes:
         corners: (N, 4, 2) float32 XY, image pixels; finite, but a box may leave the image or have no area.
         oriented: (N,) bool; the others are horizontal.
         class_names: N names.
-        given: what the source says of box i, as fields for a COCO annotation.
+        given: index of a box -> what the source says of it, as fields of a COCO annotation.
     """
 
     ids: np.ndarray
@@ -67,9 +67,9 @@ class Source:
 
     Args:
         images: in the order of the results.
-        categories: COCO's, for the classes.
-        read: the boxes of one of the images; raises OSError or ValueError where they cannot be read.
-        failures: what is left out: names of images, or parts of the file, and why.
+        categories: COCO categories of the classes.
+        read: image -> its boxes; raises OSError or InputError if they cannot be read.
+        failures: names of images or parts of the file that are left out -> reason.
     """
 
     images: list[SourceImage]
@@ -85,7 +85,7 @@ def open_source(
     *,
     strict: bool = False,
 ) -> Source:
-    """Open a data set of boxes.
+    """Open a dataset of boxes.
 
     The boxes of a folder are numbered from 1 in the order of its files and their lines, its classes in the order of
     `classes` or of the alphabet; a COCO file keeps its ids.
@@ -94,28 +94,28 @@ def open_source(
         path: a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ (SODA-A), or a COCO JSON file whose
             annotations may have an "oriented_box" in any form that `oriented_corners` takes.
         image_root: for a COCO file, the folder that its file names are relative to.
-        classes: names of the classes that count; None: all.
-        strict: raise for what is wrong, images that are missing included; otherwise it is left out, as a failure.
+        classes: names of the classes to annotate; None for all.
+        strict: raise for what is wrong, including missing images; otherwise it is left out and listed as a failure.
 
     Returns:
-        The source; images are not looked at.
+        The source; images are not opened.
 
     Raises:
         OSError: the folder or file is missing or cannot be read.
-        ValueError: it has another layout, is malformed, or lacks one of the classes; or what a strict check finds.
+        InputError: it has another layout, is malformed, or lacks one of the classes; or what a strict check finds.
     """
     path, classes = Path(path), None if classes is None else list(dict.fromkeys(classes))
     if path.is_dir():
         if image_root is not None:
-            raise ValueError(f"{path} is a folder, whose images are in it: leave --images {image_root} out")
+            raise InputError(f"image_root: {path} is a folder that holds its images, so leave out {image_root}")
         return _open_folder(path, classes, FileCheck(path, strict, SKIP_HINT))
     if path.suffix.lower() != ".json":
-        raise ValueError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ "
+        raise InputError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ "
                          "(SODA-A), or a COCO .json file")  # fmt: skip
     if image_root is None:
-        raise ValueError(f"{path}: name the folder of its images with --images")
+        raise InputError(f"image_root: expected the folder of the images of {path}, got nothing")
     if not Path(image_root).is_dir():
-        raise ValueError(f"--images {image_root}: no such folder")
+        raise InputError(f"image_root: {image_root}: no such folder")
     return _open_coco(Path(image_root), classes, FileCheck(path, strict, SKIP_HINT))
 
 
@@ -138,14 +138,14 @@ def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) 
     failures = {name: first(reasons) for name, reasons in unread.problems.items()}
     unknown = [name for name in classes or [] if name not in names]
     if unknown:
-        raise ValueError(f"{folder}: no box is of class {first(unknown)}; the classes are {first(sorted(names), 20)}")
+        raise InputError(f"{folder}: no box is of class {first(unknown)}; the classes are {first(sorted(names), 20)}")
     chosen = sorted(names) if classes is None else classes
 
     def read(image: SourceImage) -> ImageBoxes:
         found = read_oriented(labels[image.name])
         index = [i for i, name in enumerate(found.class_names) if name in chosen]
         if len(index) != image.count:
-            raise ValueError(f"{labels[image.name]}: has {len(index)} boxes, had {image.count} at the start")
+            raise InputError(f"{labels[image.name]}: has {len(index)} boxes, had {image.count} at the start")
         corners = found.corners[index]
         return ImageBoxes(
             first_ids[image.name] + np.arange(len(index)),

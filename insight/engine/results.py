@@ -1,4 +1,4 @@
-"""results.json: what a run came to, so that it need not be repeated."""
+"""config.yaml and results.json of a run, by which a finished run is recognised."""
 
 import hashlib
 import json
@@ -11,11 +11,12 @@ import yaml
 from detectron2.config import CfgNode
 
 from insight.config import load_config
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.json_values import plain
 
 RESULTS, CONFIG = "results.json", "config.yaml"
-# Where and how a run works, not what it comes to.
+# Keys that do not change the results.
 _PLACES = ("OUTPUT_DIR", "MODEL.DEVICE", "DATALOADER.NUM_WORKERS")
 
 _logger = logging.getLogger(__name__)
@@ -24,12 +25,12 @@ Metrics = dict[str, dict[str, dict[str, float]]]
 
 
 def write_config(cfg: CfgNode, evaluation: bool = False) -> None:
-    """Write the whole config to OUTPUT_DIR/config.yaml: once model, weights and data are found to go with it.
+    """Write the whole config to OUTPUT_DIR/config.yaml; call it once model, weights and data are known to fit.
 
     Args:
         cfg: the config.
-        evaluation: nothing will be trained: the config of a training that lies there stays, and a warning says so if it
-            differs, for the results of the training are replaced.
+        evaluation: True where nothing will be trained: the config of an earlier training in that folder is kept, with
+            a warning if it differs, as that training's results will be replaced.
 
     Raises:
         OSError: it cannot be written.
@@ -38,7 +39,7 @@ def write_config(cfg: CfgNode, evaluation: bool = False) -> None:
     if evaluation and path.is_file() and holds_checkpoint(cfg.OUTPUT_DIR):
         try:
             changes = _changes(path, cfg)
-        except ValueError as error:  # another program's training
+        except ValueError as error:  # the training of another program
             changes = [str(error)]
         if _lies_beside(path, cfg.MODEL.WEIGHTS):
             changes = [change for change in changes if not change.startswith("MODEL.WEIGHTS ")]
@@ -54,41 +55,41 @@ def write_config(cfg: CfgNode, evaluation: bool = False) -> None:
 
 
 def by_dataset(cfg: CfgNode, results: dict) -> Metrics:
-    """The results of `Trainer.test`, which leaves the name out where there is one data set, however often it is listed.
+    """Bring the results of `Trainer.test` to one form; it leaves out the name of a single dataset.
 
     Args:
         cfg: the config that was tested.
-        results: what came out.
+        results: the output of `Trainer.test`.
 
     Returns:
-        {data set: {task: {metric: value}}}
+        {dataset: {task: {metric: value}}}
     """
     return {cfg.DATASETS.TEST[0]: results} if len(set(cfg.DATASETS.TEST)) == 1 else dict(results)
 
 
 def write_results(path: str | os.PathLike, results: Metrics, **more: Any) -> None:
-    """Write results; the file is whole or absent.
+    """Write results atomically.
 
     Args:
         path: the JSON file.
-        results: {data set: {task: {metric: value}}}; what is no number becomes null.
-        more: other values to keep, beside "results".
+        results: {dataset: {task: {metric: value}}}; NaN becomes null.
+        more: other entries to write beside "results".
     """
     with atomic_write(path) as file:
         json.dump(plain({**more, "results": results}), file, indent=1)
 
 
 def read_results(path: str | os.PathLike) -> dict[str, Any]:
-    """Read what `write_results` wrote.
+    """Read a file of `write_results`.
 
     Args:
         path: the JSON file.
 
     Returns:
-        "results", with NaN for null, and what else was kept.
+        Its content: "results", with NaN for null, and the other entries.
 
     Raises:
-        ValueError: it is not such a file.
+        InputError: not such a file.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -96,15 +97,15 @@ def read_results(path: str | os.PathLike) -> dict[str, Any]:
             for metrics in tasks.values():
                 metrics.update((name, float("nan")) for name, value in metrics.items() if value is None)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path}: not the results of a run ({error!r}); remove it") from error
+        raise InputError(f"{path}: not the results of a run ({error!r:.200}); remove it") from error
     return content
 
 
 def config_digest(cfg: CfgNode | str) -> str:
-    """A short name of all that decides what a run comes to.
+    """Digest of the config keys that can change a run's results.
 
     Args:
-        cfg: the config, or its text.
+        cfg: the config, or its YAML text.
 
     Returns:
         16 hexadecimal digits.
@@ -114,25 +115,25 @@ def config_digest(cfg: CfgNode | str) -> str:
 
 
 def finished_run(folder: str | os.PathLike, cfg: CfgNode) -> dict[str, Any] | None:
-    """The results of a run, if it has ended.
+    """Read the results of a run, if it has finished.
 
     Args:
         folder: its OUTPUT_DIR.
-        cfg: what was to be run. Keys that are newer than the run count as left at their defaults; which device worked,
-            and how many processes loaded data, does not matter.
+        cfg: the config to run. Keys that are newer than the run count as their defaults; the device and the number of
+            data-loading processes are not compared.
 
     Returns:
-        As `read_results`; None where there is no run, or one that has not ended.
+        As `read_results`; None if there is no run, or an unfinished one.
 
     Raises:
-        ValueError: the folder holds a run of another config, with results or a checkpoint.
+        InputError: the folder holds a run of another config, with results or a checkpoint.
     """
     path, results = Path(folder, CONFIG), Path(folder, RESULTS)
     if not path.is_file() or not (results.is_file() or holds_checkpoint(folder)):
-        return None  # nothing was begun, or it failed before anything was made
+        return None  # no run, or one that failed before its first checkpoint
     changes = _changes(path, cfg)
     if changes:
-        raise ValueError(
+        raise InputError(
             f"{folder}: holds a run of another config ({_shown(changes)}): remove it, or choose another folder"
         )
     if not results.is_file():
@@ -142,13 +143,10 @@ def finished_run(folder: str | os.PathLike, cfg: CfgNode) -> dict[str, Any] | No
 
 
 def holds_checkpoint(folder: str | os.PathLike) -> bool:
-    """Whether a training has left something to go on from, or to use.
+    """Whether a run has left a checkpoint.
 
     Args:
         folder: its OUTPUT_DIR.
-
-    Returns:
-        Whether there is a checkpoint.
     """
     return any(Path(folder).glob("*.pth"))
 
@@ -162,7 +160,7 @@ def _shown(changes: list[str]) -> str:
 
 
 def _changes(path: Path, cfg: CfgNode) -> list[str]:
-    """How the config that a run was started with differs."""
+    """Differences between a run's config file and a config."""
     then, now = (_leaves(yaml.safe_load(c.dump())) for c in (load_config(str(path)), cfg))
     if _lies_beside(path, then["MODEL.WEIGHTS"]):
         then["MODEL.WEIGHTS"] = now["MODEL.WEIGHTS"]  # the run's own checkpoint was evaluated

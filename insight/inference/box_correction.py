@@ -8,9 +8,8 @@ from detectron2.structures import Boxes
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from insight.config import is_sopseg
 from insight.errors import InputError
-
-from .build import is_sopseg
 
 
 def check_correct_boxes(value: float, cfg: CfgNode | None = None, name: str = "correct_boxes") -> None:

@@ -3,10 +3,9 @@
 from typing import TYPE_CHECKING
 
 from detectron2.config import CfgNode
-from detectron2.modeling import META_ARCH_REGISTRY
 
+from insight.config import is_sopseg
 from insight.errors import InputError
-from insight.modeling.sopseg import SOPSeg
 
 from .sopseg_predictor import SOPSegPredictor
 
@@ -43,21 +42,3 @@ def build_predictor(cfg: CfgNode) -> "PromptPredictor | SOPSegPredictor":
         shared_crops=keys.SHARED_CROPS,
         device=cfg.MODEL.DEVICE,
     )
-
-
-def is_sopseg(cfg: CfgNode) -> bool:
-    """Whether a config's model is SOPSeg, which answers prompts and detects nothing.
-
-    Args:
-        cfg: the config.
-
-    Returns:
-        True for SOPSeg, False for a detector.
-
-    Raises:
-        InputError: MODEL.META_ARCHITECTURE is unknown.
-    """
-    name = cfg.MODEL.META_ARCHITECTURE
-    if name not in META_ARCH_REGISTRY:
-        raise InputError(f"MODEL.META_ARCHITECTURE: unknown model {name!r}")
-    return issubclass(META_ARCH_REGISTRY.get(name), SOPSeg)

@@ -3,10 +3,11 @@
 import numpy as np
 from detectron2.config import CfgNode
 
+from insight.config import is_sopseg
 from insight.errors import InputError
 
 from .box_correction import check_correct_boxes
-from .build import build_predictor, is_sopseg
+from .build import build_predictor
 from .classes import class_indices
 from .files import FilePredictor
 from .prediction import Prediction

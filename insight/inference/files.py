@@ -4,7 +4,6 @@ import glob
 import hashlib
 import logging
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from insight.data.formats.images import SUFFIXES, read_image
 from insight.errors import InputError, InsightError
 from insight.runtime.atomic_files import atomic_write
+from insight.runtime.progress import progress
 
 from .coco_results import CocoResults
 from .prediction import Prediction
@@ -123,7 +122,7 @@ def predict_files(
     pictures = _pictures(list(by_name))
     failures: dict[Path, str] = {}
     outdated = []
-    for name, path in tqdm(by_name.items(), desc="predict", unit="image", file=sys.stderr):
+    for name, path in progress(by_name.items(), "Predicting", "image"):
         if name in results:
             continue
         overlay = output / "overlays" / pictures[name]

@@ -8,10 +8,12 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
-from detectron2.modeling import build_model
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
+import insight.modeling.registration  # noqa: F401 (a config may come from another process)
+from insight.config import is_sopseg
 from insight.errors import InputError
 from insight.modeling.checkpointer import Checkpointer
 from insight.modeling.sopseg import SOPSeg
@@ -19,7 +21,6 @@ from insight.structures.prompts import ParsedPrompts, Prompts, parse_prompts
 from insight.structures.rle import RLEMasks
 
 from .box_correction import check_correct_boxes, corrected_where_far
-from .build import is_sopseg
 from .classes import Classes, class_indices
 from .image_input import NoImageError, to_rgb
 from .mask_pasting import paste_masks
@@ -66,6 +67,8 @@ class PromptPredictor:
             cfg = cfg_or_model
             if is_sopseg(cfg):
                 raise InputError(_SOPSEG_ELSEWHERE)
+            if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
+                raise InputError(f"MODEL.META_ARCHITECTURE: unknown model {cfg.MODEL.META_ARCHITECTURE!r}")
             self.model = build_model(cfg.clone())
             more = Checkpointer(self.model, exact=True).load(cfg.MODEL.WEIGHTS, checkpointables=[])
             class_names = class_names or more.get("trainer", {}).get("class_names") or _registered_names(cfg)

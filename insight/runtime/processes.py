@@ -9,21 +9,21 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import cv2
-from tqdm import tqdm
 
 from .following import follow
+from .progress import progress
 
 
 def map_in_processes(function: Callable, items: Iterable, description: str, unit: str) -> Iterator[Any]:
-    """Apply a function to each item, several at a time, with a progress bar.
+    """Apply a function to each item, several at a time, and show the progress.
 
     On Linux the processes end with this one, however it ends.
 
     Args:
         function: picklable; runs with one OpenCV thread.
         items: its arguments.
-        description: of the progress bar.
-        unit: what an item is called in it.
+        description: what is being done.
+        unit: name of an item, in the singular.
 
     Yields:
         The results, in order of the items.
@@ -36,7 +36,7 @@ def map_in_processes(function: Callable, items: Iterable, description: str, unit
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
     with ProcessPoolExecutor(_workers(), context, initializer=_begin, initargs=(os.getpid(),)) as pool:
         try:
-            yield from tqdm(pool.map(function, items), description, len(items), unit=unit)
+            yield from progress(pool.map(function, items), description, unit, len(items))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

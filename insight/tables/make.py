@@ -8,6 +8,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
+from insight.config import is_sopseg
 from insight.data.datasets import register_from_config, require_registered
 from insight.evaluation.comparison import Contender, choose_entries, draw_comparisons, worst_entries
 from insight.modeling.checkpointer import require_weights
@@ -24,7 +25,6 @@ from .write import write_table
 def make_table(
     table: Table,
     output: str | os.PathLike,
-    tools: Path,
     command: str,
     overrides: Sequence[str] = (),
     num_gpus: int = 1,
@@ -35,7 +35,6 @@ def make_table(
         table: the table.
         output: gets NAME.md, NAME.json, NAME.png, NAME/ with the pictures, and runs/, which tables with the same output
             share.
-        tools: the folder of train_net.py and the other commands.
         command: that makes the table, for its reader.
         overrides: KEY VALUE KEY VALUE ... for every row.
         num_gpus: to train with.
@@ -65,7 +64,7 @@ def make_table(
         require_weights(run.cfg, resume=not run.row.eval_only)
     _load_datasets(lacking)
     write()  # also finds out early whether it can be written
-    failures = do_runs(runs, tools, write, num_gpus)
+    failures = do_runs(runs, write, num_gpus)
     if metrics & _TIMED and not failures:
         for run, speed in zip(first, measure_speed([_trained(run) for run in first])):
             measures.update(((run.row.name, metric), value) for metric, value in speed.items())
@@ -101,8 +100,8 @@ def _choose(pictures: Pictures, first: Sequence[Run]) -> tuple[str, list[dict]]:
     require_registered([dataset], f"row {first[0].row.name!r}: DATASETS.TEST")
     if not pictures.worst:
         return dataset, choose_entries(dataset, pictures.images, pictures.count)
-    if first[-1].cfg.MODEL.META_ARCHITECTURE != "SOPSEG":
-        raise ValueError(f"pictures: worst: expected a SOPSEG as the last row, but {first[-1].row.name!r} is none")
+    if not is_sopseg(first[-1].cfg):
+        raise ValueError(f"pictures: worst: expected a SOPSeg as the last row, but {first[-1].row.name!r} is none")
     return dataset, []
 
 

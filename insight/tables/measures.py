@@ -11,8 +11,10 @@ from detectron2.modeling import build_model
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from insight.config import is_sopseg
 from insight.data.datasets import register_from_config
 from insight.engine import trainer_class
+from insight.errors import InputError
 from insight.modeling.checkpointer import Checkpointer
 from insight.modeling.sopseg import build_sopseg
 
@@ -37,17 +39,17 @@ def count_gmacs(cfg: CfgNode, prompts: int) -> float:
     What papers give as GFLOPs are mostly these; counted strictly, a multiply-add is two floating-point operations.
 
     Args:
-        cfg: the config; MODEL.META_ARCHITECTURE is SOPSEG.
+        cfg: the config of a SOPSeg.
         prompts: oriented boxes, on one image. With MODEL.SOPSEG.MAGNIFY each has a crop of its own.
 
     Returns:
         Billions.
 
     Raises:
-        ValueError: another model.
+        InputError: another model.
     """
-    if cfg.MODEL.META_ARCHITECTURE != "SOPSEG":
-        raise ValueError(f"gmacs: counted of SOPSEG only, not of {cfg.MODEL.META_ARCHITECTURE}")
+    if not is_sopseg(cfg):
+        raise InputError(f"gmacs: counted for SOPSeg only, not of {cfg.MODEL.META_ARCHITECTURE}")
     keys = cfg.MODEL.SOPSEG
     crops = prompts if keys.MAGNIFY else 1
     size = keys.INPUT_SIZE
@@ -115,7 +117,7 @@ class _Contender:
 
 
 def _without_weights(cfg: CfgNode) -> nn.Module:
-    if cfg.MODEL.META_ARCHITECTURE == "SOPSEG":
+    if is_sopseg(cfg):
         with torch.device("meta"):  # no memory is needed
             return build_sopseg(cfg.MODEL.SOPSEG.ENCODER, cfg.MODEL.SOPSEG.DECODER)
     cfg = cfg.clone()

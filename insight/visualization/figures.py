@@ -1,4 +1,4 @@
-"""Pictures that matplotlib draws, into PNG files."""
+"""Figures of matplotlib as PNG files."""
 
 import contextlib
 import os
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def png_figure(path: str | os.PathLike, size: tuple[float, float]) -> "Iterator[Figure]":
-    """A figure that is written when the block ends, and not if that ends with an error.
+    """Open a figure that is written when the block ends without an error.
 
-    Its texts stand as they are: what is between two `$`, in the name of a class or a run, is no formula.
+    Text is drawn as it is: `$` in the name of a class or a run starts no formula.
 
     Args:
         path: the PNG file.
-        size: width and height in inches, of 110 pixels.
+        size: (width, height) in inches of 110 pixels.
 
     Yields:
         The empty figure.

@@ -52,7 +52,7 @@ def arguments(half, config, tmp_path, monkeypatch):
     def of(tool):
         name, *command = tool.split()
         output = ["--output", tmp_path / "made"]
-        if name == "make_table":
+        if name == "table":
             monkeypatch.setattr(sweep, "execute", lambda job, bar, lock: f"started with {' '.join(job.command)}")
             row = {"name": "baseline", "config": str(config)}
             table = {"title": "Half", "rows": [row], "columns": {"AP": f"{NAME}/segm/AP"}}
@@ -70,29 +70,29 @@ def arguments(half, config, tmp_path, monkeypatch):
             return [annotations, "--images", images, "--weights", tmp_path / "sam.pth", *sizes, *output]
         if name == "prepare_data":
             return [*command, NAME, "--config-file", config]
-        return [*command, "--config-file", config, *([] if name == "train_net" else output)]
+        return [*command, "--config-file", config, *([] if name == "train" else output)]
 
     return of
 
 
 TOOLS = (
-    "train_net", "train_net --eval-only", "prompt_missed", "prompt_jitter", "visualize_data", "compare", "make_table",
+    "train", "train_net --eval-only", "measure missed", "measure jitter", "data show", "compare", "table",
     "prepare_data statistics", "analyse", "annotate",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_strict_ends_in_one_line_and_skip_bad_goes_on(run_tool, half, arguments, tool):
+def test_strict_ends_in_one_line_and_skip_bad_goes_on(insight, half, arguments, tool):
     name, words = tool.split()[0], arguments(tool)
     option_at = 1 if name == "prepare_data" else 0
     for option in ("--strict", "--skip-bad"):
-        done = run_tool(name, *words[:option_at], option, *words[option_at:])
+        done = insight(name, *words[:option_at], option, *words[option_at:])
         errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
         if option == "--strict":
             gone = ", ".join(str(half[1] / f"{number}.png") for number in (1, 2))
             assert done.code == 2 and len(errors) == 1 and "Traceback" not in done.err, done.err
             assert f"{half[0]}: images are missing on disk; 2 are wrong: {gone}; --skip-bad" in errors[0]
-        elif name == "make_table":  # goes on to its first run, and tells it
+        elif name == "table":  # goes on to its first run, and tells it
             assert done.code == 1 and len(errors) == 1 and "started with" in errors[0], done.err
             assert "DATASETS.BAD skip" in errors[0]
         else:
@@ -100,27 +100,27 @@ def test_strict_ends_in_one_line_and_skip_bad_goes_on(run_tool, half, arguments,
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in TOOLS_FOLDER.glob("*.py")))
-def test_who_reads_annotations_has_the_options(run_tool, name):
+def test_who_reads_annotations_has_the_options(insight, name):
     words = {"prepare_data": ["statistics"]}.get(name, [])
-    done = run_tool(name, *words, "--help")
+    done = insight(name, *words, "--help")
     has = "--strict" in done.out and "--skip-bad" in done.out
     # The others read images, metrics, or scenes that they draw.
-    assert done.code == 0 and has == (name not in ("demo", "plot_training", "predict"))
+    assert done.code == 0 and has == (name not in ("demo", "plot", "predict"))
 
 
-def test_the_option_counts_more_than_the_config(run_tool, arguments):
+def test_the_option_counts_more_than_the_config(insight, arguments):
     words = arguments("prepare_data statistics")
     skip = ["DATASETS.BAD", "skip"]
-    assert run_tool("prepare_data", *words, *skip).code == 0
-    assert run_tool("prepare_data", *words, *skip, "--strict").code == 2
+    assert insight("prepare_data", *words, *skip).code == 0
+    assert insight("prepare_data", *words, *skip, "--strict").code == 2
 
 
-def test_both_options_are_refused(run_tool):
-    done = run_tool("train_net", "--strict", "--skip-bad")
+def test_both_options_are_refused(insight):
+    done = insight("train", "--strict", "--skip-bad")
     assert done.code == 2 and "not allowed with argument --strict" in done.err
 
 
-def test_annotate_without_either_tells_what_it_leaves_out_with_code_1(run_tool, half, arguments, tmp_path):
-    done = run_tool("annotate", *arguments("annotate"))
+def test_annotate_without_either_tells_what_it_leaves_out_with_code_1(insight, half, arguments, tmp_path):
+    done = insight("annotate", *arguments("annotate"))
     assert done.code == 1 and "error: 1.png: no such image" in done.err
     assert len(json.loads((tmp_path / "made" / "instances.json").read_text())["images"]) == 4

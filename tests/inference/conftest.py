@@ -3,7 +3,6 @@ import torch
 from detectron2.modeling import build_model
 from helpers.tiny import CONFIG
 
-import insight  # noqa: F401 (registers PromptRCNN)
 from insight.config import load_config
 
 

@@ -3,21 +3,19 @@ import pytest
 import torch
 from detectron2.data import transforms as T
 from detectron2.layers.mask_ops import paste_masks_in_image
-from detectron2.modeling import META_ARCH_REGISTRY, build_model
+from detectron2.modeling import build_model
 from detectron2.structures import Boxes
 from detectron2.utils.visualizer import Visualizer
 from helpers.tiny_sopseg import save_tiny_checkpoint, small_sopseg
 from PIL import Image
 
 from insight import PromptPredictor, SOPSegPredictor
+from insight.checkpoint import CheckpointError
 from insight.errors import InputError
 from insight.inference import build_predictor
 from insight.inference import predictor as predictor_module
-from insight.modeling.checkpointer import Checkpointer, CheckpointError
-from insight.modeling.sopseg import SOPSeg
+from insight.modeling.checkpointer import Checkpointer
 from insight.structures.oriented_boxes import enclosing_boxes
-
-(SOPSEG,) = (name for name, model in META_ARCH_REGISTRY if issubclass(model, SOPSeg))
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (128, 160, 3), dtype=np.uint8)
 BOXES = torch.tensor([[20.0, 10, 60, 50], [-8.0, 30, 24, 70], [100.0, 90, 101, 127.5], [20.0, 10, 60, 50]])
@@ -303,7 +301,7 @@ def test_an_image_of_one_pixel_that_is_read_only(predictor, monkeypatch):
 
 def test_sopseg_is_sent_where_its_prompts_are_answered(prompt_cfg):
     cfg = prompt_cfg.clone()
-    cfg.MODEL.META_ARCHITECTURE = SOPSEG
+    cfg.MODEL.META_ARCHITECTURE = "SOPSegMetaArch"
     for model in (cfg, small_sopseg()):
         with pytest.raises(InputError, match="SOPSeg neither detects nor classifies; use SOPSegPredictor"):
             PromptPredictor(model)
@@ -340,7 +338,7 @@ def test_the_predictor_of_a_config(prompt_cfg, prompt_model, tmp_path, monkeypat
     Checkpointer(prompt_model, str(tmp_path)).save("model")
     cfg.MODEL.WEIGHTS = str(tmp_path / "model.pth")
     assert isinstance(build_predictor(cfg), PromptPredictor)
-    cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.SOPSEG.ENCODER, cfg.MODEL.SOPSEG.DECODER = SOPSEG, "vit_b", "sam"
+    cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.SOPSEG.ENCODER, cfg.MODEL.SOPSEG.DECODER = "SOPSegMetaArch", "vit_b", "sam"
     save_tiny_checkpoint(tmp_path / "sopseg.pth", monkeypatch)
     cfg.MODEL.WEIGHTS, cfg.MODEL.SOPSEG.INPUT_SIZE = str(tmp_path / "sopseg.pth"), 64
     predictor = build_predictor(cfg)

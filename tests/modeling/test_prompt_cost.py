@@ -5,7 +5,7 @@ import torch
 from helpers.tiny_prompt_rcnn import make_config
 from torch.utils.flop_counter import FlopCounterMode
 
-from insight.modeling.prompt import PromptEncoder
+from insight.modeling.prompt import RegionPromptEncoder
 from insight.modeling.prompt.pooler import PromptPooler
 from insight.ops import has_ops
 
@@ -18,7 +18,7 @@ def attention_flops(local, global_tokens, *_, out_val=None, **__):
 
 def multiply_adds(cfg, boxes):
     """Of an image at 800 x 800 with this many boxes: prompts, and their way into a 7 x 7 box feature."""
-    encoder = PromptEncoder.from_config(cfg).eval()
+    encoder = RegionPromptEncoder.from_config(cfg).eval()
     feature = torch.zeros(boxes, 256, 7, 7)
     pooler = PromptPooler(lambda features, boxes: feature.clone(), encoder.prompt_channels, 256)
     mapping = {torch.ops.insight.global_to_local_attention: attention_flops}

@@ -352,12 +352,12 @@ def test_a_pixel_std_of_the_wrong_length_is_named():
 
 
 def test_a_pixel_std_of_zero_is_named():
-    with pytest.raises(ValueError, match=r"PIXEL_STD must hold values above 0, got std \[57.0, 0.0, 58.0\]"):
+    with pytest.raises(ValueError, match=r"PIXEL_STD: expected values above 0, got \[57.0, 0.0, 58.0\]"):
         build(make_tiny_config(ALL, MODEL__PROMPT__PIXEL_STD=[57.0, 0.0, 58.0]))
 
 
 def test_an_unknown_branch_is_named():
-    with pytest.raises(ValueError, match=r"BRANCHES must name .* got \['boxes'\]"):
+    with pytest.raises(ValueError, match=r"BRANCHES: expected .* got \['boxes'\]"):
         build(make_tiny_config(ALL, MODEL__PROMPT__BRANCHES=["boxes"]))
 
 

@@ -11,11 +11,11 @@ from detectron2.structures import BoxMode
 
 from insight.data.formats.coco import plain_name, read_coco
 from insight.data.formats.decoding import without_undecodable
-from insight.data.formats.file_check import FileCheck, first
+from insight.data.formats.file_check import SKIP_HINT_IN_CONFIG, FileCheck, first
 from insight.structures.rle import segmentation_to_rle
 
 # Tools have the option; code that reads a config, the key.
-SKIP_HINT = "--skip-bad (DATASETS.BAD skip) leaves out what is wrong, tools/prepare_data.py check lists all of it"
+SKIP_HINT = f"{SKIP_HINT_IN_CONFIG}; `insight data check` lists all of it"
 
 _BAD = ("strict", "skip")
 _strict = True  # what DATASETS.BAD says; Detectron2 loads a data set by its name, without a config at hand

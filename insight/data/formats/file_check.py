@@ -6,6 +6,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+# How to go on without what is wrong: ends the error of a strict check.
+SKIP_HINT = "skip_bad=True leaves out what is wrong"
+SKIP_HINT_IN_CONFIG = "DATASETS.BAD skip leaves out what is wrong"
+
 _T = TypeVar("_T")
 _SHOWN = 3  # how many offenders an error names
 

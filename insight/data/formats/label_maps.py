@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from insight.data.bad_options import SKIP_HINT
 from insight.modeling.roi_heads.scnet.semantic_labels import IGNORED
 from insight.runtime.processes import map_in_processes
 
-from .file_check import first
+from .file_check import SKIP_HINT_IN_CONFIG, first
 
 _logger = logging.getLogger(__name__)
 
@@ -108,7 +107,8 @@ def with_usable_label_maps(
     reason = f"of {len(maps)} label maps for the semantic branch {len(wrong)} cannot be used: {first(wrong.values())}"
     kept = [d for d, one in zip(dicts, by_image) if one not in wrong]
     if strict or not kept:
-        raise ValueError(f"DATASETS.TRAIN: {reason}{f'; {SKIP_HINT}' if strict else ', and no image is left'}")
+        ending = f"; {SKIP_HINT_IN_CONFIG}" if strict else ", and no image is left"
+        raise ValueError(f"DATASETS.TRAIN: {reason}{ending}")
     _logger.warning(f"DATASETS.TRAIN: left out images: {reason}")
     return kept
 

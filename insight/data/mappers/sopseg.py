@@ -69,7 +69,7 @@ class SOPSegMapper:
         """The arguments that a config asks for."""
         keys = cfg.MODEL.SOPSEG
         if cfg.INPUT.FORMAT != "RGB":  # SAM's weights know no other
-            raise ValueError(f"INPUT.FORMAT: expected RGB, which SOPSEG always reads, got {cfg.INPUT.FORMAT!r}")
+            raise ValueError(f"INPUT.FORMAT: expected RGB, which SOPSeg always reads, got {cfg.INPUT.FORMAT!r}")
         return {
             "is_train": is_train,
             "input_size": keys.INPUT_SIZE,
@@ -89,8 +89,8 @@ class SOPSegMapper:
                 evaluation, those whose mask covers no pixel's centre.
 
         Returns:
-            What `SOPSEG.forward` takes; for evaluation also "image_id", "height", "width", "truth" (N COCO RLE) and
-            "classes" (N ints).
+            What `SOPSegMetaArch.forward` takes; for evaluation also "image_id", "height", "width", "truth" (N COCO RLE)
+            and "classes" (N ints).
 
         Raises:
             OSError: the image cannot be read.

@@ -9,8 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from insight.data.bad_options import SKIP_HINT
-from insight.data.formats.file_check import first
+from insight.data.formats.file_check import SKIP_HINT, first
 from insight.data.formats.images import read_image
 from insight.runtime.folders import files_under, walk
 

@@ -4,8 +4,7 @@ import logging
 from functools import partial
 from pathlib import Path
 
-from insight.data.bad_options import SKIP_HINT
-from insight.data.formats.file_check import FileCheck, first, read_json
+from insight.data.formats.file_check import SKIP_HINT, FileCheck, first, read_json
 from insight.data.formats.images import image_size
 from insight.runtime.folders import files_under
 from insight.structures.boxes import touches_image
