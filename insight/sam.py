@@ -50,9 +50,8 @@ class SamPredictor:
         input_size: side of the encoder's input for the whole image, pixels; likewise. 1024 in segment-anything.
 
     Raises:
-        FileNotFoundError: no such checkpoint.
-        InputError: a model of another type, or another size.
-        InsightError: the checkpoint cannot be used.
+        CheckpointError: no such checkpoint, or one of another model.
+        InputError: a model of another type, or an invalid size.
 
     Source: Kirillov et al. 2023, Segment Anything (segment_anything/predictor.py); SOPSeg, Figure 1, for magnification.
 

@@ -43,9 +43,8 @@ class SOPSegPredictor:
             that differ at their edges. None keeps a model's dtype and loads checkpoints in float32.
 
     Raises:
-        FileNotFoundError: no such checkpoint.
-        InputError: weights of another type, a file that is corrupt, requires pickle or holds another model, or an
-            invalid input size, dtype or device.
+        CheckpointError: no such checkpoint, or a file that is corrupt, requires pickle or holds another model.
+        InputError: weights of another type, or an invalid input size, dtype or device.
 
     Source: SOPSeg, Figure 1.
 

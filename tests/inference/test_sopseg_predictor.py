@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 import insight
 from insight import SOPSegPredictor
+from insight.checkpoint import CheckpointError
 from insight.errors import InputError
 from insight.modeling.sopseg import DECODERS, PIXEL_MEAN, PIXEL_STD, segment
 from insight.modeling.sopseg.decoders import build_decoder
@@ -387,7 +388,7 @@ def test_a_checkpoint_is_loaded_and_checked(tmp_path, monkeypatch):
     assert found.masks.codes == SOPSegPredictor(model, input_size=SIZE).predict(image=IMAGE, boxes=BOXES).masks.codes
     with pytest.raises(ValueError, match="model.pth: expected the image encoder vit_t, got vit_b"):
         SOPSegPredictor(path, encoder="vit_t")
-    with pytest.raises(FileNotFoundError, match="absent.pth: no such file"):
+    with pytest.raises(CheckpointError, match="absent.pth: no such checkpoint"):
         SOPSegPredictor(tmp_path / "absent.pth")
     save_tiny_checkpoint(path, monkeypatch, "sam")
     with pytest.raises(ValueError, match="model.pth: expected the mask decoder 'edge', got 'sam'"):
@@ -413,6 +414,7 @@ sys.modules["detectron2"] = None  # importing it now raises ImportError
 import numpy, torch
 from PIL import Image
 from insight import SOPSegPredictor
+from insight.checkpoint import CheckpointError
 from insight.errors import InputError
 from insight.modeling.sopseg import build_sopseg
 
