@@ -15,6 +15,8 @@ from PIL import Image
 from insight.data.formats.images import SUFFIXES, read_image
 from insight.errors import InputError, InsightError
 from insight.runtime.atomic_files import atomic_write
+from insight.runtime.digests import file_digest
+from insight.runtime.locks import output_folder
 from insight.runtime.progress import progress
 
 from .coco_results import CocoResults
@@ -85,8 +87,8 @@ def predict_files(
     """Predict on image files, with a progress bar.
 
     Writes `overlays/<name>.png` for each image and `predictions.json` for all to `output`. An interrupted run resumes
-    when it is started again with the same settings; files that have changed, and other files of the same name, are
-    predicted anew. A file that cannot be used is skipped and has no picture.
+    when it is started again with the same settings; images whose content has changed are predicted anew. A file that
+    cannot be used is skipped and has no picture. The folder is locked meanwhile.
 
     Args:
         predictor: the model.
@@ -103,6 +105,7 @@ def predict_files(
 
     Raises:
         InputError: an image is given twice, or prompts name an unknown image.
+        BlockingIOError: another process is writing to the folder.
     """
     by_name = _names(images)
     if isinstance(prompts, dict):
@@ -116,9 +119,20 @@ def predict_files(
         settings = {**(settings or {}), "boxes": {name: one.to_json() for name, one in prompts.items()}}
     elif prompts is not None:
         settings = {**(settings or {}), "boxes": prompts.to_json()}
-    output = Path(output)
-    states = {name: _state(path) for name, path in by_name.items()}
-    results = CocoResults(output / "predictions.json", predictor.class_names, settings or {}, states)
+    with output_folder(output) as folder:
+        return _predict_to(folder, predictor, by_name, prompts, settings or {})
+
+
+def _predict_to(
+    output: Path,
+    predictor: FilePredictor,
+    by_name: dict[str, Path],
+    prompts: BoxPrompts | dict[str, BoxPrompts] | None,
+    settings: dict[str, Any],
+) -> tuple[int, dict[Path, str]]:
+    """`predict_files` in a folder that is locked, on images by name."""
+    states = {name: _digest(path) for name, path in by_name.items()}
+    results = CocoResults(output / "predictions.json", predictor.class_names, settings, states)
     pictures = _pictures(list(by_name))
     failures: dict[Path, str] = {}
     outdated = []
@@ -175,10 +189,9 @@ def _pictures(names: Sequence[str]) -> dict[str, str]:
     return pictures
 
 
-def _state(path: Path) -> list | None:
-    """What changes with the file; None if it cannot be read, which is reported when its turn comes."""
+def _digest(path: Path) -> str | None:
+    """The digest of a file's content; None if it cannot be read, which is reported when its turn comes."""
     try:
-        state = path.stat()
-    except OSError:
+        return file_digest(path)
+    except (OSError, InputError):
         return None
-    return [str(path.resolve()), state.st_size, state.st_mtime_ns]

@@ -12,6 +12,7 @@ from insight.errors import InputError
 from insight.inference.files import find_images, predict_files
 from insight.inference.prediction import Prediction
 from insight.inference.prompt_files import BoxPrompts
+from insight.runtime.locks import output_folder
 from insight.structures.rle import RLEMasks
 
 
@@ -123,3 +124,38 @@ def test_an_image_that_cannot_be_used_is_skipped(tmp_path):
     count, failures = predict_files(Looker(), [good, bad], tmp_path / "out")
     assert count == 1 and list(failures) == [bad] and "bad.png" in failures[bad]
     assert answers(tmp_path / "out") == {"good.png": 5} and pictures(tmp_path / "out") == [b"good.png"]
+
+
+class Stops(Looker):
+    """Is interrupted at the second image."""
+
+    def answer(self, image, prompts):
+        if self.asked:
+            raise KeyboardInterrupt
+        return super().answer(image, prompts)
+
+
+def test_a_resumed_run_answers_what_has_changed_and_nothing_else(tmp_path):
+    images = [write(tmp_path / f"{i}.png", 10 * i) for i in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(Stops(), images, tmp_path / "out")
+    os.utime(images[0])  # the same pixels, touched
+    again = Looker()
+    predict_files(again, images, tmp_path / "out")
+    assert [brightness for brightness, _ in again.asked] == [10, 20]
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(Stops(), images, tmp_path / "out")
+    state = images[0].stat()
+    write(images[0], 7)
+    os.utime(images[0], ns=(state.st_atime_ns, state.st_mtime_ns))  # replaced in place
+    again = Looker()
+    predict_files(again, images, tmp_path / "out")
+    assert [brightness for brightness, _ in again.asked] == [7, 10, 20]
+    assert answers(tmp_path / "out") == {"0.png": 7, "1.png": 10, "2.png": 20}
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    image = write(tmp_path / "x.png", 1)
+    with output_folder(tmp_path / "out"), pytest.raises(BlockingIOError, match="out: process .* is writing there"):
+        predict_files(Looker(), [image], tmp_path / "out")
+    assert predict_files(Looker(), [image], tmp_path / "out") == (1, {})

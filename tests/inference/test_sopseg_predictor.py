@@ -400,9 +400,9 @@ def test_a_checkpoint_is_loaded_and_checked(tmp_path, monkeypatch):
             SOPSegPredictor(path, input_size=size)
     with pytest.raises(ValueError, match="input_size: expected a multiple of 64 up to 1024, got '256'"):
         SOPSegPredictor(path, input_size="256")
-    with pytest.raises(ValueError, match="^device gpu: expected cpu, cuda or cuda:N"):
+    with pytest.raises(ValueError, match="^device: expected cpu, cuda or cuda:N, got gpu"):
         SOPSegPredictor(path, device="gpu")
-    with pytest.raises(ValueError, match="^device cuda:99: there is no such GPU"):
+    with pytest.raises(ValueError, match="^device: there is no GPU cuda:99"):
         SOPSegPredictor(path, device=torch.device("cuda:99"))
     with pytest.raises(InputError, match="weights: expected a checkpoint's path or a SOPSeg, got NoneType"):
         SOPSegPredictor(None)
