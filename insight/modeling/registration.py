@@ -3,8 +3,7 @@
 from importlib.util import find_spec
 
 from .backbone.timm_fpn import build_timm_fpn_backbone
-from .meta_arch.prompt_rcnn import PromptRCNN
-from .meta_arch.sopseg import SOPSegMetaArch
+from .meta_arch import PromptRCNN, SOPSegMetaArch
 from .proposal_generator.prompt_rpn import PromptRPN
 from .roi_heads import CascadeMaskROIHeads, SCNetMaskHead, SCNetROIHeads
 

@@ -140,7 +140,7 @@ def test_box_prompts_join_the_proposals_in_training_only():
 @pytest.mark.parametrize(
     "option, value, message",
     [
-        ("MODEL__RPN__AREA_LOSS__MODE", "mean", 'MODE must be "matched" or "literal"'),
+        ("MODEL__RPN__AREA_LOSS__MODE", "mean", 'MODE: expected "matched" or "literal"'),
         ("MODEL__RPN__AREA_LOSS__IOU_THRESHOLD", 0.0, r"IOU_THRESHOLD: expected a number in \(0, 1\]"),
         ("MODEL__PROMPT__SAMPLING__FRACTION", 1.5, r"FRACTION: expected a number in \[0, 1\]"),
         ("MODEL__PROMPT__SAMPLING__JITTER", 0.5, r"JITTER: expected a number in \[0, 0.5\)"),
