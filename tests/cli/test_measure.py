@@ -60,7 +60,7 @@ def test_pictures(insight, trained, tmp_path):
         (
             "measure jitter",
             ["--correct-boxes", "2"],
-            "correct_boxes: expected an IoU from 0 (correct no box)",
+            "--correct-boxes: expected an IoU from 0 (correct no box)",
         ),
         ("measure jitter", ["--noise", "0.7"], "--noise: expected numbers from 0 to below 0.5, got 0.7"),
     ],
