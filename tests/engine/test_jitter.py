@@ -83,7 +83,7 @@ def test_sopseg_without_noise_is_its_evaluation(tiny_cfg, monkeypatch, tmp_path)
         return SOPSeg(image_encoder, PromptEncoder(), build_decoder(decoder, image_encoder.shallow_channels))
 
     monkeypatch.setattr(face, "build_sopseg", build_small)
-    tiny_cfg.MODEL.META_ARCHITECTURE, tiny_cfg.MODEL.SOPSEG.INPUT_SIZE = "SOPSEG", 64
+    tiny_cfg.MODEL.META_ARCHITECTURE, tiny_cfg.MODEL.SOPSEG.INPUT_SIZE = "SOPSegMetaArch", 64
     tiny_cfg.INPUT.FORMAT = "RGB"
     tiny_cfg.MODEL.SOPSEG.DECODER = "sam"
     model = SOPSegTrainer.build_model(tiny_cfg)
@@ -116,7 +116,7 @@ def test_a_detector_may_correct_the_boxes(tiny_cfg, tmp_path, monkeypatch):
 
 def test_sopseg_corrects_no_boxes(tiny_cfg):
     tiny_cfg.MODEL.META_ARCHITECTURE = "SOPSegMetaArch"
-    with pytest.raises(ValueError, match="^correct_boxes: SOPSeg takes boxes at their word"):
+    with pytest.raises(ValueError, match="^correct_boxes: SOPSeg uses boxes as they are"):
         jitter.jitter_curve(tiny_cfg, correct_boxes=0.5)
 
 

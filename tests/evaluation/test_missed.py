@@ -123,7 +123,9 @@ def test_nothing_missed_changes_nothing(dataset):
 def test_a_model_without_masks_is_judged_by_boxes(dataset):
     found = [detections([SQUARE, FAR], [0, 0], [0.9, 0.7], masks=False), detections([], [], [], masks=False)]
     predictor = Knows(found)
-    predictor.predict = lambda boxes: detections(boxes.int().tolist(), [0], [0.5], masks=False)
+    predictor.predict = lambda *, boxes: Prediction.from_instances(
+        detections(boxes.int().tolist(), [0], [0.5], masks=False)
+    )
     results = evaluate_missed(predictor, dataset)
     assert results["automatic AP"] == pytest.approx(100 * 67 / 101) and results["prompted AP"] == pytest.approx(100)
 
