@@ -53,7 +53,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--device cuda: torch finds no CUDA device here")
     try:
         args.json = None if args.json is None else check_output_file(args.json, "--json")
-    except OSError as error:
+    except (InputError, OSError) as error:
         parser.error(str(error))
     try:
         args.old = report.load(args.compare) if args.compare else None

@@ -218,6 +218,8 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
         ConfigError: a missing file, wrong YAML, an unknown key, a value of another type than the key's or out of
             its range, or a part that is on for a model that would ignore it.
     """
+    if isinstance(config_file, list):  # of one, or empty
+        config_file = next(iter(config_file), "")
     cfg = get_cfg()
     add_insight_config(cfg)
     with contextlib.suppress(ModuleNotFoundError):  # a project of Detectron2's, which an installation may lack

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from insight.data.formats.coco import WITHOUT_AREA, read_coco
-from insight.data.formats.file_check import SKIP_HINT, FileCheck, first, repeated
+from insight.data.formats.file_check import FileCheck, first, repeated
 from insight.data.formats.oriented import find_oriented, read_oriented
 from insight.errors import InputError
 from insight.structures.oriented_boxes import oriented_corners
 
+_HINT = "strict=False leaves out what is wrong"
 _GIVEN = ("bbox", "oriented_box")  # what an annotation says of its box
 
 _logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def open_source(
     if path.is_dir():
         if image_root is not None:
             raise InputError(f"image_root: {path} is a folder that holds its images, so leave out {image_root}")
-        return _open_folder(path, classes, FileCheck(path, strict, SKIP_HINT))
+        return _open_folder(path, classes, FileCheck(path, strict, _HINT))
     if path.suffix.lower() != ".json":
         raise InputError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ "
                          "(SODA-A), or a COCO .json file")  # fmt: skip
@@ -116,12 +117,12 @@ def open_source(
         raise InputError(f"image_root: expected the folder of the images of {path}, got nothing")
     if not Path(image_root).is_dir():
         raise InputError(f"image_root: {image_root}: no such folder")
-    return _open_coco(Path(image_root), classes, FileCheck(path, strict, SKIP_HINT))
+    return _open_coco(Path(image_root), classes, FileCheck(path, strict, _HINT))
 
 
 def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) -> Source:
     images, labels, first_ids = [], {}, {}
-    unread = FileCheck(folder, check.strict, SKIP_HINT)  # by image, to be told with its name
+    unread = FileCheck(folder, check.strict, _HINT)  # by image, to be told with its name
     names: Counter[str] = Counter()
     total = 0
     for number, (path, label_file) in enumerate(find_oriented(folder, check=check), 1):

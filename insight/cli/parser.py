@@ -74,7 +74,8 @@ class Parser(argparse.ArgumentParser):
         if self.forwards:
             args.words = rest
             return
-        unknown = next((word for word in rest if word.startswith("-") and len(word) > 1), None)
+        is_option = re.compile(r"-(?!\.?\d).").match
+        unknown = next(filter(is_option, rest), None)
         if unknown is not None:
             self._unknown(unknown)
         overrides: list[str] = []

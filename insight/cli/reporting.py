@@ -14,7 +14,11 @@ from insight.runtime.detectron2_install import advice
 
 BUG, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143  # exit codes, the last two as shells have them
 _REPORT = "This is a bug in insight; please report it with the output of `insight info`"
-_WORDS = {"skip_bad=True": "--skip-bad", "DATASETS.BAD skip ": "--skip-bad (DATASETS.BAD skip) "}
+_WORDS = {
+    "skip_bad=True": "--skip-bad",
+    "strict=False": "--skip-bad",
+    "DATASETS.BAD skip ": "--skip-bad (DATASETS.BAD skip) ",
+}
 
 
 def one_line(error: BaseException) -> str:

@@ -43,9 +43,10 @@ def run(args: argparse.Namespace) -> int:
 
     output = check_output_folder(args.output)
     check_num_gpus(args.num_gpus)
+    seeds = None if args.seeds is None else _seeds(args.seeds)
     table = read_table(args.table)
-    if args.seeds is not None:
-        table = dataclasses.replace(table, seeds=_seeds(args.seeds))
+    if seeds is not None:
+        table = dataclasses.replace(table, seeds=seeds)
     paths, failures = make_table(table, output, _command(args), overrides_of(args), args.num_gpus)
     print(paths[0].read_text(encoding="utf-8"))
     print(f"wrote {', '.join(map(str, paths))}")

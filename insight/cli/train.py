@@ -1,6 +1,7 @@
 """`insight train`."""
 
 import argparse
+import logging
 import os
 import sys
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from .options import (
     add_overrides,
     add_weights,
     config_of,
+    overrides_of,
 )
 from .parser import Parser
 from .reporting import report_errors
@@ -121,6 +123,7 @@ def _do(job: Job) -> None:
 
     cfg = config_of(job.args)
     prepare_run(cfg, evaluation=job.evaluation, resume=job.resume)
+    logging.getLogger(__name__).info(f"Config files: {job.args.config_file}, overrides: {overrides_of(job.args)}")
     if job.evaluation:
         evaluate(cfg, resume=job.resume)
     else:

@@ -45,7 +45,17 @@ class TrainStep(AMPTrainer):
         self.seed, self.mixed_precision = seed, mixed_precision
 
     def run_step(self) -> None:
-        """Run one iteration: forward, backward, update, metrics."""
+        """Run forward, backward and the update, and write the metrics.
+
+        Raises:
+            InsightError: the loss is NaN or infinite.
+        """
+        try:
+            self._run_step()
+        except FloatingPointError as error:  # of the model or of the metrics
+            raise InsightError(f"{error}; try a lower SOLVER.BASE_LR or a longer SOLVER.WARMUP_ITERS") from error
+
+    def _run_step(self) -> None:
         start = time.perf_counter()
         batch = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
@@ -56,9 +66,6 @@ class TrainStep(AMPTrainer):
         self.optimizer.zero_grad()
         self.grad_scaler.scale(sum(losses.values())).backward()
         self.after_backward()
-        try:
-            self._write_metrics(losses, data_time)
-        except FloatingPointError as error:
-            raise InsightError(f"{error}; try a lower SOLVER.BASE_LR or a longer SOLVER.WARMUP_ITERS") from error
+        self._write_metrics(losses, data_time)
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()

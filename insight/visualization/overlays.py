@@ -30,7 +30,7 @@ def draw_instances(
 ) -> np.ndarray:
     """Draw instances over an image.
 
-    Masks get a light fill and a contour one pixel wide, drawn after enlargement so that small objects keep their shape.
+    Masks get a light fill and a contour one pixel wide, drawn after enlargement so that small objects keep shape.
     A label is left out if it would cover another object or an earlier label.
 
     Args:

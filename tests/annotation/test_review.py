@@ -92,8 +92,8 @@ def test_a_file_that_went_through_a_spreadsheet(done, dota):
         (("image,id", "picture,id"), "expected a review file with the columns image, id, class, score, reason, decis"),
         ((KEPT, KEPT.replace(",1,", ",100,")), r"lacks id 1 \(ship in a.png\)"),
         ((KEPT, KEPT + "\n" + KEPT.replace(",1,", ",100,")), "1 ids belong to no mask: 100"),
-        ((KEPT, KEPT.replace("ship", "tank")), "line 2: is about other masks: id 1"),
-        ((KEPT, KEPT.replace("0.6", "0.61")), "line 2: is about other masks: id 1"),
+        ((KEPT, KEPT.replace("ship", "tank")), "line 2: describes another mask: id 1"),
+        ((KEPT, KEPT.replace("0.6", "0.61")), "line 2: describes another mask: id 1"),
         (("outside,drop", "outside,keep"), "line 5: id 4 has no mask and cannot be kept"),
     ],
 )
@@ -116,7 +116,7 @@ def test_files_that_are_none(done, tmp_path):
 
 
 def test_there_must_be_masks(done, dota, tmp_path):
-    with pytest.raises(ValueError, match="masks.journal: there are no masks to review; run without --review first"):
+    with pytest.raises(ValueError, match="review: .*masks.journal holds no masks to review"):
         apply_review(open_source(dota), Review(done / "review.csv"), tmp_path / "other")
 
 

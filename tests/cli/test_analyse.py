@@ -128,7 +128,7 @@ def test_what_training_has_skipped_can_be_left_out(insight, files, tmp_path):
         done = insight(*args, *more, "--output", tmp_path / "strict")
         assert done.code == 2 and f"error: {truth_file}: {reason}; 1 are wrong" in done.err
     done = insight(*args, "--images", tmp_path / "none", "--skip-bad", "--output", tmp_path / "strict")
-    assert done.code == 2 and f"error: --images: {tmp_path / 'none'}" in done.err
+    assert done.code == 2 and f"error: --images: {tmp_path / 'none'}: no such folder" in done.err
     found_file.write_text(json.dumps([*found, {**found[0], "image_id": 99}]))
     done = insight(*args, *images, "--skip-bad", "--output", tmp_path / "skipped")
     assert done.code == 0, done.err
@@ -141,7 +141,7 @@ def test_nothing_found(insight, files, tmp_path, caplog):
     found_file.write_text("[]")
     done = insight("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / "out")
     assert done.code == 0, done.err
-    assert "there is no detection at all" in caplog.text
+    assert "found.json: holds no detections" in caplog.text
     errors = json.loads((tmp_path / "out" / "segm" / "errors.json").read_text())["all"]
     assert errors["AP50"] == 0 and errors["AP50 if fixed"]["missed"] is None
     assert errors["errors"]["missed"] == errors["instances"] == sum(not a["iscrowd"] for a in truth["annotations"])
@@ -159,7 +159,7 @@ def test_nothing_found(insight, files, tmp_path, caplog):
         ({"counts": "0`o0000000000000000o1"}, "found.json: detections have an RLE whose runs are not whole numbers of"),
         ({"max_dets": 0}, "--max-dets: expected a whole number from 1, got 0"),
         ({"max_dets": 10**30}, f"--max-dets: expected a whole number from 1 to {2**31 - 1}, got 1000"),
-        ({"annotations": []}, "truth.json: there is no instance to compare detections with"),
+        ({"annotations": []}, "truth.json: expected at least one annotation to compare detections with, got none"),
         ({"name": "boat"}, "truth.json: category names are not unique; 2 are wrong: boat, boat"),
     ],
 )  # fmt: skip

@@ -76,6 +76,14 @@ def test_a_detector_trains_on_the_masks(annotate, insight, boxes, tmp_path):
     assert any(entry.get("loss_mask", 0) > 0 for entry in metrics)
 
 
+def test_a_run_that_keeps_nothing_says_why_and_fails(annotate):
+    done = annotate("--min-score", "1", "--min-in-box", "0", "--min-area-ratio", "0", "--min-largest-part", "0")
+    assert done.code == 1 and done.out.startswith("kept 0 masks, dropped ")
+    (line,) = done.err.splitlines()
+    assert line.startswith("error: no mask was kept: of ")
+    assert line.endswith(" were dropped because the predicted IoU is low; --min-score sets the bound")
+
+
 def test_bfloat16_is_told_and_not_mixed_with_float32(annotate, tmp_path):
     assert annotate(*KEEP_ALL, "--bf16").code == 0
     content = json.loads((tmp_path / "masks" / "instances.json").read_text())

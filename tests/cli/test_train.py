@@ -33,6 +33,8 @@ def test_evaluation_alone(insight, project, trained, tmp_path):
     done = insight("train", *config, "--eval-only", *weights, "OUTPUT_DIR", tmp_path)
     assert done.code == 0, done.err
     assert "AP50" in done.out
+    log = (tmp_path / "log.txt").read_text()
+    assert "Model:\nPromptRCNN(" in log and "Model:\n" not in done.out  # hundreds of lines
     assert not (tmp_path / "last_checkpoint").exists()
     assert str(trained / "model_final.pth") in (tmp_path / "config.yaml").read_text()
 
