@@ -45,7 +45,7 @@ class Candidate:
         measured: an object as `segment_source` keeps it.
     """
 
-    id: int
+    id: int | str
     image: SourceImage
     size: tuple[int, int]
     class_name: str
@@ -58,6 +58,20 @@ class Candidate:
         """The mask as COCO RLE; None if its box could not be used."""
         counts = self.measured.get("counts")
         return None if counts is None else {"size": list(self.size), "counts": counts}
+
+    def to_annotation(self, category_id: int | str) -> dict[str, Any]:
+        """COCO annotation of the mask, with its box as the source gave it; bbox is the mask's where it gave none."""
+        return {
+            "id": self.id,
+            "image_id": self.image.id,
+            "category_id": category_id,
+            "bbox": self.measured["bbox"],
+            "area": self.measured["area"],
+            "iscrowd": 0,
+            "segmentation": self.code,
+            "score": self.measured["score"],
+            **self.given,
+        }
 
 
 def by_filters(filters: Filters) -> Callable[[Candidate], Verdict]:
@@ -102,6 +116,4 @@ def read_candidates(
 def _candidates(image, size, boxes, parts, journal) -> Iterator[Candidate]:
     for key, part in parts:
         for i, measured in zip(range(part.start, part.stop), journal[key]["objects"], strict=True):
-            yield Candidate(
-                int(boxes.ids[i]), image, size, boxes.class_names[i], boxes.corners[i], boxes.given(i), measured
-            )
+            yield Candidate(boxes.ids[i], image, size, boxes.class_names[i], boxes.corners[i], boxes.given(i), measured)

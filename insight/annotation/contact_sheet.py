@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from insight.data.formats.images import read_image
-from insight.runtime.atomic_files import atomic_write
+from insight.data.formats.images import read_image, write_png
 from insight.structures.rle import decode_crop, rle_box
 
 from .candidates import Candidate, Verdict
@@ -69,8 +67,7 @@ def draw_contact_sheet(masks: Sequence[tuple[Candidate, Verdict]], path: str | o
             _draw(sheet[y : y + TILE + CAPTION, x : x + TILE], image, *masks[place])
     if not masks:
         _write(sheet, "none", (TILE // 2, TILE // 2))
-    with atomic_write(path, "wb") as file:
-        Image.fromarray(sheet).save(file, format="png")
+    write_png(path, sheet)
 
 
 def _draw(tile: np.ndarray, image: np.ndarray | None, candidate: Candidate, verdict: Verdict) -> None:

@@ -40,8 +40,8 @@ class Review:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        self._rows: dict[int, _Row] = {}
-        self._asked: set[int] = set()
+        self._rows: dict[str, _Row] = {}  # by the id as text
+        self._asked: set[str] = set()
         for identifier, row in _rows(self.path):
             if identifier in self._rows:
                 raise InputError(f"{self.path}, line {row.number}: id {identifier} is in line "
@@ -54,7 +54,7 @@ class Review:
         Raises:
             InputError: the file has none, or its row describes another mask.
         """
-        row = self._rows.get(candidate.id)
+        row = self._rows.get(str(candidate.id))
         if row is None:
             raise InputError(f"{self.path}: lacks id {candidate.id} ({candidate.class_name} in {candidate.image.name})")
         mask = _mask(candidate)
@@ -65,7 +65,7 @@ class Review:
             )
         if row.verdict.keep and set(row.verdict.reasons) & set(WITHOUT_MASK):
             raise InputError(f"{self.path}, line {row.number}: id {candidate.id} has no mask and cannot be kept")
-        self._asked.add(candidate.id)
+        self._asked.add(str(candidate.id))
         return row.verdict
 
     def check_all_were_asked(self) -> None:
@@ -106,8 +106,8 @@ def _mask(candidate: Candidate) -> tuple[str, str, float | None]:
     return candidate.image.name, candidate.class_name, candidate.measured.get("score")
 
 
-def _rows(path: Path) -> Iterator[tuple[int, _Row]]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
+def _rows(path: Path) -> Iterator[tuple[str, _Row]]:
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         try:
             reader = csv.DictReader(file)
             if tuple(reader.fieldnames or ()) != COLUMNS:
@@ -118,11 +118,11 @@ def _rows(path: Path) -> Iterator[tuple[int, _Row]]:
             raise InputError(f"{path}: not a CSV text file ({error})") from error
 
 
-def _parse(values: dict, where: str, number: int) -> tuple[int, _Row]:
+def _parse(values: dict, where: str, number: int) -> tuple[str, _Row]:
     if None in values or None in values.values():
         raise InputError(f"{where}: expected {len(COLUMNS)} values")
-    if not values["id"].strip().isdecimal():
-        raise InputError(f"{where}: id: expected a whole number, got {values['id']!r:.80}")
+    if not values["id"].strip():
+        raise InputError(f"{where}: id: expected the id of a box, got {values['id']!r:.80}")
     if values["decision"].strip() not in DECISIONS:
         raise InputError(f"{where}: decision: expected keep or drop, got {values['decision']!r:.80}")
     try:
@@ -135,7 +135,7 @@ def _parse(values: dict, where: str, number: int) -> tuple[int, _Row]:
         raise InputError(f"{where}: {error}") from None
     # A large file holds few different names.
     mask = sys.intern(values["image"]), sys.intern(values["class"]), score
-    return int(values["id"]), _Row(number, mask, verdict)
+    return values["id"].strip(), _Row(number, mask, verdict)
 
 
 @functools.lru_cache

@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+from insight.data.formats.coco_writer import open_coco
 from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.journal import Journal, settings_of
@@ -13,7 +14,6 @@ from insight.runtime.locks import output_folder
 from insight.runtime.progress import Progress
 
 from .candidates import by_filters, read_candidates
-from .coco_writer import open_coco
 from .contact_sheet import Extremes, draw_contact_sheet
 from .filters import Filters
 from .histograms import draw_histograms
@@ -99,16 +99,17 @@ def _write(source: Source, journal: Journal, settings: dict, decides: Filters | 
     info = {"description": "masks made from boxes by insight", "masks": settings, "filters": bounds or "by hand"}
     statistics, worst, best = Statistics(), Extremes(1), Extremes(-1)
     total = sum(image.count for image in source.images)
+    category_ids = {category["name"]: category["id"] for category in source.categories}
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(Progress(total, "Writing", "mask"))
         coco = stack.enter_context(open_coco(output / COCO, source.categories, info))
         add_row = stack.enter_context(open_review(output / REVIEW))
         for image, size, candidates in read_candidates(source, journal, source.failures):
-            coco.add_image(image, size)
+            coco.add_image({"id": image.id, "file_name": image.name, "height": size[0], "width": size[1]})
             for candidate in candidates:
                 verdict = judge(candidate)
                 if verdict.keep:
-                    coco.add(candidate)
+                    coco.add(candidate.to_annotation(category_ids[candidate.class_name]))
                 add_row(candidate, verdict)
                 statistics.add(candidate, verdict)
                 (worst if verdict.keep else best).add(candidate, verdict)

@@ -1,4 +1,4 @@
-"""Sources of boxes: the folders of DOTA and SODA-A, or a COCO file."""
+"""Boxes to make masks of: from the folders of DOTA and SODA-A, or a COCO file."""
 
 import logging
 import os
@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from insight.data.formats.coco import WITHOUT_AREA, read_coco
-from insight.data.formats.file_check import FileCheck, first, repeated
+from insight.data.formats.file_check import SKIP_HINT, FileCheck, first, repeated
 from insight.data.formats.oriented import find_oriented, read_oriented
 from insight.errors import InputError
 from insight.structures.oriented_boxes import oriented_corners
 
-_HINT = "strict=False leaves out what is wrong"
-_GIVEN = ("bbox", "oriented_box")  # what an annotation says of its box
+_GIVEN = ("bbox", "oriented_box")  # keys of an annotation that describe its box
 
 _logger = logging.getLogger(__name__)
 
@@ -27,13 +26,13 @@ class SourceImage(NamedTuple):
 
     Attributes:
         id: id of the image in COCO files.
-        name: file name relative to the folder of the images.
+        name: path relative to the folder of the images.
         path: the file.
-        count: number of boxes of the chosen classes.
-        size: (height, width) that the source states, or None.
+        count: number of boxes of the selected classes.
+        size: (height, width) stated by the source, or None.
     """
 
-    id: int
+    id: int | str
     name: str
     path: Path
     count: int
@@ -45,14 +44,14 @@ class ImageBoxes:
     """The N boxes of one image.
 
     Args:
-        ids: (N,) int64, unique in the source.
+        ids: N integers or strings, unique in the source.
         corners: (N, 4, 2) float32 XY, image pixels; finite, but a box may leave the image or have no area.
         oriented: (N,) bool; the others are horizontal.
         class_names: N names.
-        given: index of a box -> what the source says of it, as fields of a COCO annotation.
+        given: function from i to the source's description of box i, as fields of a COCO annotation.
     """
 
-    ids: np.ndarray
+    ids: Sequence[int | str]
     corners: np.ndarray
     oriented: np.ndarray
     class_names: list[str]
@@ -68,9 +67,9 @@ class Source:
 
     Args:
         images: in the order of the results.
-        categories: COCO categories of the classes.
-        read: image -> its boxes; raises OSError or InputError if they cannot be read.
-        failures: names of images or parts of the file that are left out -> reason.
+        categories: COCO's, for the classes.
+        read: function from an image to its boxes; raises OSError or InputError where they cannot be read.
+        failures: reasons by what is left out: an image's name, or a part of the file.
     """
 
     images: list[SourceImage]
@@ -92,14 +91,15 @@ def open_source(
     `classes` or of the alphabet; a COCO file keeps its ids.
 
     Args:
-        path: a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ (SODA-A), or a COCO JSON file whose
-            annotations may have an "oriented_box" in any form that `oriented_corners` takes.
+        path: a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ (SODA-A), or a COCO JSON file
+            (also CVAT's and Roboflow's, or Label Studio's JSON; see `read_coco`). Its annotations may have an
+            "oriented_box" in any form that `oriented_corners` takes.
         image_root: for a COCO file, the folder that its file names are relative to.
-        classes: names of the classes to annotate; None for all.
-        strict: raise for what is wrong, including missing images; otherwise it is left out and listed as a failure.
+        classes: names of the classes to use; None: all.
+        strict: raise for what is wrong, including missing images; otherwise leave it out and record it as a failure.
 
     Returns:
-        The source; images are not opened.
+        The source; images are not read.
 
     Raises:
         OSError: the folder or file is missing or cannot be read.
@@ -108,21 +108,21 @@ def open_source(
     path, classes = Path(path), None if classes is None else list(dict.fromkeys(classes))
     if path.is_dir():
         if image_root is not None:
-            raise InputError(f"image_root: {path} is a folder that holds its images, so leave out {image_root}")
-        return _open_folder(path, classes, FileCheck(path, strict, _HINT))
+            raise InputError(f"image_root: expected none for a folder, which holds its images, got {image_root}")
+        return _open_folder(path, classes, FileCheck(path, strict, SKIP_HINT))
     if path.suffix.lower() != ".json":
         raise InputError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ "
                          "(SODA-A), or a COCO .json file")  # fmt: skip
     if image_root is None:
-        raise InputError(f"image_root: expected the folder of the images of {path}, got nothing")
+        raise InputError(f"image_root: expected the folder of the images of {path}, got none")
     if not Path(image_root).is_dir():
-        raise InputError(f"image_root: {image_root}: no such folder")
-    return _open_coco(Path(image_root), classes, FileCheck(path, strict, _HINT))
+        raise InputError(f"image_root: no such folder: {image_root}")
+    return _open_coco(Path(image_root), classes, FileCheck(path, strict, SKIP_HINT))
 
 
 def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) -> Source:
     images, labels, first_ids = [], {}, {}
-    unread = FileCheck(folder, check.strict, _HINT)  # by image, to be told with its name
+    unread = FileCheck(folder, check.strict, SKIP_HINT)  # by image
     names: Counter[str] = Counter()
     total = 0
     for number, (path, label_file) in enumerate(find_oriented(folder, check=check), 1):
@@ -149,7 +149,7 @@ def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) 
             raise InputError(f"{labels[image.name]}: has {len(index)} boxes, had {image.count} at the start")
         corners = found.corners[index]
         return ImageBoxes(
-            first_ids[image.name] + np.arange(len(index)),
+            list(range(first_ids[image.name], first_ids[image.name] + len(index))),
             corners,
             np.ones(len(index), bool),
             [found.class_names[i] for i in index],
@@ -165,16 +165,12 @@ def _open_coco(image_root: Path, classes: Sequence[str] | None, check: FileCheck
     path = check.path
     # Otherwise an image that is missing is a failure of its own when its turn comes.
     content = read_coco(path, image_root if check.strict else None, classes, check, masks=False)
-    if check.strict:  # data sets leave these out in any case; here each box is to get its mask
-        check.keep(check.problems.get(WITHOUT_AREA, []), lambda number: False, WITHOUT_AREA, str)
+    if check.strict:  # datasets leave these out in any case; here each box is to get its mask
+        check.refuse(check.problems.get(WITHOUT_AREA, []), WITHOUT_AREA)
     annotations = [a for a in content["annotations"] if not a.get("iscrowd", 0)]
     if len(annotations) < len(content["annotations"]):
         crowds = len(content["annotations"]) - len(annotations)
         _logger.warning(f"{path}: left out {crowds} annotations with iscrowd, which are no single objects")
-    check.fails_if_any(
-        (a["id"] for a in annotations if not (isinstance(a["id"], int) and -(2**63) <= a["id"] < 2**63)),
-        "annotation ids need be integers of at most 64 bits",
-    )
     names = {c["id"]: c["name"] for c in content["categories"]}
     check.fails_if_any(repeated(i["file_name"] for i in content["images"]), "file names are not unique")
     by_image = defaultdict(list)
@@ -189,7 +185,7 @@ def _open_coco(image_root: Path, classes: Sequence[str] | None, check: FileCheck
     def read(image: SourceImage) -> ImageBoxes:
         found = by_image[image.id]
         return ImageBoxes(
-            np.array([a["id"] for a in found], np.int64),
+            [a["id"] for a in found],
             np.array([_corners(a) for a in found], np.float32).reshape(-1, 4, 2),
             np.array(["oriented_box" in a for a in found], bool),
             [names[a["category_id"]] for a in found],

@@ -4,16 +4,15 @@ import os
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.structures import BoxMode
 
+from insight.data.formats.images import write_png
 from insight.data.mappers.detection import read_entry_image
 from insight.evaluation import evaluate_prompted
 from insight.inference.predictor import PromptPredictor
-from insight.runtime.atomic_files import atomic_write
 from insight.visualization.overlays import draw_instances
 
 from .entry import train
@@ -73,9 +72,7 @@ def draw_answers(predictor: PromptPredictor, dataset: str, folder: Path) -> None
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in entry["annotations"]]
         if boxes:
             halves.append(_draw(image, predictor.predict(boxes=boxes), boxes))
-        encoded = cv2.imencode(".png", np.hstack(halves)[:, :, ::-1])[1]
-        with atomic_write(folder / f"{Path(os.fspath(entry['file_name'])).stem}.png", "wb") as file:
-            file.write(encoded.tobytes())
+        write_png(folder / f"{Path(os.fspath(entry['file_name'])).stem}.png", np.hstack(halves))
 
 
 def _draw(image, found, boxes=None):

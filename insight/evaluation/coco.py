@@ -21,6 +21,7 @@ from insight.data.formats.coco import only_images, read_coco
 from insight.data.formats.file_check import FileCheck
 from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
+from insight.runtime.file_names import safe_name
 from insight.runtime.json_values import plain
 from insight.structures.rle import masks_to_rle, rle_area, segmentation_to_rle
 
@@ -137,12 +138,12 @@ class CocoEvaluator(DatasetEvaluator):
         )
         _logger.info(self._report(metrics))
         if self.output_dir is not None:
-            with atomic_write(self.output_dir / f"{self.dataset_name}_results.json") as file:
+            with atomic_write(self.output_dir / safe_name(self.dataset_name, "_results.json")) as file:
                 json.dump(results, file)
             settings = {"max_dets": self.max_dets, "area_profile": self.area_profile}
             if "boundary" in metrics:
                 settings["boundary_ratio"] = self.boundary_ratio
-            with atomic_write(self.output_dir / f"{self.dataset_name}_metrics.json") as file:
+            with atomic_write(self.output_dir / safe_name(self.dataset_name, "_metrics.json")) as file:
                 json.dump(plain({**settings, **metrics}), file, indent=2)
         return metrics
 

@@ -16,12 +16,12 @@ from detectron2.structures import BoxMode, Instances
 from insight.config import gives_masks, is_sopseg
 from insight.data.datasets.coco import require_classes_of_model
 from insight.data.formats.file_check import first, read_json
+from insight.data.formats.images import write_png
 from insight.data.mappers.detection import read_entry_image
 from insight.data.mappers.sopseg import SOPSegMapper
 from insight.errors import InputError
 from insight.inference.predictor import PromptPredictor
 from insight.modeling.checkpointer import Checkpointer
-from insight.runtime.atomic_files import atomic_write
 from insight.runtime.progress import progress
 from insight.structures.rle import segmentation_to_rle
 from insight.visualization.dataset_pictures import picture_name
@@ -177,8 +177,7 @@ def draw_comparisons(
             boxes = found.pred_boxes.tensor.numpy() if is_prompted else None
             panels.append(_panel(title, image, found.pred_masks, colors, labels, boxes))
         path = Path(output, pictures[entry["image_id"]])
-        with atomic_write(path, "wb") as file:
-            file.write(cv2.imencode(".png", np.hstack(panels)[:, :, ::-1])[1].tobytes())
+        write_png(path, np.hstack(panels))
         paths.append(path)
     return paths
 

@@ -6,7 +6,7 @@ import os
 import numpy as np
 from tabulate import tabulate
 
-from insight.visualization.figures import png_figure
+from insight.visualization.figures import plot_text, png_figure
 
 from .error_breakdown import ALL_FALSE_POSITIVES, CAUSES, ErrorBreakdown, mean_of_known
 
@@ -87,7 +87,7 @@ def draw_breakdown(breakdown: ErrorBreakdown, title: str, output: str | os.PathL
     """
     with png_figure(output, (11, 1.6 + 0.3 * max(len(CAUSES) + 2, len(breakdown.class_names)))) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(2, 3))
-        figure.suptitle(title)
+        figure.suptitle(plot_text(title))
         causes = list(breakdown.fixed)
         colours = {cause: f"C{i}" for i, cause in enumerate(CAUSES)}
         gains = [breakdown.gain(cause) for cause in causes]
@@ -96,9 +96,10 @@ def draw_breakdown(breakdown: ErrorBreakdown, title: str, output: str | os.PathL
         left.margins(x=0.15)
         left.set(xlabel="gain in AP50 if fixed, percentage points")
         left.invert_yaxis()
-        start = np.zeros(len(breakdown.class_names))
+        names = [plot_text(name) for name in breakdown.class_names]
+        start = np.zeros(len(names))
         for cause in CAUSES:
-            right.barh(breakdown.class_names, breakdown.counts[cause], left=start, color=colours[cause], label=cause)
+            right.barh(names, breakdown.counts[cause], left=start, color=colours[cause], label=cause)
             start += breakdown.counts[cause]
         right.set(xlabel="errors")
         right.invert_yaxis()

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from insight.visualization.figures import png_figure
+from insight.visualization.figures import plot_text, png_figure
 
 from .coco import precision_table
 
@@ -51,7 +51,7 @@ def draw_precision_recall(curves: dict[str, np.ndarray], title: str, output: str
             style = {"linestyle": ("-", "--", ":")[i // 10 % 3]}  # matplotlib has ten colours
             if label == ALL:
                 style = {"color": "black", "linewidth": 2}
-            axes.plot(RECALLS, precision, label=f"{label}: AP {100 * precision.mean():.1f}", **style)
+            axes.plot(RECALLS, precision, label=f"{plot_text(label)}: AP {100 * precision.mean():.1f}", **style)
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
         axes.grid(alpha=0.3)
         figure.legend(loc="outside right center", fontsize="small")

@@ -12,6 +12,7 @@ from detectron2.utils import comm
 
 from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
+from insight.runtime.file_names import safe_name
 
 from .boundary import BOUNDARY_RATIO
 from .coco import require_masks
@@ -78,7 +79,7 @@ class PromptedEvaluator(DatasetEvaluator):
         if self.output_dir is not None:
             instances = [{**instance, "class": metric.class_names[instance["class"]]} for instance in metric.instances]
             content = {"boundary": metric.boundary_settings(), "metrics": result, "instances": instances}
-            with atomic_write(self.output_dir / f"{self.dataset_name}_prompted.json") as file:
+            with atomic_write(self.output_dir / safe_name(self.dataset_name, "_prompted.json")) as file:
                 json.dump(content, file, indent=1)
         return OrderedDict(prompted=result)
 

@@ -1,7 +1,6 @@
 """Prediction on image files: an overlay picture for each, and one COCO JSON file for all."""
 
 import glob
-import hashlib
 import logging
 import os
 from collections import Counter
@@ -10,20 +9,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from insight.data.formats.images import SUFFIXES, read_image
+from insight.data.formats.images import SUFFIXES, read_image, write_png
 from insight.errors import InputError, InsightError
-from insight.runtime.atomic_files import atomic_write
 from insight.runtime.digests import file_digest
+from insight.runtime.file_names import safe_name
 from insight.runtime.locks import output_folder
 from insight.runtime.progress import progress
 
 from .coco_results import CocoResults
 from .prediction import Prediction
 from .prompt_files import BoxPrompts
-
-_LONGEST_NAME = 230  # bytes; file systems allow 255, of which a temporary file beside it needs some
 
 _logger = logging.getLogger(__name__)
 
@@ -147,9 +143,7 @@ def _predict_to(
             failures[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
             outdated.append(overlay)
             continue
-        picture = Image.fromarray(prediction.plot(image))
-        with atomic_write(overlay, "wb") as file:
-            picture.save(file, format="png")
+        write_png(overlay, prediction.plot(image))
         results.add(name, prediction)
     if failures and len(failures) == len(by_name):
         results.discard()
@@ -182,10 +176,7 @@ def _pictures(names: Sequence[str]) -> dict[str, str]:
         stem = os.path.splitext(name)[0]
         picture = stem if stems[stem] == 1 else name
         folder, last = os.path.split(picture)
-        data = os.fsencode(last)
-        if len(data) > _LONGEST_NAME:
-            last = os.fsdecode(data[: _LONGEST_NAME - 17]) + "-" + hashlib.sha256(data).hexdigest()[:16]
-        pictures[name] = os.path.join(folder, f"{last}.png")
+        pictures[name] = os.path.join(folder, safe_name(last, ".png"))
     return pictures
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import insight.modeling.registration  # noqa: F401 (a config may come from another process)
 from insight.config import is_sopseg
+from insight.data.mappers.detection import AtLeastOnePixel
 from insight.errors import InputError
 from insight.modeling.checkpointer import Checkpointer
 from insight.modeling.sopseg import SOPSeg
@@ -91,9 +92,10 @@ class PromptPredictor:
         self.class_names = list(class_names or map(str, range(count)))
         if len(self.class_names) != count:
             raise InputError(f"class_names: expected the names of {count} classes, got {len(self.class_names)}")
-        self._resize = T.ResizeShortestEdge(
+        resize = T.ResizeShortestEdge(
             min_size if min_size is not None else sizes[0], max_size if max_size is not None else sizes[1]
         )
+        self._resize = AtLeastOnePixel(resize)
         self._image: _Image | None = None
 
     @property

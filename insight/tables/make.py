@@ -12,6 +12,7 @@ from insight.config import is_sopseg
 from insight.data.datasets import register_from_config, require_registered
 from insight.evaluation.comparison import Contender, choose_entries, draw_comparisons, worst_entries
 from insight.modeling.checkpointer import require_weights
+from insight.runtime.file_names import safe_name
 from insight.runtime.machine import describe_machine
 
 from .measures import count_gmacs, count_parameters, measure_speed
@@ -71,9 +72,10 @@ def make_table(
     if table.pictures is None or failures:
         return write(), failures
     contenders = [Contender(run.row.name, _trained(run)) for run in first]
-    folder = Path(output, table.name)
+    folder = Path(output, safe_name(table.name))
     if table.pictures.worst:
-        entries = worst_entries(dataset, first[-1].folder / f"inference/{dataset}_prompted.json", table.pictures.count)
+        prompted = first[-1].folder / "inference" / safe_name(dataset, "_prompted.json")
+        entries = worst_entries(dataset, prompted, table.pictures.count)
     return write(draw_comparisons(contenders, dataset, entries, folder, prompted=table.pictures.prompted)), failures
 
 

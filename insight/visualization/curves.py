@@ -9,7 +9,7 @@ import numpy as np
 
 from insight.errors import InputError
 
-from .figures import png_figure
+from .figures import plot_text, png_figure
 
 
 def read_metrics(run: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -81,8 +81,10 @@ def plot_metrics(
                 raise InputError(f"metrics: no run has {name!r}; they have {', '.join(known)}")
             for run, (iterations, values) in found.items():
                 marker = "o" if len(values) == 1 else None
-                axes.plot(iterations, _moving_mean(values, window), label=run, color=colours[run], marker=marker)
-            axes.set(title=name, xlabel="iteration")
+                axes.plot(
+                    iterations, _moving_mean(values, window), label=plot_text(run), color=colours[run], marker=marker
+                )
+            axes.set(title=plot_text(name), xlabel="iteration")
             axes.grid(alpha=0.3)
         lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
         figure.legend(lines.values(), lines, loc="outside lower center", ncols=3)

@@ -3,16 +3,16 @@
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.structures import BitMasks, BoxMode, polygons_to_bitmask
 
+from insight.data.formats.images import write_png
 from insight.data.mappers.detection import PromptDatasetMapper, read_entry_image
 from insight.errors import InputError
-from insight.runtime.atomic_files import atomic_write
+from insight.runtime.file_names import safe_name
 from insight.runtime.progress import progress
 
 from .overlays import draw_instances
@@ -81,10 +81,8 @@ def draw_dataset(
         picture = draw_instances(
             image, masks, None if masks is not None else boxes, [names[c] for c in classes], classes, scale=scale
         )
-        path = output / picture_name(entry, index)
-        with atomic_write(path, "wb") as file:
-            file.write(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
-        paths.append(path)
+        paths.append(output / picture_name(entry, index))
+        write_png(paths[-1], picture)
     return paths
 
 
@@ -98,7 +96,7 @@ def picture_name(entry: dict, position: int) -> str:
     Returns:
         POSITION_STEM.png.
     """
-    return f"{position:06d}_{Path(entry['file_name']).stem}.png"
+    return safe_name(f"{position:06d}_{Path(entry['file_name']).stem}", ".png")
 
 
 def _source(entry: dict) -> tuple[np.ndarray, list | None, np.ndarray, list[int]]:

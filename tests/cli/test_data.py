@@ -72,8 +72,8 @@ def test_each_fault_is_a_line_that_names_the_file(data, insight, tmp_path):
     assert done.code == 1
     lines = done.out.splitlines()
     images = tmp_path / "images"
-    undecodable = f"wrong: {path}: images cannot be decoded to the size that their annotations say: "
-    assert f"{undecodable}{images / 'b.png'}: is 60 x 40 pixels, its annotations say 60 x 41" in lines
+    undecodable = f"wrong: {path}: images cannot be decoded to the size stated by their annotations: "
+    assert f"{undecodable}{images / 'b.png'}: is 60 x 40 pixels, its annotations state 60 x 41" in lines
     assert any(line.startswith(f"{undecodable}cannot read image {images / 'cut.png'}") for line in lines)
     assert f"wrong: {path}: label maps cannot be used: no such label map: {images / 'labels' / 'a.png'}" in lines
     assert f"wrong: {path}: images are missing on disk: {images / 'gone.png'}" in lines
@@ -159,7 +159,7 @@ def test_a_folder_that_is_half_there(data, insight, tmp_path):
 
 def test_a_data_set_that_is_not_there(insight):
     done = insight("data check", "hrsid_nope")
-    assert done.code == 2 and "error: NAME: no data set is called 'hrsid_nope'; insight's are: scenes_train" in done.err
+    assert done.code == 2 and "error: NAME: unknown dataset 'hrsid_nope'; insight's are: scenes_train" in done.err
     for name in ("ssdd_train", "soda_a_val"):
         done = insight("data check", name)
         assert done.code == 1 and "fatal: " in done.out and "no such" in done.out and "Traceback" not in done.err

@@ -47,7 +47,7 @@ def test_help(insight):
             ["DATASETS.TEST", "('elsewhere',)"],
             "is of tool_rectangles, but row 'baseline' is evaluated on elsewhere",
         ),
-        (None, ["DATASETS.TRAIN", "('elsewhere',)"], "row 'baseline': DATASETS.TRAIN: no data set is called 'else"),
+        (None, ["DATASETS.TRAIN", "('elsewhere',)"], "row 'baseline': DATASETS.TRAIN: unknown dataset 'else"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(insight, table, tmp_path, change, arguments, said):

@@ -329,6 +329,4 @@ def test_the_evaluator_is_as_the_config_has_it(tiny_cfg, caplog):
     assert not caplog.messages
     tiny_cfg.MODEL.MASK_ON = False
     assert Trainer.build_evaluator(tiny_cfg, name).tasks == ("bbox",)
-    assert caplog.messages == [
-        "TEST.BOUNDARY_AP has no effect: MODEL.MASK_ON is False, so only boxes are evaluated"
-    ]
+    assert caplog.messages == ["TEST.BOUNDARY_AP has no effect: MODEL.MASK_ON is False, so only boxes are evaluated"]
