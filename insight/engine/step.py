@@ -45,7 +45,7 @@ class TrainStep(AMPTrainer):
         self.seed, self.mixed_precision = seed, mixed_precision
 
     def run_step(self) -> None:
-        """Run forward, backward and the update, and write the metrics.
+        """Run one iteration: forward, backward, update, metrics.
 
         Raises:
             InsightError: the loss is NaN or infinite.

@@ -117,7 +117,9 @@ class Trainer(DefaultTrainer):
         self.data_loader.batch_sampler.start = self.start_iter
         if self.start_iter >= self.max_iter:
             logger = logging.getLogger(__name__)
-            logger.warning(f"Iteration {self.start_iter} of {self.max_iter} is already reached: nothing to train")
+            logger.warning(
+                f"iteration {self.start_iter} of SOLVER.MAX_ITER {self.max_iter} is reached: there is nothing to train"
+            )
         if self.start_iter == self.max_iter and not Path(self.cfg.OUTPUT_DIR, "model_final.pth").is_file():
             self.checkpointer.save("model_final", iteration=self.max_iter - 1)  # it was killed just before that
 
