@@ -86,7 +86,7 @@ def test_prompted_pictures_ask_for_the_true_boxes(table, executed, monkeypatch):
     asked = []
     predict = PromptPredictor.predict
     monkeypatch.setattr(
-        PromptPredictor, "predict", lambda self, boxes: asked.append(len(boxes)) or predict(self, boxes)
+        PromptPredictor, "predict", lambda self, *, boxes: asked.append(len(boxes)) or predict(self, boxes=boxes)
     )
     paths, _ = executed.make(table(count=2, prompted=True))
     assert [p.name for p in paths[-2:]] == ["0.png", "1.png"]
