@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode
 
-from insight.config import load_config
+from insight.config import dump_config, load_config
 from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.json_values import parse_json, plain
@@ -50,7 +50,7 @@ def write_config(cfg: CfgNode, evaluation: bool = False) -> None:
             )
         return
     with atomic_write(path) as file:
-        file.write(cfg.dump())
+        file.write(dump_config(cfg))
     _logger.info(f"Full config saved to {path}")
 
 
@@ -112,7 +112,7 @@ def config_digest(cfg: CfgNode | str) -> str:
     Returns:
         16 hexadecimal digits.
     """
-    leaves = _leaves(yaml.safe_load(cfg.dump() if isinstance(cfg, CfgNode) else cfg))
+    leaves = _leaves(yaml.safe_load(dump_config(cfg) if isinstance(cfg, CfgNode) else cfg))
     return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -86,7 +86,7 @@ def test_prompted_pictures_ask_for_the_true_boxes(table, executed, monkeypatch):
     asked = []
     predict = PromptPredictor.predict
     monkeypatch.setattr(
-        PromptPredictor, "predict", lambda self, boxes: asked.append(len(boxes)) or predict(self, boxes)
+        PromptPredictor, "predict", lambda self, *, boxes: asked.append(len(boxes)) or predict(self, boxes=boxes)
     )
     paths, _ = executed.make(table(count=2, prompted=True))
     assert [p.name for p in paths[-2:]] == ["0.png", "1.png"]
@@ -107,7 +107,7 @@ def test_the_worst_pictures_are_those_of_the_last_row(table, description, execut
 
 
 def test_a_detector_has_no_worst_objects(table, executed):
-    with pytest.raises(ValueError, match="worst: expected a SOPSeg as the last row, but 'faster' is none"):
+    with pytest.raises(ValueError, match="worst: expected a SOPSeg model in the last row, 'faster' is none"):
         executed.make(table(worst=True))
     assert executed == []
 
