@@ -251,14 +251,16 @@ _DETECTIONS = {
 }
 KINDS = {
     "yaml": _YAML, "config": _CONFIG, "json": _JSON, "coco": _COCO, "image": _IMAGE, "weights": _WEIGHTS,
-    "name": _NAME, "csv": _CSV, "csv of a run": _RUN_CSV, "detections": _DETECTIONS, "text": _DOTA, "lines": _LINES, "journal": _JOURNAL,
+    "name": _NAME, "csv": _CSV, "csv of a run": _RUN_CSV, "detections": _DETECTIONS, "text": _DOTA, "lines": _LINES,
+    "journal": _JOURNAL,
 }  # fmt: skip
 
 # The command that reads a kind fastest is given all of it; the others, which share its reader, a few.
 _QUICK = {
     "yaml": ("data", "statistics"), "config": ("data", "statistics"), "coco": ("data", "statistics"),
-    "json": ("--boxes-json",), "detections": ("analyse",), "image": ("data", "check"), "weights": ("annotate",), "name": ("train",),
-    "csv": ("--review",), "csv of a run": ("annotate",), "text": ("annotate",), "lines": ("plot",), "journal": ("annotate",),
+    "json": ("--boxes-json",), "detections": ("analyse",), "image": ("data", "check"), "weights": ("annotate",),
+    "name": ("train",), "csv": ("--review",), "csv of a run": ("annotate",), "text": ("annotate",),
+    "lines": ("plot",), "journal": ("annotate",),
 }  # fmt: skip
 _FEW = 4
 
