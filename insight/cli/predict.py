@@ -1,9 +1,9 @@
 """`insight predict`."""
 
 import argparse
-import os
 
 from insight.errors import InputError
+from insight.version import __version__
 
 from .options import add_command, add_config, add_device, add_overrides, add_weights, config_of
 from .reporting import print_error
@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     from insight.inference.file_predictor import build_file_predictor
     from insight.inference.files import find_images, predict_files
     from insight.inference.score_threshold import check_score_threshold
+    from insight.runtime.digests import file_digest
     from insight.runtime.outputs import check_output_folder
 
     output = check_output_folder(args.output)
@@ -88,10 +89,11 @@ def run(args: argparse.Namespace) -> int:
     cfg = config_of(args)
     predictor = build_file_predictor(cfg, prompts is not None, args.given_class, args.correct_boxes)
     branch = cfg.MODEL.SOPSEG_BRANCH
-    weights = [os.stat(path) for path in (cfg.MODEL.WEIGHTS, branch.WEIGHTS if branch.ENABLED else "") if path]
+    weights = [path for path in (cfg.MODEL.WEIGHTS, branch.WEIGHTS if branch.ENABLED else "") if path]
     settings = {
+        "insight": __version__,
         "config": cfg.dump(),
-        "weights": [[file.st_size, file.st_mtime] for file in weights],
+        "weights": [file_digest(path) for path in weights],
         "class": args.given_class,
         "correct_boxes": args.correct_boxes,
     }

@@ -27,7 +27,9 @@ def print_error(text: str) -> None:
 
     Args:
         text: one line; of a very long one, such as names of thousands of characters, the middle is left out.
+            Characters that a terminal would obey, as names of files may have them, are written as codes.
     """
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
     print(f"error: {text}", file=sys.stderr)

@@ -39,6 +39,7 @@ def build_predictor(cfg: CfgNode) -> "PromptPredictor | SOPSegPredictor":
         decoder=keys.DECODER,
         input_size=keys.INPUT_SIZE,
         magnify=keys.MAGNIFY,
+        prompt=None if keys.PROMPT == "min_area_rect" else keys.PROMPT,  # the default says nothing of the checkpoint
         shared_crops=keys.SHARED_CROPS,
         device=cfg.MODEL.DEVICE,
     )

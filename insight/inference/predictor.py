@@ -26,6 +26,7 @@ from .classes import Classes, class_indices
 from .image_input import NoImageError, to_rgb
 from .mask_pasting import paste_masks
 from .prediction import Prediction
+from .shrinkage import ShrinkageCheck
 
 BOXES_AT_ONCE = 256  # bounds memory: RoI features and prompts of this many boxes exist at a time
 _SOPSEG_ELSEWHERE = "SOPSeg neither detects nor classifies; use SOPSegPredictor for its prompts"
@@ -96,6 +97,10 @@ class PromptPredictor:
             min_size if min_size is not None else sizes[0], max_size if max_size is not None else sizes[1]
         )
         self._resize = AtLeastOnePixel(resize)
+        self._check_shrinkage = ShrinkageCheck(
+            f"Its short side becomes {sizes[0] if min_size is None else min_size} pixels (INPUT.MIN_SIZE_TEST), its "
+            f"long side at most {sizes[1] if max_size is None else max_size} (INPUT.MAX_SIZE_TEST)"
+        )
         self._image: _Image | None = None
 
     @property
@@ -210,6 +215,7 @@ class PromptPredictor:
         if self.model.input_format == "BGR":
             image = image[:, :, ::-1]
         resized = self._resize.get_transform(image).apply_image(image)
+        self._check_shrinkage(image.shape[:2], resized.shape[0] / image.shape[0])
         encoded = self.model.encode([{"image": _to_tensor(resized), "prompt_image": _to_tensor(image)}])
         return _Image(encoded, image.shape[:2])
 

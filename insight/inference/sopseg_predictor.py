@@ -9,6 +9,7 @@ from insight.errors import InputError
 from insight.modeling.sopseg import DECODERS, EncodedCrops, SOPSeg, encode_regions, image_masks, load_sopseg
 from insight.modeling.sopseg.encoders import MAX_SIZE, check_input_size
 from insight.modeling.sopseg.image_masks import CropLogits
+from insight.modeling.sopseg.prompt_form import check_form, in_form
 from insight.runtime.machine import parse_device
 from insight.structures.crop_plans import check_shared, plan_crops
 from insight.structures.prompt_inputs import to_numbers
@@ -18,6 +19,7 @@ from insight.structures.rle import RLEMasks
 from .classes import Classes, label_classes
 from .image_input import NoImageError, to_rgb
 from .prediction import Prediction
+from .shrinkage import ShrinkageCheck
 
 CROP_SIZE = 256  # pixels, of the crop around an object, as in the paper
 
@@ -36,6 +38,9 @@ class SOPSegPredictor:
         input_size: side of the crops, pixels; a multiple of 64 up to 1024, for any checkpoint. None uses 256 for the
             crop around an object and 1024, as SAM, for the whole image.
         magnify: False answers every prompt from the whole image, as SAM does.
+        prompt: form of oriented boxes, "oriented_box" (with points along their axes) or "box" (the horizontal boxes
+            around them); None for the one that the checkpoint was trained for, see
+            `insight.modeling.sopseg.prompt_form.in_form`.
         shared_crops: let nearby objects share a crop in which each has at least this fraction of its own magnification
             (0.8, say); faster and slightly coarser. 0 shares none.
         device: where to compute.
@@ -66,11 +71,13 @@ class SOPSegPredictor:
         decoder: str | None = None,
         input_size: int | None = None,
         magnify: bool = True,
+        prompt: str | None = None,
         shared_crops: float = 0.0,
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
     ):
         check_shared(shared_crops)
+        check_form(prompt)
         if input_size is not None:
             check_input_size(input_size, "input_size")
         if dtype not in (None, torch.float32, torch.bfloat16):
@@ -84,7 +91,8 @@ class SOPSegPredictor:
             raise InputError(f"{weights}: expected the mask decoder {decoder!r}, got {held!r}")
         self.model = model.for_inference(device, dtype)
         self.crop_size, self.whole_image_size = input_size or CROP_SIZE, input_size or MAX_SIZE
-        self.magnify, self.shared_crops = magnify, shared_crops
+        self.magnify, self.prompt, self.shared_crops = magnify, prompt, shared_crops
+        self._check_shrinkage = ShrinkageCheck("Points and, without magnify, boxes are answered from the whole image")
         self._image: _Image | None = None
 
     @property
@@ -162,6 +170,8 @@ class SOPSegPredictor:
         if not parsed.groups:
             raise InputError("predict: expected boxes, oriented_boxes, or points with labels, got none of them")
         count = parsed.count
+        if parsed.corners is not None:
+            parsed.groups[-1] = in_form(parsed.groups[-1], self.model, self.prompt)
         groups = parsed.groups if mask_input is None else self._with_masks(parsed, mask_input)
         class_ids, categories = (None, self.class_names) if classes is None else label_classes(classes, count)
         answers = []
@@ -170,6 +180,7 @@ class SOPSegPredictor:
             size = self._side(prompts)
             plan = plan_crops(prompts, seen.size, size, self.magnify, self.shared_crops)
             if not magnified and seen.whole is None:
+                self._check_shrinkage(seen.size, size / max(seen.size))
                 seen.whole = encode_regions(self.model, seen.pixels, plan, size)
             encoded = None if magnified else seen.whole
             answers.append(

@@ -23,7 +23,7 @@ def parse_json(text: str | bytes, where: str) -> Any:
     try:
         return json.loads(text)
     except RecursionError:
-        raise InputError(f"{where}: nested too deeply") from None
+        raise InputError(f"{where}: its lists are nested too deeply") from None
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, and Python's limit of digits
         raise InputError(f"{where}: not JSON ({error})") from None
 

@@ -47,8 +47,8 @@ def output_folder(folder: str | os.PathLike) -> Iterator[Path]:
     """Keep an output folder to this process while the block runs, so that two runs cannot mix their files.
 
     Args:
-        folder: made if need be. The lock is its file `.lock`, which stays and says who holds it; a block that fails
-            before it has written anything leaves neither.
+        folder: made if need be. The lock is its file `.lock`, which stays and says who holds it; a block that has
+            written nothing leaves neither.
 
     Yields:
         The folder.
@@ -67,12 +67,11 @@ def output_folder(folder: str | os.PathLike) -> Iterator[Path]:
         file.flush()
         try:
             yield folder
-        except BaseException:
+        finally:
             if os.listdir(folder) == [path.name]:
                 with contextlib.suppress(OSError):  # Windows removes no open file
                     path.unlink()
                     folder.rmdir()
-            raise
 
 
 def _lock_folder(path: Path, stack: contextlib.ExitStack) -> IO:
@@ -87,5 +86,5 @@ def _lock_folder(path: Path, stack: contextlib.ExitStack) -> IO:
             ) from error
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
             return file
-        stack.close()  # a run that failed has removed it since it was opened
+        stack.close()  # a run that wrote nothing has removed it since it was opened
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -349,3 +349,14 @@ def test_the_predictor_of_a_config(prompt_cfg, prompt_model, tmp_path, monkeypat
     cfg.MODEL.META_ARCHITECTURE = "Mystery"
     with pytest.raises(InputError, match="MODEL.META_ARCHITECTURE: unknown model 'Mystery'"):
         build_predictor(cfg)
+
+
+def test_an_image_that_is_shrunk_far_is_told_once(prompt_model, caplog):
+    predictor = PromptPredictor(prompt_model, min_size=64, max_size=96)
+    predictor.set_image(np.zeros((120, 90, 3), np.uint8))  # to 0.71 of its size
+    assert not caplog.records
+    for _ in range(2):
+        predictor.set_image(np.zeros((480, 100, 3), np.uint8))
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1 and "100 x 480 pixels is shrunk to 0.20 of its size: an object of 32 pixels has 6" in said[0]
+    assert "INPUT.MAX_SIZE_TEST" in said[0]

@@ -18,7 +18,7 @@ import insight
 from insight import SOPSegPredictor
 from insight.checkpoint import CheckpointError
 from insight.errors import InputError
-from insight.modeling.sopseg import DECODERS, PIXEL_MEAN, PIXEL_STD, segment
+from insight.modeling.sopseg import DECODERS, PIXEL_MEAN, PIXEL_STD, prompt_form, segment
 from insight.modeling.sopseg.decoders import build_decoder
 from insight.modeling.sopseg.model import SOPSeg
 from insight.structures.prompts import Prompts
@@ -31,7 +31,8 @@ REGIONS = [(12, 19), (59, 42), (-12, -1)]  # their upper left corners
 
 @pytest.fixture(scope="module")
 def predictor():
-    return SOPSegPredictor(small_sopseg(), input_size=SIZE)
+    # Its decoder is SAM's, which would have horizontal boxes for oriented ones.
+    return SOPSegPredictor(small_sopseg(), input_size=SIZE, prompt="oriented_box")
 
 
 def expected(predictor, region, box, points=None):
@@ -605,3 +606,41 @@ def test_an_earlier_answer_is_refined(predictor):
     for wrong in (found.logits.low_res[:3], found.logits.crops, found.logits.low_res[0]):
         with pytest.raises(InputError, match=r"^mask_input: expected shape \(4, 16, 16\), got "):
             predictor.predict(image=IMAGE, boxes=BOXES, oriented_boxes=[[60, 45, 16, 10, 20]], mask_input=wrong)
+
+
+@pytest.mark.parametrize("decoder", ["sam", "edge"])
+def test_oriented_boxes_prompt_a_model_as_it_was_trained_for(decoder, monkeypatch, caplog):
+    model = small_sopseg()
+    if decoder != "sam":
+        model.mask_decoder = randomise(build_decoder(decoder, model.image_encoder.pos_embed.shape[-1]))
+    seen = []
+    real = segment.segment_objects
+
+    def spy(model, image, prompts, *args, **options):
+        seen.append(prompts)
+        return real(model, image, prompts, *args, **options)
+
+    monkeypatch.setattr(sys.modules["insight.modeling.sopseg.image_masks"], "segment_objects", spy)
+    monkeypatch.setattr("insight.modeling.sopseg.prompt_form._say_once", prompt_form._say_once.__wrapped__)
+    oriented = [[28.0, 35, 16, 6, 30]]
+    for prompt in (None, "box", "oriented_box"):
+        predictor = SOPSegPredictor(model, input_size=SIZE, prompt=prompt)
+        predictor.predict(oriented_boxes=oriented, image=IMAGE)
+    assert [prompts.points is not None for prompts in seen] == [decoder != "sam", False, True]
+    assert torch.equal(seen[0].boxes, seen[1].boxes) and torch.equal(seen[1].boxes, seen[2].boxes)
+    said = [record.getMessage() for record in caplog.records if "was trained with horizontal boxes" in record.message]
+    assert len(said) == (decoder == "sam")
+    with pytest.raises(InputError, match="^prompt: expected oriented_box or box, got 'point'"):
+        SOPSegPredictor(model, prompt="point")
+
+
+def test_a_large_image_that_is_seen_as_a_whole_is_told_once(caplog):
+    predictor = SOPSegPredictor(small_sopseg(), input_size=SIZE)
+    large = np.zeros((200, 140, 3), np.uint8)
+    for _ in range(2):
+        predictor.predict(boxes=BOXES[:1], image=large)  # magnified
+    assert not caplog.records
+    for _ in range(2):
+        predictor.predict(points=[[30, 40]], labels=[1], image=large)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1 and said[0].startswith("an image of 140 x 200 pixels is shrunk to 0.32 of its size"), said

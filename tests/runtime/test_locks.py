@@ -72,9 +72,12 @@ def test_an_output_folder_says_who_holds_it(tmp_path):
         assert folder == tmp_path / "out" and str(os.getpid()) in (folder / ".lock").read_text()
 
 
-def test_a_block_that_fails_at_once_leaves_no_folder(tmp_path):
+def test_a_block_that_writes_nothing_leaves_no_folder(tmp_path):
     with pytest.raises(KeyError), output_folder(tmp_path / "out"):
         raise KeyError
+    assert not (tmp_path / "out").exists()
+    with output_folder(tmp_path / "out"):
+        pass
     assert not (tmp_path / "out").exists()
     with pytest.raises(KeyError), output_folder(tmp_path / "out") as folder:
         (folder / "result").touch()
@@ -106,6 +109,7 @@ def test_a_lock_file_that_its_holder_removed_counts_no_longer(tmp_path, monkeypa
 
     monkeypatch.setattr(locks, "locked", late)
     with output_folder(tmp_path / "out") as folder:
+        (folder / "result").touch()
         assert removed and (folder / ".lock").is_file()
         monkeypatch.undo()
         with pytest.raises(BlockingIOError), output_folder(folder):

@@ -259,6 +259,8 @@ def _image_rules() -> list[_Rule]:
               _file_name),
         _Rule("images need a height and a width in whole pixels", lambda i: i["height"] % 1 == i["width"] % 1 == 0,
               lambda i: f"{i['file_name']} ({i['width']} x {i['height']})"),
+        _Rule("images need fewer than 2^32 pixels, which is what COCO's RLE counts",
+              lambda i: i["height"] * i["width"] < 2**32, _file_name),
     ]  # fmt: skip
 
 

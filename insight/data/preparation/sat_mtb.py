@@ -100,6 +100,8 @@ def _convert(folder: Path, skip_bad: bool, source: Source) -> dict:
     path = image.relative_to(folder)
     content = read_json(label)
     try:
+        if not all(isinstance(content[section], list) for section in ("categories", "annotations")):
+            raise TypeError("categories and annotations are lists")
         coarse = {c["id"]: c.get("supercategory") for c in content["categories"]}
         objects = [(coarse[a["category_id"]], a["segmentation"]) for a in content["annotations"]]
         annotations = [_annotation(name, polygons, path, height, width) for name, polygons in objects]

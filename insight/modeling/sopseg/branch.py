@@ -15,6 +15,7 @@ from .checkpoint import load_sopseg
 from .encoders import check_input_size
 from .image_masks import image_masks
 from .model import SOPSeg
+from .prompt_form import in_form
 
 
 class SOPSegBranch:
@@ -105,5 +106,7 @@ class SOPSegBranch:
         to_image = torch.tensor([width / mask_size[1], height / mask_size[0]], device=prompts.boxes.device)
         points = None if prompts.points is None else prompts.points * to_image
         prompts = Prompts(prompts.boxes * to_image.repeat(2), points, prompts.labels)
+        if points is not None:  # of oriented boxes; a detector has no others
+            prompts = in_form(prompts, model)
         plan = plan_crops(prompts, (height, width), self.input_size, shared=self.shared_crops)
         return image_masks(model.to(image.device), image, prompts, plan, self.input_size, mask_size).masks
