@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -45,3 +46,27 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_left(folder: Path) -> None:
+    """Remove the temporary files in a folder whose processes are gone.
+
+    Args:
+        folder: the folder; no process of another machine may be writing there.
+    """
+    for path in folder.glob(".*.tmp"):
+        number = path.name.split(".")[-2]
+        if number.isdecimal() and not _is_running(int(number)):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(number: int) -> bool:
+    if sys.platform == "win32":  # where 0 is no harmless signal
+        return True
+    try:
+        os.kill(number, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True

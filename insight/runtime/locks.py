@@ -11,6 +11,8 @@ from typing import IO
 
 import portalocker
 
+from .atomic_files import remove_left
+
 
 @contextlib.contextmanager
 def locked(path: Path, patience: float = 0.0) -> Iterator[IO]:
@@ -46,6 +48,8 @@ def locked(path: Path, patience: float = 0.0) -> Iterator[IO]:
 def output_folder(folder: str | os.PathLike) -> Iterator[Path]:
     """Keep an output folder to this process while the block runs, so that two runs cannot mix their files.
 
+    Temporary files that killed processes have left in it are removed.
+
     Args:
         folder: made if need be. The lock is its file `.lock`, which stays and says who holds it; a block that has
             written nothing leaves neither.
@@ -65,6 +69,7 @@ def output_folder(folder: str | os.PathLike) -> Iterator[Path]:
         file.truncate(0)
         file.write(f"process {os.getpid()} ({shlex.join(sys.argv)}, since {datetime.now():%Y-%m-%d %H:%M})")
         file.flush()
+        remove_left(folder)
         try:
             yield folder
         finally:

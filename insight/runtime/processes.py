@@ -7,6 +7,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
@@ -16,6 +17,8 @@ import cv2
 
 from .following import follow
 from .progress import progress
+
+_PATIENCE = 2.0  # seconds that workers have to end by themselves; one inside of a library hears of nothing
 
 
 def map_in_processes(function: Callable, items: Iterable, description: str, unit: str) -> Iterator[Any]:
@@ -73,13 +76,13 @@ def _results(function: Callable, items: list, description: str) -> Iterator[Any]
             good, value = done.pop(position)
             if not good:
                 raise value
-            yield value
+            if position < len(items) - 1:
+                yield value
     finally:
         with _interrupts_held():
-            for connection, worker in workers.items():
-                worker.kill()
-                worker.join()
-                connection.close()
+            _end(workers)
+    if items:  # after the workers' end: who takes no more than the results leaves nothing to a finalizer
+        yield value
 
 
 def _start(count: int, function: Callable, workers: dict[Connection, multiprocessing.Process]) -> None:
@@ -95,10 +98,22 @@ def _start(count: int, function: Callable, workers: dict[Connection, multiproces
             workers[ours] = worker
 
 
+def _end(workers: dict[Connection, multiprocessing.Process]) -> None:
+    """End workers, so that they remove their temporary files; those that do not hear of it are killed."""
+    for worker in workers.values():
+        worker.terminate()
+    patience = time.monotonic() + _PATIENCE
+    for connection, worker in workers.items():
+        worker.join(max(0.0, patience - time.monotonic()))
+        worker.kill()
+        worker.join()
+        connection.close()
+
+
 def _work(function: Callable, connection: Connection, parent: int) -> None:
     """Body of a worker: answer items until it is killed or its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends its workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the tool's handler
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())  # unwinds the stack
     if sys.platform == "linux":
         follow(parent, signal.SIGKILL)
     cv2.setNumThreads(0)

@@ -122,16 +122,16 @@ def _serve() -> None:
     print("ready", flush=True)
     for line in sys.stdin:
         output, *words = json.loads(line)
-        reading, writing = os.pipe()
-        if os.fork() == 0:
-            _be(main, output, words, writing)
-        os.close(writing)
         while True:  # those that have ended
             try:
                 if os.waitpid(-1, os.WNOHANG) == (0, 0):
                     break
             except ChildProcessError:
                 break
+        reading, writing = os.pipe()
+        if os.fork() == 0:
+            _be(main, output, words, writing)
+        os.close(writing)
         print(os.read(reading, 32).decode(), flush=True)
         os.close(reading)
 

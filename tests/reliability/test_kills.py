@@ -99,8 +99,7 @@ def test_annotate_killed_at_any_time_ends_with_the_same_files(commands, data, tm
             assert command.wait(PATIENCE)
         done = commands.run(annotate_words(data, output))
         assert done.code == 0, done.output.read_text()
-        found = {name: value for name, value in digests(output).items() if not name.endswith(".tmp")}
-        assert found == expected
+        assert digests(output) == expected
     print(f"{killed} kills")
 
 
@@ -150,8 +149,7 @@ def test_a_training_killed_at_any_time_ends_with_the_same_weights_and_results(co
         assert found_results == results, phase
         assert found_weights.keys() == weights.keys()
         assert all(torch.equal(found_weights[name], value) for name, value in weights.items()), phase
-        left = [path for path in output.rglob("*.tmp") if "model" not in path.name]
-        assert not left, phase
+        assert not list(output.glob(".*.tmp")), phase
     print(f"kills: {killed}")
 
 
@@ -211,3 +209,27 @@ def test_ctrl_c_ends_a_command_at_any_time(commands, painted, tmp_path, draw, na
         left = list(output.rglob("*.tmp")) if output.exists() else []
         assert not left, left
     print(f"{name}: {pressed} presses")
+
+
+def test_of_trainings_in_one_folder_one_goes_on_undisturbed(commands, data, tmp_path):
+    assert commands.run(train_words(data, tmp_path / "whole")).code == 0
+    both = [commands.start(train_words(data, tmp_path / "both")) for _ in range(2)]
+    assert all(command.wait(120) for command in both)
+    assert sorted(command.code for command in both) == [0, 2], [command.output.read_text() for command in both]
+    done, refused = sorted(both, key=lambda command: command.code)
+    (line,) = [line for line in refused.output.read_text().splitlines() if line.startswith("error: ")]
+    assert f"{tmp_path / 'both'}: process {done.pid} (insight train " in line
+    weights, results = result_of(tmp_path / "whole")
+    found_weights, found_results = result_of(tmp_path / "both")
+    assert found_results == results and all(torch.equal(found_weights[name], weights[name]) for name in weights)
+
+
+def test_of_predictions_in_one_folder_one_goes_on_undisturbed(commands, data, tmp_path):
+    assert commands.run(train_words(data, tmp_path / "model")).code == 0
+    model = ["--config-file", tmp_path / "model" / "config.yaml", "--weights", tmp_path / "model" / "model_final.pth"]
+    words = ["predict", data / "rectangles" / "images", *model, "--score-threshold", 0, "--output"]
+    assert commands.run([*words, tmp_path / "whole"]).code == 0
+    both = [commands.start([*words, tmp_path / "both"]) for _ in range(2)]
+    assert all(command.wait(120) for command in both)
+    assert sorted(command.code for command in both) == [0, 2], [command.output.read_text() for command in both]
+    assert digests(tmp_path / "both") == digests(tmp_path / "whole")

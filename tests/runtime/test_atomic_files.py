@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from insight.cli.reporting import one_line
-from insight.runtime.atomic_files import atomic_write
+from insight.runtime.atomic_files import atomic_write, remove_left
 
 
 def test_the_name_appears_only_when_all_is_written(tmp_path):
@@ -33,7 +33,7 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
     path.write_bytes(b"old")
     code = f"""
 import os, signal
-from insight.runtime.atomic_files import atomic_write
+from insight.runtime.atomic_files import atomic_write, remove_left
 with atomic_write({str(path)!r}, "wb") as file:
     file.write(b"n" * 1000000)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -51,3 +51,13 @@ def test_an_error_of_writing_names_the_file(tmp_path, monkeypatch):
         file.write("a")
     assert one_line(caught.value) == f"{tmp_path / 'a.txt'}: No space left on device"
     assert not list(tmp_path.iterdir())
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left, kept = tmp_path / f".a.json.{gone.pid}.tmp", [f".a.json.{os.getpid()}.tmp", ".x.tmp", f"a.{gone.pid}.tmp"]
+    for path in (left, *(tmp_path / name for name in kept)):
+        path.touch()
+    remove_left(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)

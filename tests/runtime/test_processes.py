@@ -11,6 +11,7 @@ import time
 import pytest
 from helpers.running import is_running, wait_until
 
+from insight.runtime.atomic_files import atomic_write
 from insight.runtime.processes import map_in_processes
 
 
@@ -76,6 +77,7 @@ TOOL = """
 import os, signal, sys, time
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, for whatever it starts
 sys.modules["detectron2"] = None
+from insight.runtime.atomic_files import atomic_write
 from insight.runtime.processes import map_in_processes
 def work(item):
     with open(f"pid{os.getpid()}", "w"):
@@ -106,6 +108,7 @@ def test_nothing_is_left(tmp_path, number):
 INTERRUPTED = """
 import os, signal, sys
 sys.modules["detectron2"] = None
+from insight.runtime.atomic_files import atomic_write
 from insight.runtime.processes import map_in_processes
 def work(item):
     with open(f"pid{os.getpid()}", "w"):
@@ -147,3 +150,27 @@ def test_an_interrupt_at_any_time_ends_it_at_once(tmp_path, number, code):
                 os.killpg(tool.pid, signal.SIGKILL)
                 tool.wait()
             tool.stdout.close()
+
+
+def write_slowly(path):
+    with atomic_write(path) as file:
+        file.write("half")
+        time.sleep(30)
+
+
+def test_workers_that_are_ended_remove_their_temporary_files(tmp_path):
+    paths = [tmp_path / name for name in ("a", "1", "2", "3")]
+    results = map_in_processes(instant_or_slow, paths, "Writing", "file")
+    assert next(results) == "done"
+    wait_until(lambda: any(tmp_path.iterdir()))
+    results.close()
+    assert not list(tmp_path.iterdir())
+
+
+def instant_or_slow(path):
+    return "done" if path.name == "a" else write_slowly(path)
+
+
+def test_the_last_result_leaves_nothing_to_end():
+    results = map_in_processes(str, [1, 2], "Counting", "number")
+    assert [next(results), next(results)] == ["1", "2"] and not multiprocessing.active_children()

@@ -50,7 +50,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         InputError: the pixels are not unsigned 8-bit, or the bands are not grey, colour and alpha.
     """
     path = Path(path)
-    with _opened(path) as image:
+    with open_image(path) as image:
         _require_8_bits(image, path)
         image.load()
         turn = _turn(image)
@@ -72,7 +72,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
         OSError: the file is missing or of an unknown format.
         InputError: it is a TIFF of a kind that `read_image` refuses.
     """
-    with _opened(Path(path)) as image:
+    with open_image(path) as image:
         width, height = image.size
         swapped = _turn(image) in (Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270,
                                    Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90)  # fmt: skip
@@ -143,21 +143,35 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def open_image(path: str | os.PathLike, kind: str = "image") -> Iterator[Image.Image]:
+    """Open an image file, and turn whatever Pillow raises of it into one line.
+
+    Args:
+        path: the file.
+        kind: what it is, for errors.
+
+    Yields:
+        Pillow's image, whose pixels are not read yet.
+
+    Raises:
+        OSError: the file is missing, truncated, of an unknown format or too large for the memory.
+        InputError: it is a TIFF of a kind that `read_image` refuses.
+    """
+    path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no such image: {path}")
+        raise FileNotFoundError(f"no such {kind}: {path}")
     try:
         with _pillow_limits_raised(), Image.open(path) as image:
             yield image
     except InputError:
         raise
     except MemoryError as error:
-        raise OSError(f"cannot read image {path}: not enough memory for its pixels; cut it into tiles") from error
+        raise OSError(f"cannot read {kind} {path}: not enough memory for its pixels; cut it into tiles") from error
     except (OSError, SyntaxError, ValueError, struct.error) as error:  # SyntaxError: a broken PNG
         if isinstance(error, UnidentifiedImageError):
             _refuse_unusual_tiff(path)
         raise OSError(
-            f"cannot read image {path}: it is truncated, corrupt or of an unknown format ({error})"
+            f"cannot read {kind} {path}: it is truncated, corrupt or of an unknown format ({error})"
         ) from error
 
 

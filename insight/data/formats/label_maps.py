@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from insight.errors import InputError
 from insight.modeling.roi_heads.scnet.semantic_labels import IGNORED
 from insight.runtime.processes import map_in_processes
 
 from .file_check import SKIP_HINT_IN_CONFIG, first
+from .images import open_image
 
 _logger = logging.getLogger(__name__)
 
@@ -34,19 +34,10 @@ def read_label_map(path: str | os.PathLike, size: tuple[int, int], num_classes: 
         OSError: it is missing, truncated or of an unknown format.
         InputError: it has other bands, another size, or labels of no class.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such label map: {path}")
-    try:
-        image = Image.open(path)
-        image.load()
-    except (OSError, SyntaxError) as error:  # SyntaxError: a broken PNG
-        raise OSError(
-            f"cannot read label map {path}: it is truncated, corrupt or of an unknown format ({error})"
-        ) from error
-    if image.mode not in ("L", "P"):
-        raise InputError(f"{path}: expected a label map of one band of 8 bits, got {image.mode}")
-    labels = np.asarray(image)
+    with open_image(path, "label map") as image:
+        if image.mode not in ("L", "P"):
+            raise InputError(f"{path}: expected a label map of one band of 8 bits, got {image.mode}")
+        labels = np.asarray(image)
     if labels.shape != size:
         found, expected = (f"{w} x {h}" for h, w in (labels.shape, size))
         raise InputError(f"{path}: the label map is {found} pixels, its image {expected}")
