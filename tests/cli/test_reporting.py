@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -71,6 +73,9 @@ def test_the_exit_code_passes_through(monkeypatch):
     assert [report_errors(lambda code=code: code) for code in (None, 0, 1)] == [0, 0, 1]
 
 
+SMALLER = ": use smaller images, crops or batches, or fewer processes"
+
+
 @pytest.mark.parametrize(
     "error, line",
     [
@@ -79,6 +84,9 @@ def test_the_exit_code_passes_through(monkeypatch):
         (FileNotFoundError(2, "No such file or directory", "a.json"), "a.json: No such file or directory"),
         (torch.OutOfMemoryError("CUDA out of memory"), "CUDA out of memory"),
         (RuntimeError("DataLoader worker (pid 1) is killed"), "DataLoader worker (pid 1) is killed"),
+        (MemoryError(), f"not enough memory{SMALLER}"),
+        (FileNotFoundError("\x1b[2Ja\udcff.png: gone\0"), "\\x1b[2Ja\\udcff.png: gone\\x00"),
+        (InputError("x" * 5000 + ": too long"), "x" * 500 + " ... " + "x" * 490 + ": too long"),
         (
             ModuleNotFoundError("No module named 'detectron2'", name="detectron2.config"),
             "this command needs Detectron2, which is not installed; run `insight install-detectron2` (docs/install.md)",
@@ -158,3 +166,21 @@ sys.exit(main(["info"]))
 
 def test_ctrl_c_while_torch_is_imported_is_one_line():
     assert end_of_process(INTERRUPTED_IMPORT) == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: torch.empty(10**15),
+        lambda: torch.empty(2**62),
+        lambda: np.empty((10**7, 10**8)),
+        lambda: bytearray(10**15),
+        lambda: cv2.resize(np.zeros((4, 4), np.uint8), (10**6, 10**7)),
+    ],
+)
+def test_memory_that_is_refused_is_one_line(ask, end_of):
+    with pytest.raises(Exception) as refused:
+        ask()
+    code, said = end_of(refused.value, {})
+    assert code == 2 and said.startswith("error: not enough memory") and said.endswith(f"{SMALLER}\n"), said
+    assert len(said.splitlines()) == 1

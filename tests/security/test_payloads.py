@@ -1,5 +1,6 @@
 """Nothing that a stranger's file holds runs, and nothing is written outside the folder of the output."""
 
+import csv
 import json
 import os
 import pickle
@@ -15,7 +16,7 @@ pytest.importorskip("detectron2")
 
 from helpers.in_process import run_insight
 from helpers.payloads import PAYLOADS, pickle_payload, yaml_payload
-from helpers.workplace import DATASET, INPUTS, copy_workplace, replace, run_on
+from helpers.workplace import DATASET, INPUTS, KEEP_ALL, copy_workplace, replace, run_on
 
 from insight.tables import sweep
 
@@ -197,11 +198,17 @@ def test_images_named_like_paths_write_into_the_output(place, tmp_path):
 
 
 def test_review_cells_are_no_formulas(place):
-    """A spreadsheet would compute what begins with =, + or @; review.csv is made to be opened in one."""
+    """A spreadsheet would compute what begins with =, +, - or @; review.csv is made to be opened in one."""
     content = json.loads((place / "data" / "instances.json").read_text())
-    content["categories"][0]["name"] = '=HYPERLINK("http://x","y")'
+    for category, name in zip(content["categories"], ('=HYPERLINK("http://x","y")', "@SUM(1+1)*cmd|' /C calc'!A0")):
+        category["name"] = name
     replace(place / "data" / "instances.json", json.dumps(content).encode())
-    sam = ["--weights", "sam.pth", "--input-size", "64", "--device", "cpu"]
-    run_insight("annotate", "data/instances.json", "--images", "data/images", *sam, "--output", "out")
-    cells = (place / "out" / "review.csv").read_text().replace('"', "").split(",")
-    assert not [cell for cell in cells if cell.startswith(("=", "+", "@"))]
+    source = ["data/instances.json", "--images", "data/images"]
+    done = run_insight("annotate", *source, "--weights", "sam.pth", "--input-size", "64", *KEEP_ALL, "--output", "out")
+    assert done.code == 0, done
+    with open(place / "out" / "review.csv", newline="") as file:
+        cells = {cell for row in csv.reader(file) for cell in row}
+    assert '\'=HYPERLINK("http://x","y")' in cells or "'@SUM(1+1)*cmd|' /C calc'!A0" in cells
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "@", "\t", "\r"))]
+    done = run_insight("annotate", *source, "--review", "out/review.csv", "--output", "out")
+    assert done.code == 0, done
