@@ -20,7 +20,7 @@ WITHOUT_MASK = ("no_area", "outside", "empty")  # what cannot be kept by hand ei
 
 @dataclass(frozen=True)
 class Filters:
-    """Bounds on what is measured of a mask; docs/annotate.md says how the defaults were found.
+    """Bounds on what is measured of a mask; docs/guides/annotate.md says how the defaults were found.
 
     Args:
         min_score: least predicted IoU; may be negative, as predictions may.
