@@ -9,10 +9,10 @@ SOURCES := setup.py $(wildcard csrc/*.cpp csrc/*/*)
 # What setup.py reads of the environment: another value is another build.
 OPTIONS := $(foreach name,FORCE_CUDA TORCH_CUDA_ARCH_LIST CUDA_HOME INSIGHT_BUILD_OPS DEBUG,$(name)=$($(name)))
 
-.PHONY: help install demo test lint bench clean always
+.PHONY: help install demo test lint bench gpu-check clean always
 
 help:  ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 install: $(VENV)/.built  ## Create .venv, install the dependencies, build the library
 
@@ -22,11 +22,15 @@ demo: install  ## Train a small prompt model on synthetic scenes, evaluate it, p
 test: install  ## Run the tests (PYTEST_ARGS="-m 'slow or not slow'" for all)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: install  ## Check style
+lint: install  ## Check style: ruff, clang-format
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	find csrc tests/ops/cuda_on_host -type f | xargs $(BIN)/clang-format --dry-run -Werror
 
 bench: install  ## Measure the kernels and the detector against PyTorch, as ratios
 	$(BIN)/python benchmarks/run.py
+
+gpu-check: $(VENV)/.deps  ## On a machine with a GPU: build with CUDA, test, sanitize, measure, train (10 minutes)
+	$(BIN)/python benchmarks/gpu_check.py
 
 clean:  ## Remove the environment and what was built
 	rm -rf $(VENV) build insight/*.so insight/_build.json *.egg-info

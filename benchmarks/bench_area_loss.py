@@ -1,4 +1,4 @@
-"""Does the fused proposal area loss pay, against its twin and against one built on torchvision's box_iou?"""
+"""The fused proposal area loss against its PyTorch reference and a loss built on torchvision's box_iou."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from insight import ops
 
 
 def cases(device: torch.device) -> Iterator[Case]:
-    """Sizes of one image: 2,000 proposals of an RPN, a crowded scene, and the anchors of a whole level."""
+    """The sizes of one image: the proposals of an RPN, in a crowded and a sparse scene, and the anchors of a level."""
     target = 10.0 if device.type == "cuda" else 5.0
     for count, gt_count in ((2_000, 300), (2_000, 10), (20_000, 300)):
         proposals, gt_boxes = _boxes(count, 0).to(device), _boxes(gt_count, 1).to(device)

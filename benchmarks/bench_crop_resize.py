@@ -1,30 +1,31 @@
-"""Does crop_resize pay, against the ways in which crops are made with PyTorch and torchvision?
+"""crop_resize against other ways to crop and resize boxes with PyTorch and torchvision.
 
-Rivals, each as fast as it can be called:
-    grid_sample  one call for all boxes, parallel over them (the image is expanded, not copied); it never filters
+Rivals, each in its fastest form:
+    grid_sample  one call for all boxes, in parallel (the image is expanded, not copied); never filters
     interpolate  a loop over the boxes, rounded to whole pixels
-    roi_align    torchvision, aligned, as many samples a bin as pixels when it shrinks, which is a box filter
-    twin         the PyTorch twin
-grid_sample and roi_align take only floating point: the conversion of a uint8 image is part of their work.
+    roi_align    torchvision, aligned, with as many samples per bin as pixels when reducing, i.e. a box filter
+    twin         the PyTorch reference
+grid_sample and roi_align accept floating point only, so the conversion of a uint8 image is part of their work.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from harness import Case, Rival
+from harness import Case, Rival, Work
 from torch import Tensor
 from torchvision.ops import roi_align
 
 from insight import ops
 
-# The sides of boxes in remote sensing images: vehicles to ships, and small harbours.
+# Sides of boxes in remote sensing images, pixels: vehicles to ships, and small harbours.
 TILE = {"count": 512, "sides": (8, 200), "side": 800, "size": 28}
 SCENE = {"count": 64, "sides": (16, 320), "side": 4096, "size": 256}
 
 
 def cases(device: torch.device) -> Iterator[Case]:
-    """Crops of a network's input and of a full scene, filtered and not, both memory formats; then the gradient."""
+    """Crops of a network's input and of a full scene, with and without filter, in both memory formats; gradients."""
     for what, dtype in ((TILE, torch.float32), (SCENE, torch.uint8)):
         images = _image(what["side"], dtype).to(device)
         boxes, size = _boxes(what).to(device), what["size"]
@@ -34,7 +35,8 @@ def cases(device: torch.device) -> Iterator[Case]:
                 f"{title}, {'antialias' if antialias else 'bilinear'}",
                 _crop(ops.crop_resize, images, boxes, size, antialias),
                 _rivals(images, boxes, size, antialias, target=3.0),
-                "3 of the rivals compute something slightly else: see the file",
+                "3 of the rivals compute something slightly different: see the file",
+                _work(images, boxes, size),
             )
         yield Case(
             f"{title}, antialias, channels_last",
@@ -47,7 +49,8 @@ def cases(device: torch.device) -> Iterator[Case]:
                 f"{title}, against a copy of the output",
                 _crop(ops.crop_resize, images, boxes, size, False),
                 {"copy": Rival(out.clone, target=0.7, tolerance=None)},
-                "the copy reads and writes as many bytes as the output has",
+                "the copy reads and writes the bytes of the output",
+                _work(images, boxes, size),
             )
     yield from _gradients(device)
 
@@ -80,6 +83,17 @@ def _boxes(what: dict) -> Tensor:
     sides = torch.rand((what["count"], 2), generator=generator) * (high - low) + low
     corners = torch.rand((what["count"], 2), generator=generator) * (what["side"] - sides)
     return torch.cat([corners, corners + sides], dim=1)
+
+
+def _work(images: Tensor, boxes: Tensor, size: int) -> Work:
+    """The output is written, and every pixel in a box is read once."""
+    channels, height, width = images.shape[1:]
+    read = torch.zeros((height, width), dtype=torch.bool)
+    for x1, y1, x2, y2 in boxes.tolist():
+        read[int(y1) : math.ceil(y2), int(x1) : math.ceil(x2)] = True
+    out_bytes = images.element_size() if images.is_floating_point() else 4
+    pixels = int(read.sum()) * images.element_size() + len(boxes) * size**2 * out_bytes
+    return Work(traffic=channels * pixels)
 
 
 def _crop(function, images, boxes, size, antialias):

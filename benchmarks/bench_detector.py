@@ -1,8 +1,8 @@
-"""What do prompts cost a whole detector, and which part of them costs it?
+"""The cost of prompts in a whole detector, and of each prompt module.
 
 Ours is the model with LPM and GPM; the baseline is the same model without them. Prompts start at zero, so all
-contenders must detect the same. Proposals are given, and the box predictor scores all classes alike, so that every
-contender works on the same boxes: as many as the config allows, and as many detections.
+contenders must detect the same objects. Proposals are given, and the box predictor gives all classes the same score, so
+that every contender processes the same boxes: the highest numbers of proposals and detections that the config allows.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ PARTS = {"baseline": (), "LPM alone": ("LPM",), "GPM alone": ("GPM",)}
 
 
 def cases(device: torch.device) -> Iterator[Case]:
-    """The light detector as it trains on a CPU, and the paper's."""
+    """The light detector for training on a CPU, and that of the paper."""
     for config, side in {"light.yaml": 384, "mask_rcnn_r50_fpn.yaml": 800}.items():
         contenders = {name: _Detector(config, parts, side, device) for name, parts in PARTS.items()}
         ours = _Detector(config, ("LPM", "GPM"), side, device)
@@ -35,7 +35,7 @@ def cases(device: torch.device) -> Iterator[Case]:
 
 
 class _Detector:
-    """Inference of one image: backbone, proposals (computed, then replaced by the given ones), both branches."""
+    """Inference on one image: backbone, proposals (computed, then replaced by the given ones), both branches."""
 
     def __init__(self, config: str, parts: tuple[str, ...], side: int, device: torch.device):
         options = ["MODEL.DEVICE", str(device), "MODEL.WEIGHTS", "", "MODEL.TIMM.WEIGHTS", ""]

@@ -1,10 +1,10 @@
-"""Does attention to the global tokens keep up with torch's own, which has a matrix of keys and another of values?"""
+"""Attention to the global tokens against torch's own, which reads keys and values separately."""
 
 from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from harness import Case, Rival
+from harness import Case, Rival, Work
 from torch import Tensor
 
 from insight import ops
@@ -29,10 +29,10 @@ def _case(name: str, run: Callable, local: Tensor, global_tokens: Tensor, grad: 
     image_index = torch.zeros(ROIS, dtype=torch.int64, device=local.device)
     half = local.dtype == torch.bfloat16
     forward = run is _forward
-    # Sums over 25,088 rows differ in their last bits by more than single outputs.
+    # Gradients are sums over 25,088 rows, so they differ by more than single outputs.
     tolerance = (3e-2 if forward else 1e-1) if half else (1e-4 if forward else 1e-3)
     on_cuda = local.device.type == "cuda"
-    has_target = half or not on_cuda  # exact float32 is no aim of the CUDA kernels
+    has_target = half or not on_cuda  # the CUDA kernels are not optimised for float32
     rivals = {
         "sdpa": Rival(
             lambda: run(_sdpa, local, global_tokens, grad),
@@ -40,14 +40,23 @@ def _case(name: str, run: Callable, local: Tensor, global_tokens: Tensor, grad: 
             tolerance,
         )
     }
-    if forward or on_cuda:  # on a CPU its backward pass takes half a minute
+    if forward or on_cuda:  # its backward pass takes half a minute on a CPU
         rivals["eager"] = Rival(lambda: run(_eager, local, global_tokens, grad), 5.0 if has_target else None, tolerance)
     return Case(
         name,
         lambda: run(lambda x, y: ops.global_to_local_attention(x, y, image_index, HEADS), local, global_tokens, grad),
         rivals,
-        note="the rivals get their one image as one tall matrix of rows",
+        note="the rivals get the rows of the image as one matrix",
+        work=_work(local, global_tokens, forward),
     )
+
+
+def _work(local: Tensor, global_tokens: Tensor, forward: bool) -> Work:
+    """Two matrix products forward, five more backward (scores are recomputed), as attention kernels are rated."""
+    products = 2 if forward else 7
+    operations = products * 2 * local.numel() * KEYS
+    tensors = (local, local, global_tokens) if forward else (local,) * 5 + (global_tokens,) * 3
+    return Work(sum(t.nbytes for t in tensors), operations, local.dtype)
 
 
 def _split(tokens: Tensor) -> Tensor:

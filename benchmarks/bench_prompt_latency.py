@@ -1,12 +1,12 @@
-"""What does a box prompt cost once its image is encoded, for few boxes and for many?
+"""The latency of box prompts on an encoded image, from one box to a thousand.
 
-Ours is `PromptPredictor.predict` of the model with LPM and GPM on an encoded image, from boxes to run-length masks.
-The rivals are the same model without prompt modules (prompts start at zero, so both must answer the same), ours when
-the image is encoded anew for every call, ours when the class is given (the first one, for every box), and ours when
-every box is corrected. The paper states 40 ms a prompt after encoding, with images of 800 x 800 on an RTX 3090.
+Ours is `PromptPredictor.predict` of the model with LPM and GPM, from boxes to run-length masks. The rivals are the same
+model without prompt modules (prompts start at zero, so both must give the same results), ours including the encoding of
+the image, ours with a known class (the first, for all boxes), and ours with correction of all boxes. The paper reports
+40 ms per prompt after encoding, for images of 800 x 800 on an RTX 3090.
 
-On two CPU threads all cases took nine minutes before boxes were corrected too, half of that for ResNet-50 with 1,000
-boxes; --only "prompt_latency/light" leaves ResNet-50 out.
+All cases take about ten minutes on two CPU threads, half of that for ResNet-50 with 1,000 boxes;
+--only "prompt_latency/light" leaves ResNet-50 out.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ COUNTS = (1, 10, 100, 1000)
 
 
 def cases(device: torch.device) -> Iterator[Case]:
-    """The light model at 512 x 512, and the paper's at 800 x 800."""
+    """The light model at 512 x 512, and that of the paper at 800 x 800."""
     for config, side in {"light.yaml": 512, "mask_rcnn_r50_fpn.yaml": 800}.items():
         generator = np.random.default_rng(0)
         image = generator.integers(0, 256, (side, side, 3), dtype=np.uint8)

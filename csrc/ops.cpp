@@ -1,5 +1,5 @@
-// Every operator of the library, in one list. Kernels register themselves for their backend in
-// csrc/cpu/*.cpp and csrc/cuda/*.cu; autograd, autocast and fake (meta) kernels in insight/ops/*.py.
+// Schemas of all operators. Kernels are registered per backend in csrc/cpu/*.cpp and csrc/cuda/*.cu; autograd formulas,
+// fake (meta) kernels and the PyTorch fallbacks in insight/ops/*.py.
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(insight, m) {
@@ -23,9 +23,9 @@ STABLE_TORCH_LIBRARY(insight, m) {
       "global_to_local_attention_backward(Tensor grad, Tensor local, Tensor global_tokens, "
       "Tensor image_index, Tensor out, Tensor logsumexp, int num_heads) -> (Tensor, Tensor)");
 
-  // proposals (N, 4), gt_boxes (M, 4), both float32 or both float64, XYXY; mean: divide by how many were kept.
-  // Returns the loss (scalar), how many proposals were kept (scalar int64) and the ground truth that each
-  // proposal was matched to, (N,) int64, -1 for those left out.
+  // proposals (N, 4), gt_boxes (M, 4), both float32 or both float64, XYXY; mean: divide by the number of proposals
+  // kept. Returns the loss (scalar), the number of proposals kept (scalar int64) and the index of the ground-truth box
+  // matched to each proposal, (N,) int64, -1 for proposals left out.
   m.def(
       "area_loss(Tensor proposals, Tensor gt_boxes, float iou_threshold, float eps, bool mean) "
       "-> (Tensor, Tensor, Tensor)");

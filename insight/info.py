@@ -1,4 +1,4 @@
-"""`python -m insight.info`: what is installed here and which ops are compiled; the first thing of a bug report."""
+"""`insight info`: versions, machine, compiled library and operators, as a bug report needs them."""
 
 import importlib
 import os
@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
+from insight.runtime.machine import cpu_name
+
 from . import __version__, ops
 from .ops import _ext
-from .runtime.machine import cpu_name
 from .structures import _rle_ext
 
-# Import name and, where that has no __version__, the name of its distribution.
+# Import name, and the name of the distribution if the module has no __version__.
 PACKAGES = {
     "torchvision": None,
     "detectron2": None,
@@ -23,7 +24,7 @@ PACKAGES = {
     "numpy": None,
     "cv2": None,
 }
-# Beside INSIGHT_*: what changes how the library is built, found or run.
+# Reported beside INSIGHT_*, because they change how the library is built, found or run.
 VARIABLES = (
     "CUDA_HOME",
     "CUDA_VISIBLE_DEVICES",
@@ -37,10 +38,10 @@ VARIABLES = (
 
 
 def collect() -> dict[str, dict[str, str]]:
-    """Everything that the report says.
+    """Collect the report. Missing or broken packages are reported, not raised.
 
     Returns:
-        Name and value by section: versions, machine, library, ops, environment.
+        Names and values by section: versions, machine, library, ops, environment.
     """
     return {
         "versions": _versions(),
@@ -68,17 +69,17 @@ def _version(name: str, distribution: str | None) -> str:
     try:
         module = importlib.import_module(name)
         return module.__version__ if distribution is None else metadata.version(distribution)
-    except Exception as error:  # a broken package may raise anything while it is imported
+    except Exception as error:  # importing a broken package may raise anything
         return f"missing: {_one_line(error)}"
 
 
 def _machine() -> dict[str, str]:
     machine = {
         "platform": platform.platform(),
-        "cpu": f"{cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads of torch",
+        "cpu": f"{cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads",
     }
     if not torch.cuda.is_available():
-        return machine | {"gpu": "none that torch can use"}
+        return machine | {"gpu": "none available to torch"}
     for i in range(torch.cuda.device_count()):
         gpu = torch.cuda.get_device_properties(i)
         machine[f"gpu {i}"] = f"{gpu.name}, sm_{gpu.major}{gpu.minor}, {gpu.total_memory / 2**30:.0f} GiB"
@@ -87,7 +88,7 @@ def _machine() -> dict[str, str]:
 
 def _library() -> dict[str, str]:
     built = {f"built with {key}": _text(value) for key, value in _ext.build_info().items()}
-    coder = "compiled" if _rle_ext.COMPILED else f"NumPy twin: {_rle_ext.LOAD_ERROR}"
+    coder = "compiled" if _rle_ext.COMPILED else f"NumPy fallback: {_rle_ext.LOAD_ERROR}"
     return {"loaded": "yes" if ops.has_ops() else f"no: {_ext.LOAD_ERROR}"} | built | {"run-length coder": coder}
 
 
@@ -96,13 +97,13 @@ def _text(value: object) -> str:
 
 
 def _ops() -> dict[str, str]:
-    """Which of its implementations serves each public op, on the CPU and on CUDA, read from the dispatcher."""
+    """The implementation of each public operator on the CPU and on CUDA, according to the dispatcher."""
     registered = [name for name in torch._C._dispatch_get_all_op_names() if name.startswith("insight::")]
 
     def implementation(op: str, key: str) -> str:
         own = [name for name in registered if name == f"insight::{op}" or name.startswith(f"insight::{op}_")]
         compiled = own and all(torch._C._dispatch_has_kernel_for_dispatch_key(name, key) for name in own)
-        return "compiled" if compiled else "PyTorch twin"
+        return "compiled" if compiled else "PyTorch fallback"
 
     public = [name for name in ops.__all__ if hasattr(ops.reference, name)]
     return {op: ", ".join(f"{key.lower()}: {implementation(op, key)}" for key in ("CPU", "CUDA")) for op in public}
@@ -112,14 +113,25 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def report(sections: dict[str, dict[str, str]]) -> str:
+    """Format the sections as text.
+
+    Args:
+        sections: the output of `collect`.
+
+    Returns:
+        One line per section title and per value, without a final newline.
+    """
+    width = max(len(name) for values in sections.values() for name in values)
+    lines = []
+    for section, values in sections.items():
+        lines += [section, *(f"    {name:<{width}}  {value}" for name, value in values.items())]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Print the report."""
-    sections = collect()
-    width = max(len(name) for values in sections.values() for name in values)
-    for section, values in sections.items():
-        print(section)
-        for name, value in values.items():
-            print(f"    {name:<{width}}  {value}")
+    print(report(collect()))
 
 
 if __name__ == "__main__":

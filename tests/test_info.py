@@ -33,7 +33,7 @@ def test_every_public_op_is_listed():
 def test_availability_follows_the_library():
     sections = info.collect()
     backends = _ext.build_info()["backends"]
-    cuda = "compiled" if "cuda" in backends else "PyTorch twin"
+    cuda = "compiled" if "cuda" in backends else "PyTorch fallback"
     assert sections["ops"]["area_loss"] == f"cpu: compiled, cuda: {cuda}"
     assert sections["library"]["loaded"] == "yes"
     assert sections["library"]["built with backends"] == ", ".join(backends)
@@ -42,11 +42,13 @@ def test_availability_follows_the_library():
 def test_which_coder_of_masks_is_used(monkeypatch):
     said = info.collect()["library"]["run-length coder"]
     assert (
-        said == "compiled" if _rle_ext.COMPILED else said.startswith("NumPy twin: the run-length coder was not built")
+        said == "compiled"
+        if _rle_ext.COMPILED
+        else said.startswith("NumPy fallback: the run-length coder was not built")
     )
     monkeypatch.setattr(_rle_ext, "COMPILED", None)
     monkeypatch.setattr(_rle_ext, "LOAD_ERROR", "no reason")
-    assert info.collect()["library"]["run-length coder"] == "NumPy twin: no reason"
+    assert info.collect()["library"]["run-length coder"] == "NumPy fallback: no reason"
 
 
 def test_environment_shows_what_matters_and_nothing_else(monkeypatch):

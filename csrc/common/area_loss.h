@@ -1,4 +1,4 @@
-// The proposal area loss of one matched pair, its gradient, and the checks of the op's arguments.
+// The proposal area loss of one matched pair and its gradient, and the argument checks of the op.
 #pragma once
 
 #include "boxes.h"
@@ -14,7 +14,7 @@ INSIGHT_HOST_DEVICE T area_error_squared(T area_proposal, T area_gt, T eps) {
 }
 
 // Gradient of `scale * area_error_squared` with respect to the proposal, written to gradient[0..3].
-// A side that is inverted has length zero whatever its ends do, so it gets none; a side of length zero may grow.
+// An inverted side has length zero wherever its ends are, so its gradient is zero; a side of length zero may grow.
 template <typename T>
 INSIGHT_HOST_DEVICE void area_error_gradient(const Box<T>& proposal, T area_gt, T eps, T scale, T* gradient) {
   const T width = extent(proposal.x1, proposal.x2);
@@ -33,31 +33,27 @@ inline void check_area_loss_boxes(const Tensor& proposals, const Tensor& gt_boxe
   INSIGHT_CHECK_SHAPE(proposals.dim() == 2 && proposals.size(1) == 4, proposals, "(N, 4)");
   INSIGHT_CHECK_SHAPE(gt_boxes.dim() == 2 && gt_boxes.size(1) == 4, gt_boxes, "(M, 4)");
   const ScalarType dtype = proposals.scalar_type();
-  STD_TORCH_CHECK(
-      (dtype == ScalarType::Float || dtype == ScalarType::Double) && gt_boxes.scalar_type() == dtype,
-      "proposals and gt_boxes must both be float32 or both float64, got ", toString(dtype), " and ",
-      toString(gt_boxes.scalar_type()));
-  STD_TORCH_CHECK(
-      gt_boxes.is_cuda() == proposals.is_cuda() && gt_boxes.get_device() == proposals.get_device(),
-      "gt_boxes must be on the device of proposals");
+  STD_TORCH_CHECK((dtype == ScalarType::Float || dtype == ScalarType::Double) && gt_boxes.scalar_type() == dtype,
+                  "proposals and gt_boxes must both be float32 or both float64, got ", toString(dtype), " and ",
+                  toString(gt_boxes.scalar_type()));
+  STD_TORCH_CHECK(gt_boxes.is_cuda() == proposals.is_cuda() && gt_boxes.get_device() == proposals.get_device(),
+                  "gt_boxes must be on the device of proposals");
 }
 
-inline void check_area_loss_backward(
-    const Tensor& grad, const Tensor& proposals, const Tensor& gt_boxes, const Tensor& match, const Tensor& kept) {
+inline void check_area_loss_backward(const Tensor& grad, const Tensor& proposals, const Tensor& gt_boxes,
+                                     const Tensor& match, const Tensor& kept) {
   check_area_loss_boxes(proposals, gt_boxes);
   INSIGHT_CHECK_SHAPE(grad.dim() == 0, grad, "()");
   INSIGHT_CHECK_SHAPE(match.dim() == 1 && match.size(0) == proposals.size(0), match, "(N,)");
   INSIGHT_CHECK_SHAPE(kept.dim() == 0, kept, "()");
-  STD_TORCH_CHECK(
-      grad.scalar_type() == proposals.scalar_type(), "grad must have the dtype of proposals, ",
-      toString(proposals.scalar_type()), ", got ", toString(grad.scalar_type()));
-  STD_TORCH_CHECK(
-      match.scalar_type() == ScalarType::Long && kept.scalar_type() == ScalarType::Long,
-      "match and kept must be int64, got ", toString(match.scalar_type()), " and ", toString(kept.scalar_type()));
+  STD_TORCH_CHECK(grad.scalar_type() == proposals.scalar_type(), "grad must have the dtype of proposals, ",
+                  toString(proposals.scalar_type()), ", got ", toString(grad.scalar_type()));
+  STD_TORCH_CHECK(match.scalar_type() == ScalarType::Long && kept.scalar_type() == ScalarType::Long,
+                  "match and kept must be int64, got ", toString(match.scalar_type()), " and ",
+                  toString(kept.scalar_type()));
   for (const Tensor& t : {grad, match, kept}) {
-    STD_TORCH_CHECK(
-        t.is_cuda() == proposals.is_cuda() && t.get_device() == proposals.get_device(),
-        "grad, match and kept must be on the device of proposals");
+    STD_TORCH_CHECK(t.is_cuda() == proposals.is_cuda() && t.get_device() == proposals.get_device(),
+                    "grad, match and kept must be on the device of proposals");
   }
 }
 

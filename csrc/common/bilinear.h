@@ -1,14 +1,14 @@
-// Which pixels an output of crop_resize reads along one axis, and how much each counts: written once, for host and device.
+// Pixels and weights that an output of crop_resize reads along one axis, shared by host and device code.
 //
-// One axis of a box is the interval [low, high) of an image axis whose pixel k covers [k, k + 1). Output j is centred at
-// low + (j + 1/2) * scale, scale = (high - low) / outputs.
-//   * Shrinking with antialias (scale > 1): triangle filter of radius `scale`; each pixel counts by the share of it that
-//     lies in [low, high), and the weights are divided by their sum.
-//   * Otherwise: bilinear, with the centre kept at least half a pixel inside [low, high] (in the middle of a box that is
-//     narrower than one pixel), so that no sample mixes in pixels from beyond the box.
-// For integer low and high both are what torch.nn.functional.interpolate does on the crop. The sum runs over all pixels of
-// the box, also those outside the image; `inside` says which share of it the image holds. The sums are closed forms, so a
-// box of any size costs no more than the pixels it shares with the image.
+// One axis of a box is the interval [low, high) of an image axis whose pixel k covers [k, k + 1). Output j is centred
+// at low + (j + 1/2) * scale, with scale = (high - low) / outputs.
+//   * Shrinking with antialias (scale > 1): a triangle filter of radius `scale`. Each pixel counts by the share of it
+//     in [low, high), and the weights are divided by their sum.
+//   * Otherwise: bilinear, with the centre kept at least half a pixel inside [low, high] (in the middle, if the box is
+//     narrower than one pixel), so that pixels outside the box are not mixed in.
+// For integer low and high, both match torch.nn.functional.interpolate on the crop. The sum of the weights covers all
+// pixels of the box, including those outside the image; `inside` is the share of it inside the image. The sums have
+// closed forms, so the cost depends only on the pixels that the box shares with the image.
 #pragma once
 
 #include <cmath>
@@ -18,15 +18,15 @@
 
 namespace insight {
 
-// Geometry in double: image coordinates times box sizes need more than float's 24 bits. Weights in Real.
+// Geometry is in double, because image coordinates times box sizes exceed float's 24 bits; weights are Real.
 template <typename Real>
 struct Axis {
   double low, high;
-  double scale;            // pixels per output; 0 marks an interval that is empty, reversed or not finite
-  double radius;           // of the filter, in pixels
-  double first, last;      // first and last pixel that the box touches, where they count by their share; else NaN
+  double scale;        // pixels per output; 0 marks an interval that is empty, reversed or not finite
+  double radius;       // of the filter, in pixels
+  double first, last;  // first and last pixel that the box touches, where they count by their share; else NaN
   double first_share, last_share;
-  int32_t length;          // pixels of the image axis
+  int32_t length;                   // pixels of the image axis
   int32_t first_pixel, last_pixel;  // `first` and `last` where they lie in the image, else -1
   Real inverse_radius;
 };
@@ -35,14 +35,14 @@ struct Axis {
 template <typename Real>
 struct Taps {
   int32_t begin, count;
-  Real centre;        // of the filter, measured from the left edge of pixel `begin`
-  Real normalizer;    // one over the sum of the weights, pixels outside the image included
-  Real inside;        // share of the weights that falls on pixels of the image: 0 to 1
+  Real centre;      // of the filter, measured from the left edge of pixel `begin`
+  Real normalizer;  // one over the sum of the weights, pixels outside the image included
+  Real inside;      // share of the weights that falls on pixels of the image: 0 to 1
 };
 
 namespace bilinear {
 
-// fmin and fmax are calls on a host without fast-math; these are not, and no argument is NaN.
+// Without fast-math, fmin and fmax are function calls on the host. These are inlined; no argument is NaN.
 INSIGHT_HOST_DEVICE double smaller(double a, double b) { return a < b ? a : b; }
 INSIGHT_HOST_DEVICE double larger(double a, double b) { return a > b ? a : b; }
 INSIGHT_HOST_DEVICE double clamp(double x, double low, double high) { return smaller(larger(x, low), high); }

@@ -1,12 +1,12 @@
-// Geometry of axis-aligned boxes, once for host and device.
+// Axis-aligned box geometry, shared by host and device code.
 #pragma once
 
 #include "common/host_device.h"
 
 namespace insight {
 
-// XYXY in pixels. Aligned so that the GPU moves one in one load from shared memory; tensors need no alignment for
-// load_box.
+// XYXY in pixels. Aligned so that the GPU reads one from shared memory in a single load; load_box accepts unaligned
+// tensors.
 template <typename T>
 struct alignas(4 * sizeof(T)) Box {
   T x1, y1, x2, y2;
@@ -17,8 +17,8 @@ INSIGHT_HOST_DEVICE Box<T> load_box(const T* coordinates) {
   return {coordinates[0], coordinates[1], coordinates[2], coordinates[3]};
 }
 
-// Product rounded by itself. nvcc would fuse it with the addition that follows; then IoUs that are equal on the
-// CPU would differ in the last bit on the GPU, and "the first of equals" would be another box.
+// A product that is rounded on its own. nvcc would fuse it with the following addition; IoUs that tie on the CPU would
+// then differ in the last bit on the GPU, and another box would win the tie.
 template <typename T>
 INSIGHT_HOST_DEVICE T rounded_product(T a, T b) {
 #if defined(__CUDA_ARCH__)

@@ -1,4 +1,4 @@
-// Argument checks whose messages name the argument, what was expected and what came.
+// Argument checks whose messages name the argument, what was expected and what was got.
 #pragma once
 
 #include <torch/csrc/stable/library.h>

@@ -1,4 +1,4 @@
-// What a call of crop_resize computes, the same for every device, and how it is cut into pieces on a GPU.
+// The problem that a call of crop_resize solves, on any device, and its tiling on a GPU.
 #pragma once
 
 #include <cstdint>
@@ -6,11 +6,11 @@
 namespace insight::crop_resize {
 
 struct Geometry {
-  const float* boxes;           // (N, 4)
-  const int64_t* image_index;   // (N,), each in [0, batch)
+  const float* boxes;          // (N, 4)
+  const int64_t* image_index;  // (N,), each in [0, batch)
   int64_t num_boxes, batch, channels;
   int64_t image_height, image_width;
-  int64_t height, width;        // of an output
+  int64_t height, width;  // of an output
   bool antialias;
 };
 
@@ -18,13 +18,13 @@ struct Forward {
   Geometry geometry;
   const void* images;
   int64_t stride_batch, stride_channel, stride_row, stride_column;  // in elements
-  void* out;                    // (N, C, height, width), contiguous
-  const float* mean;            // (C,) or null
-  const float* std;             // (C,) or null
+  void* out;                                                        // (N, C, height, width), contiguous
+  const float* mean;                                                // (C,) or null
+  const float* std;                                                 // (C,) or null
   double pad_value;
 };
 
-// A thread block takes a tile of rows x columns of an output, in all channels.
+// A thread block computes a tile of rows x columns of an output, in all channels.
 constexpr int kMaxTileRows = 64;
 constexpr int kMaxTileColumns = 256;
 
@@ -34,7 +34,7 @@ struct TilePlan {
   int64_t tiles;         // of one output
 };
 
-// wanted_blocks: below this many the GPU would not be filled, so tiles get smaller, down to one row.
+// wanted_blocks: the number of thread blocks that fills the GPU; tiles shrink, down to one row, to reach it.
 inline TilePlan plan_tiles(const Geometry& g, int64_t wanted_blocks) {
   constexpr int64_t kValues = 8192;  // of a tile: enough to pay for its weights, few enough for many tiles
   TilePlan plan;

@@ -1,5 +1,6 @@
-// The tensors of crop_resize, checked and turned into plain arguments, the same for every device. insight/ops/crop_resize.py
-// says most of it earlier and in the user's terms; these checks keep a direct call of the op from reading wild memory.
+// Checks the tensor arguments of crop_resize and converts them to plain arguments, on any device.
+// insight/ops/crop_resize.py reports most errors earlier and in the user's terms; these checks keep a direct call of
+// the op from reading out of bounds.
 #pragma once
 
 #include <optional>
@@ -33,8 +34,8 @@ inline void check_boxes(const Tensor& boxes, const Tensor& image_index, const Te
 
 inline void check_channels(const std::optional<Tensor>& t, const char* name, const Tensor& data) {
   if (!t) return;
-  STD_TORCH_CHECK(t->dim() == 1 && t->size(0) == data.size(1), name, " must have shape (C,) = (", data.size(1), ",), got ",
-                  shape_of(*t));
+  STD_TORCH_CHECK(t->dim() == 1 && t->size(0) == data.size(1), name, " must have shape (C,) = (", data.size(1),
+                  ",), got ", shape_of(*t));
   STD_TORCH_CHECK(t->scalar_type() == ScalarType::Float, name, " must be float32");
   STD_TORCH_CHECK(same_device(*t, data), name, " must be on the device of the images");
 }
@@ -74,7 +75,7 @@ inline void check_backward(const Tensor& grad, const Tensor& boxes, const Tensor
   check_channels(std, "std", grad);
 }
 
-// Holds the small tensors, made contiguous, as long as their addresses are in use.
+// Keeps contiguous copies of the small tensors alive while their addresses are in use.
 class Arguments {
  public:
   Arguments(const Tensor& boxes, const Tensor& image_index, const std::optional<Tensor>& mean,
@@ -88,15 +89,23 @@ class Arguments {
 
   Geometry geometry(int64_t batch, int64_t channels, int64_t image_height, int64_t image_width, int64_t height,
                     int64_t width, bool antialias) const {
-    return Geometry{boxes_.const_data_ptr<float>(), image_index_.const_data_ptr<int64_t>(), boxes_.size(0), batch,
-                    channels, image_height, image_width, height, width, antialias};
+    return Geometry{boxes_.const_data_ptr<float>(),
+                    image_index_.const_data_ptr<int64_t>(),
+                    boxes_.size(0),
+                    batch,
+                    channels,
+                    image_height,
+                    image_width,
+                    height,
+                    width,
+                    antialias};
   }
 
   // out: (N, C, height, width), contiguous.
   Forward forward(const Tensor& images, const Tensor& out, bool antialias, double pad_value) const {
     Forward p{};
-    p.geometry = geometry(images.size(0), images.size(1), images.size(2), images.size(3), out.size(2), out.size(3),
-                          antialias);
+    p.geometry =
+        geometry(images.size(0), images.size(1), images.size(2), images.size(3), out.size(2), out.size(3), antialias);
     p.images = images.const_data_ptr();
     p.stride_batch = images.stride(0);
     p.stride_channel = images.stride(1);

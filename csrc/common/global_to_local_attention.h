@@ -1,4 +1,4 @@
-// Shapes and argument checks of global-to-local attention, the same on every device.
+// Shapes and argument checks of global-to-local attention, shared by all devices.
 #pragma once
 
 #include "common/check.h"
@@ -7,20 +7,20 @@ namespace insight::attention {
 
 // local (N, T, D), global_tokens (B, G, D), image_index (N,), D = heads * d.
 struct Problem {
-  int64_t num_rois;    // N
-  int64_t tokens;      // T, of an RoI
-  int64_t images;      // B
-  int64_t num_keys;    // G
-  int64_t channels;    // D
+  int64_t num_rois;  // N
+  int64_t tokens;    // T, of an RoI
+  int64_t images;    // B
+  int64_t num_keys;  // G
+  int64_t channels;  // D
   int64_t heads;
-  int64_t d;           // of a head
+  int64_t d;  // of a head
 };
 
-// A contiguous tensor of the shape of t, whatever the strides of t.
+// An uninitialised contiguous tensor with the shape of t, regardless of its strides.
 inline Tensor like(const Tensor& t) { return torch::stable::new_empty(t, t.sizes()); }
 
-inline Problem check_arguments(
-    const Tensor& local, const Tensor& global_tokens, const Tensor& image_index, int64_t num_heads) {
+inline Problem check_arguments(const Tensor& local, const Tensor& global_tokens, const Tensor& image_index,
+                               int64_t num_heads) {
   INSIGHT_CHECK_SHAPE(local.dim() == 3, local, "(N, T, D)");
   INSIGHT_CHECK_SHAPE(global_tokens.dim() == 3, global_tokens, "(B, G, D)");
   INSIGHT_CHECK_SHAPE(image_index.dim() == 1 && image_index.size(0) == local.size(0), image_index, "(N,)");
@@ -31,12 +31,12 @@ inline Problem check_arguments(
   STD_TORCH_CHECK(local.scalar_type() == global_tokens.scalar_type(),
                   "local and global_tokens must have the same dtype");
   STD_TORCH_CHECK(image_index.scalar_type() == ScalarType::Long, "image_index must be int64");
-  return {local.size(0), local.size(1), global_tokens.size(0), global_tokens.size(1), local.size(2), num_heads,
-          local.size(2) / num_heads};
+  return {local.size(0), local.size(1), global_tokens.size(0),    global_tokens.size(1),
+          local.size(2), num_heads,     local.size(2) / num_heads};
 }
 
-inline void check_saved_tensors(
-    const Problem& p, const Tensor& grad, const Tensor& local, const Tensor& out, const Tensor& logsumexp) {
+inline void check_saved_tensors(const Problem& p, const Tensor& grad, const Tensor& local, const Tensor& out,
+                                const Tensor& logsumexp) {
   for (const Tensor* t : {&grad, &out}) {
     STD_TORCH_CHECK(t->dim() == 3 && t->size(0) == p.num_rois && t->size(1) == p.tokens && t->size(2) == p.channels &&
                         t->scalar_type() == local.scalar_type(),

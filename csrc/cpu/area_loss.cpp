@@ -7,15 +7,15 @@
 #include <vector>
 
 #if defined(__GNUC__) && !defined(__clang__)
-// GCC keeps comparisons of floats in branches, for the sake of floating-point traps that nobody uses here, and then
-// does not vectorise the loop over lanes.
+// By default GCC keeps floating-point comparisons in branches to preserve traps, which are not used here, and then does
+// not vectorise the loop over lanes.
 #pragma GCC optimize("no-trapping-math")
 #endif
 
 #include "common/area_loss.h"
 
-// Compiled for AVX2 as well, chosen when the library is loaded. AVX2 without FMA: a fused multiply-add would round
-// IoUs differently from the GPU and from the PyTorch twin.
+// Also compiled for AVX2, selected when the library is loaded. Without FMA: fused multiply-adds would round IoUs
+// differently from the GPU and the PyTorch reference.
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__has_attribute)
 #if __has_attribute(target_clones)
 #define INSIGHT_AVX2_CLONE __attribute__((target_clones("avx2", "default")))
@@ -37,9 +37,9 @@ struct Partial {
 
 // Matches `count` <= kLanes proposals and sums their losses.
 template <typename T>
-INSIGHT_HOST_DEVICE Partial match_lanes(
-    const T* proposals, int64_t count, const T* gt_boxes, int64_t num_gt, T iou_threshold, T eps, int64_t* match) {
-  // Of the width of T, so that a comparison of Ts selects them lane by lane.
+INSIGHT_HOST_DEVICE Partial match_lanes(const T* proposals, int64_t count, const T* gt_boxes, int64_t num_gt,
+                                        T iou_threshold, T eps, int64_t* match) {
+  // As wide as T, so that a comparison of Ts selects indices lane by lane.
   using Index = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
   T x1[kLanes], y1[kLanes], x2[kLanes], y2[kLanes], areas[kLanes], best[kLanes];
   Index best_gt[kLanes];
@@ -77,36 +77,32 @@ INSIGHT_HOST_DEVICE Partial match_lanes(
   return partial;
 }
 
-INSIGHT_AVX2_CLONE Partial match_block(
-    const float* proposals, int64_t count, const float* gt_boxes, int64_t num_gt, float iou_threshold, float eps,
-    int64_t* match) {
+INSIGHT_AVX2_CLONE Partial match_block(const float* proposals, int64_t count, const float* gt_boxes, int64_t num_gt,
+                                       float iou_threshold, float eps, int64_t* match) {
   return match_lanes(proposals, count, gt_boxes, num_gt, iou_threshold, eps, match);
 }
 
-INSIGHT_AVX2_CLONE Partial match_block(
-    const double* proposals, int64_t count, const double* gt_boxes, int64_t num_gt, double iou_threshold, double eps,
-    int64_t* match) {
+INSIGHT_AVX2_CLONE Partial match_block(const double* proposals, int64_t count, const double* gt_boxes, int64_t num_gt,
+                                       double iou_threshold, double eps, int64_t* match) {
   return match_lanes(proposals, count, gt_boxes, num_gt, iou_threshold, eps, match);
 }
 
 template <typename T>
-void forward(
-    const Tensor& proposals, const Tensor& gt_boxes, double iou_threshold, double eps, bool mean, Tensor& loss,
-    Tensor& kept, Tensor& match) {
+void forward(const Tensor& proposals, const Tensor& gt_boxes, double iou_threshold, double eps, bool mean, Tensor& loss,
+             Tensor& kept, Tensor& match) {
   const int64_t num_proposals = proposals.size(0), num_gt = gt_boxes.size(0);
   const T* proposal_data = proposals.const_data_ptr<T>();
   const T* gt_data = gt_boxes.const_data_ptr<T>();
   int64_t* match_data = match.mutable_data_ptr<int64_t>();
-  // One partial sum a block, added up in order: the same result for any number of threads.
+  // One partial sum per block, added up in order, so that the result does not depend on the number of threads.
   const int64_t num_blocks = (num_proposals + kLanes - 1) / kLanes;
   std::vector<Partial> partials(num_blocks);
   const int64_t grain = std::max<int64_t>(1, 512 / std::max<int64_t>(1, num_gt));
   torch::stable::parallel_for(0, num_blocks, grain, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       const int64_t first = block * kLanes;
-      partials[block] = match_block(
-          proposal_data + 4 * first, std::min(kLanes, num_proposals - first), gt_data, num_gt,
-          static_cast<T>(iou_threshold), static_cast<T>(eps), match_data + first);
+      partials[block] = match_block(proposal_data + 4 * first, std::min(kLanes, num_proposals - first), gt_data, num_gt,
+                                    static_cast<T>(iou_threshold), static_cast<T>(eps), match_data + first);
     }
   });
   Partial total = {0.0, 0};
@@ -120,9 +116,8 @@ void forward(
 }
 
 template <typename T>
-void backward(
-    const Tensor& grad, const Tensor& proposals, const Tensor& gt_boxes, const Tensor& match, int64_t divisor,
-    double eps, Tensor& out) {
+void backward(const Tensor& grad, const Tensor& proposals, const Tensor& gt_boxes, const Tensor& match, int64_t divisor,
+              double eps, Tensor& out) {
   const int64_t num_gt = gt_boxes.size(0);
   const T* proposal_data = proposals.const_data_ptr<T>();
   const T* gt_data = gt_boxes.const_data_ptr<T>();
@@ -142,8 +137,8 @@ void backward(
   });
 }
 
-std::tuple<Tensor, Tensor, Tensor> area_loss(
-    Tensor proposals, Tensor gt_boxes, double iou_threshold, double eps, bool mean) {
+std::tuple<Tensor, Tensor, Tensor> area_loss(Tensor proposals, Tensor gt_boxes, double iou_threshold, double eps,
+                                             bool mean) {
   check_area_loss_boxes(proposals, gt_boxes);
   proposals = torch::stable::contiguous(proposals);
   gt_boxes = torch::stable::contiguous(gt_boxes);
@@ -155,8 +150,8 @@ std::tuple<Tensor, Tensor, Tensor> area_loss(
   return {loss, kept, match};
 }
 
-Tensor area_loss_backward(
-    Tensor grad, Tensor proposals, Tensor gt_boxes, Tensor match, Tensor kept, double eps, bool mean) {
+Tensor area_loss_backward(Tensor grad, Tensor proposals, Tensor gt_boxes, Tensor match, Tensor kept, double eps,
+                          bool mean) {
   check_area_loss_backward(grad, proposals, gt_boxes, match, kept);
   proposals = torch::stable::contiguous(proposals);
   gt_boxes = torch::stable::contiguous(gt_boxes);

@@ -10,11 +10,10 @@
 #include "common/crop_resize_args.h"
 #include "cpu/huge_pages.h"
 
-
 namespace insight::crop_resize {
 namespace {
 
-// The best kernel of this processor. ATEN_CPU_CAPABILITY limits it as it limits torch's own.
+// The best kernel for this processor. ATEN_CPU_CAPABILITY restricts the choice, as in torch.
 template <typename Items>
 Items best(Items (*avx512)(ScalarType), Items (*avx2)(ScalarType), Items (*plain)(ScalarType), ScalarType type) {
   const char* variable = std::getenv("ATEN_CPU_CAPABILITY");
@@ -38,13 +37,12 @@ void check_image_index(const Geometry& g) {
   }
 }
 
-Tensor forward(Tensor images, Tensor boxes, Tensor image_index, int64_t height, int64_t width, std::optional<Tensor> mean,
-               std::optional<Tensor> std, bool antialias, double pad_value) {
+Tensor forward(Tensor images, Tensor boxes, Tensor image_index, int64_t height, int64_t width,
+               std::optional<Tensor> mean, std::optional<Tensor> std, bool antialias, double pad_value) {
   check_forward(images, boxes, image_index, height, width, mean, std);
   const Arguments arguments(boxes, image_index, mean, std);
   const ScalarType type = images.scalar_type();
-  Tensor out =
-      torch::stable::new_empty(images, {boxes.size(0), images.size(1), height, width}, output_type(type));
+  Tensor out = torch::stable::new_empty(images, {boxes.size(0), images.size(1), height, width}, output_type(type));
   const Forward p = arguments.forward(images, out, antialias, pad_value);
   check_image_index(p.geometry);
   if (out.numel() == 0) return out;
@@ -61,13 +59,14 @@ Tensor backward(Tensor grad, Tensor boxes, Tensor image_index, int64_t batch, in
   grad = torch::stable::contiguous(grad);
   Tensor out = torch::stable::new_empty(grad, {batch, grad.size(1), image_height, image_width}, grad.scalar_type());
   Backward p{};
-  p.geometry = arguments.geometry(batch, grad.size(1), image_height, image_width, grad.size(2), grad.size(3), antialias);
+  p.geometry =
+      arguments.geometry(batch, grad.size(1), image_height, image_width, grad.size(2), grad.size(3), antialias);
   p.grad = grad.const_data_ptr();
   p.std = arguments.std();
   p.grad_images = out.mutable_data_ptr();
   check_image_index(p.geometry);
   if (out.numel() == 0) return out;
-  // About 64 Ki values a band: they stay in the second-level cache, and there are bands enough for all threads.
+  // About 64 Ki values per band: small enough for the L2 cache, with enough bands for all threads.
   p.band = std::max<int64_t>(1, (int64_t{1} << 16) / image_width);
   const BackwardItems run = best(avx512_backward, avx2_backward, plain_backward, grad.scalar_type());
   torch::stable::parallel_for(0, p.items(), 1, [&](int64_t begin, int64_t end) { run(p, begin, end); });

@@ -12,9 +12,11 @@
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
 namespace insight::crop_resize::avx2 {
+// clang-format off: each of these needs the one before it
 #include "cpu/crop_resize_picks.h"
 #include "cpu/crop_resize_lanes_avx2.h"
 #include "cpu/crop_resize_kernel.h"
+// clang-format on
 }  // namespace insight::crop_resize::avx2
 #pragma GCC pop_options
 

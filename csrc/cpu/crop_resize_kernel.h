@@ -1,15 +1,15 @@
-// The kernels of crop_resize over 16-lane vectors, written once and included by one source file per instruction set, inside
-// a namespace that defines Real, Lanes and their functions (crop_resize_lanes_*.h). That file includes every other header
-// first: their code, compiled here, could become the copy that the linker keeps for the whole library.
+// Kernels of crop_resize on 16-lane vectors, included by one source file per instruction set, inside a namespace that
+// defines Real, Lanes and their functions (crop_resize_lanes_*.h). That file must include all other headers first: if
+// their code were compiled here, for this instruction set, the linker might keep that copy for the whole library.
 //
-// Forward, for each group of 16 output rows, one row a lane, and each block of channels:
+// Forward, for each group of 16 output rows, one row per lane, and each block of channels:
 //   1. vertical: 16 neighbouring values of the image at a time become, by 16 weighted sums over image rows and one
 //      transposition, 16 columns of one vector each;
 //   2. horizontal: each output column is a weighted sum of such columns; no gather, whatever the scale;
 //   3. finish: normalisation, padding, transposition back to rows, conversion.
-// Bilinear in both directions, each output row is made directly of the pairs of neighbouring pixels that its outputs read
-// (bilinear_rows).
-// Rows and columns are taken in chunks of fixed size, whose sums add up, so scratch memory does not depend on the image.
+// If both directions are bilinear, each output row is computed directly from the pairs of neighbouring pixels that its
+// outputs read (bilinear_rows). Rows and columns are processed in chunks of fixed size whose sums are accumulated, so
+// scratch memory does not depend on the size of the image.
 
 // How the values of an image row are cut into vectors of 16.
 struct RowLayout {
@@ -19,7 +19,8 @@ struct RowLayout {
   bool gather;            // the 16 values of a vector are stride_column apart
   bool one_column;        // a vector holds 16 channels of one column, instead of 16 values in memory order
 
-  explicit RowLayout(const Forward& p) : channels(1), pitch(1), vector_stride(kLanes), gather(false), one_column(false) {
+  explicit RowLayout(const Forward& p)
+      : channels(1), pitch(1), vector_stride(kLanes), gather(false), one_column(false) {
     const int64_t all = p.geometry.channels;
     if (p.stride_column == 1) return;
     if (p.stride_channel == 1 && p.stride_column >= all && p.stride_column <= kLanes) {
@@ -70,8 +71,8 @@ static inline Lanes load_strided(const T* p, int count, int64_t stride) {
   return load(values);
 }
 
-// kVectors neighbouring vectors of the image, so that the loop over the taps, whose length is hard to predict, runs once
-// for all of them.
+// Processes kVectors neighbouring vectors of the image, so that the loop over the taps, whose length is hard to
+// predict, runs once for all of them.
 template <typename T, bool kGather, int kVectors>
 static inline void vertical_block(const T* source, const Forward& p, int64_t vector_stride, int last_count,
                                   const Span* spans, const Real* weights, Real* columns) {
@@ -104,7 +105,7 @@ static void vertical(const T* source, const Forward& p, const RowLayout& layout,
                      const Real* weights, Real* columns) {
   const int64_t vectors = layout.one_column ? values : (values + kLanes - 1) / kLanes;
   const int last = static_cast<int>(layout.one_column ? layout.channels : values - (vectors - 1) * kLanes);
-  // Where each vector is a column by itself, all of them may be partial; otherwise only the last one is.
+  // If each vector is one column, all vectors may be partial; otherwise only the last one is.
   const int64_t together = layout.one_column && last < kLanes ? 1 : 4;
   for (int64_t v = 0; v < vectors; v += together) {
     const T* at = source + v * layout.vector_stride;
@@ -152,7 +153,8 @@ static void finish(const Real* sums, const Taps<Real>* taps_x, const Taps<Real>*
       if (i >= count) continue;
       const Real inside_x = taps_x[x + i].inside;
       const Lanes outside = multiply_add(broadcast(-inside_x), share, one);
-      const Lanes offset = multiply_add(broadcast(shift * inside_x), share, multiply_add(broadcast(pad), outside, r[i]));
+      const Lanes offset =
+          multiply_add(broadcast(shift * inside_x), share, multiply_add(broadcast(pad), outside, r[i]));
       r[i] = multiply_add(load(sums + (x + i) * kLanes), gain, offset);
     }
     transpose(r);
@@ -160,23 +162,25 @@ static void finish(const Real* sums, const Taps<Real>* taps_x, const Taps<Real>*
   }
 }
 
-// Where each output of a row finds its pair of pixels, and how much each of them counts; up to a multiple of kLanes.
+// The pixel pair and weights of each output of a row, padded to a multiple of kLanes.
 struct Pairs {
-  Aligned<int32_t> left;           // image column of the left pixel
-  Aligned<Real> weights[2];        // of the left and the right pixel
+  Aligned<int32_t> left;     // image column of the left pixel
+  Aligned<Real> weights[2];  // of the left and the right pixel
   Aligned<Real> inside;
   int32_t image_width;
 
   Pairs(int64_t outputs, int64_t width)
-      : left(padded(outputs)), weights{Aligned<Real>(padded(outputs)), Aligned<Real>(padded(outputs))},
-        inside(padded(outputs)), image_width(static_cast<int32_t>(width)) {}
+      : left(padded(outputs)),
+        weights{Aligned<Real>(padded(outputs)), Aligned<Real>(padded(outputs))},
+        inside(padded(outputs)),
+        image_width(static_cast<int32_t>(width)) {}
 
   static int64_t padded(int64_t outputs) { return (outputs + kLanes - 1) / kLanes * kLanes; }
 
   void fill(const Axis<Real>& axis, const Taps<Real>* taps, int64_t outputs) {
     for (int64_t o = 0; o < padded(outputs); ++o) {
       const Taps<Real> t = o < outputs ? taps[o] : Taps<Real>{0, 0, Real(0), Real(0), Real(0)};
-      // Both pixels of a pair are read, so the pair of the image's last column starts one column earlier.
+      // Both pixels of a pair are read, so the pair at the last image column starts one column earlier.
       const int32_t last = image_width - 2, start = t.begin < last ? t.begin : last;
       left.data()[o] = start;
       inside.data()[o] = t.inside;
@@ -208,40 +212,43 @@ struct RowPair {
 
   RowPair() = default;
   RowPair(const Axis<Real>& axis, const Taps<Real>& t, int64_t stride)
-      : upper(t.begin * stride), lower(t.count > 1 ? upper + stride : upper),
+      : upper(t.begin * stride),
+        lower(t.count > 1 ? upper + stride : upper),
         weight_upper(t.count > 0 ? tap_weight(axis, t, 0) : Real(0)),
-        weight_lower(t.count > 1 ? tap_weight(axis, t, 1) : Real(0)), inside(t.inside), any(t.count > 0) {}
+        weight_lower(t.count > 1 ? tap_weight(axis, t, 1) : Real(0)),
+        inside(t.inside),
+        any(t.count > 0) {}
 };
 
 // Sixteen neighbouring outputs of some rows of one channel.
 template <typename T, typename Out>
 struct Tile {
-  const T* image;         // of the channel
-  const RowPair* pairs;   // of the rows
+  const T* image;        // of the channel
+  const RowPair* pairs;  // of the rows
   int rows;
-  Out* out;               // first of the outputs
-  int64_t width;          // of an output row
-  int count;              // outputs beyond it are not written
+  Out* out;       // first of the outputs
+  int64_t width;  // of an output row
+  int count;      // outputs beyond it are not written
   Real scale, shift, pad;
 };
 
-// A tile, bilinear, each row of it from the one or two image rows that it reads. `pixels` gives, of those two rows blended
-// with their weights, the left and the right pixel of each output.
+// Computes a bilinear tile, each row from the one or two image rows that it reads. `pixels` returns the left and the
+// right pixel of each output, from the blend of those two rows.
 template <typename T, typename Out, typename Pixels>
 static inline void tile_rows(const Tile<T, Out>& tile, const Real* weights_left, const Real* weights_right,
                              const Real* inside_x, const Pixels& pixels) {
   const Lanes zero = broadcast(Real(0)), scale = broadcast(tile.scale), pad = broadcast(tile.pad);
   const Lanes weight_left = load(weights_left), weight_right = load(weights_right);
-  // Where a share s of an output lies inside, (sum - mean * s) / std + pad * (1 - s).
+  // If a share s of an output lies inside the image, it is (sum - mean * s) / std + pad * (1 - s).
   const Lanes slope = multiply_add(broadcast(tile.shift - tile.pad), load(inside_x), zero);
   for (int i = 0; i < tile.rows; ++i) {
     const RowPair& row = tile.pairs[i];
     Lanes sum = zero;
     if (row.any) {
       Lanes left, right;
-      pixels(tile.image + row.upper, tile.image + row.lower, broadcast(row.weight_upper), broadcast(row.weight_lower), left,
-             right);
-      // A pixel without weight is no part of the output, and must not make it NaN.
+      pixels(tile.image + row.upper, tile.image + row.lower, broadcast(row.weight_upper), broadcast(row.weight_lower),
+             left, right);
+      // A pixel of zero weight must not make the output NaN.
       sum = multiply_add(weight_left, where_nonzero(weight_left, left),
                          multiply_add(weight_right, where_nonzero(weight_right, right), zero));
     }
@@ -250,7 +257,8 @@ static inline void tile_rows(const Tile<T, Out>& tile, const Real* weights_left,
   }
 }
 
-// A tile whose outputs read at most kVectors vectors of an image row: these are blended, and each output picks its pixels.
+// Computes a tile whose outputs read at most kVectors vectors of an image row: blends the vectors, then picks the
+// pixels of each output.
 template <typename T, typename Out, int kVectors>
 static inline void tile_of_window(const Tile<T, Out>& tile, const Real* weights_left, const Real* weights_right,
                                   const Real* inside_x, const int32_t* at, int32_t begin, int32_t count) {
@@ -266,14 +274,16 @@ static inline void tile_of_window(const Tile<T, Out>& tile, const Real* weights_
               Lanes window[kVectors];
               for (int v = 0; v < kVectors; ++v) {
                 const int64_t x = begin + v * kLanes;
-                window[v] = multiply_add(weight_upper, load_pixels(upper + x, counts[v]),
-                                         multiply_add(weight_lower, load_pixels(lower + x, counts[v]), broadcast(Real(0))));
+                window[v] =
+                    multiply_add(weight_upper, load_pixels(upper + x, counts[v]),
+                                 multiply_add(weight_lower, load_pixels(lower + x, counts[v]), broadcast(Real(0))));
               }
               pick_pairs(window, found, left, right);
             });
 }
 
-// The left and the right pixel at[i], at[i] + 1 of two image rows, blended, in each lane; there is a quicker one for Real.
+// Blends the pixel pairs at[i], at[i] + 1 of two image rows; lane i gets the left and the right pixel of pair i. Real
+// has a faster overload.
 template <typename T>
 static inline void blend_pairs(const T* upper, const T* lower, const Lanes& weight_upper, const Lanes& weight_lower,
                                const int32_t* at, Lanes& left, Lanes& right) {
@@ -291,21 +301,24 @@ static inline void blend_pairs(const T* upper, const T* lower, const Lanes& weig
 
 // Output rows in all channels, bilinear in both directions.
 template <typename T, typename Out>
-static void bilinear_rows(const Forward& p, const T* image, const Axis<Real>& axis_y, const Taps<Real>* taps_y, int rows,
-                          Pairs& pairs, Out* out) {
+static void bilinear_rows(const Forward& p, const T* image, const Axis<Real>& axis_y, const Taps<Real>* taps_y,
+                          int rows, Pairs& pairs, Out* out) {
   const int64_t width = p.geometry.width, plane = p.geometry.height * width;
   const int count = static_cast<int>(width < kLanes ? width : kLanes);
   RowPair row_pairs[kLanes];
   for (int i = 0; i < rows; ++i) row_pairs[i] = RowPair(axis_y, taps_y[i], p.stride_row);
   for (int64_t start = 0; start < width; start += kLanes) {
-    const int64_t x = start + count > width ? width - count : start;  // the last tile overlaps: whole vectors are stored
+    const int64_t x =
+        start + count > width ? width - count : start;  // the last tile overlaps: whole vectors are stored
     const int32_t* at = pairs.left.data() + x;
-    const Real *left = pairs.weights[0].data() + x, *right = pairs.weights[1].data() + x, *inside = pairs.inside.data() + x;
+    const Real *left = pairs.weights[0].data() + x, *right = pairs.weights[1].data() + x,
+               *inside = pairs.inside.data() + x;
     int32_t begin, columns;
     pairs.window(x, &begin, &columns);
     for (int64_t c = 0; c < p.geometry.channels; ++c) {
-      Tile<T, Out> tile{image + c * p.stride_channel, row_pairs, rows, out + c * plane + x, width, count, Real(1), Real(0),
-                        static_cast<Real>(p.pad_value)};
+      Tile<T, Out> tile{
+          image + c * p.stride_channel,  row_pairs, rows, out + c * plane + x, width, count, Real(1), Real(0),
+          static_cast<Real>(p.pad_value)};
       if (p.std) tile.scale = Real(1) / static_cast<Real>(p.std[c]);
       if (p.mean) tile.shift = -static_cast<Real>(p.mean[c]) * tile.scale;
       if (columns <= 2 * kLanes) {
@@ -334,7 +347,8 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
   Span spans_y[kLanes];
   Axis<Real> axis_x{};
   int64_t current = -1, left = 0, right = 0, weighed_x = -1;
-  // Where all rows of a float image start at a cache line, boxes are cut there: a vector then lies in one line, not two.
+  // If all rows of a float image start at a cache line, boxes are split at cache lines, so that no vector crosses two
+  // lines.
   const int64_t strides = p.stride_row | p.stride_channel | p.stride_batch;
   const bool aligned = sizeof(T) == 4 && layout.pitch == 1 && !layout.gather && strides % kLanes == 0 &&
                        reinterpret_cast<uintptr_t>(p.images) % 64 == 0;
@@ -381,7 +395,8 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
         if (weighed_y != y) weigh(axis_y, taps_y, kLanes, y, y + kChunkRows, spans_y, weights_y.data());
         weighed_y = y;
         for (int64_t x = left; x < right; x += chunk_columns) {
-          if (weighed_x != x) weigh(axis_x, taps_x.data(), g.width, x, x + chunk_columns, spans_x.data(), weights_x.data());
+          if (weighed_x != x)
+            weigh(axis_x, taps_x.data(), g.width, x, x + chunk_columns, spans_x.data(), weights_x.data());
           weighed_x = x;
           const int64_t count = right - x < chunk_columns ? right - x : chunk_columns;
           const int64_t values = block.one_column ? count : (count - 1) * block.pitch + channels;
@@ -400,7 +415,7 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
       }
       for (int64_t c = 0; c < channels; ++c) {
         Real* values = sums.data() + c * g.width * kLanes;
-        if (first) std::fill(values, values + g.width * kLanes, Real(0));  // nothing of the image was read
+        if (first) std::fill(values, values + g.width * kLanes, Real(0));  // no pixel of the image was read
         const Real scale = p.std ? Real(1) / static_cast<Real>(p.std[c0 + c]) : Real(1);
         const Real shift = p.mean ? -static_cast<Real>(p.mean[c0 + c]) * scale : Real(0);
         Out* out = static_cast<Out*>(p.out) + ((n * g.channels + c0 + c) * g.height + row) * g.width;
@@ -410,8 +425,9 @@ static void forward_items(const Forward& p, int64_t begin_item, int64_t end_item
   }
 }
 
-// Backward: an item owns a band of rows of one plane of the gradient and adds to it what each box, in order, sends there.
-// No two threads write the same value and the order of the sums is fixed, so the result does not depend on the threads.
+// Backward: a work item owns a band of rows of one plane of the gradient and accumulates the contributions of all
+// boxes, in order. No two threads write the same value and the order of summation is fixed, so the result does not
+// depend on the number of threads.
 template <typename T>
 static void backward_items(const Backward& p, int64_t begin_item, int64_t end_item) {
   const Geometry& g = p.geometry;
@@ -433,7 +449,7 @@ static void backward_items(const Backward& p, int64_t begin_item, int64_t end_it
       if (g.image_index[n] != b) continue;
       const float* box = g.boxes + n * 4;
       const Axis<Real> axis_y = make_axis<Real>(box[1], box[3], g.height, g.image_height, g.antialias);
-      // One pixel to either side: a bilinear sample of a narrow box reads that far.
+      // One more pixel on either side, which a bilinear sample of a narrow box may read.
       if (!(axis_y.scale > 0.0) || axis_y.low - 1.0 >= bottom || axis_y.high + 1.0 <= top) continue;
       const Axis<Real> axis_x = make_axis<Real>(box[0], box[2], g.width, image_width, g.antialias);
       for (int64_t o = 0; o < g.width; ++o) taps_x.data()[o] = make_taps(axis_x, o);

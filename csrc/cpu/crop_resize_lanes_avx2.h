@@ -37,7 +37,7 @@ static inline Lanes widen(const BFloat16* p) {
           _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(q + 1)), 16))};
 }
 
-// The first `count` of 16 elements of an image, the rest zero.
+// The first `count` of 16 elements of an image, zero-filled.
 template <typename T>
 static inline Lanes load_pixels(const T* p, int count) {
   if (count == kLanes) return widen(p);
@@ -46,8 +46,8 @@ static inline Lanes load_pixels(const T* p, int count) {
   return widen(some);
 }
 
-// The left and the right pixel at[i], at[i] + 1 of two image rows, blended, of 8 outputs. Loads and shuffles: a gather is
-// slower on some processors.
+// Blends the pixel pairs at[i], at[i] + 1 of two image rows, for 8 outputs. Uses loads and shuffles, because gathers
+// are slower on some processors.
 static inline void blend_eight_pairs(const float* upper, const float* lower, __m256 weight_upper, __m256 weight_lower,
                                      const int32_t* at, __m256& left, __m256& right) {
   const auto two = [&](const float* row, int i) {
@@ -88,7 +88,7 @@ static inline void pick_pairs(const Lanes (&window)[kVectors], const Picks& pick
   eight(8, left.hi, right.hi);
 }
 
-// The values where the weights are not zero, else zero.
+// Values whose weights are not zero, and zero elsewhere.
 static inline Lanes where_nonzero(const Lanes& weights, const Lanes& values) {
   const __m256 zero = _mm256_setzero_ps();
   return {_mm256_and_ps(_mm256_cmp_ps(weights.lo, zero, _CMP_NEQ_UQ), values.lo),

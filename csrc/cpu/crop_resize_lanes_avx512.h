@@ -1,4 +1,5 @@
-// Sixteen float lanes as one AVX-512 register. Included inside a namespace, under the target "avx512f,avx512bw,avx512vl".
+// Sixteen float lanes as one AVX-512 register. Included inside a namespace, under the target
+// "avx512f,avx512bw,avx512vl".
 
 using Real = float;
 
@@ -16,10 +17,8 @@ static inline Lanes multiply_add(const Lanes& a, const Lanes& b, const Lanes& c)
 
 static inline __mmask16 first_lanes(int count) { return static_cast<__mmask16>((1u << count) - 1u); }
 
-// The first `count` of 16 elements of an image, the rest zero.
-static inline Lanes load_pixels(const float* p, int count) {
-  return {_mm512_maskz_loadu_ps(first_lanes(count), p)};
-}
+// The first `count` of 16 elements of an image, zero-filled.
+static inline Lanes load_pixels(const float* p, int count) { return {_mm512_maskz_loadu_ps(first_lanes(count), p)}; }
 
 static inline Lanes load_pixels(const uint8_t* p, int count) {
   return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(first_lanes(count), p)))};
@@ -40,8 +39,8 @@ static inline __m512 join_quarters(const __m128d (&q)[4]) {
   return _mm512_castpd_ps(_mm512_insertf64x4(_mm512_castpd256_pd512(low), high, 1));
 }
 
-// The pairs of pixels at[i], at[i] + 1 of two image rows, blended, of 8 outputs. Loads and shuffles: a gather is slower on
-// some processors.
+// Blends the pixel pairs at[i], at[i] + 1 of two image rows, for 8 outputs. Uses loads and shuffles, because gathers
+// are slower on some processors.
 static inline __m512 blend_eight_pairs(const float* upper, const float* lower, const Lanes& weight_upper,
                                        const Lanes& weight_lower, const int32_t* at) {
   __m128d above[4], below[4];
@@ -55,7 +54,7 @@ static inline __m512 blend_eight_pairs(const float* upper, const float* lower, c
   return _mm512_fmadd_ps(weight_upper.v, join_quarters(above), _mm512_mul_ps(weight_lower.v, join_quarters(below)));
 }
 
-// The left and the right pixel of the pairs of two image rows, blended, in each lane.
+// Blends the pixel pairs of two image rows; lane i gets the left and the right pixel of pair i.
 static inline void blend_pairs(const float* upper, const float* lower, const Lanes& weight_upper,
                                const Lanes& weight_lower, const int32_t* at, Lanes& left, Lanes& right) {
   const __m512 low = blend_eight_pairs(upper, lower, weight_upper, weight_lower, at);
@@ -65,7 +64,8 @@ static inline void blend_pairs(const float* upper, const float* lower, const Lan
   right.v = _mm512_permutex2var_ps(low, _mm512_or_si512(even, _mm512_set1_epi32(1)), high);
 }
 
-// Where, in a window of image columns, the left and right pixels of 16 outputs lie. What lies outside has no weight.
+// Positions of the left and right pixels of 16 outputs in a window of image columns. Pixels outside it have zero
+// weight.
 struct Picks {
   __m512i left, right;
 };
@@ -92,7 +92,7 @@ static inline void pick_pairs(const Lanes (&window)[kVectors], const Picks& pick
   right.v = pick(window, picks.right);
 }
 
-// The values where the weights are not zero, else zero.
+// Values whose weights are not zero, and zero elsewhere.
 static inline Lanes where_nonzero(const Lanes& weights, const Lanes& values) {
   return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(weights.v, _mm512_setzero_ps(), _CMP_NEQ_UQ), values.v)};
 }

@@ -28,7 +28,7 @@ static inline Lanes multiply_add(const Lanes& a, const Lanes& b, const Lanes& c)
   return r;
 }
 
-// The first `count` of 16 elements of an image, the rest zero.
+// The first `count` of 16 elements of an image, zero-filled.
 template <typename T>
 static inline Lanes load_pixels(const T* p, int count) {
   Lanes r;
@@ -36,9 +36,9 @@ static inline Lanes load_pixels(const T* p, int count) {
   return r;
 }
 
-// The left and the right pixel at[i], at[i] + 1 of two image rows, blended, in each lane.
-static inline void blend_pairs(const Real* upper, const Real* lower, const Lanes& weight_upper, const Lanes& weight_lower,
-                               const int32_t* at, Lanes& left, Lanes& right) {
+// Blends the pixel pairs at[i], at[i] + 1 of two image rows; lane i gets the left and the right pixel of pair i.
+static inline void blend_pairs(const Real* upper, const Real* lower, const Lanes& weight_upper,
+                               const Lanes& weight_lower, const int32_t* at, Lanes& left, Lanes& right) {
   for (int i = 0; i < kLanes; ++i) {
     left.v[i] = weight_upper.v[i] * upper[at[i]] + weight_lower.v[i] * lower[at[i]];
     right.v[i] = weight_upper.v[i] * upper[at[i] + 1] + weight_lower.v[i] * lower[at[i] + 1];
@@ -53,7 +53,7 @@ static inline void pick_pairs(const Lanes (&window)[kVectors], const Picks& pick
   }
 }
 
-// The values where the weights are not zero, else zero.
+// Values whose weights are not zero, and zero elsewhere.
 static inline Lanes where_nonzero(const Lanes& weights, const Lanes& values) {
   Lanes r;
   for (int i = 0; i < kLanes; ++i) r.v[i] = weights.v[i] != Real(0) ? values.v[i] : Real(0);

@@ -1,5 +1,5 @@
-// Where, in a window of image columns, the left pixels of 16 outputs lie, for lanes that pick them from memory. What lies
-// outside the window has no weight; any will do. Included inside a namespace.
+// Positions of the left pixels of 16 outputs in a window of image columns, for lanes that pick pixels from memory.
+// Pixels outside the window have zero weight, so any position will do. Included inside a namespace.
 
 struct Picks {
   int32_t at[kLanes];

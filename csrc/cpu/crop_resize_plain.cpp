@@ -9,16 +9,20 @@ namespace insight::crop_resize {
 
 namespace plain {
 using Real = float;
+// clang-format off: each of these needs the one before it
 #include "cpu/crop_resize_picks.h"
 #include "cpu/crop_resize_lanes_plain.h"
 #include "cpu/crop_resize_kernel.h"
+// clang-format on
 }  // namespace plain
 
 namespace plain_double {
 using Real = double;
+// clang-format off: each of these needs the one before it
 #include "cpu/crop_resize_picks.h"
 #include "cpu/crop_resize_lanes_plain.h"
 #include "cpu/crop_resize_kernel.h"
+// clang-format on
 }  // namespace plain_double
 
 ForwardItems plain_forward(ScalarType type) {

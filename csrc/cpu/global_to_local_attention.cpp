@@ -1,5 +1,5 @@
-// Global-to-local attention on the CPU: sorts the RoIs by image, packs keys and blocks of rows, and hands them
-// to the row-block kernels of the widest instruction set at hand.
+// Global-to-local attention on the CPU: sorts the RoIs by image, packs keys and blocks of rows, and calls the row-block
+// kernels of the widest instruction set available.
 #include "cpu/global_to_local_attention.h"
 
 #include <algorithm>
@@ -19,12 +19,12 @@
 namespace insight::attention {
 namespace {
 
-// Units of work of the backward pass to aim at. It follows from the shapes alone, never from the number of
-// threads: the order of summation, and so every bit of the gradient, is the same on any number of threads.
+// Target number of tasks of the backward pass. The actual number depends on the shapes alone, not on the number of
+// threads, so that the order of summation and every bit of the gradient are the same for any number of threads.
 constexpr int64_t kBackwardTasks = 64;
 constexpr double kLog2E = 1.442695040888963407;
 
-// ATEN_CPU_CAPABILITY limits these kernels as it limits torch's own.
+// ATEN_CPU_CAPABILITY restricts the choice of kernels, as in torch.
 bool allowed(const char* capability) {
   const char* limit = std::getenv("ATEN_CPU_CAPABILITY");
   if (!limit) return true;
@@ -64,7 +64,7 @@ class Buffer {
   std::vector<Line> lines_;
 };
 
-// The RoIs of each image: order[start[b]] ... order[start[b + 1] - 1], in their given order.
+// The RoIs of image b, in their original order: order[start[b]] ... order[start[b + 1] - 1].
 struct RoisByImage {
   std::vector<int64_t> order;
   std::vector<int64_t> start;
@@ -83,11 +83,11 @@ struct RoisByImage {
   int64_t rows(int64_t image, const Problem& p) const { return (start[image + 1] - start[image]) * p.tokens; }
 };
 
-// A block of rows: where each is in (N, T).
+// A block of rows and the position of each in (N, T).
 struct Block {
   int rows;
   int vectors;
-  int width;                  // vectors * lanes: rows with the padding
+  int width;  // vectors * lanes: rows with the padding
   int64_t roi[kMaxRows];
   int64_t token[kMaxRows];
 
@@ -112,7 +112,8 @@ struct Block {
 // (N, T, D) -> (d, width) of one block and head, times scale.
 template <class T, class S>
 void load_transposed(const T* tensor, const Block& block, int64_t head, const Problem& p, S scale, S* result) {
-  for (int64_t c = 0; c < p.d; ++c) std::fill(result + c * block.width + block.rows, result + (c + 1) * block.width, S(0));
+  for (int64_t c = 0; c < p.d; ++c)
+    std::fill(result + c * block.width + block.rows, result + (c + 1) * block.width, S(0));
   for (int i = 0; i < block.rows; ++i) {
     const T* row = tensor + block.channel(i, head, p);
     for (int64_t c = 0; c < p.d; ++c) result[c * block.width + i] = static_cast<S>(row[c]) * scale;
@@ -121,8 +122,8 @@ void load_transposed(const T* tensor, const Block& block, int64_t head, const Pr
 
 // (N, T, D) -> (width, padded_d) of one block and head, times scale.
 template <class T, class S>
-void load_rows(
-    const T* tensor, const Block& block, int64_t head, const Problem& p, int64_t padded_d, S scale, S* result) {
+void load_rows(const T* tensor, const Block& block, int64_t head, const Problem& p, int64_t padded_d, S scale,
+               S* result) {
   std::fill(result, result + block.width * padded_d, S(0));
   for (int i = 0; i < block.rows; ++i) {
     const T* row = tensor + block.channel(i, head, p);
@@ -154,7 +155,8 @@ Tensor pack_keys(const Tensor& global_tokens, const Problem& p) {
     for (int64_t i = begin; i < end; ++i) {
       const T* image = from + (i / p.heads) * p.num_keys * p.channels + (i % p.heads) * p.d;
       for (int64_t g = 0; g < p.num_keys; ++g) {
-        for (int64_t c = 0; c < p.d; ++c) to[(i * p.num_keys + g) * p.d + c] = static_cast<S>(image[g * p.channels + c]);
+        for (int64_t c = 0; c < p.d; ++c)
+          to[(i * p.num_keys + g) * p.d + c] = static_cast<S>(image[g * p.channels + c]);
       }
     }
   });
@@ -172,7 +174,7 @@ void attend(const Problem& p, const Tensor& local, const Tensor& global_tokens, 
   T* out_data = out.mutable_data_ptr<T>();
   S* logsumexp_data = logsumexp.mutable_data_ptr<S>();
 
-  // Work in the order image, head, block: neighbours share their keys.
+  // In the order image, head, block, so that consecutive tasks share their keys.
   std::vector<int64_t> first_task(p.images + 1, 0);
   for (int64_t b = 0; b < p.images; ++b) {
     first_task[b + 1] = first_task[b] + (rois.rows(b, p) + block_rows - 1) / block_rows * p.heads;
@@ -195,7 +197,7 @@ void attend(const Problem& p, const Tensor& local, const Tensor& global_tokens, 
   });
 }
 
-// Rows of one image that one task of the backward pass goes through, and where it sums the keys' gradient.
+// The rows of one image that a task of the backward pass processes, and where it accumulates the gradient of the keys.
 struct RowRange {
   int64_t image;
   int64_t first_row;
@@ -204,7 +206,7 @@ struct RowRange {
 };
 
 std::vector<RowRange> row_ranges(const RoisByImage& rois, const Problem& p, int64_t block_rows) {
-  constexpr int64_t kFewestBlocks = 4;  // less work than this does not pay for a sum of its own
+  constexpr int64_t kFewestBlocks = 4;  // fewer do not pay for a partial sum of their own
   const int64_t most = std::max<int64_t>(1, kBackwardTasks / std::max<int64_t>(1, p.images * p.heads));
   std::vector<RowRange> ranges;
   for (int64_t b = 0; b < p.images; ++b) {
@@ -255,7 +257,7 @@ void differentiate(const Problem& p, const Tensor& grad, const Tensor& local, co
         load_transposed(grad_data, block, head, p, S(1), grads.data());
         load_rows(local_data, block, head, p, padded_d, scale, query_rows.data());
         load_rows(grad_data, block, head, p, padded_d, S(1), grad_rows.data());
-        // The rows of the padding have queries and gradients of zero: whatever their weights, they add nothing.
+        // The queries and gradients of padding rows are zero, so they add nothing, whatever their weights.
         std::fill(statistics.data(), statistics.data() + block.width, S(0));
         std::fill(delta.data(), delta.data() + block.width, S(0));
         for (int i = 0; i < block.rows; ++i) {
@@ -273,7 +275,7 @@ void differentiate(const Problem& p, const Tensor& grad, const Tensor& local, co
     }
   });
 
-  // Sum the ranges of each image, in their order.
+  // Add up the ranges of each image in order.
   std::vector<int64_t> first_range(p.images + 1, static_cast<int64_t>(ranges.size()));
   for (auto range = ranges.rbegin(); range != ranges.rend(); ++range) first_range[range->image] = range->slot;
   for (int64_t b = p.images - 1; b >= 0; --b) first_range[b] = std::min(first_range[b], first_range[b + 1]);
@@ -291,7 +293,7 @@ void differentiate(const Problem& p, const Tensor& grad, const Tensor& local, co
   });
 }
 
-// Calls f with a value of the tensors' element type and one of the type to compute in.
+// Calls f with a value of the tensors' element type and a value of the type used for computation.
 template <class F>
 void with_types(ScalarType type, const F& f) {
   switch (type) {
@@ -303,8 +305,8 @@ void with_types(ScalarType type, const F& f) {
   }
 }
 
-std::tuple<Tensor, Tensor> global_to_local_attention(
-    Tensor local, Tensor global_tokens, Tensor image_index, int64_t num_heads) {
+std::tuple<Tensor, Tensor> global_to_local_attention(Tensor local, Tensor global_tokens, Tensor image_index,
+                                                     int64_t num_heads) {
   const Problem p = check_arguments(local, global_tokens, image_index, num_heads);
   local = torch::stable::contiguous(local);
   global_tokens = torch::stable::contiguous(global_tokens);
@@ -324,9 +326,9 @@ std::tuple<Tensor, Tensor> global_to_local_attention(
   return {out, logsumexp};
 }
 
-std::tuple<Tensor, Tensor> global_to_local_attention_backward(
-    Tensor grad, Tensor local, Tensor global_tokens, Tensor image_index, Tensor out, Tensor logsumexp,
-    int64_t num_heads) {
+std::tuple<Tensor, Tensor> global_to_local_attention_backward(Tensor grad, Tensor local, Tensor global_tokens,
+                                                              Tensor image_index, Tensor out, Tensor logsumexp,
+                                                              int64_t num_heads) {
   const Problem p = check_arguments(local, global_tokens, image_index, num_heads);
   check_saved_tensors(p, grad, local, out, logsumexp);
   for (Tensor* t : {&grad, &local, &global_tokens, &image_index, &out, &logsumexp}) *t = torch::stable::contiguous(*t);
@@ -338,8 +340,8 @@ std::tuple<Tensor, Tensor> global_to_local_attention_backward(
     return {grad_local, grad_global};
   }
   with_types(local.scalar_type(), [&](auto element, auto compute) {
-    differentiate<decltype(element), decltype(compute)>(
-        p, grad, local, global_tokens, rois, out, logsumexp, grad_local, grad_global);
+    differentiate<decltype(element), decltype(compute)>(p, grad, local, global_tokens, rois, out, logsumexp, grad_local,
+                                                        grad_global);
   });
   return {grad_local, grad_global};
 }

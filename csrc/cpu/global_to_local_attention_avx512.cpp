@@ -5,7 +5,7 @@
 #include <immintrin.h>
 #include <math.h>
 
-// GCC 12 takes the deliberately undefined operand inside its own _mm512_max_ps for a mistake.
+// GCC 12 warns about the deliberately undefined operand inside its own _mm512_max_ps.
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")

@@ -1,6 +1,6 @@
-// The row-block kernels, written once on vectors of INSIGHT_SIMD_BYTES bytes and included by one source file
-// per instruction set, inside its namespace. That file includes every system header first: code of a system
-// header compiled here could be the copy the linker keeps for the whole library.
+// The row-block kernels on vectors of INSIGHT_SIMD_BYTES bytes, included by one source file per instruction set, inside
+// its namespace. That file must include all system headers first: if their code were compiled here, for this
+// instruction set, the linker might keep that copy for the whole library.
 
 template <class S>
 struct Simd {
@@ -13,12 +13,12 @@ typedef int32_t VecInt __attribute__((vector_size(INSIGHT_SIMD_BYTES)));
 
 #define INSIGHT_INLINE inline __attribute__((always_inline))
 
-// Keys per step: with 3 vectors of rows the accumulators just fill the registers.
+// Keys per step: with 3 vectors of rows, the accumulators just fill the registers.
 constexpr int kStep = INSIGHT_SIMD_REGISTERS >= 32 ? 8 : 4;
 // Keys whose weights stay in the L1 cache between the two products.
 constexpr int kTile = 64;
-// How far (in powers of two) a score may rise above the maximum in use before sums are rescaled. Weights up
-// to 2^32 lose nothing in float, and the rescaling becomes rare enough to leave the main loop.
+// How far (in powers of two) a score may exceed the current maximum before sums are rescaled. Weights up to 2^32 lose
+// no precision in float, and rescaling is rare enough to be kept out of the main loop.
 constexpr int kHeadroom = 32;
 
 template <class S>
@@ -54,7 +54,7 @@ INSIGHT_INLINE bool any_greater(const V& a, const V& b) {
 }
 
 // 2^x to 2e-7 relative: x = n + f with |f| <= 1/2, a minimax polynomial in f, n added to the exponent bits.
-// Below 2^-125 the result stays there, which spares the products denormal numbers. NaN stays NaN.
+// Clamped below at 2^-125, which avoids denormal numbers in the products. NaN stays NaN.
 INSIGHT_INLINE void exp2_in_place(Vec<float>& x) {
   const Vec<float> zero = {};
   x = maximum<Vec<float>>(zero - 125.0f, x);
@@ -68,7 +68,7 @@ INSIGHT_INLINE void exp2_in_place(Vec<float>& x) {
   x = (Vec<float>)((VecInt)p + ((VecInt)shifted << 23));
 }
 
-// double serves gradient checks: exactness, not speed.
+// double is for gradient checks, where accuracy matters and speed does not.
 INSIGHT_INLINE void exp2_in_place(Vec<double>& x) {
   for (int i = 0; i < Simd<double>::lanes; ++i) x[i] = exp2(x[i]);
 }
@@ -134,10 +134,10 @@ struct Softmax {
   Vec<S> sum[V];
 };
 
-// Takes up a higher maximum and rescales everything summed under the old one. Rare, hence out of line.
+// Raises the maximum and rescales all sums accumulated under the old one. Rare, hence out of line.
 template <class S, int V>
-__attribute__((noinline, cold)) void raise_maximum(
-    const S* scores, int64_t num_scores, Softmax<S, V>& softmax, S* weights, int64_t num_weights, S* out, int64_t d) {
+__attribute__((noinline, cold)) void raise_maximum(const S* scores, int64_t num_scores, Softmax<S, V>& softmax,
+                                                   S* weights, int64_t num_weights, S* out, int64_t d) {
   for (int v = 0; v < V; ++v) {
     Vec<S> raised = softmax.max[v];
     for (int64_t j = 0; j < num_scores; ++j)
@@ -151,10 +151,10 @@ __attribute__((noinline, cold)) void raise_maximum(
   }
 }
 
-// Scores of J keys -> weights[done ...], with the running softmax kept up.
+// Converts the scores of J keys to weights[done ...] and updates the running softmax.
 template <class S, int J, int V, int D>
-INSIGHT_INLINE void weigh_keys(
-    const ForwardBlock<S>& block, const S* keys, Softmax<S, V>& softmax, S* weights, int64_t done) {
+INSIGHT_INLINE void weigh_keys(const ForwardBlock<S>& block, const S* keys, Softmax<S, V>& softmax, S* weights,
+                               int64_t done) {
   constexpr int lanes = Simd<S>::lanes;
   Vec<S> score[J][V] = {};
   dot_tile<S, J, V, D>(keys, block.d, block.queries, score);
@@ -251,8 +251,8 @@ INSIGHT_INLINE void differentiate_keys(const BackwardBlock<S>& block, const S* k
 // grad_keys[j][c] += sum over rows of grad_scores[j][row] * query[row][c] + weights[j][row] * grad[row][c],
 // for J keys and C vectors of components: the key part and the value part in one accumulator.
 template <class S, int J, int C>
-INSIGHT_INLINE void add_key_components(
-    const BackwardBlock<S>& block, const S* weights, const S* grad_scores, int rows, int64_t first, S* grad_keys) {
+INSIGHT_INLINE void add_key_components(const BackwardBlock<S>& block, const S* weights, const S* grad_scores, int rows,
+                                       int64_t first, S* grad_keys) {
   constexpr int lanes = Simd<S>::lanes;
   const int64_t stride = block.padded_d;
   Vec<S> acc[J][C];
@@ -282,14 +282,13 @@ INSIGHT_INLINE void add_key_components(
 }
 
 template <class S, int J>
-INSIGHT_INLINE void add_key_gradients(
-    const BackwardBlock<S>& block, const S* weights, const S* grad_scores, int rows, S* grad_keys) {
+INSIGHT_INLINE void add_key_gradients(const BackwardBlock<S>& block, const S* weights, const S* grad_scores, int rows,
+                                      S* grad_keys) {
   constexpr int lanes = Simd<S>::lanes;
   int64_t c = 0;
   for (; c + 2 * lanes <= block.padded_d; c += 2 * lanes)
     add_key_components<S, J, 2>(block, weights, grad_scores, rows, c, grad_keys);
-  for (; c < block.padded_d; c += lanes)
-    add_key_components<S, J, 1>(block, weights, grad_scores, rows, c, grad_keys);
+  for (; c < block.padded_d; c += lanes) add_key_components<S, J, 1>(block, weights, grad_scores, rows, c, grad_keys);
 }
 
 template <class S, int V, int D>
@@ -313,14 +312,14 @@ void backward_block(const BackwardBlock<S>& block) {
       differentiate_keys<S, 1, V, D>(block, keys + j * d, weights + j * rows, grad_scores + j * rows);
     add_weighted_keys<S, V, D>(keys, d, grad_scores, count, block.grad_queries);
     for (j = 0; j + kStep <= count; j += kStep)
-      add_key_gradients<S, kStep>(
-          block, weights + j * rows, grad_scores + j * rows, rows, grad_keys + j * block.padded_d);
+      add_key_gradients<S, kStep>(block, weights + j * rows, grad_scores + j * rows, rows,
+                                  grad_keys + j * block.padded_d);
     for (; j < count; ++j)
       add_key_gradients<S, 1>(block, weights + j * rows, grad_scores + j * rows, rows, grad_keys + j * block.padded_d);
   }
 }
 
-// The head dimensions in common use are known at compile time; D = 0 takes any.
+// Common head dimensions are compile-time constants; D = 0 handles any other.
 template <class S, int V>
 void forward_rows(const ForwardBlock<S>& block) {
   switch (sizeof(S) == 4 ? block.d : 0) {

@@ -1,5 +1,5 @@
-// Row-block kernels of global-to-local attention for any processor: the 16-byte vectors that x86-64 and
-// AArch64 always have, and that a compiler turns into scalars elsewhere.
+// Row-block kernels of global-to-local attention for any processor, on 16-byte vectors, which x86-64 and AArch64 always
+// have and which compilers lower to scalars elsewhere.
 #include "cpu/global_to_local_attention.h"
 
 #include <math.h>

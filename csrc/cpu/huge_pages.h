@@ -1,4 +1,4 @@
-// Asking the system for large pages under a large result.
+// Advises the system to back a large result with huge pages.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@
 
 namespace insight {
 
-// A fresh result of many megabytes is mapped page by page while it is written; with pages of 4 KiB that can take longer
-// than computing it. Only advice: where the system does not follow it, nothing changes.
+// A new result of many megabytes is mapped page by page while it is written, which can take longer with 4 KiB pages
+// than computing it. The system is free to ignore the advice.
 inline void advise_huge_pages([[maybe_unused]] void* data, [[maybe_unused]] size_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   constexpr uintptr_t kHugePage = uintptr_t{2} << 20;

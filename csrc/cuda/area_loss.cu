@@ -1,5 +1,5 @@
-// Proposal area loss on the GPU: matching, loss and its sum in one kernel; gradient in another. Neither waits for
-// the host, and both give the same bits every time.
+// Proposal area loss on the GPU: one kernel for matching, loss and sum, another for the gradient. Neither synchronises
+// with the host, and both are deterministic.
 #include <cuda_runtime.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
@@ -14,9 +14,9 @@ namespace insight {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr int kLanes = 8;  // threads that share the ground truth of one proposal; divides a warp
+constexpr int kLanes = 8;                      // threads that share the ground truth of one proposal; divides a warp
 constexpr int kProposals = kThreads / kLanes;  // of a block
-constexpr int kTile = 256;  // ground-truth boxes in shared memory at once
+constexpr int kTile = 256;                     // ground-truth boxes in shared memory at once
 
 using Ticket = unsigned long long;
 
@@ -35,12 +35,12 @@ __device__ double block_sum(double value, double* scratch) {
   return total;
 }
 
-// partials: one (sum of losses, proposals kept) a block. kept: zero at the start.
+// partials: (sum of losses, number of proposals kept) of each block. kept: initially zero.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) area_loss_kernel(
-    const T* __restrict__ proposals, int64_t num_proposals, const T* __restrict__ gt_boxes, int64_t num_gt,
-    T iou_threshold, T eps, bool mean, double2* __restrict__ partials, T* __restrict__ loss, int64_t* kept,
-    int64_t* __restrict__ match) {
+__global__ void __launch_bounds__(kThreads)
+    area_loss_kernel(const T* __restrict__ proposals, int64_t num_proposals, const T* __restrict__ gt_boxes,
+                     int64_t num_gt, T iou_threshold, T eps, bool mean, double2* __restrict__ partials,
+                     T* __restrict__ loss, int64_t* kept, int64_t* __restrict__ match) {
   __shared__ Box<T> tile[kTile];
   __shared__ T tile_area[kTile];
   __shared__ double scratch[kThreads];
@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kThreads) area_loss_kernel(
       tile_area[j] = area(tile[j]);
     }
     __syncthreads();
-#pragma unroll 4  // one proposal has few warps to hide the latency of a division: overlap several
+#pragma unroll 4  // too few warps to hide the latency of a division: overlap several
     for (int j = lane; j < count; j += kLanes) {
       const T overlap = iou(proposal, area_proposal, tile[j], tile_area[j]);
       if (overlap > best) {  // false for NaN
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(kThreads) area_loss_kernel(
       }
     }
   }
-  // Of equal IoUs the lowest index, as if one thread had walked over all of them.
+  // Among equal IoUs the lowest index wins, as if one thread had visited all boxes.
   for (int step = kLanes / 2; step > 0; step /= 2) {
     const T other = __shfl_xor_sync(0xffffffffu, best, step);
     const T other_area = __shfl_xor_sync(0xffffffffu, best_area, step);
@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(kThreads) area_loss_kernel(
   if (!is_last) {
     return;
   }
-  // Every other block is done with `kept` as the ticket counter; the last one adds up the partials in order.
+  // All other blocks have drawn their ticket from `kept`; the last one adds up the partials in order.
   double sum = 0.0, count = 0.0;
   __threadfence();
   for (unsigned block = threadIdx.x; block < gridDim.x; block += kThreads) {
@@ -118,10 +118,10 @@ __global__ void __launch_bounds__(kThreads) area_loss_kernel(
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads) area_loss_backward_kernel(
-    const T* __restrict__ grad, const T* __restrict__ proposals, int64_t num_proposals,
-    const T* __restrict__ gt_boxes, int64_t num_gt, const int64_t* __restrict__ match,
-    const int64_t* __restrict__ kept, T eps, bool mean, T* __restrict__ out) {
+__global__ void __launch_bounds__(kThreads)
+    area_loss_backward_kernel(const T* __restrict__ grad, const T* __restrict__ proposals, int64_t num_proposals,
+                              const T* __restrict__ gt_boxes, int64_t num_gt, const int64_t* __restrict__ match,
+                              const int64_t* __restrict__ kept, T eps, bool mean, T* __restrict__ out) {
   const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= num_proposals) {
     return;
@@ -150,9 +150,8 @@ int blocks_for(int64_t items, int64_t items_per_block) {
 }
 
 template <typename T>
-void forward(
-    const Tensor& proposals, const Tensor& gt_boxes, double iou_threshold, double eps, bool mean, Tensor& loss,
-    Tensor& kept, Tensor& match) {
+void forward(const Tensor& proposals, const Tensor& gt_boxes, double iou_threshold, double eps, bool mean, Tensor& loss,
+             Tensor& kept, Tensor& match) {
   const int blocks = blocks_for(proposals.size(0), kProposals);
   Tensor partials = torch::stable::new_empty(proposals, {blocks, 2}, ScalarType::Double);
   area_loss_kernel<T><<<blocks, kThreads, 0, current_stream(proposals)>>>(
@@ -164,19 +163,17 @@ void forward(
 }
 
 template <typename T>
-void backward(
-    const Tensor& grad, const Tensor& proposals, const Tensor& gt_boxes, const Tensor& match, const Tensor& kept,
-    double eps, bool mean, Tensor& out) {
-  area_loss_backward_kernel<T>
-      <<<blocks_for(proposals.size(0), kThreads), kThreads, 0, current_stream(proposals)>>>(
-          grad.const_data_ptr<T>(), proposals.const_data_ptr<T>(), proposals.size(0), gt_boxes.const_data_ptr<T>(),
-          gt_boxes.size(0), match.const_data_ptr<int64_t>(), kept.const_data_ptr<int64_t>(), static_cast<T>(eps),
-          mean, out.mutable_data_ptr<T>());
+void backward(const Tensor& grad, const Tensor& proposals, const Tensor& gt_boxes, const Tensor& match,
+              const Tensor& kept, double eps, bool mean, Tensor& out) {
+  area_loss_backward_kernel<T><<<blocks_for(proposals.size(0), kThreads), kThreads, 0, current_stream(proposals)>>>(
+      grad.const_data_ptr<T>(), proposals.const_data_ptr<T>(), proposals.size(0), gt_boxes.const_data_ptr<T>(),
+      gt_boxes.size(0), match.const_data_ptr<int64_t>(), kept.const_data_ptr<int64_t>(), static_cast<T>(eps), mean,
+      out.mutable_data_ptr<T>());
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
-std::tuple<Tensor, Tensor, Tensor> area_loss(
-    Tensor proposals, Tensor gt_boxes, double iou_threshold, double eps, bool mean) {
+std::tuple<Tensor, Tensor, Tensor> area_loss(Tensor proposals, Tensor gt_boxes, double iou_threshold, double eps,
+                                             bool mean) {
   check_area_loss_boxes(proposals, gt_boxes);
   torch::stable::accelerator::DeviceGuard guard(proposals.get_device_index());
   proposals = torch::stable::contiguous(proposals);
@@ -193,8 +190,8 @@ std::tuple<Tensor, Tensor, Tensor> area_loss(
   return {loss, kept, match};
 }
 
-Tensor area_loss_backward(
-    Tensor grad, Tensor proposals, Tensor gt_boxes, Tensor match, Tensor kept, double eps, bool mean) {
+Tensor area_loss_backward(Tensor grad, Tensor proposals, Tensor gt_boxes, Tensor match, Tensor kept, double eps,
+                          bool mean) {
   check_area_loss_backward(grad, proposals, gt_boxes, match, kept);
   torch::stable::accelerator::DeviceGuard guard(proposals.get_device_index());
   proposals = torch::stable::contiguous(proposals);

@@ -1,4 +1,4 @@
-// crop_resize on the GPU: checks, choice of kernel by type, launches. Nothing here waits for the GPU.
+// crop_resize on the GPU: argument checks, dispatch by type, launches. Nothing here synchronises with the GPU.
 #include <cuda_runtime.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
@@ -19,7 +19,7 @@ namespace {
 using torch::headeronly::BFloat16;
 using torch::headeronly::Half;
 
-constexpr int64_t kMostBlocks = int64_t{1} << 30;  // each takes as many tiles as it must
+constexpr int64_t kMostBlocks = int64_t{1} << 30;  // each loops over its tiles
 
 struct Launch {
   TilePlan plan;
@@ -53,14 +53,13 @@ void launch_backward(const Geometry& g, const float* std, const Tensor& grad, co
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
-Tensor forward(Tensor images, Tensor boxes, Tensor image_index, int64_t height, int64_t width, std::optional<Tensor> mean,
-               std::optional<Tensor> std, bool antialias, double pad_value) {
+Tensor forward(Tensor images, Tensor boxes, Tensor image_index, int64_t height, int64_t width,
+               std::optional<Tensor> mean, std::optional<Tensor> std, bool antialias, double pad_value) {
   check_forward(images, boxes, image_index, height, width, mean, std);
   const torch::stable::accelerator::DeviceGuard guard(images.get_device_index());
   const Arguments arguments(boxes, image_index, mean, std);
   const ScalarType type = images.scalar_type();
-  Tensor out =
-      torch::stable::new_empty(images, {boxes.size(0), images.size(1), height, width}, output_type(type));
+  Tensor out = torch::stable::new_empty(images, {boxes.size(0), images.size(1), height, width}, output_type(type));
   if (out.numel() == 0) return out;
   const Forward p = arguments.forward(images, out, antialias, pad_value);
   const Launch launch = plan_launch(p.geometry, images.get_device_index());
@@ -85,8 +84,8 @@ Tensor backward(Tensor grad, Tensor boxes, Tensor image_index, int64_t batch, in
   Tensor out = torch::stable::new_zeros(grad, {batch, grad.size(1), image_height, image_width}, sum_type);
   if (out.numel() > 0 && grad.numel() > 0) {
     grad = torch::stable::contiguous(grad);
-    const Geometry g = arguments.geometry(batch, grad.size(1), image_height, image_width, grad.size(2), grad.size(3),
-                                          antialias);
+    const Geometry g =
+        arguments.geometry(batch, grad.size(1), image_height, image_width, grad.size(2), grad.size(3), antialias);
     const Launch launch = plan_launch(g, grad.get_device_index());
     switch (type) {
       case ScalarType::Half: launch_backward<Half, float>(g, arguments.std(), grad, out, launch); break;

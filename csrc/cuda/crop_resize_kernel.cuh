@@ -1,4 +1,4 @@
-// Kernels of crop_resize on the GPU.
+// CUDA kernels of crop_resize.
 #pragma once
 
 #include "common/bilinear.h"
@@ -11,9 +11,9 @@ constexpr int kWarp = 32;
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kWindow = 4 * kWarp;  // image columns that a warp holds at a time
 constexpr int kChannels = 64;       // channels whose normalisation a block holds at a time
-constexpr int kBlocks = 3;          // on a multiprocessor at once, at least: leaves 80 registers a thread
+constexpr int kBlocks = 3;          // minimum per multiprocessor; leaves 80 registers per thread
 
-// Where a bilinear output reads along one axis. Weight 0: not at all.
+// The pixel pair that a bilinear output reads along one axis; a pixel of weight 0 is not read.
 template <typename Real>
 struct Pair {
   int32_t first;  // and the pixel after it
@@ -31,10 +31,10 @@ struct ChannelRange {
   int64_t first, end;
 };
 
-// What the threads of a block share: the weights of a tile, computed once.
+// Shared memory of a thread block: the weights of a tile, computed once.
 template <typename Real>
 struct Tile {
-  TilePlace place;        // here rather than in registers, of which the loops over pixels have none to spare
+  TilePlace place;  // not in registers, which the loops over pixels need
   ChannelRange channels;
   Axis<Real> axis_x, axis_y;
   Taps<Real> taps_x[kMaxTileColumns], taps_y[kMaxTileRows];
@@ -68,7 +68,7 @@ __device__ Pair<Real> make_pair(const Axis<Real>& axis, const Taps<Real>& taps) 
 template <typename Real>
 __device__ void prepare_tile(const Geometry& g, const TilePlan& plan, int64_t item, Tile<Real>& tile) {
   const float* box = g.boxes + 4 * (item / plan.tiles);
-  __syncthreads();  // the tile before is done
+  __syncthreads();  // the previous tile is done
   if (threadIdx.x == 2 * kWarp) tile.place = place_tile(g, plan, item);
   if (threadIdx.x == 0) tile.axis_x = make_axis<Real>(box[0], box[2], g.width, g.image_width, g.antialias);
   if (threadIdx.x == kWarp) tile.axis_y = make_axis<Real>(box[1], box[3], g.height, g.image_height, g.antialias);
@@ -102,7 +102,7 @@ __device__ void prepare_tile(const Geometry& g, const TilePlan& plan, int64_t it
 // (x - mean) / std = x * scale + shift
 template <typename Real>
 __device__ void prepare_channels(const float* mean, const float* std, ChannelRange channels, Tile<Real>& tile) {
-  __syncthreads();  // the channels before are done
+  __syncthreads();  // the previous channels are done
   if (threadIdx.x == 0) tile.channels = channels;
   for (int64_t c = channels.first + threadIdx.x; c < channels.end; c += kThreads) {
     const Real scale = std ? Real(1) / static_cast<Real>(std[c]) : Real(1);
@@ -112,8 +112,8 @@ __device__ void prepare_channels(const float* mean, const float* std, ChannelRan
   __syncthreads();
 }
 
-// No axis shrinks: four pixels an output. Neighbouring threads write neighbouring outputs; the weights of an output serve
-// all channels.
+// Neither axis shrinks: four pixels per output. Neighbouring threads write neighbouring outputs; the weights of an
+// output are reused for all channels.
 template <typename T, typename Out, typename Real>
 __device__ void magnify_tile(const Forward& p, const Tile<Real>& tile, const T* __restrict__ image,
                              Out* __restrict__ out) {
@@ -150,8 +150,8 @@ __device__ void magnify_tile(const Forward& p, const Tile<Real>& tile, const T* 
   }
 }
 
-// An axis shrinks: a warp takes 32 neighbouring outputs of a row. It sums the rows of the image that they read, column by
-// column, into shared memory, then each thread sums its own columns from there: every pixel is read once an output row.
+// An axis shrinks: a warp computes 32 neighbouring outputs of a row. It sums the image rows that they read, column by
+// column, into shared memory; then each thread sums the columns of its output. Every pixel is read once per output row.
 template <typename T, typename Out, typename Real>
 __device__ void shrink_tile(const Forward& p, Tile<Real>& tile, const T* __restrict__ image, Out* __restrict__ out) {
   const Geometry& g = p.geometry;
@@ -208,7 +208,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   for (int64_t item = blockIdx.x; item < g.num_boxes * plan.tiles; item += gridDim.x) {
     const int64_t b = g.image_index[item / plan.tiles];
     Out* to = out + item / plan.tiles * g.channels * g.height * g.width;
-    if (b < 0 || b >= g.batch) {  // not an error that a kernel could raise: make it visible
+    if (b < 0 || b >= g.batch) {  // a kernel cannot raise an error: make it visible
       const TilePlace place = place_tile(g, plan, item);
       for (int64_t e = threadIdx.x; e < g.channels * place.rows * place.columns; e += kThreads) {
         const int64_t j = e % place.columns, i = e / place.columns % place.rows, c = e / place.columns / place.rows;
@@ -230,9 +230,9 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   }
 }
 
-// grad: (N, C, height, width), contiguous; grad_images: (batch, C, image_height, image_width), zero at the start. Each warp
-// spreads 32 neighbouring outputs of a row over image columns in shared memory first, then adds those to the image rows:
-// atomically, because outputs and boxes overlap, so the order of the sums and their last bits vary.
+// grad: (N, C, height, width), contiguous; grad_images: (batch, C, image_height, image_width), initially zero. Each
+// warp first spreads 32 neighbouring outputs of a row over image columns in shared memory, then adds those to the image
+// rows. Outputs and boxes overlap, so the additions are atomic; their order, and the last bits of the sums, vary.
 template <typename T, typename Real>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     backward_kernel(Geometry g, TilePlan plan, const float* std, const T* __restrict__ grad, Real* grad_images) {
@@ -278,7 +278,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
             const Real sum = window[u * kWarp + lane];
             if (sum != Real(0)) atomicAdd(&row[left + u * kWarp + lane], weight * sum);
           }
-        }  // each lane has read, and clears next, its own columns: no need to wait for the others
+        }  // each lane reads and clears its own columns only, so no synchronisation is needed
       }
     }
   }

@@ -1,5 +1,5 @@
-// Global-to-local attention on the GPU: sorts the rows by image, without waiting for the host, and picks the kernels:
-// tensor cores for half types where the head dimension fits, plain ones for everything else.
+// Global-to-local attention on the GPU: sorts the rows by image, without synchronising with the host, and chooses the
+// kernels: tensor cores for half types if the head dimension fits, general ones for everything else.
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/macros.h>
@@ -16,11 +16,11 @@ namespace {
 constexpr int kSortThreads = 512;
 constexpr int kSortedInShared = 4096;  // images whose counters fit shared memory
 
-// One thread block: counts, sums and places the RoIs of each image, keeping their order. counters: (images + 1), used
-// where there are too many images for shared memory.
-__global__ void __launch_bounds__(kSortThreads) sort_rois_kernel(
-    const int64_t* __restrict__ image_index, int num_rois, int tokens, int images, int tile_rows, int* order,
-    int* roi_start, int* tile_start, int* counters) {
+// Counting sort of the RoIs by image in one thread block, stable. counters: (images + 1), used if there are too many
+// images for shared memory.
+__global__ void __launch_bounds__(kSortThreads)
+    sort_rois_kernel(const int64_t* __restrict__ image_index, int num_rois, int tokens, int images, int tile_rows,
+                     int* order, int* roi_start, int* tile_start, int* counters) {
   __shared__ int shared_counters[kSortedInShared];
   int* next = images < kSortedInShared ? shared_counters : counters;
   const auto image_of = [&](int roi) {
@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kSortThreads) sort_rois_kernel(
   }
 }
 
-// kElements of T that are read at once.
+// kElements values of T, read in one load.
 template <class T, int kElements>
 struct alignas(sizeof(T) * kElements) Pack {
   T element[kElements];
@@ -83,9 +83,9 @@ struct alignas(sizeof(T) * kElements) Pack {
 
 // row_of, and the statistics of each sorted row and head (head = blockIdx.y).
 template <class T, class S, int kElements>
-__global__ void row_statistics_kernel(
-    const Sizes size, const SortedRows rows, const T* __restrict__ grad, const T* __restrict__ out,
-    const S* __restrict__ logsumexp, int* __restrict__ row_of, RowStatistics<S>* __restrict__ statistics) {
+__global__ void row_statistics_kernel(const Sizes size, const SortedRows rows, const T* __restrict__ grad,
+                                      const T* __restrict__ out, const S* __restrict__ logsumexp,
+                                      int* __restrict__ row_of, RowStatistics<S>* __restrict__ statistics) {
   const int v = blockIdx.x * blockDim.x + threadIdx.x;
   if (v >= size.num_rois * size.tokens) return;
   const int head = blockIdx.y;
@@ -104,7 +104,7 @@ __global__ void row_statistics_kernel(
                                                                  delta * rsqrt(S(size.d))};
 }
 
-// Adds the parts in their order.
+// Adds up the parts in order.
 template <class T, class S>
 __global__ void sum_parts_kernel(const S* __restrict__ parts, int count, int64_t numel, T* __restrict__ sum) {
   for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < numel; i += int64_t(gridDim.x) * blockDim.x) {
@@ -129,7 +129,7 @@ Sizes sizes_of(const Problem& p) {
   return {int(p.num_rois), int(p.tokens), int(p.images), int(p.num_keys), int(p.channels), int(p.heads), int(p.d)};
 }
 
-// The sorted rows and the memory they live in.
+// The sorted rows and the memory that holds them.
 struct RowSorting {
   Tensor memory;
   SortedRows rows;
@@ -141,9 +141,9 @@ struct RowSorting {
     int* order = memory.mutable_data_ptr<int>();
     int* roi_start = order + p.num_rois;
     rows = {order, roi_start, roi_start + starts, int(p.tokens), int(p.images)};
-    sort_rois_kernel<<<1, kSortThreads, 0, stream>>>(
-        image_index.const_data_ptr<int64_t>(), int(p.num_rois), int(p.tokens), int(p.images), tile_rows, order,
-        roi_start, roi_start + starts, roi_start + 2 * starts);
+    sort_rois_kernel<<<1, kSortThreads, 0, stream>>>(image_index.const_data_ptr<int64_t>(), int(p.num_rois),
+                                                     int(p.tokens), int(p.images), tile_rows, order, roi_start,
+                                                     roi_start + starts, roi_start + 2 * starts);
     STD_CUDA_KERNEL_LAUNCH_CHECK();
     most_tiles = most_row_tiles(p.num_rois, p.tokens, p.images, tile_rows);
   }
@@ -161,7 +161,7 @@ T* mutable_data_of(const Tensor& tensor) {
   return static_cast<T*>(tensor.mutable_data_ptr());
 }
 
-// The head dimension of the tensor-core kernels for these tensors, 0 where they cannot take them.
+// The head dimension of the tensor-core kernels for these tensors, or 0 if the kernels cannot be used.
 template <class T>
 int tensor_core_head_dim_for(const Problem& p, std::initializer_list<const Tensor*> tensors) {
   const bool aligned = std::all_of(tensors.begin(), tensors.end(), [](const Tensor* tensor) {
@@ -206,9 +206,9 @@ void differentiate(const Problem& p, const Tensor& grad, const Tensor& local, co
   constexpr int kThreads = 128;
   const dim3 grid(static_cast<unsigned>(ceil_div(rows, kThreads)), size.heads);
   const auto compute_statistics = [&](auto elements) {
-    row_statistics_kernel<T, S, elements.value><<<grid, kThreads, 0, stream>>>(
-        size, sorting.rows, data_of<T>(grad), data_of<T>(out), data_of<S>(logsumexp), mutable_data_of<int>(row_of),
-        mutable_data_of<RowStatistics<S>>(statistics));
+    row_statistics_kernel<T, S, elements.value>
+        <<<grid, kThreads, 0, stream>>>(size, sorting.rows, data_of<T>(grad), data_of<T>(out), data_of<S>(logsumexp),
+                                        mutable_data_of<int>(row_of), mutable_data_of<RowStatistics<S>>(statistics));
     STD_CUDA_KERNEL_LAUNCH_CHECK();
   };
   if (rows > 0) {
@@ -242,8 +242,8 @@ void differentiate(const Problem& p, const Tensor& grad, const Tensor& local, co
 
   const int64_t numel = p.images * p.num_keys * p.channels;
   const auto blocks = static_cast<unsigned>(std::min<int64_t>(ceil_div(numel, 256), 4096));
-  sum_parts_kernel<T, S><<<blocks, 256, 0, stream>>>(data_of<S>(parts), int(splits), numel,
-                                                     mutable_data_of<T>(grad_global));
+  sum_parts_kernel<T, S>
+      <<<blocks, 256, 0, stream>>>(data_of<S>(parts), int(splits), numel, mutable_data_of<T>(grad_global));
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
@@ -258,8 +258,8 @@ void with_type(ScalarType type, const F& f) {
   }
 }
 
-std::tuple<Tensor, Tensor> global_to_local_attention(
-    Tensor local, Tensor global_tokens, Tensor image_index, int64_t num_heads) {
+std::tuple<Tensor, Tensor> global_to_local_attention(Tensor local, Tensor global_tokens, Tensor image_index,
+                                                     int64_t num_heads) {
   const Problem p = check_arguments(local, global_tokens, image_index, num_heads);
   const torch::stable::accelerator::DeviceGuard guard(local.get_device_index());
   for (Tensor* t : {&local, &global_tokens, &image_index}) *t = torch::stable::contiguous(*t);
@@ -270,16 +270,15 @@ std::tuple<Tensor, Tensor> global_to_local_attention(
     torch::stable::zero_(out);
     torch::stable::fill_(logsumexp, -std::numeric_limits<double>::infinity());
   } else if (p.num_rois * p.tokens > 0) {
-    with_type(local.scalar_type(), [&](auto element) {
-      attend<decltype(element)>(p, local, global_tokens, image_index, out, logsumexp);
-    });
+    with_type(local.scalar_type(),
+              [&](auto element) { attend<decltype(element)>(p, local, global_tokens, image_index, out, logsumexp); });
   }
   return {out, logsumexp};
 }
 
-std::tuple<Tensor, Tensor> global_to_local_attention_backward(
-    Tensor grad, Tensor local, Tensor global_tokens, Tensor image_index, Tensor out, Tensor logsumexp,
-    int64_t num_heads) {
+std::tuple<Tensor, Tensor> global_to_local_attention_backward(Tensor grad, Tensor local, Tensor global_tokens,
+                                                              Tensor image_index, Tensor out, Tensor logsumexp,
+                                                              int64_t num_heads) {
   const Problem p = check_arguments(local, global_tokens, image_index, num_heads);
   check_saved_tensors(p, grad, local, out, logsumexp);
   const torch::stable::accelerator::DeviceGuard guard(local.get_device_index());
@@ -292,8 +291,8 @@ std::tuple<Tensor, Tensor> global_to_local_attention_backward(
     torch::stable::zero_(grad_global);
   } else {
     with_type(local.scalar_type(), [&](auto element) {
-      differentiate<decltype(element)>(
-          p, grad, local, global_tokens, image_index, out, logsumexp, grad_local, grad_global);
+      differentiate<decltype(element)>(p, grad, local, global_tokens, image_index, out, logsumexp, grad_local,
+                                       grad_global);
     });
   }
   return {grad_local, grad_global};

@@ -1,5 +1,4 @@
-// What the CUDA kernels of global-to-local attention share: the problem as they see it, and the rows in the order
-// they are worked on.
+// Shared by the CUDA kernels of global-to-local attention: their arguments, and the order in which rows are processed.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -14,11 +13,11 @@
 
 namespace insight::attention {
 
-// The type in which numbers of type T are summed.
+// The type in which values of type T are accumulated.
 template <class T>
 using Compute = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
-// Conversions by name: torch builds its extensions without the operators of the half types.
+// Explicit conversions, because torch builds extensions without the operators of the half types.
 template <class To, class From>
 __device__ __forceinline__ To convert(From x) {
   if constexpr (std::is_same_v<From, __half>) {
@@ -34,10 +33,10 @@ __device__ __forceinline__ To convert(From x) {
   }
 }
 
-// Rows of the RoIs sorted by image. Sorted row v is the row row_of(v) of (N * T, D); those of image b begin at
-// roi_start[b] * tokens, and those of no valid image, b = images, come last.
+// Rows of the RoIs sorted by image. Sorted row v is row row_of(v) of (N * T, D); the rows of image b start at
+// roi_start[b] * tokens, and those with an invalid image index, b = images, come last.
 struct SortedRows {
-  const int* order;       // (N): RoIs sorted by image, in their given order within one
+  const int* order;       // (N): RoIs sorted by image (stable)
   const int* roi_start;   // (images + 2)
   const int* tile_start;  // (images + 2): tiles of rows before image b
   int tokens;
@@ -53,7 +52,7 @@ struct SortedRows {
 struct Sizes {
   int num_rois, tokens, images, num_keys, channels, heads, d;
 
-  // Where row `row` of (N * T, D) stands in a tensor (N, heads, T).
+  // Offset of row `row` of (N * T, D) in a tensor (N, heads, T).
   __device__ int64_t statistic_of(int row, int head) const {
     const int64_t roi = row / tokens;
     return (roi * heads + head) * tokens + row % tokens;
@@ -66,9 +65,9 @@ __device__ __forceinline__ const T* keys_of(const T* global_tokens, int image, i
   return global_tokens + int64_t(image) * size.num_keys * size.channels + head * size.d;
 }
 
-// One tile of rows of one image, what a thread block of the passes over rows works on.
+// One tile of rows of one image, processed by one thread block in the passes over rows.
 struct RowTile {
-  int image;  // SortedRows::images for RoIs of no valid image; -1: no such tile
+  int image;  // SortedRows::images for an invalid image index; -1: no such tile
   int first;
   int last;
 
@@ -80,8 +79,8 @@ struct RowTile {
     }
   }
 
-  // Whether there is such a tile, and keys for it. For RoIs of no valid image there is nothing right to write into the
-  // tensor (N, T, D): the thread block of the first channels writes NaN.
+  // Whether the tile exists and has keys. For RoIs with an invalid image index, the thread block of the first channels
+  // fills the tensor (N, T, D) with NaN.
   template <class T>
   __device__ bool has_keys(T* tensor, const SortedRows& rows, int head, const Sizes& size, int first_chunk = 0) const {
     if (image < 0) return false;
@@ -112,7 +111,7 @@ struct ForwardArguments {
   void* logsumexp;  // (N, heads, T), float or double
 };
 
-// The statistics of a sorted row: its log-sum-exp of base 2, and the sum over d of grad * out, times 1 / sqrt(d).
+// The statistics of a sorted row: its base-2 log-sum-exp, and the sum over d of grad * out, times 1 / sqrt(d).
 template <class S>
 struct alignas(2 * sizeof(S)) RowStatistics {
   S logsumexp;
@@ -129,22 +128,22 @@ struct BackwardArguments {
   const int* row_of;       // (N * T): row_of[v], written out
   const void* statistics;  // RowStatistics (heads, N * T)
   T* grad_local;
-  void* partial_sums;      // (splits, B, G, D) float or double: gradient of the keys from each part of the rows
+  void* partial_sums;  // (splits, B, G, D) float or double: gradient of the keys from each part of the rows
   int splits;
 };
 
-// The statistics of the sorted rows for a head.
+// The statistics of all sorted rows for one head.
 template <class S, class T>
 __device__ __forceinline__ const RowStatistics<S>* statistics_of(const BackwardArguments<T>& a, int head) {
   return static_cast<const RowStatistics<S>*>(a.statistics) + int64_t(head) * a.size.num_rois * a.size.tokens;
 }
 
-// What a thread block of the pass over keys works on: a tile of keys of one image, and one part of the image's rows.
+// A tile of keys of one image and one part of the image's rows, processed by one thread block in the pass over keys.
 struct KeyTile {
   int image;
-  int split;       // which part of the rows
+  int split;  // which part of the rows
   int first_key;
-  int first_row;   // sorted rows of the image
+  int first_row;  // sorted rows of the image
   int last_row;
   int first_tile;  // tiles of pass_rows rows of this part, counted from first_row
   int last_tile;
@@ -162,7 +161,7 @@ struct KeyTile {
     last_tile = static_cast<int>(row_tiles * (split + 1) / a.splits);
   }
 
-  // Where this part's gradient of the image's first key goes.
+  // Destination of this part's gradient of the first key of the image.
   template <class S, class T>
   __device__ S* sums(const BackwardArguments<T>& a, int head) const {
     return static_cast<S*>(a.partial_sums) +
@@ -170,7 +169,7 @@ struct KeyTile {
   }
 };
 
-// Thread blocks of the passes over rows and over keys; channel_blocks of them share a tile.
+// Grids of the passes over rows and over keys; channel_blocks thread blocks share a tile.
 inline dim3 row_grid(const Sizes& size, int64_t row_tiles, unsigned channel_blocks = 1) {
   return dim3(static_cast<unsigned>(row_tiles), size.heads, channel_blocks);
 }
@@ -183,11 +182,11 @@ inline dim3 key_grid(const Sizes& size, int splits, int tile_keys, unsigned chan
 template <class T>
 void attend_tensor_cores(const ForwardArguments<T>& arguments, int padded_d, int64_t row_tiles, cudaStream_t stream);
 template <class T>
-void differentiate_tensor_cores(
-    const BackwardArguments<T>& arguments, int padded_d, int64_t row_tiles, cudaStream_t stream);
+void differentiate_tensor_cores(const BackwardArguments<T>& arguments, int padded_d, int64_t row_tiles,
+                                cudaStream_t stream);
 
-// Plain kernels, for everything else.
-constexpr int kGeneralTile = 32;  // rows, or keys, of a thread block
+// General kernels, for everything else.
+constexpr int kGeneralTile = 32;  // rows or keys per thread block
 template <class T>
 void attend_general(const ForwardArguments<T>& arguments, int64_t row_tiles, cudaStream_t stream);
 template <class T>

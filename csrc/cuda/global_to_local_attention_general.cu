@@ -1,6 +1,6 @@
-// Global-to-local attention for any dtype and head dimension, on the ordinary arithmetic units, in exact float32
-// (no TF32) or float64. The structure of the tensor-core kernels, with three differences: a warp owns
-// 8 tokens, scores lie one a lane, and channels come in chunks, so that a head may have any number of them.
+// Global-to-local attention for any dtype and head dimension, without tensor cores, in full float32 (no TF32) or
+// float64. The structure is that of the tensor-core kernels, with three differences: a warp owns 8 tokens, each lane
+// holds one score, and channels are processed in chunks, so that a head may have any number of channels.
 #include <torch/csrc/stable/macros.h>
 
 #include "cuda/global_to_local_attention.cuh"
@@ -12,8 +12,8 @@ constexpr int kWarps = 4;
 constexpr int kThreads = 32 * kWarps;
 constexpr int kOwned = kGeneralTile / kWarps;  // tokens of a warp
 constexpr int kChunk = 32;                     // channels in shared memory at once
-constexpr int kChunks = 4;                     // chunks that one thread block writes; the grid's z has the others
-constexpr int kPitch = kChunk + 4;             // 16-byte reads of 8 rows in a column meet no bank twice
+constexpr int kChunks = 4;          // chunks written by one thread block; the others are spread over the grid's z
+constexpr int kPitch = kChunk + 4;  // 16-byte reads of 8 rows in a column have no bank conflicts
 
 // 32 tokens by one chunk of channels.
 template <class S>
@@ -70,10 +70,10 @@ __device__ __forceinline__ void add_weighted(S (&sums)[kOwned], const Chunk<S>& 
   }
 }
 
-// The same with the tokens' channels from `first` on loaded into the buffer.
+// The same, after loading the tokens' channels from `first` on into the buffer.
 template <class S, class Token>
-__device__ __forceinline__ void load_and_add(
-    S (&sums)[kOwned], const Chunk<S>& weights, Chunk<S>& buffer, const Token& token, int first, int d) {
+__device__ __forceinline__ void load_and_add(S (&sums)[kOwned], const Chunk<S>& weights, Chunk<S>& buffer,
+                                             const Token& token, int first, int d) {
   __syncthreads();
   load_chunk(buffer, token, first, d);
   __syncthreads();
@@ -102,8 +102,8 @@ __device__ __forceinline__ S warp_sum(S value) {
 
 // Writes the channels of this thread block, sums[chunk][i], to token(i) of this warp.
 template <class T, class S, class Token>
-__device__ __forceinline__ void store_channels(
-    const S (&sums)[kChunks][kOwned], const Token& token, int first_chunk, int d) {
+__device__ __forceinline__ void store_channels(const S (&sums)[kChunks][kOwned], const Token& token, int first_chunk,
+                                               int d) {
 #pragma unroll
   for (int chunk = 0; chunk < kChunks; ++chunk) {
     const int channel = (first_chunk + chunk) * kChunk + threadIdx.x % 32;
@@ -130,9 +130,7 @@ __global__ void __launch_bounds__(kThreads, 2) attend_general_kernel(const Forwa
   if (!rows.has_keys(a.out, a.rows, head, size, first_chunk)) return;
   const T* keys = keys_of(a.global_tokens, rows.image, head, size);
   const auto offset = [&](int i) { return int64_t(a.rows.row_of(rows.first + i)) * size.channels + head * size.d; };
-  const auto query = [&](int i) -> const T* {
-    return rows.first + i < rows.last ? a.local + offset(i) : nullptr;
-  };
+  const auto query = [&](int i) -> const T* { return rows.first + i < rows.last ? a.local + offset(i) : nullptr; };
 
   const S scale = rsqrt(S(size.d));
   const S infinity = S(__int_as_float(0x7f800000));
@@ -189,7 +187,7 @@ __global__ void __launch_bounds__(kThreads, 2) attend_general_kernel(const Forwa
   store_channels<T>(out, result, first_chunk, size.d);
 }
 
-// Weight 2^(score * log2(e) - logsumexp of base 2), in natural terms.
+// The weight 2^(score * log2(e) - base-2 logsumexp), computed with natural exponentials.
 template <class S>
 __device__ __forceinline__ S weight_of(S score, S unit, const RowStatistics<S>& statistics) {
   return exponential(score * unit - statistics.logsumexp * S(0.693147180559945309));
@@ -340,8 +338,8 @@ void differentiate_general(const BackwardArguments<T>& arguments, int64_t row_ti
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
-#define INSIGHT_INSTANTIATE(T)                                                            \
-  template void attend_general<T>(const ForwardArguments<T>&, int64_t, cudaStream_t);     \
+#define INSIGHT_INSTANTIATE(T)                                                        \
+  template void attend_general<T>(const ForwardArguments<T>&, int64_t, cudaStream_t); \
   template void differentiate_general<T>(const BackwardArguments<T>&, int64_t, cudaStream_t);
 INSIGHT_INSTANTIATE(float)
 INSIGHT_INSTANTIATE(double)

@@ -1,7 +1,7 @@
-// What the tensor-core kernels of global-to-local attention share, for half types.
+// Shared by the tensor-core kernels of global-to-local attention, for half types.
 //
-// Keys are values, so that one tile in shared memory serves both products: read straight for the scores, transposed
-// by ldmatrix for the weighted sum. Scores and weights stay in registers throughout.
+// Keys and values are the same, so that one tile in shared memory serves both products: it is read directly for the
+// scores and transposed by ldmatrix for the weighted sum. Scores and weights stay in registers.
 #pragma once
 
 #include <torch/csrc/stable/macros.h>
@@ -38,7 +38,7 @@ struct alignas(16) Tile {
   }
 };
 
-// A fragments of 16 rows, of which this lane holds two (null: zeros), straight from global memory.
+// Loads the A fragments of 16 rows, of which this lane holds two (null: zeros), directly from global memory.
 template <int kD, class T>
 __device__ __forceinline__ void load_fragments(uint32_t (&a)[kD / 16][4], const T* row0, const T* row8, int d) {
   const int t = threadIdx.x % 4;
@@ -75,8 +75,8 @@ __device__ __forceinline__ void store_pair(T* to, float low, float high) {
 
 // sums += weights * rows first ... first + 15 of the tile, for channels 16 * step ...
 template <class T, int kM, int kRows, int kD>
-__device__ __forceinline__ void add_weighted(
-    float (&sums)[kM][kD / 8][4], const uint32_t (&weights)[kM][4], Tile<T, kRows, kD>& tile, int first, int step) {
+__device__ __forceinline__ void add_weighted(float (&sums)[kM][kD / 8][4], const uint32_t (&weights)[kM][4],
+                                             Tile<T, kRows, kD>& tile, int first, int step) {
   uint32_t b[4];
   tile.load_as_rows(b, first, step);
 #pragma unroll

@@ -1,15 +1,15 @@
-// The backward pass of global-to-local attention on the tensor cores.
+// Backward pass of global-to-local attention on tensor cores.
 //
-// It takes two passes over the scores, one a thread block a tile of rows (gradient of local), one a thread block a
-// tile of keys (gradient of global_tokens, key part and value part in one accumulator). Against one pass it
-// recomputes two of seven products, and saves the atomic additions, the float32 buffer they need and the round trip
-// of the weights through shared memory; and gradients have the same bits every time.
+// There are two passes over the scores: one with a thread block per tile of rows (gradient of local), one with a thread
+// block per tile of keys (gradient of global_tokens, with the key part and the value part in one accumulator). Compared
+// with a single pass, two of seven products are computed twice; in return there are no atomic additions, no float32
+// buffer for them and no round trip of the weights through shared memory, and gradients are deterministic.
 #include "cuda/global_to_local_attention_tensor_core.cuh"
 
 namespace insight::attention {
 namespace {
 
-// Gradient of local: a thread block a tile of rows, over all keys.
+// Gradient of local: one thread block per tile of rows, over all keys.
 template <class T, int kD>
 __global__ void __launch_bounds__(kThreads) differentiate_rows_kernel(const BackwardArguments<T> a) {
   constexpr int kM = fragments_per_warp(kD);
@@ -41,8 +41,8 @@ __global__ void __launch_bounds__(kThreads) differentiate_rows_kernel(const Back
       offset[half] = inside[half] ? int64_t(a.row_of[v]) * size.channels + head * size.d : 0;
       statistics[m][half] = inside[half] ? all_statistics[v] : RowStatistics<float>{0.0f, 0.0f};
     }
-    load_fragments<kD>(query[m], inside[0] ? a.local + offset[0] : nullptr,
-                       inside[1] ? a.local + offset[1] : nullptr, size.d);
+    load_fragments<kD>(query[m], inside[0] ? a.local + offset[0] : nullptr, inside[1] ? a.local + offset[1] : nullptr,
+                       size.d);
     load_fragments<kD>(grad[m], inside[0] ? a.grad + offset[0] : nullptr, inside[1] ? a.grad + offset[1] : nullptr,
                        size.d);
   }
@@ -84,7 +84,8 @@ __global__ void __launch_bounds__(kThreads) differentiate_rows_kernel(const Back
           float value[2];
 #pragma unroll
           for (int j = 0; j < 2; ++j) {
-            const float weight = exp2_approx(fmaf(score[m][i / 2][2 * half + j], scale, -statistics[m][half].logsumexp));
+            const float weight =
+                exp2_approx(fmaf(score[m][i / 2][2 * half + j], scale, -statistics[m][half].logsumexp));
             value[j] = weight * fmaf(grad_weight[m][i / 2][2 * half + j], unit, -statistics[m][half].delta);
             // Beyond the last key the weight is not 0 but 2^-logsumexp, which may be infinite.
             if (chunk * 16 + i / 2 * 8 + 2 * (lane % 4) + j >= left) value[j] = 0.0f;
@@ -123,7 +124,7 @@ struct RowBuffer {
   RowStatistics<float> statistics[kRows];
 };
 
-// Gradient of global_tokens: a thread block a tile of keys, over one part of the rows of the image.
+// Gradient of global_tokens: one thread block per tile of keys, over one part of the rows of the image.
 template <class T, int kD>
 __global__ void __launch_bounds__(kThreads) differentiate_keys_kernel(const BackwardArguments<T> a) {
   constexpr int kM = fragments_per_warp(kD);
@@ -142,7 +143,7 @@ __global__ void __launch_bounds__(kThreads) differentiate_keys_kernel(const Back
   const auto* all_statistics = statistics_of<float>(a, head);
   const int copy_chunk = threadIdx.x % kChunks;
   const int copy_row = threadIdx.x / kChunks;
-  // Where this thread's chunks of the next tile come from, looked up one tile ahead; -1: zeros.
+  // Source rows of this thread's chunks of the next tile, looked up one tile ahead; -1: zeros.
   int next_rows[kCopies];
   const auto look_up = [&](int tile) {
 #pragma unroll
@@ -155,8 +156,7 @@ __global__ void __launch_bounds__(kThreads) differentiate_keys_kernel(const Back
 #pragma unroll
     for (int i = 0; i < kCopies; ++i) {
       const bool wanted = next_rows[i] >= 0 && copy_chunk * 8 < size.d;
-      const int64_t from =
-          wanted ? int64_t(next_rows[i]) * size.channels + head * size.d + copy_chunk * 8 : 0;
+      const int64_t from = wanted ? int64_t(next_rows[i]) * size.channels + head * size.d + copy_chunk * 8 : 0;
       copy_async<16>(buffer.query.chunk(copy_row + i * kRowStride, copy_chunk), a.local + from, wanted);
       copy_async<16>(buffer.grad.chunk(copy_row + i * kRowStride, copy_chunk), a.grad + from, wanted);
     }
@@ -199,7 +199,7 @@ __global__ void __launch_bounds__(kThreads) differentiate_keys_kernel(const Back
     }
     copies_commit();
 
-    // Rows of the padding are zero, and so are their statistics: weight 1, gradients 0, nothing is added.
+    // Padding rows and their statistics are zero: weight 1, gradients 0, so they add nothing.
 #pragma unroll 1
     for (int chunk = 0; chunk < kRows / 16; ++chunk) {
       float score[kM][2][4] = {};
@@ -224,15 +224,15 @@ __global__ void __launch_bounds__(kThreads) differentiate_keys_kernel(const Back
       uint32_t grad_score[kM][4];
 #pragma unroll
       for (int column = 0; column < 2; ++column) {
-        // The statistics of this lane's two rows, side by side.
+        // The statistics of this lane's two rows, which are adjacent.
         const float4 statistics =
             *reinterpret_cast<const float4*>(buffer.statistics + chunk * 16 + column * 8 + 2 * (lane % 4));
 #pragma unroll
         for (int m = 0; m < kM; ++m) {
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
-            const float(&s)[4] = score[m][column];
-            const float(&g)[4] = grad_weight[m][column];
+            const float (&s)[4] = score[m][column];
+            const float (&g)[4] = grad_weight[m][column];
             const float low = exp2_approx(fmaf(s[2 * half], scale, -statistics.x));
             const float high = exp2_approx(fmaf(s[2 * half + 1], scale, -statistics.z));
             weight[m][2 * column + half] = pack_pair<T>(low, high);
@@ -271,8 +271,8 @@ __global__ void __launch_bounds__(kThreads) differentiate_keys_kernel(const Back
 }  // namespace
 
 template <class T>
-void differentiate_tensor_cores(
-    const BackwardArguments<T>& arguments, int padded_d, int64_t row_tiles, cudaStream_t stream) {
+void differentiate_tensor_cores(const BackwardArguments<T>& arguments, int padded_d, int64_t row_tiles,
+                                cudaStream_t stream) {
   const dim3 rows = row_grid(arguments.size, row_tiles);
   const dim3 keys = key_grid(arguments.size, arguments.splits, tensor_core_tile(padded_d));
   with_head_dim(padded_d, [&](auto d) {
@@ -283,7 +283,7 @@ void differentiate_tensor_cores(
 }
 
 template void differentiate_tensor_cores<__half>(const BackwardArguments<__half>&, int, int64_t, cudaStream_t);
-template void differentiate_tensor_cores<__nv_bfloat16>(
-    const BackwardArguments<__nv_bfloat16>&, int, int64_t, cudaStream_t);
+template void differentiate_tensor_cores<__nv_bfloat16>(const BackwardArguments<__nv_bfloat16>&, int, int64_t,
+                                                        cudaStream_t);
 
 }  // namespace insight::attention

@@ -1,12 +1,12 @@
-// The forward pass of global-to-local attention on the tensor cores: a thread block a tile of rows, over all keys.
+// Forward pass of global-to-local attention on tensor cores: one thread block per tile of rows, over all keys.
 #include "cuda/global_to_local_attention_tensor_core.cuh"
 
 namespace insight::attention {
 namespace {
 
 constexpr int kScoreKeys = 32;  // keys whose scores are in registers at once
-// How far (in powers of two) a score may rise above the maximum in use before sums are rescaled: weights up to 2^8
-// lose nothing, even in float16, and most tiles need no exchange of maxima between lanes.
+// How far (in powers of two) a score may exceed the current maximum before sums are rescaled: weights up to 2^8 lose no
+// precision, even in float16, and most tiles need no exchange of maxima between lanes.
 constexpr float kHeadroom = 8.0f;
 
 template <class T, int kD>
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kThreads, kD <= 32 ? 4 : 2) attend_kernel(cons
   const int key_tiles = (size.num_keys + kKeyTile - 1) / kKeyTile;
   for (int k = 0; k < key_tiles; ++k) {
     copies_wait();
-    __syncthreads();  // this tile is there for all, and no one reads the other any more
+    __syncthreads();  // this tile has arrived, and no thread still reads the other one
     if (k + 1 < key_tiles) copy_keys(tiles[(k + 1) % 2], keys, (k + 1) * kKeyTile, size);
     copies_commit();
     Tile<T, kKeyTile, kD>& tile = tiles[k % 2];
@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(kThreads, kD <= 32 ? 4 : 2) attend_kernel(cons
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
             const int half = i % 2;
-            const float(&s)[4] = score[m][2 * chunk + i / 2];
+            const float (&s)[4] = score[m][2 * chunk + i / 2];
             const float low = exp2_approx(fmaf(s[2 * half], scale, -maximum[m][half]));
             const float high = exp2_approx(fmaf(s[2 * half + 1], scale, -maximum[m][half]));
             sum[m][half] += low + high;

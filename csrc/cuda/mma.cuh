@@ -1,4 +1,4 @@
-// Warp-level matrix products on the tensor cores of sm_80 and later, with the loads that feed them.
+// Warp-level matrix products on the tensor cores of sm_80 and later, and the loads for their operands.
 //
 // Fragments of mma.m16n8k16, with g = lane / 4 and t = lane % 4; a register of A or B holds two neighbours:
 //   A (16 x 16, row major): a[0] (g, 2t), a[1] (g + 8, 2t), a[2] (g, 2t + 8), a[3] (g + 8, 2t + 8)
@@ -26,8 +26,8 @@ __device__ __forceinline__ void mma_16816<__half>(float (&c)[4], const uint32_t 
 }
 
 template <>
-__device__ __forceinline__ void mma_16816<__nv_bfloat16>(
-    float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+__device__ __forceinline__ void mma_16816<__nv_bfloat16>(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
+                                                         uint32_t b1) {
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
@@ -51,7 +51,7 @@ __device__ __forceinline__ void load_matrices_transposed(uint32_t (&r)[4], const
                : "memory");
 }
 
-// Starts a copy of kBytes (8 or 16) from global to shared memory; zeros where it is not wanted.
+// Starts a copy of kBytes (8 or 16) from global to shared memory; writes zeros if it is not wanted.
 template <int kBytes>
 __device__ __forceinline__ void copy_async(void* shared, const void* global, bool wanted) {
   const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(shared));

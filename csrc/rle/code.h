@@ -7,13 +7,13 @@
 
 namespace insight {
 
-// A mask is walked down its columns, column after column; pixel (x, y) is place x * height + y of that walk. The code
-// holds the lengths of the runs outside and inside the mask in turn, outside first. From the fourth on, a length is
-// stored as the difference to the one two before it. Each number is written in groups of 5 bits, lowest first, one
-// character each: 48 + group, + 32 while more follow; it ends once the rest is only the sign of the last group.
+// Pixels are numbered in column-major order: pixel (x, y) has position x * height + y. The code holds the lengths of
+// alternating runs outside and inside the mask, outside first. From the fourth on, a length is stored as its difference
+// from the length two before it. Each number is written in groups of 5 bits, lowest first, one character per group: 48
+// + group, plus 32 if more groups follow; it ends when the remaining bits equal the sign of the last group.
 class Code {
  public:
-  // This place is in the mask. Places come in the order of the walk.
+  // Adds a position to the mask. Positions must be added in ascending order.
   void add(int64_t place) {
     if (place != end_) {
       write_run();
@@ -22,7 +22,7 @@ class Code {
     end_ = place + 1;
   }
 
-  // The code of the mask of an image of so many pixels (at least one). Nothing can be added afterwards.
+  // Returns the code of the mask, for an image of `pixels` pixels (at least one). Nothing can be added afterwards.
   std::string finish(int64_t pixels) {
     write_run();
     if (written_ < pixels) {
@@ -52,10 +52,10 @@ class Code {
   }
 
   std::string text_;
-  int64_t begin_ = 0, end_ = 0;     // the last run, which may still grow
-  int64_t written_ = 0;             // the walk is written up to this place
-  int64_t lengths_[2] = {0, 0};     // the last two
-  int64_t count_ = 0;               // lengths written
+  int64_t begin_ = 0, end_ = 0;  // the last run, which may still grow
+  int64_t written_ = 0;          // the walk is written up to this place
+  int64_t lengths_[2] = {0, 0};  // the last two
+  int64_t count_ = 0;            // lengths written
 };
 
 }  // namespace insight

@@ -1,4 +1,4 @@
-// Masks that are known in a part of the image to run-length codes of the whole image; no bitmap of the image is made.
+// Encodes masks given on a part of the image as run-length codes of the whole image, without a bitmap of the image.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@ struct Size {
   int64_t height, width;
 };
 
-// A mask in a window of the image. Strides are in pixels.
+// A mask in a window that lies inside the image. Strides are in pixels.
 struct Crop {
   const bool* pixels;
   Size size;
@@ -24,9 +24,9 @@ struct Region {
   double x1, y1, x2, y2;  // pixels of the image; finite, x1 <= x2, y1 <= y2
 };
 
-// The pixels of the image whose centres lie in the region and whose logits are above the threshold. `logits` are
-// size.height rows of size.width values over the whole region: a field that is bilinear between the values' centres
-// and constant from the outermost centres to the region's border.
+// Encodes the pixels whose centres lie in the region and whose logits are above the threshold. `logits` holds
+// size.height rows of size.width values that cover the region; they are interpolated bilinearly between the centres of
+// the values and constant from the outermost centres to the border of the region.
 std::string encode_logits(const float* logits, Size size, const Region& region, Size image, float threshold);
 
 }  // namespace insight

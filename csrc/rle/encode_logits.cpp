@@ -8,10 +8,10 @@
 namespace insight {
 namespace {
 
-// Columns of the image that are taken together: the crop is read along its rows, the code is written down the columns.
+// Image columns processed together: the crop is read along rows, the code is written along columns.
 constexpr int64_t kStripWidth = 64;
 
-// Between which two values of an axis of the crop a pixel's centre lies, and how near to the second.
+// The two values along an axis of the crop that a pixel's centre lies between, and the weight of the second.
 struct Tap {
   int64_t low, high;
   float weight;
@@ -23,7 +23,7 @@ struct Axis {
   std::vector<Tap> taps;
 };
 
-// In double: the coordinates of a large scene leave float no digits for the fraction of a pixel.
+// In double: in a large scene, coordinates leave no digits of a float for fractions of a pixel.
 Axis make_axis(double low, double high, int64_t crop_side, int64_t image_side) {
   Axis axis;
   const double limit = static_cast<double>(image_side);
@@ -31,7 +31,7 @@ Axis make_axis(double low, double high, int64_t crop_side, int64_t image_side) {
   const auto end = static_cast<int64_t>(std::clamp(std::ceil(high), 0.0, limit));
   for (int64_t pixel = begin; pixel < end; ++pixel) {
     const double centre = 2 * (pixel + 0.5 - low) / (high - low) - 1;  // -1 at the low and 1 at the high border
-    if (!(std::abs(centre) <= 1)) {  // also NaN, of a region without extent
+    if (!(std::abs(centre) <= 1)) {                                    // also NaN, of a region without extent
       continue;
     }
     if (axis.taps.empty()) {
@@ -52,8 +52,8 @@ std::string encode_logits(const float* logits, Size size, const Region& region, 
   const Axis x = make_axis(region.x1, region.x2, size.width, image.width);
   const Axis y = make_axis(region.y1, region.y2, size.height, image.height);
   const auto width = static_cast<int64_t>(x.taps.size()), height = static_cast<int64_t>(y.taps.size());
-  std::vector<float> row(size.width);               // the logits along a row of the image, at the columns of the crop
-  std::vector<char> inside(kStripWidth * height);   // a strip of the mask, column after column
+  std::vector<float> row(size.width);              // the logits along a row of the image, at the columns of the crop
+  std::vector<char> inside(kStripWidth * height);  // a strip of the mask, column after column
   Code code;
   for (int64_t begin = 0; begin < width; begin += kStripWidth) {
     const int64_t end = std::min(begin + kStripWidth, width);

@@ -11,15 +11,9 @@ namespace py = pybind11;
 namespace insight {
 namespace {
 
-py::bytes encode_crop_py(
-    const py::array_t<bool>& crop, int64_t x, int64_t y, int64_t image_height, int64_t image_width) {
-  const Crop window{
-      crop.data(),
-      {crop.shape(0), crop.shape(1)},
-      crop.strides(0),
-      crop.strides(1),
-      x,
-      y};
+py::bytes encode_crop_py(const py::array_t<bool>& crop, int64_t x, int64_t y, int64_t image_height,
+                         int64_t image_width) {
+  const Crop window{crop.data(), {crop.shape(0), crop.shape(1)}, crop.strides(0), crop.strides(1), x, y};
   std::string code;
   {
     py::gil_scoped_release release;
@@ -31,8 +25,8 @@ py::bytes encode_crop_py(
 using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
 using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
-py::list encode_logits_py(
-    const Floats& logits, const Doubles& regions, int64_t image_height, int64_t image_width, float threshold) {
+py::list encode_logits_py(const Floats& logits, const Doubles& regions, int64_t image_height, int64_t image_width,
+                          float threshold) {
   const Size size{logits.shape(1), logits.shape(2)};
   const float* values = logits.data();
   const double* region = regions.data();
@@ -40,8 +34,8 @@ py::list encode_logits_py(
   {
     py::gil_scoped_release release;
     for (std::string& code : codes) {
-      code = encode_logits(
-          values, size, {region[0], region[1], region[2], region[3]}, {image_height, image_width}, threshold);
+      code = encode_logits(values, size, {region[0], region[1], region[2], region[3]}, {image_height, image_width},
+                           threshold);
       values += size.height * size.width;
       region += 4;
     }

@@ -1,4 +1,4 @@
-"""Operators with compiled C++ and CUDA kernels, and their PyTorch twins."""
+"""Operators with C++ and CUDA kernels, and their PyTorch references."""
 
 from . import reference
 from ._ext import has_ops

@@ -1,70 +1,59 @@
-"""Checks that the ops share: of tensors, of integers, of the image that each box or RoI belongs to."""
+"""Argument checks shared by the operators."""
 
 import operator
 
 import torch
 from torch import Tensor
 
+from insight.errors import InputError
+
 
 def describe(value: object) -> str:
-    """What came instead of a tensor of the right kind: the dtype of a tensor, the type of anything else."""
+    """The dtype of a tensor, the type of anything else: what an error message says was got."""
     return f"{value.dtype}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def is_floating_point(value: object) -> bool:
-    """Whether this is a tensor of floating-point numbers."""
+    """Whether a value is a floating-point tensor."""
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def check_device(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
-    """Raise a ValueError unless two tensors are on one device."""
+    """Raise an InputError unless two tensors are on the same device."""
     if value.device != other.device:
-        raise ValueError(f"{name} must be on the device of {other_name}, {other.device}, got {value.device}")
+        raise InputError(f"{name} must be on the device of {other_name}, {other.device}, got {value.device}")
+
+
+def check_boxes(name: str, boxes: Tensor, shape: str) -> None:
+    """Raise an InputError unless a value is a floating-point tensor of XYXY boxes; `shape` is "(N, 4)" or alike."""
+    if not is_floating_point(boxes):
+        raise InputError(f"{name} must be a floating-point tensor {shape}, got {describe(boxes)}")
+    if boxes.dim() != 2 or boxes.shape[1] != 4:
+        raise InputError(f"{name} must have shape {shape}, got {tuple(boxes.shape)}")
 
 
 def as_integer(value: object, expected: str, given: object) -> int:
-    """An integer of any kind, NumPy's too, as Python's.
+    """Convert an integer of any kind, including NumPy's, to a Python int.
 
-    Args:
-        value: what should be an integer; a symbolic one, while torch.compile traces, is left alone.
-        expected: what the error says if it is none.
-        given: the argument that the value is of, for the error.
-
-    Returns:
-        The integer.
-
-    Raises:
-        TypeError: if it is none.
+    Symbolic integers, which torch.compile traces with, are returned unchanged. Raises an InputError that says
+    `expected` and `given` (the argument that holds the value) if it is not an integer.
     """
     if isinstance(value, int | torch.SymInt):
         return value
     try:
         return operator.index(value)
     except TypeError:
-        raise TypeError(f"{expected}, got {given}") from None
+        raise InputError(f"{expected}, got {given}") from None
 
 
 def as_image_index(image_index: Tensor, of_name: str, of: Tensor) -> Tensor:
-    """The image of each box or RoI as the kernels read it.
-
-    Args:
-        image_index: (N,) int64 or int32.
-        of_name: the argument that holds what belongs to the images.
-        of: (N, ...), its value.
-
-    Returns:
-        (N,) int64.
-
-    Raises:
-        TypeError: if it is not a tensor of one of the two types.
-        ValueError: if it has another shape or device.
-    """
+    """Check the image index (N,) of the N boxes or RoIs in argument `of_name`, and convert it to int64."""
     if not isinstance(image_index, Tensor) or image_index.dtype not in (torch.int64, torch.int32):
-        raise TypeError(f"image_index must be an int64 or int32 tensor (N,), got {describe(image_index)}")
+        raise InputError(f"image_index must be an int64 or int32 tensor (N,), got {describe(image_index)}")
     if image_index.dim() != 1 or image_index.shape[0] != of.shape[0]:
-        raise ValueError(
+        raise InputError(
             f"image_index must have shape (N,) = ({of.shape[0]},), got {tuple(image_index.shape)}; "
-            f"N is that of {of_name}"
+            f"N is the length of {of_name}"
         )
     check_device("image_index", image_index, of_name, of)
     return image_index.to(torch.int64)

@@ -1,4 +1,4 @@
-"""N boxes cut out of a batch of images and resized to one size, in one pass over the pixels that they need."""
+"""Crops of boxes from a batch of images, resized to one size in a single pass over the pixels needed."""
 
 import math
 import warnings
@@ -7,11 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from insight.errors import InputError
+
 from . import _ext, reference
-from ._arguments import as_image_index, as_integer, check_device, describe, is_floating_point
+from ._arguments import as_image_index, as_integer, check_boxes, check_device, describe
+from ._ext import register, warn_of_fallback
 
 IMAGE_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
-COPIED_FOR_A_BOX = 2**20  # bytes of images worth copying to the CPU, where their own device has no kernel
+BYTES_PER_BOX = 2**20  # of images, which are worth copying to the CPU where their own device has no kernel
 
 
 def crop_resize(
@@ -25,57 +28,54 @@ def crop_resize(
     antialias: bool = True,
     pad_value: float = 0.0,
 ) -> Tensor:
-    """Cut boxes out of images, normalise and resize them to one size, without a copy of any image.
+    """Crop boxes from images, normalise them and resize them to one size, without copying the images.
 
-    Pixel k of an axis covers [k, k + 1), its centre is at k + 0.5. Output j of an axis of a box from `low` to `high` is
-    centred at low + (j + 0.5) * (high - low) / size, at real coordinates. Along each axis by itself:
+    Pixel k of an axis covers [k, k + 1); its centre is at k + 0.5. Along an axis of a box from `low` to `high`, output
+    j is centred at low + (j + 0.5) * (high - low) / size, in real coordinates. The axes are resized independently:
 
-    * If the box is larger than the output and `antialias` is set, pixels are weighed by a triangle as wide as two
-      outputs; a pixel that lies only partly in the box counts by that part.
+    * If the box is larger than the output and `antialias` is set, pixels are weighted by a triangle filter as wide as
+      two outputs; a pixel that is partly in the box counts by that part.
     * Otherwise the two nearest pixels are interpolated, at a point kept half a pixel inside the box (in the middle of a
-      box narrower than a pixel), so that no pixel beyond the box is mixed in.
+      box narrower than a pixel), so that pixels outside the box are not mixed in.
 
-    Where the box has integer corners within the image this equals `torch.nn.functional.interpolate(crop,
-    mode="bilinear", antialias=antialias, align_corners=False)`. Pixels outside the image count as `pad_value`, as if
-    the normalised image were padded with it on all sides before the crop.
+    For a box with integer corners inside the image this equals `torch.nn.functional.interpolate(crop, mode="bilinear",
+    antialias=antialias, align_corners=False)`. Pixels outside the image count as `pad_value`, as if the normalised
+    image were padded with it before the crop.
 
-    Arithmetic is in float32 (float64 for float64 images) whatever the image type; autocast changes nothing. Gradients
-    flow to floating-point images only; on CUDA they are summed by atomic additions, in no fixed order.
+    Computation is in float32 (float64 for float64 images) for every image dtype, with or without autocast. Gradients
+    flow to floating-point images only; on CUDA they are accumulated by atomic additions, in no fixed order.
 
     Args:
         images: (B, C, H, W) uint8, float16, bfloat16, float32 or float64, with any strides; contiguous and
-            channels_last are the fast ones.
-        boxes: (N, 4) floating point, XYXY in pixels of the images, taken as float32. They may leave the image. A box
-            that is empty, reversed or not finite (x2 <= x1, y2 <= y1, NaN, infinity) gives `pad_value` everywhere: its
-            values are not checked, which would make the host wait for a GPU.
+            channels_last images are fastest.
+        boxes: (N, 4) floating point, XYXY in pixels of the images, converted to float32. They may extend beyond the
+            image. The crop of a box that is empty, reversed or not finite (x2 <= x1, y2 <= y1, NaN, infinity) is filled
+            with `pad_value`; this is not an error, since checking values would synchronise with the GPU.
         size: side of the outputs, or (height, width), pixels.
-        image_index: (N,) int64 or int32, the image of each box; None: image 0. Out of range it is an error,
-            but gives NaN from the CUDA kernel, which does not wait.
-        mean: C values, subtracted from the pixels; None: 0. In the units of `images` (0 to 255 for uint8).
-        std: C values above 0, by which the differences are divided; None: 1. Those of a tensor are not looked at, which
-            would make the host wait for a GPU.
-        antialias: low-pass filter where the box shrinks.
-        pad_value: what a pixel outside the image counts as, after normalisation; finite.
+        image_index: (N,) int64 or int32, the image of each box; None: image 0 for all boxes. An index out of range is
+            an error on the CPU and gives NaN on CUDA, where a check would synchronise with the host.
+        mean: C values, subtracted from the pixels, in the units of `images` (0 to 255 for uint8); None: 0.
+        std: C values above 0, by which the differences are divided; None: 1. The values of a tensor are not checked,
+            since that would synchronise with the GPU.
+        antialias: apply a low-pass filter where a box is reduced.
+        pad_value: value of pixels outside the image, after normalisation; finite.
 
     Returns:
-        (N, C, height, width), contiguous; float32 for uint8 images, else of their dtype.
+        (N, C, height, width), contiguous; float32 for uint8 images, else in their dtype.
 
     Raises:
-        TypeError: an argument has the wrong type or dtype.
-        ValueError: an argument has the wrong shape, device or value.
+        InputError: an argument has the wrong type, dtype, shape, device or value.
 
     Source:
-        Insight Any Instance, local prompt module: crops of the original image, all resized to S_ps ("Up-unity").
+        Insight Any Instance (arXiv 2409.07022), local prompt module: crops of the original image, all resized to S_ps
+        ("Up-unity").
     """
     height, width = _output_size(size)
     _check_images(images)
-    if not is_floating_point(boxes):
-        raise TypeError(f"boxes must be a floating-point tensor (N, 4), got {describe(boxes)}")
-    if boxes.dim() != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"boxes must have shape (N, 4), got {tuple(boxes.shape)}")
+    check_boxes("boxes", boxes, "(N, 4)")
     check_device("boxes", boxes, "images", images)
     if not -math.inf < pad_value < math.inf:
-        raise ValueError(f"pad_value must be finite, got {pad_value}")
+        raise InputError(f"pad_value must be finite, got {pad_value}")
     boxes = boxes.detach().to(torch.float32)
     if image_index is None:
         image_index = torch.zeros(boxes.shape[0], dtype=torch.int64, device=boxes.device)
@@ -84,8 +84,8 @@ def crop_resize(
     mean = _channel_values("mean", mean, images)
     divisors = _channel_values("std", std, images)
     if std is not None and not isinstance(std, Tensor) and not all(value > 0 for value in std):
-        raise ValueError(f"std must hold values above 0, got {list(std)}")
-    _ext.compiled_for(images.device)  # for its warning: without a compiled kernel the op runs its fallback
+        raise InputError(f"std must hold values above 0, got {list(std)}")
+    warn_of_fallback(images.device)
     op = torch.ops.insight.crop_resize.default
     return op(images, boxes, image_index, height, width, mean, divisors, antialias, float(pad_value))
 
@@ -93,19 +93,19 @@ def crop_resize(
 def _output_size(size: int | tuple[int, int]) -> tuple[int, int]:
     pair = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(pair) != 2:
-        raise ValueError(f"size must be one integer or (height, width), got {size}")
+        raise InputError(f"size must be one integer or (height, width), got {size}")
     height, width = (as_integer(side, "size must hold integers", size) for side in pair)
     if height < 1 or width < 1:
-        raise ValueError(f"size must be positive, got {size}")
+        raise InputError(f"size must be positive, got {size}")
     return height, width
 
 
 def _check_images(images: Tensor) -> None:
     if not isinstance(images, Tensor) or images.dtype not in IMAGE_DTYPES:
         names = ", ".join(str(d).removeprefix("torch.") for d in IMAGE_DTYPES)
-        raise TypeError(f"images must be a tensor (B, C, H, W) of one of {names}, got {describe(images)}")
+        raise InputError(f"images must be a tensor (B, C, H, W) of one of {names}, got {describe(images)}")
     if images.dim() != 4:
-        raise ValueError(f"images must have shape (B, C, H, W), got {tuple(images.shape)}")
+        raise InputError(f"images must have shape (B, C, H, W), got {tuple(images.shape)}")
 
 
 def _channel_values(name: str, values: Sequence[float] | Tensor | None, images: Tensor) -> Tensor | None:
@@ -113,12 +113,13 @@ def _channel_values(name: str, values: Sequence[float] | Tensor | None, images: 
         return None
     values = torch.as_tensor(values, dtype=torch.float32, device=images.device).detach()
     if values.dim() != 1 or values.shape[0] != images.shape[1]:
-        raise ValueError(f"{name} must have one value a channel, shape ({images.shape[1]},), got {tuple(values.shape)}")
+        raise InputError(
+            f"{name} must have one value per channel, shape ({images.shape[1]},), got {tuple(values.shape)}"
+        )
     return values
 
 
 def _fallback(images, boxes, image_index, height, width, mean, std, antialias, pad_value):
-    """What serves a device without a compiled kernel."""
     if _worth_copying(images, len(boxes)):
         device = images.device
         images, boxes, image_index = images.cpu(), boxes.cpu(), image_index.cpu()
@@ -138,11 +139,11 @@ def _fallback(images, boxes, image_index, height, width, mean, std, antialias, p
 
 
 def _worth_copying(images: Tensor, num_boxes: int) -> bool:
-    """Whether the CPU's kernel, and copying the images to it, is the faster stand-in for a kernel of their device.
+    """Whether copying the images to the CPU and running its kernel is faster than the PyTorch reference.
 
-    The twin takes about a millisecond a box on a GPU, in which several MiB are copied.
+    The reference takes about a millisecond per box on a GPU, enough to copy several MiB.
     """
-    return "cpu" in _ext.BACKENDS and images.device.type != "cpu" and images.nbytes <= num_boxes * COPIED_FOR_A_BOX
+    return "cpu" in _ext.BACKENDS and images.device.type != "cpu" and images.nbytes <= num_boxes * BYTES_PER_BOX
 
 
 def _fake(images, boxes, image_index, height, width, mean, std, antialias, pad_value):
@@ -179,7 +180,7 @@ def _setup_context_of_backward(ctx, inputs, output):
 
 
 def _backward_of_backward(ctx, grad_images):
-    # The op is linear in the images, so the gradient of its gradient is the op without its constants.
+    # The operator is linear in the images, so the gradient of its gradient is the operator without its constants.
     boxes, image_index, std = ctx.saved_tensors
     op = torch.ops.insight.crop_resize.default
     grad = op(grad_images, boxes, image_index, *ctx.size, None, std, ctx.antialias, 0.0)
@@ -195,25 +196,21 @@ def _alert_not_deterministic() -> None:
     warnings.warn(message, stacklevel=2)
 
 
-# As in csrc/ops.cpp, for the twin alone.
-_SCHEMA = (
+register(
+    "crop_resize",
     "(Tensor images, Tensor boxes, Tensor image_index, SymInt height, SymInt width, Tensor? mean, Tensor? std, "
-    "bool antialias, float pad_value) -> Tensor"
+    "bool antialias, float pad_value) -> Tensor",
+    fallback=_fallback,
+    fake=_fake,
+    backward=_backward,
+    setup_context=_setup_context,
 )
-_SCHEMA_BACKWARD = (
+register(
+    "crop_resize_backward",
     "(Tensor grad, Tensor boxes, Tensor image_index, SymInt batch, SymInt image_height, SymInt image_width, "
-    "Tensor? std, bool antialias) -> Tensor"
-)
-if not _ext.has_ops():
-    torch.library.define("insight::crop_resize", _SCHEMA)
-    torch.library.define("insight::crop_resize_backward", _SCHEMA_BACKWARD)
-# The fallbacks serve every device without a compiled kernel. They are kernels of the op, because torch.compile, which
-# stops at numbers read on the host, does not look into an op.
-torch.library.impl("insight::crop_resize", "default", _fallback)
-torch.library.impl("insight::crop_resize_backward", "default", reference.crop_resize_backward)
-torch.library.register_fake("insight::crop_resize", _fake)
-torch.library.register_fake("insight::crop_resize_backward", _fake_backward)
-torch.library.register_autograd("insight::crop_resize", _backward, setup_context=_setup_context)
-torch.library.register_autograd(
-    "insight::crop_resize_backward", _backward_of_backward, setup_context=_setup_context_of_backward
+    "Tensor? std, bool antialias) -> Tensor",
+    fallback=reference.crop_resize_backward,
+    fake=_fake_backward,
+    backward=_backward_of_backward,
+    setup_context=_setup_context_of_backward,
 )

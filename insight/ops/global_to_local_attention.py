@@ -3,40 +3,43 @@
 import torch
 from torch import Tensor
 
-from . import _ext, reference
+from insight.errors import InputError
+
+from . import reference
 from ._arguments import as_image_index, as_integer, check_device, describe
+from ._ext import register, warn_of_fallback
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def global_to_local_attention(local: Tensor, global_tokens: Tensor, image_index: Tensor, num_heads: int) -> Tensor:
-    """Let every local token gather what it needs from all global tokens of its image, in one streaming pass.
+    """Attend from the local tokens of each RoI to all global tokens of its image, in one streaming pass.
 
-    Per head, with head dimension d = D / num_heads: softmax(L G^T / sqrt(d)) G. Keys and values are the global tokens
-    themselves. The (N * T) x G matrix of weights is never in memory, neither in the forward nor in the backward pass.
-    RoIs of different images share one call, in any order.
+    Per head, with head dimension d = D / num_heads, compute softmax(L G^T / sqrt(d)) G: the global tokens are both keys
+    and values. The (N * T) x G matrix of weights is never materialised, neither in the forward nor in the backward
+    pass. One call handles RoIs of different images, in any order.
 
     Args:
-        local: (N, T, D) tokens of N RoIs; float32, float64, float16 or bfloat16. Half types are summed in float32.
-        global_tokens: (B, G, D) tokens of B images; dtype and device of `local`. Both get a gradient. G = 0 gives
-            zeros.
-        image_index: (N,) int64 or int32, the image of each RoI, in [0, B). On the CPU a value outside raises a
-            RuntimeError. On CUDA, where looking would stall the queue, the RoI's output and gradient are NaN.
+        local: (N, T, D) tokens of N RoIs; float32, float64, float16 or bfloat16. Half types are accumulated in float32.
+        global_tokens: (B, G, D) tokens of B images; dtype and device of `local`. Receives a gradient, as `local` does.
+            G = 0 gives zeros.
+        image_index: (N,) int64 or int32, the image of each RoI, in [0, B). On the CPU, an index out of range raises a
+            RuntimeError. On CUDA, where a check would synchronise with the host, it gives NaN in the output and the
+            gradient of the RoI.
         num_heads: number of heads; divides D.
 
     Returns:
-        (N, T, D) in the dtype of `local`; in that of autocast, if it is on and the inputs are not float64.
+        (N, T, D) in the dtype of `local`, or in the autocast dtype if autocast is on and the inputs are not float64.
 
     Raises:
-        TypeError: an argument has another type or dtype than stated.
-        ValueError: a tensor has another shape or device than stated, or num_heads does not divide D.
+        InputError: an argument has the wrong type, dtype, shape, device or value.
 
     Source:
         Insight Any Instance (arXiv 2409.07022), section III-B2, Eq. 5.
     """
     for name, tensor, shape in (("local", local, "(N, T, D)"), ("global_tokens", global_tokens, "(B, G, D)")):
         if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name} must be a floating-point tensor {shape}, got {describe(tensor)}")
+            raise InputError(f"{name} must be a floating-point tensor {shape}, got {describe(tensor)}")
     num_heads = as_integer(num_heads, "num_heads must be an integer", num_heads)
     device = local.device.type
     if torch.is_autocast_enabled(device) and local.dtype != torch.float64 and global_tokens.dtype != torch.float64:
@@ -44,27 +47,26 @@ def global_to_local_attention(local: Tensor, global_tokens: Tensor, image_index:
         local, global_tokens = local.to(dtype), global_tokens.to(dtype)
     _check_tokens(local, global_tokens, num_heads)
     image_index = as_image_index(image_index, "local", local)
-    if not _ext.compiled_for(local.device):
-        return reference.global_to_local_attention(local, global_tokens, image_index, num_heads)
+    warn_of_fallback(local.device)
     return torch.ops.insight.global_to_local_attention.default(local, global_tokens, image_index, num_heads)[0]
 
 
 def _check_tokens(local: Tensor, global_tokens: Tensor, num_heads: int) -> None:
     if local.dim() != 3:
-        raise ValueError(f"local must have shape (N, T, D), got {tuple(local.shape)}")
+        raise InputError(f"local must have shape (N, T, D), got {tuple(local.shape)}")
     if global_tokens.dim() != 3:
-        raise ValueError(f"global_tokens must have shape (B, G, D), got {tuple(global_tokens.shape)}")
+        raise InputError(f"global_tokens must have shape (B, G, D), got {tuple(global_tokens.shape)}")
     if local.shape[2] != global_tokens.shape[2]:
-        raise ValueError(
+        raise InputError(
             f"global_tokens must have the D of local, {local.shape[2]}: expected (B, G, {local.shape[2]}), "
             f"got {tuple(global_tokens.shape)}"
         )
     if num_heads < 1 or local.shape[2] < 1 or local.shape[2] % num_heads:
-        raise ValueError(f"num_heads must divide the D of local, {local.shape[2]}, got {num_heads}")
+        raise InputError(f"num_heads must divide the D of local, {local.shape[2]}, got {num_heads}")
     if local.dtype not in _DTYPES:
-        raise TypeError(f"local must be float32, float64, float16 or bfloat16, got {local.dtype}")
+        raise InputError(f"local must be float32, float64, float16 or bfloat16, got {local.dtype}")
     if global_tokens.dtype != local.dtype:
-        raise TypeError(f"global_tokens must have the dtype of local, {local.dtype}, got {global_tokens.dtype}")
+        raise InputError(f"global_tokens must have the dtype of local, {local.dtype}, got {global_tokens.dtype}")
     check_device("global_tokens", global_tokens, "local", local)
 
 
@@ -76,6 +78,18 @@ def _fake(local, global_tokens, image_index, num_heads):
 
 def _fake_backward(grad, local, global_tokens, image_index, out, logsumexp, num_heads):
     return local.new_empty(local.shape), global_tokens.new_empty(global_tokens.shape)
+
+
+def _fallback(local, global_tokens, image_index, num_heads):
+    with torch.autocast(local.device.type, enabled=False):
+        scores, keys = reference.attention_scores(local, global_tokens, image_index, num_heads)
+        statistics = torch.float64 if local.dtype == torch.float64 else torch.float32
+        return reference.attend(scores, keys), scores.to(statistics).logsumexp(dim=3)
+
+
+def _fallback_backward(grad, local, global_tokens, image_index, out, logsumexp, num_heads):
+    with torch.autocast(local.device.type, enabled=False):
+        return reference.global_to_local_attention_backward(grad, local, global_tokens, image_index, num_heads)
 
 
 def _setup_context(ctx, inputs, output):
@@ -92,12 +106,24 @@ def _backward(ctx, grad, grad_logsumexp):
 
 def _double_backward(ctx, *grads):
     raise NotImplementedError(
-        "insight.ops.global_to_local_attention has no second derivative; its twin in insight.ops.reference has"
+        "insight.ops.global_to_local_attention has no second derivative; "
+        "insight.ops.reference.global_to_local_attention has"
     )
 
 
-if _ext.has_ops():
-    torch.library.register_fake("insight::global_to_local_attention", _fake)
-    torch.library.register_fake("insight::global_to_local_attention_backward", _fake_backward)
-    torch.library.register_autograd("insight::global_to_local_attention", _backward, setup_context=_setup_context)
-    torch.library.register_autograd("insight::global_to_local_attention_backward", _double_backward)
+register(
+    "global_to_local_attention",
+    "(Tensor local, Tensor global_tokens, Tensor image_index, int num_heads) -> (Tensor, Tensor)",
+    fallback=_fallback,
+    fake=_fake,
+    backward=_backward,
+    setup_context=_setup_context,
+)
+register(
+    "global_to_local_attention_backward",
+    "(Tensor grad, Tensor local, Tensor global_tokens, Tensor image_index, Tensor out, Tensor logsumexp, "
+    "int num_heads) -> (Tensor, Tensor)",
+    fallback=_fallback_backward,
+    fake=_fake_backward,
+    backward=_double_backward,
+)

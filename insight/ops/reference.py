@@ -1,4 +1,4 @@
-"""The readable PyTorch twin of each op, with the same signature: what the kernels must compute."""
+"""PyTorch references of the operators: readable, differentiable, and what the kernels must compute."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from insight.errors import InputError
 
 
 def area_loss(
@@ -16,13 +18,13 @@ def area_loss(
     eps: float = 1e-6,
     reduction: str = "mean",
 ) -> Tensor:
-    """Twin of `insight.ops.area_loss`; makes an (N, M) matrix of IoUs.
+    """Compute `insight.ops.area_loss` in PyTorch, with an (N, M) matrix of IoUs.
 
     Args:
         proposals: (N, 4) floating point, XYXY in pixels.
         gt_boxes: (M, 4) floating point, XYXY in the same frame.
         iou_threshold: proposals whose highest IoU is below it are left out.
-        eps: added to the area of the ground truth in the division, square pixels.
+        eps: added to the ground-truth area in the denominator, square pixels.
         reduction: "mean" over the proposals kept, or "sum".
 
     Returns:
@@ -30,20 +32,63 @@ def area_loss(
     """
     dtype = area_loss_dtype(proposals)
     proposals, gt_boxes = proposals.to(dtype), gt_boxes.detach().to(dtype)
-    if len(gt_boxes) == 0:
-        return proposals[:0].sum()  # zero, and in the graph
-    best, match = _iou(proposals.detach(), gt_boxes).nan_to_num(nan=-1.0).max(dim=1)  # the first of equals
-    kept = best >= iou_threshold
-    # What is left out becomes an empty box matched to an empty box: neither loss nor gradient, even where it is NaN.
-    area = _area(proposals.where(kept[:, None], 0.0))
-    area_gt = _area(gt_boxes[match].where(kept[:, None], 0.0))
-    total = ((area - area_gt) / (area_gt + eps)).square().sum()
-    return total / kept.sum().clamp(min=1) if reduction == "mean" else total
+    match = match_proposals(proposals.detach(), gt_boxes, iou_threshold)
+    return matched_area_loss(proposals, gt_boxes, match, eps, reduction == "mean")
 
 
 def area_loss_dtype(proposals: Tensor) -> torch.dtype:
-    """The type in which the loss is computed: half types hold areas only up to 65504, or to 8 bits."""
+    """The dtype of the computation: half types represent areas only up to 65504, or to 8 bits."""
     return torch.float64 if proposals.dtype == torch.float64 else torch.float32
+
+
+def match_proposals(proposals: Tensor, gt_boxes: Tensor, iou_threshold: float) -> Tensor:
+    """Match each proposal to the ground-truth box of highest IoU: (N,) int64, -1 for proposals left out."""
+    if len(gt_boxes) == 0:
+        return proposals.new_full((len(proposals),), -1, dtype=torch.int64)
+    best, match = _iou(proposals, gt_boxes).nan_to_num(nan=-1.0).max(dim=1)  # ties go to the first box
+    return match.where(best >= iou_threshold, -1)
+
+
+def matched_area_loss(proposals: Tensor, gt_boxes: Tensor, match: Tensor, eps: float, mean: bool) -> Tensor:
+    """The loss for given matches, the mean or the sum over the proposals kept."""
+    if len(gt_boxes) == 0:
+        return proposals[:0].sum()  # zero, and part of the graph
+    kept = match >= 0
+    # Proposals left out become empty boxes matched to empty boxes: zero loss and gradient, even for NaN.
+    area = _area(proposals.where(kept[:, None], 0.0))
+    area_gt = _area(gt_boxes[match].where(kept[:, None], 0.0))
+    total = ((area - area_gt) / (area_gt + eps)).square().sum()
+    return total / kept.sum().clamp(min=1) if mean else total
+
+
+def area_loss_backward(
+    grad: Tensor, proposals: Tensor, gt_boxes: Tensor, match: Tensor, kept: Tensor, eps: float, mean: bool
+) -> Tensor:
+    """Compute the gradient of `area_loss` with respect to the proposals.
+
+    Args:
+        grad: scalar, the gradient of the loss.
+        proposals: (N, 4), XYXY in pixels.
+        gt_boxes: (M, 4), XYXY in the same frame.
+        match: (N,) int64, the ground-truth box of each proposal, -1 for those left out.
+        kept: scalar int64, the number of proposals not left out.
+        eps: as in `area_loss`.
+        mean: whether the loss is a mean.
+
+    Returns:
+        (N, 4); zero for proposals left out.
+    """
+    if len(gt_boxes) == 0:
+        return torch.zeros_like(proposals, memory_format=torch.contiguous_format)
+    matched = match >= 0
+    width, height = (proposals[:, 2:] - proposals[:, :2]).unbind(1)
+    normalizer = _area(gt_boxes[match]) + eps
+    scale = grad / kept.clamp(min=1) if mean else grad
+    by_area = scale * 2 * ((_area(proposals) - _area(gt_boxes[match])) / normalizer) / normalizer
+    # An inverted side has length zero wherever its ends are, so its gradient is zero; a side of length zero may grow.
+    by_x = (by_area * height.clamp(min=0)).where(matched & (width >= 0), 0.0)
+    by_y = (by_area * width.clamp(min=0)).where(matched & (height >= 0), 0.0)
+    return torch.stack([-by_x, -by_y, by_x, by_y], dim=1)
 
 
 def _area(boxes: Tensor) -> Tensor:
@@ -63,31 +108,75 @@ def _iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def global_to_local_attention(local: Tensor, global_tokens: Tensor, image_index: Tensor, num_heads: int) -> Tensor:
-    """Twin of `insight.ops.global_to_local_attention`; holds each RoI's keys and weights in memory.
+    """Compute `insight.ops.global_to_local_attention` in PyTorch, with the keys and weights of all RoIs in memory.
 
     Args:
         local: (N, T, D) tokens of N RoIs.
-        global_tokens: (B, G, D) tokens of B images, keys and values at once.
+        global_tokens: (B, G, D) tokens of B images, both keys and values.
         image_index: (N,) int64, the image of each RoI.
         num_heads: number of heads; divides D.
 
     Returns:
-        (N, T, D): softmax(L G^T / sqrt(d)) G per head, zeros where G = 0.
+        (N, T, D): softmax(L G^T / sqrt(d)) G per head, zeros if G = 0.
 
     Raises:
-        RuntimeError: on the CPU, an image_index is out of range.
+        RuntimeError: an index in `image_index` is out of range, on the CPU.
 
     Source:
         Insight Any Instance (arXiv 2409.07022), section III-B2, Eq. 5.
     """
-    # While torch.compile or a fake tensor stands for it, there is no value to look at.
+    return attend(*attention_scores(local, global_tokens, image_index, num_heads))
+
+
+def attention_scores(
+    local: Tensor, global_tokens: Tensor, image_index: Tensor, num_heads: int
+) -> tuple[Tensor, Tensor]:
+    """The scores (N, heads, T, G) of the keys of each RoI, and these keys (N, heads, G, d)."""
+    # Fake tensors, and tensors that torch.compile traces, have no values to check.
     if image_index.device.type == "cpu" and type(image_index) is Tensor and not torch.compiler.is_compiling():
         _check_image_index(image_index, len(global_tokens))
-    queries = local.unflatten(2, (num_heads, -1)).transpose(1, 2)  # (N, heads, T, d)
-    keys = global_tokens.unflatten(2, (num_heads, -1)).transpose(1, 2)  # (B, heads, G, d)
-    keys = keys.index_select(0, image_index)  # (N, heads, G, d)
-    scores = queries @ keys.transpose(2, 3) / queries.shape[3] ** 0.5  # (N, heads, T, G)
-    return (scores.softmax(dim=3) @ keys).transpose(1, 2).flatten(2)
+    queries, keys = _split_heads(local, num_heads), _split_heads(global_tokens, num_heads)
+    keys = keys.index_select(0, image_index)
+    return queries @ keys.transpose(2, 3) / queries.shape[3] ** 0.5, keys
+
+
+def attend(scores: Tensor, keys: Tensor) -> Tensor:
+    """The attended tokens (N, T, D), given what `attention_scores` returns."""
+    return _join_heads(scores.softmax(dim=3) @ keys)
+
+
+def global_to_local_attention_backward(
+    grad: Tensor, local: Tensor, global_tokens: Tensor, image_index: Tensor, num_heads: int
+) -> tuple[Tensor, Tensor]:
+    """Compute the gradients of `global_to_local_attention`.
+
+    Args:
+        grad: (N, T, D), the gradient of the attended tokens.
+        local, global_tokens, image_index, num_heads: as in `global_to_local_attention`.
+
+    Returns:
+        The gradients of `local`, (N, T, D), and of `global_tokens`, (B, G, D).
+    """
+    scores, keys = attention_scores(local, global_tokens, image_index, num_heads)
+    queries, grad = _split_heads(local, num_heads), _split_heads(grad, num_heads)
+    weights = scores.softmax(dim=3)
+    grad_weights = grad @ keys.transpose(2, 3)
+    grad_scores = weights * (grad_weights - (weights * grad_weights).sum(dim=3, keepdim=True))
+    grad_scores = grad_scores / queries.shape[3] ** 0.5
+    grad_keys = grad_scores.transpose(2, 3) @ queries + weights.transpose(2, 3) @ grad
+    grad_global = torch.zeros_like(global_tokens, memory_format=torch.contiguous_format)
+    grad_global = grad_global.index_add(0, image_index, _join_heads(grad_keys))
+    return _join_heads(grad_scores @ keys), grad_global
+
+
+def _split_heads(tokens: Tensor, num_heads: int) -> Tensor:
+    """(N, T, D) -> (N, heads, T, d)."""
+    return tokens.unflatten(2, (num_heads, -1)).transpose(1, 2)
+
+
+def _join_heads(tokens: Tensor) -> Tensor:
+    """(N, heads, T, d) -> (N, T, D), contiguous."""
+    return tokens.transpose(1, 2).flatten(2).contiguous()
 
 
 def _check_image_index(image_index: Tensor, images: int) -> None:
@@ -111,10 +200,18 @@ def crop_resize(
     antialias: bool = True,
     pad_value: float = 0.0,
 ) -> Tensor:
-    """Twin of `insight.ops.crop_resize`: a loop over the boxes, each a product of two small matrices of weights.
+    """Compute `insight.ops.crop_resize` in PyTorch: a loop over the boxes, each resized by two small weight matrices.
 
-    It reads the boxes on the host, so a GPU is waited for, and `torch.compile` cannot look into it: where it stands in
-    for the kernels of `insight.ops.crop_resize`, it is a kernel of the op like them.
+    The boxes are read on the host, which synchronises with a GPU and cannot be traced by `torch.compile`.
+
+    Args:
+        images, boxes, size, image_index, mean, std, antialias, pad_value: as in `insight.ops.crop_resize`.
+
+    Returns:
+        (N, C, height, width); float32 for uint8 images, else in their dtype.
+
+    Raises:
+        InputError: an index in `image_index` is out of range.
     """
     height, width = (size, size) if isinstance(size, int) else size
     channels = images.shape[1]
@@ -148,12 +245,12 @@ def crop_resize_backward(
     std: Tensor | None,
     antialias: bool,
 ) -> Tensor:
-    """What `crop_resize` hands back to its images: each output's gradient, by the same weights, to what it was made of.
+    """Compute the gradient of `crop_resize` with respect to the images.
 
     Args:
-        grad: (N, C, height, width), of the crops.
-        boxes, image_index, std, antialias: as `crop_resize`'s.
-        batch, image_height, image_width: of the images.
+        grad: (N, C, height, width), the gradient of the crops.
+        boxes, image_index, std, antialias: as in `crop_resize`.
+        batch, image_height, image_width: sizes of the images.
 
     Returns:
         (B, C, H, W) in the dtype of `grad`.
@@ -172,7 +269,7 @@ def crop_resize_backward(
 
 
 class _Window(NamedTuple):
-    """What one crop is made of: `rows @ images[pixels] @ columns.T`, and the share of each output that lies inside."""
+    """The weights of one crop, `rows @ images[pixels] @ columns.T`, and the share of each output inside the image."""
 
     pixels: tuple[int | slice, ...]
     rows: Tensor
@@ -189,7 +286,7 @@ def _windows(
     indices = [0] * len(boxes) if image_index is None else image_index.tolist()
     for (x1, y1, x2, y2), index in zip(boxes.detach().to(torch.float32).tolist(), indices):
         if not 0 <= index < batch:
-            raise ValueError(f"image_index must lie in [0, {batch}), the number of images, got {index}")
+            raise InputError(f"image_index must lie in [0, {batch}), the number of images, got {index}")
         if not (math.isfinite(x1 + y1 + x2 + y2) and x1 < x2 and y1 < y2):
             yield None
             continue
@@ -200,17 +297,10 @@ def _windows(
 
 
 def _resize_weights(low: float, high: float, outputs: int, length: int, antialias: bool) -> tuple[int, Tensor, Tensor]:
-    """How much each pixel of an image axis counts in each output of a box's axis.
+    """Weights of the pixels of an image axis in the outputs of a box from `low` to `high`, in pixels.
 
-    Args:
-        low, high: the box's interval of the axis, pixels.
-        outputs: into how many it is resized.
-        length: pixels of the image along the axis.
-        antialias: filter where it shrinks.
-
-    Returns:
-        The first pixel that counts; the weights (outputs, pixels) of it and those after it; the share (outputs,) of
-        each output's weight that lies in the image. float64.
+    Returns the first pixel of non-zero weight; the weights (outputs, pixels) from that pixel on; and the share
+    (outputs,) of each output's weight inside the image. float64.
     """
     scale = (high - low) / outputs
     centres = low + (torch.arange(outputs, dtype=torch.float64) + 0.5) * scale
@@ -234,15 +324,9 @@ def _resize_weights(low: float, high: float, outputs: int, length: int, antialia
 
 
 def _triangle_sums(centres: Tensor, radius: float, low: float, high: float) -> Tensor:
-    """Sum of max(0, 1 - |k + 0.5 - centre| / radius) * (the share of pixel k in [low, high]) over all integers k.
+    """Sum over all integers k of max(0, 1 - |k + 0.5 - centre| / radius) * (the share of pixel k in [low, high]).
 
-    Args:
-        centres: (outputs,) float64.
-        radius: of the triangle, more than 1.
-        low, high: the interval, more than one pixel long, possibly far too long to enumerate.
-
-    Returns:
-        (outputs,) float64.
+    The radius is above 1; the interval is longer than one pixel, and may be far too long to enumerate.
     """
     first = (centres - radius - 0.5).floor() + 1
     first = first.clamp(min=float(math.floor(low)))

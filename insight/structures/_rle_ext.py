@@ -7,14 +7,14 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
-from insight.elf import cut_short
+from insight.runtime.shared_libraries import truncation
 
 from . import rle_reference
 
 
 def _load() -> tuple[ModuleType | None, str | None]:
     found = find_spec("insight._rle")
-    if found is not None and (reason := cut_short(found.origin)) is not None:
+    if found is not None and (reason := truncation(found.origin)) is not None:
         return None, reason
     try:
         return import_module("insight._rle"), None

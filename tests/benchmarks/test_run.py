@@ -1,4 +1,4 @@
-"""The runner: choice of cases, table, JSON, comparison with an earlier run, exit status; on invented benchmarks."""
+"""The runner on fake benchmarks: choice of cases, table, JSON, comparison with an earlier run, exit status."""
 
 import json
 
@@ -6,6 +6,8 @@ import pytest
 import report
 import run
 from harness import OURS, Effort, Measurement, Outcome
+
+from insight.errors import InputError
 
 
 def outcome(case="c", error="", **ratios):
@@ -41,9 +43,9 @@ def test_json_round_trip(tmp_path):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"machine": {}, "outcomes": [{"case": 1}]}'])
 def test_a_file_of_something_else_is_named(tmp_path, text):
     (tmp_path / "o.json").write_text(text)
-    with pytest.raises(ValueError, match=r"o\.json: not a file written by benchmarks/run\.py --json"):
+    with pytest.raises(InputError, match=r"o\.json: not a file written by benchmarks/run\.py --json"):
         report.load(tmp_path / "o.json")
-    with pytest.raises(ValueError, match="absent.json: No such file"):
+    with pytest.raises(InputError, match="absent.json: No such file"):
         report.load(tmp_path / "absent.json")
 
 
@@ -71,7 +73,7 @@ def test_only_chooses_benchmark_and_case(folder, capsys):
     text = capsys.readouterr().out
     assert "fake_good: backward" in text and "forward" not in text and "fake_wrong" not in text
     assert run.main(["--only", "nothing"], folder) == 2
-    assert "no benchmark matches --only nothing" in capsys.readouterr().err
+    assert "--only nothing: no benchmark matches" in capsys.readouterr().err
 
 
 def test_failures_are_reported_and_the_rest_still_runs(folder, capsys):

@@ -1,8 +1,12 @@
-"""Where operators are tested: on this machine's devices, and with their CUDA kernels run on the CPU."""
+"""The implementations of an operator: compiled kernels, CUDA kernels run on the CPU, and the PyTorch fallback."""
+
+import importlib
 
 import pytest
 import torch
 from helpers import cuda_on_host as on_host
+
+from insight.ops import reference
 
 
 @pytest.fixture(scope="session")
@@ -15,18 +19,40 @@ def cuda_on_host_library(tmp_path_factory):
 
 @pytest.fixture
 def device_of(request):
-    """The device of a name: torch's, or "cuda on host", the CPU with the CUDA kernels in place of its own."""
+    """Convert a name to a device: "cuda on host" and "fallback" are the CPU, with other kernels in place of its own."""
 
     def device_of(name):
-        if name == "cuda on host":
-            request.getfixturevalue("cuda_on_host")
-        return torch.device("cpu" if name == "cuda on host" else name)
+        if name in ("cuda on host", "fallback"):
+            request.getfixturevalue(name.replace(" ", "_"))
+            return torch.device("cpu")
+        return torch.device(name)
 
     return device_of
 
 
 @pytest.fixture
 def cuda_on_host(cuda_on_host_library):
-    """The operators run their CUDA kernels, on CPU tensors."""
+    """The operators run their CUDA kernels on CPU tensors."""
     with on_host.in_place_of_the_cpu_kernels():
+        yield
+
+
+@pytest.fixture
+def fallback():
+    """The operators run their PyTorch fallbacks on CPU tensors."""
+    area_loss, crop_resize, attention = (
+        importlib.import_module(f"insight.ops.{name}")
+        for name in ("area_loss", "crop_resize", "global_to_local_attention")
+    )
+    kernels = {
+        "area_loss": area_loss._fallback,
+        "area_loss_backward": reference.area_loss_backward,
+        "crop_resize": crop_resize._fallback,
+        "crop_resize_backward": reference.crop_resize_backward,
+        "global_to_local_attention": attention._fallback,
+        "global_to_local_attention_backward": attention._fallback_backward,
+    }
+    with torch.library._scoped_library("insight", "IMPL") as library:
+        for op, kernel in kernels.items():
+            library.impl(op, kernel, "CPU")
         yield

@@ -1,4 +1,4 @@
-"""A library that is missing or cannot be loaded: one warning, the twin's results, and a line that says what to do."""
+"""A library that is missing or cannot be loaded: one warning that says what to do, and the fallbacks' results."""
 
 import json
 import os
@@ -8,14 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import insight
 from insight import ops
 from insight.structures import _rle_ext
 
 ROOT = Path(insight.__file__).parent
+SCHEMAS = [
+    f"{op}{suffix}" for op in ("area_loss", "crop_resize", "global_to_local_attention") for suffix in ("", "_backward")
+]
 # Run in a process of its own, with a copy of the package whose library is missing or broken.
-PROGRAM = """
+PROGRAM = (
+    f"SCHEMAS = {SCHEMAS}"
+    + """
 import json, sys, warnings
 import torch
 from insight import info, ops
@@ -31,12 +37,14 @@ json.dump({
     "warnings": [str(w.message) for w in caught if "insight" in str(w.message)],
     "losses": [loss.item() for loss in (*losses, compiled)],
     "gradient": proposals.grad.tolist(),
+    "schemas": {name: str(getattr(torch.ops.insight, name).default._schema) for name in SCHEMAS},
     "report": info.collect(),
     "file": ops.__file__,
 }, sys.stdout)
 """
+)
 
-# The same for the twin that torch.compile cannot look into.
+# crop_resize and its derivatives, also compiled.
 CROP_RESIZE = """
 import torch
 from insight import ops
@@ -90,13 +98,13 @@ def run_with(package):
     return outcome
 
 
-def assert_twins_stand_in(outcome):
+def assert_fallbacks_are_used(outcome):
     assert not outcome["has_ops"]
     assert outcome["losses"] == pytest.approx([1.0, 1.0, 1.0])
     assert outcome["gradient"] == [pytest.approx([-1.0, -0.8, 1.0, 0.8])]
     reported = outcome["report"]["ops"]
     assert reported.keys() == {"area_loss", "crop_resize", "global_to_local_attention"}
-    assert set(reported.values()) == {"cpu: PyTorch twin, cuda: PyTorch twin"}
+    assert set(reported.values()) == {"cpu: PyTorch fallback, cuda: PyTorch fallback"}
 
 
 def test_crop_resize_compiles_and_has_its_gradients_without_the_library(package):
@@ -105,28 +113,29 @@ def test_crop_resize_compiles_and_has_its_gradients_without_the_library(package)
 
 def test_missing_library(package):
     outcome = run_with(package)
-    assert_twins_stand_in(outcome)
+    assert_fallbacks_are_used(outcome)
     (warning,) = outcome["warnings"]
     assert warning.startswith(
         f"insight: {package / '_C.so'} was not built; run `pip install --no-build-isolation -e .`"
     )
-    assert warning.endswith("Using the slower PyTorch twins of the ops.") and "\n" not in warning
+    assert warning.endswith("Using the slower PyTorch fallbacks of the operators.") and "\n" not in warning
     assert outcome["report"]["library"]["loaded"].startswith(f"no: {package / '_C.so'} was not built; run `pip install")
 
 
 @pytest.mark.skipif(not (ops.has_ops() and _rle_ext.COMPILED), reason="the compiled libraries are not loaded")
 @pytest.mark.parametrize("size", [4096, 100_000])
-def test_libraries_that_were_cut_short(package, size):
-    """The loader of the system would end the process by SIGBUS."""
+def test_truncated_libraries(package, size):
+    """The system's loader would end the process with SIGBUS."""
     for library in (ROOT / "_C.so", Path(_rle_ext.COMPILED.__file__)):
         (package / library.name).write_bytes(library.read_bytes()[:size])
     outcome = run_with(package)
-    assert_twins_stand_in(outcome)
+    assert_fallbacks_are_used(outcome)
     (warning,) = outcome["warnings"]
-    assert warning.startswith(f"insight: {package / '_C.so'} has {size} bytes of at least ") and "\n" not in warning
-    assert "cut short; run `pip install --no-build-isolation -e .` again" in warning
+    assert warning.startswith(f"insight: {package / '_C.so'} is truncated: expected at least ")
+    assert f", got {size}; " in warning and "\n" not in warning
+    assert "run `pip install --no-build-isolation -e .` again" in warning
     coder = outcome["report"]["library"]["run-length coder"]
-    assert coder.startswith(f"NumPy twin: {package}/_rle.") and f"has {size} bytes of at least" in coder
+    assert coder.startswith(f"NumPy fallback: {package}/_rle.") and "is truncated" in coder
 
 
 def test_library_that_does_not_load(package):
@@ -134,9 +143,28 @@ def test_library_that_does_not_load(package):
     built = {"torch": "2.10.0", "cuda": "12.8", "backends": ["cpu", "cuda"]}
     (package / "_build.json").write_text(json.dumps(built))
     outcome = run_with(package)
-    assert_twins_stand_in(outcome)
+    assert_fallbacks_are_used(outcome)
     (warning,) = outcome["warnings"]
-    assert "_C.so was built with torch 2.10.0 and CUDA 12.8, here are torch" in warning
+    assert "_C.so was built with torch 2.10.0 and CUDA 12.8, but torch" in warning
     assert "run `pip install --no-build-isolation -e .` again" in warning and "file too short" in warning
     assert "\n" not in warning
     assert outcome["report"]["library"]["built with backends"] == "cpu, cuda"
+
+
+@pytest.mark.skipif(not ops.has_ops(), reason="the compiled library is not loaded")
+def test_schemas_without_the_library_are_those_of_the_library(package):
+    expected = {name: str(getattr(torch.ops.insight, name).default._schema) for name in SCHEMAS}
+    assert run_with(package)["schemas"] == expected
+
+
+def test_importing_the_operators_imports_no_other_large_package():
+    """With a bare package in place of insight/__init__.py, which registers models where Detectron2 is installed."""
+    program = (
+        "import sys, types; package = types.ModuleType('insight'); package.__path__ = [sys.argv[1]]; "
+        "sys.modules['insight'] = package; import insight.ops; "
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(ROOT)], capture_output=True, text=True, check=True)
+    imported = set(done.stdout.split())
+    assert "torch" in imported
+    assert not imported & {"torchvision", "timm", "detectron2", "fvcore", "cv2", "matplotlib", "pycocotools", "PIL"}

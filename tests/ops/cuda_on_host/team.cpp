@@ -12,7 +12,7 @@
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 
-// Where the linker puts all __shared__ variables: garbage to every block that begins, as on a GPU.
+// The section with all __shared__ variables; filled with garbage at the start of each block, as on a GPU.
 extern "C" __attribute__((weak, visibility("hidden"))) std::byte __start_cuda_shared[];
 extern "C" __attribute__((weak, visibility("hidden"))) std::byte __stop_cuda_shared[];
 
@@ -28,7 +28,7 @@ struct Barrier {
 
 struct Warp {
   Barrier barrier;
-  // Two of each: who reads the last exchange cannot meet who writes the one after the next.
+  // Two of each, so that a lane that still reads one exchange does not race with a lane that writes the next but one.
   alignas(16) std::byte values[2][32 * kMostBytes];
   std::array<const char*, 32> instructions[2];
 };

@@ -1,6 +1,6 @@
-// A thread block on the CPU: every CUDA thread is a coroutine of one host thread. Which thread goes on, and which block,
-// is drawn anew each time, so that what lacks a barrier does not come out right by luck; blocks run one after another.
-// Unlike a GPU, it says so when threads wait for each other in vain, or lanes of a warp meet in different instructions.
+// A thread block on the CPU: every CUDA thread is a coroutine of one host thread. Blocks run one after another. The
+// next thread and the next block are chosen at random, so that a missing barrier does not go unnoticed by luck. Unlike
+// a GPU, it reports deadlocks and warps whose lanes are at different instructions.
 #pragma once
 
 #include <cstddef>
@@ -16,22 +16,22 @@ struct dim3 {
   constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
 
-extern dim3 threadIdx, blockIdx, blockDim, gridDim;  // of the coroutine that runs
+extern dim3 threadIdx, blockIdx, blockDim, gridDim;  // of the running coroutine
 
 namespace cuda_on_host {
 
-// Runs the kernel in every thread of the grid. Throws std::runtime_error for what a GPU would hang or go wrong with.
+// Runs the kernel in every thread of the grid. Throws std::runtime_error where a GPU would hang or misbehave.
 void launch(dim3 grid, dim3 block, size_t dynamic_shared, void* stream, const std::function<void()>& kernel);
 
 // Waits for all threads of the block; none may have returned.
 void wait_for_block();
 
-constexpr size_t kMostBytes = 64;  // that a lane shows to the others
+constexpr size_t kMostBytes = 64;  // that a lane can share with the others
 
 // Waits for all 32 lanes of the warp in the same instruction; returns the 32 values, kMostBytes apart.
 const std::byte* exchange(const char* instruction, const void* value, size_t bytes);
 
-// Copies to shared memory that the running thread has begun and not waited for; none may be left when it returns.
+// Asynchronous copies to shared memory that the running thread has not waited for; none may be left when it returns.
 struct Copy {
   void* to;
   const void* from;
@@ -44,7 +44,7 @@ std::vector<Copy>& copies_on_their_way();
 // Ends the launch with a message.
 [[noreturn]] void fail(const std::string& message);
 
-// A coin, thrown.
+// A random bit.
 bool chance();
 
 // Values of all lanes of the warp.

@@ -1,4 +1,4 @@
-// Kernels with mistakes that a GPU forgives now and then, and what they look like without.
+// Kernels with mistakes that a GPU may let pass, beside their correct versions.
 #include <cuda_runtime.h>
 
 #include <cstdio>
@@ -53,7 +53,7 @@ __global__ void read_after_the_end(const int* in, int* out) { out[threadIdx.x] =
 
 }  // namespace
 
-// Runs a kernel; what it was ended for goes into `error`.
+// Runs a kernel; if it fails, `error` receives the message.
 extern "C" void run(const char* name, const int* in, int* out, char* error, int size) {
   const auto is = [name](const char* other) { return !std::strcmp(name, other); };
   try {

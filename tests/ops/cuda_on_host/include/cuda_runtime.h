@@ -1,4 +1,4 @@
-// As much of CUDA as the kernels use, for a C++ compiler.
+// The subset of CUDA that the kernels use, for a C++ compiler.
 #pragma once
 
 #include <algorithm>
@@ -62,7 +62,7 @@ T atomicAdd(T* address, T value) {
 inline void __syncthreads() { cuda_on_host::wait_for_block(); }
 inline int __syncthreads_count(int predicate) {
   static int count;
-  __syncthreads();  // whoever reads the last count has done so
+  __syncthreads();  // the previous count has been read
   if (threadIdx.x == 0) count = 0;
   __syncthreads();
   count += predicate != 0;

@@ -35,7 +35,8 @@ void mma_16816(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) 
 }
 
 inline void check_alignment(const void* address, size_t bytes) {
-  if (reinterpret_cast<uintptr_t>(address) % bytes) cuda_on_host::fail("an address is not a multiple of its 8 or 16 bytes");
+  if (reinterpret_cast<uintptr_t>(address) % bytes)
+    cuda_on_host::fail("an address is not a multiple of its 8 or 16 bytes");
 }
 
 // Element (row, column) of matrix m, whose row r begins at the address of lane 8 * m + r.
@@ -66,7 +67,7 @@ inline void run_copy(const cuda_on_host::Copy& copy) {
   if (copy.wanted) std::memcpy(copy.to, copy.from, copy.bytes);
 }
 
-// A copy may be done as soon as it begins or as late as the wait for it: a coin decides.
+// A copy may happen as soon as it is started or as late as the wait for it; chosen at random.
 template <int kBytes>
 void copy_async(void* shared, const void* global, bool wanted) {
   check_alignment(shared, kBytes);

@@ -1,4 +1,4 @@
-// torch's checks of CUDA's error codes live in its CUDA library, which is not needed here.
+// torch's checks of CUDA error codes need its CUDA library, which is not used here.
 #pragma once
 
 #include_next <torch/csrc/stable/macros.h>

@@ -1,4 +1,4 @@
-"""Which files count as cut short, against what `readelf` says of a library's segments."""
+"""Truncated libraries, compared with the segments that `readelf` lists."""
 
 import re
 import shutil
@@ -7,12 +7,12 @@ import subprocess
 import pytest
 import torch
 
-from insight.elf import cut_short
+from insight.runtime.shared_libraries import truncation
 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    """A library and where its last segment ends."""
+    """A library and the end of its last segment."""
     compiler, reader = shutil.which("cc"), shutil.which("readelf")
     if compiler is None or reader is None:
         pytest.skip("no C compiler, or no readelf")
@@ -24,26 +24,27 @@ def library(tmp_path_factory):
     return path, max(int(offset, 16) + int(length, 16) for offset, length in segments)
 
 
-def test_a_library_needs_its_segments_and_nothing_behind_them(library, tmp_path):
+def test_a_library_must_reach_the_end_of_its_last_segment(library, tmp_path):
     path, end = library
     content = path.read_bytes()
-    assert len(content) > end > 16384 and cut_short(path) is None
+    assert len(content) > end > 16384 and truncation(path) is None
     cut = tmp_path / "cut.so"
     for size in (64, 100, 1000, end // 2, end - 1):
         cut.write_bytes(content[:size])
-        message = cut_short(cut)
-        assert message.startswith(f"{cut} has {size} bytes of at least ") and "\n" not in message
-        if size >= 1000:  # the table of segments is there
-            assert f" at least {end}," in message
+        message = truncation(cut)
+        assert message.startswith(f"{cut} is truncated: expected at least ") and "\n" not in message
+        assert f" bytes, got {size};" in message
+        if size >= 1000:  # includes the table of segments
+            assert f" at least {end} bytes" in message
     cut.write_bytes(content[:end])
-    assert cut_short(cut) is None
+    assert truncation(cut) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"not a library", b"\x7fELF", bytes(100)])
-def test_what_is_no_library_is_left_to_the_loader(tmp_path, content):
+def test_files_that_are_not_libraries_are_left_to_the_loader(tmp_path, content):
     (tmp_path / "library.so").write_bytes(content)
-    assert cut_short(tmp_path / "library.so") is None
+    assert truncation(tmp_path / "library.so") is None
 
 
-def test_torchs_own_library_is_whole():
-    assert cut_short(torch._C.__file__) is None
+def test_torchs_own_library_is_complete():
+    assert truncation(torch._C.__file__) is None
