@@ -12,7 +12,9 @@ from insight.data.scenes import draw_scene
 from insight.modeling.sopseg import build_sopseg
 
 arguments = argparse.ArgumentParser(description=__doc__)
-arguments.add_argument("--weights", help="checkpoint of SOPSeg, SAM (sam_vit_b_01ec64.pth) or MobileSAM (mobile_sam.pt)")
+arguments.add_argument(
+    "--weights", help="checkpoint of SOPSeg, SAM (sam_vit_b_01ec64.pth) or MobileSAM (mobile_sam.pt)"
+)
 arguments.add_argument("--output", type=Path, default=Path("output/boxes_to_masks"))
 args = arguments.parse_args()
 
@@ -28,8 +30,8 @@ else:
     torch.manual_seed(0)
     predictor = SOPSegPredictor(build_sopseg("vit_t", "edge"))
 
-# An oriented box is (centre x, centre y, width, height, degrees counter-clockwise). SAM was trained with horizontal boxes
-# only: with its checkpoints, pass boxes=... instead. Each boat is seen in a crop around it, magnified to 256 x 256.
+# An oriented box is (centre x, centre y, width, height, degrees counter-clockwise). SAM knows horizontal boxes only: with
+# its checkpoints, pass boxes=... instead. Each boat is seen in a crop around it, magnified to 256 x 256.
 predictor.set_image(scene.image)
 prediction = predictor.predict(oriented_boxes=[boat.oriented_box for boat in boats], classes="ship")
 

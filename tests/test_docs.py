@@ -261,4 +261,3 @@ def test_parameters_in_the_readmes_table_of_models():
         cfg = load_config(recipe.split(), ["MODEL.DEVICE", "cpu", "MODEL.TIMM.WEIGHTS", ""])
         counted = sum(p.numel() for p in build_model(cfg.clone()).parameters()) / 1e6
         assert counted == pytest.approx(float(stated), abs=0.06), recipe
-

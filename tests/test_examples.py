@@ -68,6 +68,6 @@ def test_prompt_paradigm_in_detectron2(run):
     pytest.importorskip("detectron2")
     printed = run("prompt_paradigm_in_detectron2.py")
     losses = [float(loss) for loss in re.findall(r"loss ([\d.]+)", printed)]
-    assert len(losses) == 5 and losses[-1] < 0.8 * losses[0]
+    assert len(losses) == 8 and losses[-1] < 0.8 * losses[0]
     answers = re.findall(r"^(\w+) +-> (\w+) ([\d.]+), (\d+) pixels$", printed, re.MULTILINE)
     assert len(answers) == 5 and all(0 <= float(score) <= 1 for *_, score, _ in answers)

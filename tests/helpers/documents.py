@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted(
-    [*(p for p in ROOT.glob("*.md")), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")]
-)
+DOCUMENTS = sorted([*(p for p in ROOT.glob("*.md")), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 
 # Results keep the commands of earlier commits as they were typed.
@@ -58,7 +56,7 @@ def commands(text: str) -> Iterator[list[str]]:
             if _is_ours(words):
                 yield words
     without_blocks = _BLOCK.sub("", text)
-    for match in re.finditer(r"`([^`]+)`", without_blocks):
+    for match in re.finditer(r"(?<![`*])`([^`]+)`(?![`*])", without_blocks):  # in bold stand messages, not commands
         words = match[1].replace("\n", " ").split()
         if _is_ours(words) and not words[-1].startswith("..."):
             yield shlex.split(match[1])
