@@ -30,8 +30,8 @@ else:
     torch.manual_seed(0)
     predictor = SOPSegPredictor(build_sopseg("vit_t", "edge"))
 
-# An oriented box is (centre x, centre y, width, height, degrees counter-clockwise). SAM knows horizontal boxes only: with
-# its checkpoints, pass boxes=... instead. Each boat is seen in a crop around it, magnified to 256 x 256.
+# An oriented box is (centre x, centre y, width, height, degrees counter-clockwise). SAM knows horizontal boxes only:
+# give it boxes=... instead. Each boat is seen in a crop around it, magnified to 256 x 256.
 predictor.set_image(scene.image)
 prediction = predictor.predict(oriented_boxes=[boat.oriented_box for boat in boats], classes="ship")
 

@@ -1,4 +1,4 @@
-"""The three operators beside their PyTorch twins: largest difference and time."""
+"""The three operators beside their PyTorch references: largest difference and time."""
 
 import time
 
@@ -39,10 +39,10 @@ def timed(function, library, repeats: int = 5):
     return result, 1000 * min(times)
 
 
-print("compiled library:", "loaded" if ops.has_ops() else "missing; insight.ops computes with the twins too")
-print(f"{'operator':28s}{'largest difference':>20s}{'kernel, ms':>12s}{'twin, ms':>12s}")
+print("compiled library:", "loaded" if ops.has_ops() else "missing; insight.ops computes with PyTorch too")
+print(f"{'operator':28s}{'largest difference':>20s}{'kernel, ms':>12s}{'PyTorch, ms':>12s}")
 for name, function in cases.items():
     ours, our_time = timed(function, ops)
-    twins, twin_time = timed(function, reference)
-    difference = (ours - twins).abs().max().item()
-    print(f"{name:28s}{difference:20.1e}{our_time:12.2f}{twin_time:12.2f}")
+    expected, reference_time = timed(function, reference)
+    difference = (ours - expected).abs().max().item()
+    print(f"{name:28s}{difference:20.1e}{our_time:12.2f}{reference_time:12.2f}")
