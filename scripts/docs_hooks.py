@@ -1,9 +1,11 @@
 """Pages of the documentation that are made when it is built (a hook of MkDocs, named in mkdocs.yml).
 
 The command line's page shows what `--help` prints; the pages under project/ are files of the repository's top folder.
+Names that a page of the reference lists and mkdocstrings leaves out, silently, are warned about.
 """
 
 import argparse
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -16,6 +18,8 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = {"changelog": "CHANGELOG.md", "contributing": "CONTRIBUTING.md", "security": "SECURITY.md"}
 COMMANDS = "<!-- every command -->"
+_REFERENCE = re.compile(r"^::: ([\w.]+)((?:\n    .*)*)", re.MULTILINE)
+_logger = logging.getLogger("mkdocs.hooks.docs")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -34,9 +38,18 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return markdown
     from insight.cli.main import build_parser
 
-    os.environ["COLUMNS"] = "96"
+    os.environ["COLUMNS"] = "88"
     sections = (f"## {parser.prog}\n\n```text\n{parser.format_help()}```" for parser in _parsers(build_parser()))
     return markdown.replace(COMMANDS, "\n\n".join(sections))
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> None:
+    """Warn about members of the reference that are not in the page."""
+    for module, options in _REFERENCE.findall(page.markdown or ""):
+        members = re.search(r"members: \[([^]]*)\]", options)
+        for name in members[1].split(", ") if members else []:
+            if f'id="{module}.{name}"' not in html:
+                _logger.warning(f"{page.file.src_path}: {module}.{name} is not in the page")
 
 
 def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
