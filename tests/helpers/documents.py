@@ -35,6 +35,18 @@ def read_current(name: str) -> str:
     return AS_RUN.sub(lambda match: "\n" * match.group().count("\n"), text)
 
 
+class Command(NamedTuple):
+    """A command line of `insight` or of tools/.
+
+    Attributes:
+        words: the program first.
+        whole: it stands in a block of a shell, to be typed; in a sentence, arguments may be left out.
+    """
+
+    words: list[str]
+    whole: bool
+
+
 def code_blocks(text: str, *languages: str) -> Iterator[Block]:
     """The blocks of code in some languages."""
     for match in _BLOCK.finditer(text):
@@ -42,8 +54,8 @@ def code_blocks(text: str, *languages: str) -> Iterator[Block]:
             yield Block(text[: match.start(3)].count("\n") + 1, match[2], match[3])
 
 
-def commands(text: str) -> Iterator[list[str]]:
-    """The words of each command of `insight` or of tools/, in blocks of a shell and in inline code."""
+def commands(text: str) -> Iterator[Command]:
+    """The commands of `insight` and of tools/ in blocks of a shell and in inline code."""
     for block in code_blocks(text, "bash", "sh"):
         variables: dict[str, str] = {}
         for line in block.text.replace("\\\n", " ").splitlines():
@@ -54,12 +66,12 @@ def commands(text: str) -> Iterator[list[str]]:
                 name, _, value = words.pop(0).partition("=")
                 variables[name] = value
             if _is_ours(words):
-                yield words
+                yield Command(words, whole=True)
     without_blocks = _BLOCK.sub("", text)
     for match in re.finditer(r"(?<![`*])`([^`]+)`(?![`*])", without_blocks):  # in bold stand messages, not commands
         words = match[1].replace("\n", " ").split()
         if _is_ours(words) and not words[-1].startswith("..."):
-            yield shlex.split(match[1])
+            yield Command(shlex.split(match[1]), whole=False)
 
 
 def _is_ours(words: list[str]) -> bool:
