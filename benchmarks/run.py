@@ -23,7 +23,7 @@ from harness import QUICK, Effort, Outcome, measure
 
 from insight.errors import InputError
 from insight.runtime.machine import describe_machine
-from insight.runtime.outputs import output_file
+from insight.runtime.outputs import check_output_file
 
 FOLDER = Path(__file__).parent
 
@@ -52,8 +52,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch finds no CUDA device here")
     try:
-        args.json = None if args.json is None else output_file(args.json, "--json")
-    except OSError as error:
+        args.json = None if args.json is None else check_output_file(args.json, "--json")
+    except (InputError, OSError) as error:
         parser.error(str(error))
     try:
         args.old = report.load(args.compare) if args.compare else None

@@ -1,37 +1,60 @@
 """Promptable instance segmentation of remote sensing images.
 
-Where Detectron2 is installed, importing this package registers its models and datasets there. `insight.ops`,
-`insight.structures` and SOPSeg need no Detectron2.
+Importing this package loads nothing else: each public name is imported when it is first used. `insight.ops`,
+`insight.structures` and SOPSeg need no Detectron2. `add_insight_config` registers insight's models and datasets with
+Detectron2, and so does everything else here that builds on it.
 """
 
 import warnings
 from importlib import import_module
-from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from .version import __version__
 
-__all__ = ["PromptPredictor", "SOPSegPredictor", "__version__", "add_insight_config"]
+if TYPE_CHECKING:
+    from . import ops, structures
+    from .config import add_insight_config
+    from .inference.predictor import PromptPredictor
+    from .inference.sopseg_predictor import SOPSegPredictor
 
+__all__ = [
+    "PromptPredictor",
+    "SOPSegPredictor",
+    "__version__",
+    "add_insight_config",
+    "ops",
+    "structures",
+]
+
+# Public name and the module that it comes from; None for a module of this package.
 _LAZY = {
     "PromptPredictor": ".inference.predictor",
     "SOPSegPredictor": ".inference.sopseg_predictor",
     "add_insight_config": ".config",
+    "ops": None,
+    "structures": None,
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = _LAZY[name]
     try:
-        return getattr(import_module(_LAZY[name], __name__), name)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)  # Detectron2's layers
+            loaded = import_module(module or f".{name}", __name__)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "detectron2":
+        from .errors import MissingDependencyError
+        from .runtime.detectron2_install import advice
+
+        if (missing := advice(error)) is None:
             raise
-        raise ImportError(f"insight.{name} needs Detectron2: python scripts/install_detectron2.py") from error
+        raise MissingDependencyError(f"insight.{name} {missing}") from error
+    value = loaded if module is None else getattr(loaded, name)
+    globals()[name] = value
+    return value
 
 
-if find_spec("detectron2") is not None:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)  # by Detectron2's layers
-        import_module(".modeling.registration", __name__)
-    import_module(".data", __name__)
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib
 import logging
 import operator
 import re
@@ -21,9 +22,13 @@ from .runtime.machine import is_device_name
 def add_insight_config(cfg: CN) -> None:
     """Add insight's keys to a Detectron2 config, in place; with the defaults every part is off.
 
+    Insight's models and datasets are registered with Detectron2 too, so that the config can name them.
+
     Args:
         cfg: a config from `detectron2.config.get_cfg()`.
     """
+    for registering in ("insight.modeling.registration", "insight.data.datasets"):  # here: both import this module
+        importlib.import_module(registering)
     # --- The prompt paradigm (Insight Any Instance). MODEL.META_ARCHITECTURE must be "PromptRCNN" --------------
     prompt = cfg.MODEL.PROMPT = CN()
     prompt.BRANCHES = ["box", "mask"]  # RoI branches whose features are joined with prompts
@@ -204,6 +209,8 @@ def load_config(config_file: str = "", overrides: Sequence[str] = ()) -> CN:
         ConfigError: a missing file, wrong YAML, an unknown key, a value of another type than the key's or out of
             its range, or a part that is on for a model that would ignore it.
     """
+    if isinstance(config_file, list):  # of one, or empty
+        config_file = next(iter(config_file), "")
     cfg = get_cfg()
     add_insight_config(cfg)
     with contextlib.suppress(ModuleNotFoundError):  # a project of Detectron2's, which an installation may lack

@@ -7,3 +7,7 @@ class InsightError(Exception):
 
 class InputError(InsightError, ValueError):
     """An argument or a file that cannot be used; the message names it, what was expected, and what was found."""
+
+
+class MissingDependencyError(InsightError, ImportError):
+    """An optional package that a feature needs is not installed; the message says how to get it."""

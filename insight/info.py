@@ -12,6 +12,7 @@ from insight.runtime.machine import cpu_name
 
 from . import __version__, ops
 from .ops import _ext
+from .runtime.detectron2_install import EXTRA, missing_dependencies
 from .structures import _rle_ext
 
 # Import name, and the name of the distribution if the module has no __version__.
@@ -68,9 +69,13 @@ def _versions() -> dict[str, str]:
 def _version(name: str, distribution: str | None) -> str:
     try:
         module = importlib.import_module(name)
-        return module.__version__ if distribution is None else metadata.version(distribution)
+        version = module.__version__ if distribution is None else metadata.version(distribution)
     except Exception as error:  # importing a broken package may raise anything
-        return f"missing: {_one_line(error)}"
+        advice = "; run `insight install-detectron2`" if name == "detectron2" else ""
+        return f"missing: {_one_line(error)}{advice}"
+    if name == "detectron2" and (lacking := missing_dependencies()):
+        return f"{version}, not usable without {', '.join(lacking)}; run `{EXTRA}`"
+    return version
 
 
 def _machine() -> dict[str, str]:

@@ -1,26 +1,9 @@
 #!/usr/bin/env python
-"""Train or evaluate the model that a config file describes, with Detectron2's usual arguments."""
+"""The command `insight train`, under the name that Detectron2 users know."""
 
-from insight.cli.reporting import reports_errors
-from insight.engine import evaluate, launch, setup, train_arguments, trainer_class
+import sys
 
-
-@reports_errors
-def work(args):
-    """What each process does."""
-    cfg = setup(args)
-    if args.eval_only:
-        evaluate(cfg, resume=args.resume)
-        return
-    trainer = trainer_class(cfg)(cfg)
-    trainer.resume_or_load(resume=args.resume)
-    trainer.train()
-
-
-@reports_errors
-def main():
-    launch(work, train_arguments().parse_args())
-
+from insight.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(["train", *sys.argv[1:]]))

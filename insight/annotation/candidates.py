@@ -1,4 +1,4 @@
-"""The masks of a journal, each with its box and the verdict on it."""
+"""The masks of a journal, each with its box and a verdict."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Verdict:
     """Whether a mask is kept.
 
     Args:
-        keep: it is.
-        reasons: what speaks against it, keys of `filters.REASONS`; a person may keep it all the same.
+        keep: the mask is kept.
+        reasons: reasons against it, keys of `filters.REASONS`; a person may keep it nevertheless.
     """
 
     keep: bool
@@ -27,7 +27,7 @@ class Verdict:
 
     @property
     def by_hand(self) -> bool:
-        """A person decided against the filters."""
+        """Whether a person overruled the filters."""
         return self.keep == bool(self.reasons)
 
 
@@ -36,16 +36,16 @@ class Candidate:
     """A mask that may become an annotation.
 
     Args:
-        id: of its box in the source.
-        image: where it is.
-        size: (height, width) of the image.
-        class_name: of its box.
-        corners: (4, 2) XY, image pixels, of its box.
+        id: id of its box in the source.
+        image: the image.
+        size: (height, width) of the image, pixels.
+        class_name: class of the box.
+        corners: (4, 2) XY corners of the box, image pixels.
         given: what the source says of the box.
-        measured: as `segment_source` keeps it.
+        measured: an object as `segment_source` keeps it.
     """
 
-    id: int
+    id: int | str
     image: SourceImage
     size: tuple[int, int]
     class_name: str
@@ -59,9 +59,23 @@ class Candidate:
         counts = self.measured.get("counts")
         return None if counts is None else {"size": list(self.size), "counts": counts}
 
+    def to_annotation(self, category_id: int | str) -> dict[str, Any]:
+        """COCO annotation of the mask, with its box as the source gave it; bbox is the mask's where it gave none."""
+        return {
+            "id": self.id,
+            "image_id": self.image.id,
+            "category_id": category_id,
+            "bbox": self.measured["bbox"],
+            "area": self.measured["area"],
+            "iscrowd": 0,
+            "segmentation": self.code,
+            "score": self.measured["score"],
+            **self.given,
+        }
+
 
 def by_filters(filters: Filters) -> Callable[[Candidate], Verdict]:
-    """A judge who keeps what passes the filters."""
+    """Judge candidates by filters."""
 
     def judge(candidate: Candidate) -> Verdict:
         reasons = tuple(filters.reasons(candidate.measured))
@@ -73,12 +87,12 @@ def by_filters(filters: Filters) -> Callable[[Candidate], Verdict]:
 def read_candidates(
     source: Source, journal: Journal, failures: dict[str, str]
 ) -> Iterator[tuple[SourceImage, tuple[int, int], Iterator[Candidate]]]:
-    """What the journal holds, in the order of the source; memory holds a block of masks at a time.
+    """Read the masks of a journal in the order of the source, a block at a time.
 
     Args:
         source: the boxes.
-        journal: of `segment_source`.
-        failures: gets the names of images whose masks it does not hold, and why.
+        journal: the journal that `segment_source` has filled.
+        failures: gets the names of images whose masks are missing, and why.
 
     Yields:
         An image, its (height, width), and its candidates.
@@ -102,6 +116,4 @@ def read_candidates(
 def _candidates(image, size, boxes, parts, journal) -> Iterator[Candidate]:
     for key, part in parts:
         for i, measured in zip(range(part.start, part.stop), journal[key]["objects"], strict=True):
-            yield Candidate(
-                int(boxes.ids[i]), image, size, boxes.class_names[i], boxes.corners[i], boxes.given(i), measured
-            )
+            yield Candidate(boxes.ids[i], image, size, boxes.class_names[i], boxes.corners[i], boxes.given(i), measured)

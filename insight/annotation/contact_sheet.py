@@ -1,4 +1,4 @@
-"""A hundred masks at a glance."""
+"""A picture of a hundred masks."""
 
 import os
 from collections import defaultdict
@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from PIL import Image
 from pycocotools import mask as coco_mask
 
-from insight.data.formats.images import read_image
-from insight.runtime.atomic_files import atomic_write
+from insight.data.formats.images import read_image, write_png
 from insight.structures.rle import decode_crop
 
 from .candidates import Candidate, Verdict
@@ -23,11 +21,11 @@ _MASK, _BOX, _TEXT, _NOTHING = (255, 235, 60), (60, 220, 255), (235, 235, 235), 
 
 
 class Extremes:
-    """The masks that come first in an order, of a stream; memory holds only twice as many.
+    """The masks with the lowest or highest scores in a stream; memory holds at most twice as many.
 
     Args:
         sign: 1 for the lowest scores, -1 for the highest.
-        count: how many.
+        count: number of masks.
     """
 
     def __init__(self, sign: int, count: int = COUNT):
@@ -35,24 +33,24 @@ class Extremes:
         self._found: list[tuple[Candidate, Verdict]] = []
 
     def add(self, candidate: Candidate, verdict: Verdict) -> None:
-        """Take a mask into account, if its box has one."""
+        """Add a candidate, if it has a mask."""
         if "score" in candidate.measured:
             self._found.append((candidate, verdict))
         if len(self._found) >= 2 * self._count:
             self._found = self.best()
 
     def best(self) -> list[tuple[Candidate, Verdict]]:
-        """The masks, in order of score and, where that is equal, of id."""
+        """The masks, sorted by score and then by id."""
         key = lambda found: (self._sign * found[0].measured["score"], found[0].id)  # noqa: E731
         return sorted(self._found, key=key)[: self._count]
 
 
 def draw_contact_sheet(masks: Sequence[tuple[Candidate, Verdict]], path: str | os.PathLike) -> None:
-    """Draw masks side by side, each with what is around it in the image, its outline, its box and its score.
+    """Draw masks side by side, each as an outline on its surroundings, with its box and score.
 
     Args:
-        masks: masks of any images; each image is read once, and where it cannot be read, tiles stay empty. Of none,
-            the picture says so.
+        masks: masks of any images; each image is read once, and tiles stay empty if it cannot be read. If there are
+            none, the picture says so.
         path: the PNG file.
     """
     by_image = defaultdict(list)
@@ -70,8 +68,7 @@ def draw_contact_sheet(masks: Sequence[tuple[Candidate, Verdict]], path: str | o
             _draw(sheet[y : y + TILE + CAPTION, x : x + TILE], image, *masks[place])
     if not masks:
         _write(sheet, "none", (TILE // 2, TILE // 2))
-    with atomic_write(path, "wb") as file:
-        Image.fromarray(sheet).save(file, format="png")
+    write_png(path, sheet)
 
 
 def _draw(tile: np.ndarray, image: np.ndarray | None, candidate: Candidate, verdict: Verdict) -> None:

@@ -1,10 +1,12 @@
-"""Which masks to keep, by what was measured of them."""
+"""Choose masks by their measurements."""
 
 import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-# What every reason in a review file means.
+from insight.errors import InputError
+
+# The meaning of each reason in a review file.
 REASONS = {
     "no_area": "the box has no area",
     "outside": "the box lies outside the image",
@@ -15,22 +17,22 @@ REASONS = {
     "large": "the mask is larger than the box",
     "scattered": "the mask has no part that holds most of it",
 }
-WITHOUT_MASK = ("no_area", "outside", "empty")  # what cannot be kept by hand either
+WITHOUT_MASK = ("no_area", "outside", "empty")  # cannot be kept by hand either
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Bounds on what is measured of a mask; docs/guides/annotate.md says how the defaults were found.
+    """Bounds on the measurements of a mask; docs/guides/annotate.md says how the defaults were found.
 
     Args:
-        min_score: least predicted IoU; may be negative, as predictions may.
-        min_in_box: least share of the mask inside its box.
-        min_area_ratio: least area of the mask as a share of the box's.
-        max_area_ratio: largest area of the mask as a share of the box's.
-        min_largest_part: least share of the mask that its largest part holds.
+        min_score: lowest predicted IoU; may be negative, as predictions may.
+        min_in_box: smallest share of the mask inside its box.
+        min_area_ratio: smallest area of the mask, as a multiple of the box's.
+        max_area_ratio: largest area of the mask, as a multiple of the box's.
+        min_largest_part: smallest share of the mask in its largest part.
 
     Raises:
-        ValueError: a bound is NaN or out of its range, or no area ratio could pass.
+        InputError: a bound is NaN or out of its range, or no area ratio could pass.
     """
 
     min_score: float = 0.5
@@ -42,28 +44,29 @@ class Filters:
     def __post_init__(self) -> None:
         for field in fields(self):
             if math.isnan(getattr(self, field.name)):
-                raise ValueError(f"{field.name}: expected a number, got NaN")
+                raise InputError(f"{field.name}: expected a number, got NaN")
         for name in ("min_in_box", "min_largest_part"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}")
+                raise InputError(f"{name}: expected a share from 0 to 1, got {getattr(self, name)}")
         if self.min_score > 1:
-            raise ValueError(f"min_score: expected at most 1, got {self.min_score}")
+            raise InputError(f"min_score: expected at most 1, got {self.min_score}")
         for name in ("min_area_ratio", "max_area_ratio"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+                raise InputError(f"{name}: expected at least 0, got {getattr(self, name)}")
         if self.min_area_ratio > self.max_area_ratio:
-            raise ValueError(
+            raise InputError(
                 f"min_area_ratio: expected at most max_area_ratio {self.max_area_ratio}, got {self.min_area_ratio}"
             )
 
     def reasons(self, measured: dict[str, Any]) -> list[str]:
-        """Why not to keep a mask.
+        """List the reasons against a mask.
 
         Args:
-            measured: of `measure_mask` with "score", the predicted IoU; or {"unusable": why the box has no mask}.
+            measured: the output of `measure_mask` and "score", the predicted IoU; or {"unusable": reason} for a box
+                without a mask.
 
         Returns:
-            Keys of REASONS; none if it is to be kept.
+            Keys of REASONS; empty if the mask is kept.
         """
         if "unusable" in measured:
             return [measured["unusable"]]

@@ -1,4 +1,4 @@
-"""A picture of how scores and measures of masks are distributed."""
+"""Histograms of the scores and measurements of masks."""
 
 import os
 
@@ -16,11 +16,11 @@ _BOUNDS = {
 
 
 def draw_histograms(statistics: Statistics, filters: Filters | None, path: str | os.PathLike) -> None:
-    """Draw a panel for each measure, kept masks below dropped ones.
+    """Draw a panel for each measurement, kept masks below dropped ones.
 
     Args:
-        statistics: what was counted.
-        filters: whose bounds to mark; None marks none.
+        statistics: counts of the masks.
+        filters: filters whose bounds are marked, if any.
         path: the PNG file.
     """
     with png_figure(path, (3.6 * len(EDGES), 3.2)) as figure:

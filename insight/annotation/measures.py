@@ -1,4 +1,4 @@
-"""What can be said of a mask without knowing the true one: how it lies in its box, and how many parts it has."""
+"""Measurements of a mask that need no ground truth: how it lies in its box, and its parts."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from insight.structures.rle import decode_crop
 
 
 def measure_mask(code: dict, corners: np.ndarray) -> dict[str, Any]:
-    """Measure a mask against the box that it was made from. All areas are counted in pixels inside the image.
+    """Measure a mask against the box that it was made from. Areas are in pixels inside the image.
 
     Args:
         code: COCO RLE of the whole image.
@@ -48,7 +48,7 @@ def measure_mask(code: dict, corners: np.ndarray) -> dict[str, Any]:
 
 
 def pixels_in_box(corners: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
-    """Which pixels' centres lie in a box.
+    """Whether the centres of pixels lie in a box.
 
     Args:
         corners: (4, 2) XY, image pixels, consecutive corners.

@@ -1,4 +1,4 @@
-"""What is counted of the masks, whether they are kept or not."""
+"""Counts of kept and dropped masks, and the report."""
 
 import bisect
 import math
@@ -28,7 +28,7 @@ class Statistics:
         self.bins = {name: {"kept": np.zeros(BINS, int), "dropped": np.zeros(BINS, int)} for name in EDGES}
 
     def add(self, candidate: Candidate, verdict: Verdict) -> None:
-        """Count a mask."""
+        """Add a mask."""
         kind = "kept" if verdict.keep else "dropped"
         self.classes[candidate.class_name][kind] += 1
         self.reasons.update(verdict.reasons)
@@ -40,11 +40,11 @@ class Statistics:
                 self.bins[name][kind][min(max(place, 0), BINS - 1)] += 1
 
     def count(self, kind: str) -> int:
-        """How many are "kept" or "dropped"."""
+        """The number of masks that are "kept" or "dropped"."""
         return sum(counts[kind] for counts in self.classes.values())
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """All counts as JSON values."""
         kinds = ("kept", "dropped")
         return {
             **{kind: self.count(kind) for kind in kinds},
@@ -59,16 +59,16 @@ class Statistics:
 
 
 def to_markdown(statistics: Statistics, settings: dict[str, Any], filters: Filters | None, failures: dict[str, str]):
-    """The report for people.
+    """Write the report as Markdown.
 
     Args:
-        statistics: what was counted.
-        settings: what the masks depend on.
-        filters: what decided; None if a review file did.
-        failures: what could not be used, and why.
+        statistics: counts of the masks.
+        settings: settings that the masks depend on.
+        filters: filters that decided; None if a review file did.
+        failures: names of what could not be used -> reason.
 
     Returns:
-        Markdown; it shows the pictures histograms.png, worst_kept.png and best_dropped.png.
+        The text; it shows the pictures histograms.png, worst_kept.png and best_dropped.png.
     """
     kept, dropped = statistics.count("kept"), statistics.count("dropped")
     bounds = "A review file decided." if filters is None else _table("filter | bound", asdict(filters).items())

@@ -3,18 +3,17 @@
 import contextlib
 import json
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from tqdm import tqdm
-
+from insight.data.formats.coco_writer import open_coco
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.journal import Journal, settings_of
 from insight.runtime.locks import output_folder
+from insight.runtime.progress import Progress
 
 from .candidates import by_filters, read_candidates
-from .coco_writer import open_coco
 from .contact_sheet import Extremes, draw_contact_sheet
 from .filters import Filters
 from .histograms import draw_histograms
@@ -27,23 +26,23 @@ MASKS, COCO, REVIEW = "masks.journal", "instances.json", "review.csv"
 
 
 def annotate(source: Source, segmenter: Segmenter, filters: Filters, output: str | os.PathLike) -> Statistics:
-    """Make masks of boxes, and write what the filters keep.
+    """Turn boxes into masks, and write those that pass the filters.
 
-    Writes in `output`: masks.journal (all masks, from which a killed run goes on, and to which filters can be applied
-    anew), instances.json (COCO, what is kept), review.csv, and report.md, report.json and three pictures.
+    Writes to `output`: masks.journal (all masks, from which a killed run goes on, and to which other filters can be
+    applied), instances.json (COCO, the masks that are kept), review.csv, report.md, report.json and three pictures.
 
     Args:
         source: the boxes.
-        segmenter: makes the masks.
-        filters: what is kept.
+        segmenter: the model.
+        filters: bounds on the masks to keep.
         output: the folder.
 
     Returns:
-        What was counted; `source.failures` has the images that could not be used.
+        Counts of the masks; `source.failures` has the images that could not be used.
 
     Raises:
         OSError: something cannot be written, or another process is writing in the folder.
-        ValueError: the folder holds masks of other settings, or decisions made by hand.
+        InputError: the folder holds masks of other settings, or decisions made by hand.
     """
     with output_folder(output) as output:
         return _annotate(source, segmenter, filters, output)
@@ -52,18 +51,18 @@ def annotate(source: Source, segmenter: Segmenter, filters: Filters, output: str
 def _annotate(source: Source, segmenter: Segmenter, filters: Filters, output: Path) -> Statistics:
     changes = changes_by_hand(output / REVIEW)
     if changes:
-        raise ValueError(
-            f"{output / REVIEW}: has {changes} decisions made by hand, which this run would overwrite; apply them with "
-            "--review, or remove the file"
+        raise InputError(
+            f"{output / REVIEW}: has {changes} decisions made by hand, which this run would overwrite; apply them as a "
+            "review, or remove the file"
         )
     path, settings = output / MASKS, {**segmenter.settings, "block": BLOCK}
     found = settings_of(path)
     if found not in (None, settings) and any(Journal(path, found)):
         other = next(key for key in settings if found.get(key) != settings[key])
         name = "weights of sha256" if other == "weights" else other
-        raise ValueError(
+        raise InputError(
             f"{path}: holds masks of another run, with {name} {found.get(other)} instead of {settings[other]}; choose "
-            "another --output, or remove it"
+            "another output folder, or remove it"
         )
     journal = Journal(path, settings)
     source.failures.update(segment_source(source, segmenter, journal))
@@ -71,24 +70,24 @@ def _annotate(source: Source, segmenter: Segmenter, filters: Filters, output: Pa
 
 
 def apply_review(source: Source, review: Review, output: str | os.PathLike) -> Statistics:
-    """Write what a person decided to keep, without making masks again.
+    """Write the masks that a person decided to keep, without making masks again.
 
     Args:
-        source: the boxes of `annotate`'s run.
+        source: the boxes, as `annotate` was given them.
         review: the decisions.
-        output: that run's folder; the same files are written.
+        output: the folder of `annotate`; the same files are written.
 
     Returns:
-        What was counted.
+        Counts of the masks.
 
     Raises:
         OSError: something cannot be read or written, or another process is writing in the folder.
-        ValueError: there are no masks in the folder, or the review is of others; the old files stay.
+        InputError: there are no masks in the folder, or the review is of others; the old files stay.
     """
     path = Path(output) / MASKS
     settings = settings_of(path)
     if settings is None:
-        raise ValueError(f"{path}: there are no masks to review; run without --review first")
+        raise InputError(f"review: {path} holds no masks to review; make masks first")
     with output_folder(output) as output:
         return _write(source, Journal(path, settings), settings, review, output)
 
@@ -100,16 +99,17 @@ def _write(source: Source, journal: Journal, settings: dict, decides: Filters | 
     info = {"description": "masks made from boxes by insight", "masks": settings, "filters": bounds or "by hand"}
     statistics, worst, best = Statistics(), Extremes(1), Extremes(-1)
     total = sum(image.count for image in source.images)
+    category_ids = {category["name"]: category["id"] for category in source.categories}
     with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=total, desc="write", unit="mask", file=sys.stderr))
+        bar = stack.enter_context(Progress(total, "Writing", "mask"))
         coco = stack.enter_context(open_coco(output / COCO, source.categories, info))
         add_row = stack.enter_context(open_review(output / REVIEW))
         for image, size, candidates in read_candidates(source, journal, source.failures):
-            coco.add_image(image, size)
+            coco.add_image({"id": image.id, "file_name": image.name, "height": size[0], "width": size[1]})
             for candidate in candidates:
                 verdict = judge(candidate)
                 if verdict.keep:
-                    coco.add(candidate)
+                    coco.add(candidate.to_annotation(category_ids[candidate.class_name]))
                 add_row(candidate, verdict)
                 statistics.add(candidate, verdict)
                 (worst if verdict.keep else best).add(candidate, verdict)

@@ -1,7 +1,6 @@
-"""Masks for all boxes of a source, kept in a journal as they come."""
+"""Segment all boxes of a source, and keep the masks in a journal as they come."""
 
 import os
-import sys
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -10,14 +9,15 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from insight.data.formats.images import read_image
+from insight.errors import InputError
 from insight.modeling.sopseg import SOPSeg, load_sopseg
 from insight.modeling.sopseg.encoders import check_input_size
 from insight.modeling.sopseg.segment import SegmentedObjects, segment_objects
 from insight.runtime.digests import digest, file_digest
 from insight.runtime.journal import Journal
+from insight.runtime.progress import Progress
 from insight.structures.crop_plans import one_crop_each
 from insight.structures.oriented_boxes import have_area, oriented_corners
 from insight.structures.prompts import Prompts, oriented_prompts
@@ -31,10 +31,10 @@ BLOCK = 256  # boxes that are segmented and kept together: what a kill costs at 
 
 
 class Segmenter(Protocol):
-    """What makes masks.
+    """A model that turns boxes into masks.
 
     Attributes:
-        settings: all that its masks depend on, as JSON values.
+        settings: everything that its masks depend on, as JSON values.
     """
 
     settings: dict[str, Any]
@@ -44,17 +44,17 @@ class Segmenter(Protocol):
 
 
 class SOPSegSegmenter:
-    """SOPSeg, or SAM as it, with a magnified crop for each object. The model is loaded when it is first needed.
+    """SOPSeg, or plain SAM, with a magnified crop per object. The model is loaded when it is first needed.
 
     Args:
         weights: checkpoint, as `load_sopseg` takes it.
         input_size: side of the crops, pixels.
-        device: where to compute.
-        dtype: what to compute in, torch.float32 or torch.bfloat16.
+        device: device of the model.
+        dtype: torch.float32 or torch.bfloat16, the precision of the model.
 
     Raises:
         OSError: the checkpoint cannot be read.
-        ValueError: crops of this size are not possible.
+        InputError: `input_size` is not supported.
     """
 
     def __init__(
@@ -79,21 +79,20 @@ class SOPSegSegmenter:
 
 
 def segment_source(source: Source, segmenter: Segmenter, journal: Journal) -> dict[str, str]:
-    """Segment all boxes that the journal does not hold yet, with a progress bar.
+    """Segment all boxes that the journal does not hold yet, and show the progress.
 
     Args:
         source: the boxes.
-        segmenter: makes the masks.
+        segmenter: the model.
         journal: gets for each of an image's `blocks` {"size": [height, width] of the image, "objects": for each box
             what `measure_mask` says, "score" (predicted IoU) and "counts" (COCO's compressed RLE), or {"unusable":
             reason}}.
 
     Returns:
-        By the name of an image that could not be used, why.
+        Names of images that could not be used -> reason.
     """
     failures = {}
-    bar = tqdm(total=sum(image.count for image in source.images), desc="segment", unit="box", file=sys.stderr)
-    with bar:
+    with Progress(sum(image.count for image in source.images), "Segmenting", "box") as bar:
         for image in source.images:
             try:
                 boxes = source.read(image)
@@ -137,12 +136,12 @@ def _read_pixels(image: SourceImage) -> Tensor:
     pixels = read_image(image.path)
     (height, width), stated = pixels.shape[:2], image.size
     if stated not in (None, (height, width)):
-        raise ValueError(f"{image.path}: is {width} x {height} pixels, its source says {stated[1]} x {stated[0]}")
+        raise InputError(f"{image.path}: is {width} x {height} pixels, its source says {stated[1]} x {stated[0]}")
     return torch.tensor(pixels).permute(2, 0, 1)
 
 
 def _segment_block(
-    image: Tensor, corners: np.ndarray, oriented: np.ndarray, segmenter: Segmenter, bar: tqdm
+    image: Tensor, corners: np.ndarray, oriented: np.ndarray, segmenter: Segmenter, bar: Progress
 ) -> dict[str, Any]:
     size = tuple(image.shape[1:])
     with_area = have_area(torch.as_tensor(corners, dtype=torch.float32)).tolist()

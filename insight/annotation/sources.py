@@ -1,4 +1,4 @@
-"""Where boxes come from: the folders of DOTA and SODA-A, or a COCO file."""
+"""Boxes to make masks of: from the folders of DOTA and SODA-A, or a COCO file."""
 
 import logging
 import os
@@ -10,29 +10,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from insight.data.bad_options import SKIP_HINT
 from insight.data.formats.coco import WITHOUT_AREA, read_coco
-from insight.data.formats.file_check import FileCheck, first, repeated
+from insight.data.formats.file_check import SKIP_HINT, FileCheck, first, repeated
 from insight.data.formats.oriented import find_oriented, read_oriented
+from insight.errors import InputError
 from insight.structures.oriented_boxes import oriented_corners
 
-_GIVEN = ("bbox", "oriented_box")  # what an annotation says of its box
+_GIVEN = ("bbox", "oriented_box")  # keys of an annotation that describe its box
 
 _logger = logging.getLogger(__name__)
 
 
 class SourceImage(NamedTuple):
-    """An image and how many boxes it has.
+    """An image and the number of its boxes.
 
     Attributes:
-        id: of the image in COCO files.
-        name: relative to the folder of the images.
+        id: id of the image in COCO files.
+        name: path relative to the folder of the images.
         path: the file.
-        count: boxes of the classes that were asked for.
-        size: (height, width) that the source states, or None.
+        count: number of boxes of the selected classes.
+        size: (height, width) stated by the source, or None.
     """
 
-    id: int
+    id: int | str
     name: str
     path: Path
     count: int
@@ -44,14 +44,14 @@ class ImageBoxes:
     """The N boxes of one image.
 
     Args:
-        ids: (N,) int64, unique in the source.
+        ids: N integers or strings, unique in the source.
         corners: (N, 4, 2) float32 XY, image pixels; finite, but a box may leave the image or have no area.
         oriented: (N,) bool; the others are horizontal.
         class_names: N names.
-        given: what the source says of box i, as fields for a COCO annotation.
+        given: function from i to the source's description of box i, as fields of a COCO annotation.
     """
 
-    ids: np.ndarray
+    ids: Sequence[int | str]
     corners: np.ndarray
     oriented: np.ndarray
     class_names: list[str]
@@ -68,8 +68,8 @@ class Source:
     Args:
         images: in the order of the results.
         categories: COCO's, for the classes.
-        read: the boxes of one of the images; raises OSError or ValueError where they cannot be read.
-        failures: what is left out: names of images, or parts of the file, and why.
+        read: function from an image to its boxes; raises OSError or InputError where they cannot be read.
+        failures: reasons by what is left out: an image's name, or a part of the file.
     """
 
     images: list[SourceImage]
@@ -85,43 +85,44 @@ def open_source(
     *,
     strict: bool = False,
 ) -> Source:
-    """Open a data set of boxes.
+    """Open a dataset of boxes.
 
     The boxes of a folder are numbered from 1 in the order of its files and their lines, its classes in the order of
     `classes` or of the alphabet; a COCO file keeps its ids.
 
     Args:
-        path: a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ (SODA-A), or a COCO JSON file whose
-            annotations may have an "oriented_box" in any form that `oriented_corners` takes.
+        path: a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ (SODA-A), or a COCO JSON file
+            (also CVAT's and Roboflow's, or Label Studio's JSON; see `read_coco`). Its annotations may have an
+            "oriented_box" in any form that `oriented_corners` takes.
         image_root: for a COCO file, the folder that its file names are relative to.
-        classes: names of the classes that count; None: all.
-        strict: raise for what is wrong, images that are missing included; otherwise it is left out, as a failure.
+        classes: names of the classes to use; None: all.
+        strict: raise for what is wrong, including missing images; otherwise leave it out and record it as a failure.
 
     Returns:
-        The source; images are not looked at.
+        The source; images are not read.
 
     Raises:
         OSError: the folder or file is missing or cannot be read.
-        ValueError: it has another layout, is malformed, or lacks one of the classes; or what a strict check finds.
+        InputError: it has another layout, is malformed, or lacks one of the classes; or what a strict check finds.
     """
     path, classes = Path(path), None if classes is None else list(dict.fromkeys(classes))
     if path.is_dir():
         if image_root is not None:
-            raise ValueError(f"{path} is a folder, whose images are in it: leave --images {image_root} out")
+            raise InputError(f"image_root: expected none for a folder, which holds its images, got {image_root}")
         return _open_folder(path, classes, FileCheck(path, strict, SKIP_HINT))
     if path.suffix.lower() != ".json":
-        raise ValueError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ "
+        raise InputError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ "
                          "(SODA-A), or a COCO .json file")  # fmt: skip
     if image_root is None:
-        raise ValueError(f"{path}: name the folder of its images with --images")
+        raise InputError(f"image_root: expected the folder of the images of {path}, got none")
     if not Path(image_root).is_dir():
-        raise ValueError(f"--images {image_root}: no such folder")
+        raise InputError(f"image_root: no such folder: {image_root}")
     return _open_coco(Path(image_root), classes, FileCheck(path, strict, SKIP_HINT))
 
 
 def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) -> Source:
     images, labels, first_ids = [], {}, {}
-    unread = FileCheck(folder, check.strict, SKIP_HINT)  # by image, to be told with its name
+    unread = FileCheck(folder, check.strict, SKIP_HINT)  # by image
     names: Counter[str] = Counter()
     total = 0
     for number, (path, label_file) in enumerate(find_oriented(folder, check=check), 1):
@@ -138,17 +139,17 @@ def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) 
     failures = {name: first(reasons) for name, reasons in unread.problems.items()}
     unknown = [name for name in classes or [] if name not in names]
     if unknown:
-        raise ValueError(f"{folder}: no box is of class {first(unknown)}; the classes are {first(sorted(names), 20)}")
+        raise InputError(f"{folder}: no box is of class {first(unknown)}; the classes are {first(sorted(names), 20)}")
     chosen = sorted(names) if classes is None else classes
 
     def read(image: SourceImage) -> ImageBoxes:
         found = read_oriented(labels[image.name])
         index = [i for i, name in enumerate(found.class_names) if name in chosen]
         if len(index) != image.count:
-            raise ValueError(f"{labels[image.name]}: has {len(index)} boxes, had {image.count} at the start")
+            raise InputError(f"{labels[image.name]}: has {len(index)} boxes, had {image.count} at the start")
         corners = found.corners[index]
         return ImageBoxes(
-            first_ids[image.name] + np.arange(len(index)),
+            list(range(first_ids[image.name], first_ids[image.name] + len(index))),
             corners,
             np.ones(len(index), bool),
             [found.class_names[i] for i in index],
@@ -164,16 +165,12 @@ def _open_coco(image_root: Path, classes: Sequence[str] | None, check: FileCheck
     path = check.path
     # Otherwise an image that is missing is a failure of its own when its turn comes.
     content = read_coco(path, image_root if check.strict else None, classes, check, masks=False)
-    if check.strict:  # data sets leave these out in any case; here each box is to get its mask
-        check.keep(check.problems.get(WITHOUT_AREA, []), lambda number: False, WITHOUT_AREA, str)
+    if check.strict:  # datasets leave these out in any case; here each box is to get its mask
+        check.refuse(check.problems.get(WITHOUT_AREA, []), WITHOUT_AREA)
     annotations = [a for a in content["annotations"] if not a.get("iscrowd", 0)]
     if len(annotations) < len(content["annotations"]):
         crowds = len(content["annotations"]) - len(annotations)
         _logger.warning(f"{path}: left out {crowds} annotations with iscrowd, which are no single objects")
-    check.fails_if_any(
-        (a["id"] for a in annotations if not (isinstance(a["id"], int) and -(2**63) <= a["id"] < 2**63)),
-        "annotation ids need be integers of at most 64 bits",
-    )
     names = {c["id"]: c["name"] for c in content["categories"]}
     check.fails_if_any(repeated(i["file_name"] for i in content["images"]), "file names are not unique")
     by_image = defaultdict(list)
@@ -188,7 +185,7 @@ def _open_coco(image_root: Path, classes: Sequence[str] | None, check: FileCheck
     def read(image: SourceImage) -> ImageBoxes:
         found = by_image[image.id]
         return ImageBoxes(
-            np.array([a["id"] for a in found], np.int64),
+            [a["id"] for a in found],
             np.array([_corners(a) for a in found], np.float32).reshape(-1, 4, 2),
             np.array(["oriented_box" in a for a in found], bool),
             [names[a["category_id"]] for a in found],

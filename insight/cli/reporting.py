@@ -1,37 +1,31 @@
-"""How every tool ends: in one line where the user can do something about it, in a traceback where only we can."""
+"""How every command ends: one line for what the user can correct, a traceback for a bug of ours."""
 
-import functools
 import logging
 import os
+import re
 import signal
 import sys
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-import torch
+from insight.errors import InsightError
+from insight.runtime.detectron2_install import advice
 
-# What bad input, files, config and machines raise, here and in Detectron2. Anything else is a bug of ours.
-EXPECTED = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AssertionError,
-    ImportError,
-    FloatingPointError,
-    torch.OutOfMemoryError,
-)
-USAGE, INTERRUPTED, TERMINATED = 2, 130, 143  # exit codes, as shells know them
+BUG, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143  # exit codes, the last two as shells have them
+_REPORT = "This is a bug in insight; please report it with the output of `insight info`"
+_WORDS = {
+    "skip_bad=True": "--skip-bad",
+    "strict=False": "--skip-bad",
+    "DATASETS.BAD skip ": "--skip-bad (DATASETS.BAD skip) ",
+}
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, without its traceback.
+    """The message of an error in one line.
 
     Args:
-        error: the error; one that a data-loading process raised carries that process's traceback in its message.
-
-    Returns:
-        One line.
+        error: the error. If a data loading process raised it, its message holds the traceback of that process.
     """
     if isinstance(error, OSError) and error.strerror:
         named = f"{error.filename}: " if error.filename is not None else ""
@@ -45,11 +39,49 @@ def one_line(error: BaseException) -> str:
     return " ".join(lines)
 
 
+def in_flags(text: str, flags: Mapping[str, str]) -> str:
+    """Translate a message of the library into the terms of the command line.
+
+    Args:
+        text: the message; if it is about an argument, it begins with the argument's name and a colon or index.
+        flags: the option of each argument of the command, such as {"max_dets": "--max-dets"}.
+
+    Returns:
+        The message with `--max-dets` instead of `max_dets` at its beginning.
+    """
+    named = re.match(r"(\w+)(?=[:\[])", text)
+    if named and named[1] in flags:
+        text = flags[named[1]] + text[named.end() :]
+    if "skip_bad" in flags:
+        for word, option in _WORDS.items():
+            text = text.replace(word, option)
+    return text
+
+
 def _is_expected(error: Exception) -> bool:
-    if isinstance(error, AssertionError):
-        return bool(error.args)  # without a message it is for us
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    if isinstance(error, ModuleNotFoundError):
+        return advice(error) is not None
     killed_by_the_system = isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
-    return isinstance(error, EXPECTED) or killed_by_the_system
+    return isinstance(error, (InsightError, OSError)) or killed_by_the_system
+
+
+def _message(error: Exception) -> str:
+    missing = advice(error) if isinstance(error, ModuleNotFoundError) else None
+    return one_line(error) if missing is None else f"this command {missing}"
+
+
+def _end_of_child(error: Exception) -> int | None:
+    """The exit code of the process whose end torch reports by this error, if it does."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(error, torch.multiprocessing.ProcessExitedException):
+        return None
+    if error.exit_code < 0:  # otherwise it has given its reason itself
+        print(f"error: a process of the training was ended by signal {-error.exit_code}", file=sys.stderr)
+        return 128 - error.exit_code
+    return error.exit_code
 
 
 def _terminate(number, frame):
@@ -58,41 +90,54 @@ def _terminate(number, frame):
     sys.exit(TERMINATED)
 
 
-def reports_errors(main: Callable) -> Callable:
-    """Decorate a tool's `main` so that expected errors end in "error: ..." and an exit code, without a traceback.
+def _prepare_process() -> None:
+    signal.signal(signal.SIGTERM, _terminate)
+    # What Detectron2's code makes torch say, and no user can change.
+    warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+    logging.raiseExceptions = False  # a log line that cannot be written (a closed pipe) is no news
+    # Detectron2's loop logs the traceback of an error that it then raises.
+    logging.getLogger("detectron2.engine.train_loop").addFilter(_has_no_traceback)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("insight.runtime.progress").setLevel(logging.INFO)
 
-    Exit codes: 2 for what the user can correct, 130 after Ctrl-C, 143 after SIGTERM (the stack is unwound, so that
-    temporary files go and logs are flushed). The environment variable INSIGHT_DEBUG=1 shows every traceback.
+
+def _has_no_traceback(record: logging.LogRecord) -> bool:
+    return record.exc_info is None
+
+
+def report_errors(work: Callable[[], int | None], flags: Mapping[str, str] | None = None) -> int:
+    """Do the work of a command and report how it ended.
+
+    What the user can correct (InsightError, OSError, a package that is missing, memory that does not suffice) ends in
+    one line, "error: ...". Everything else is a bug and ends in its traceback. The environment variable INSIGHT_DEBUG=1
+    lets every error through.
 
     Args:
-        main: the function; its return value, if an int, is its exit code.
+        work: the work; what it returns, if it is an int, is the exit code.
+        flags: the option of each argument, see `in_flags`.
 
     Returns:
-        The decorated function, with the same arguments.
+        The exit code: that of `work`, 1 for a bug, 2 for what the user can correct, 130 after Ctrl-C and 143 after
+        SIGTERM. In the last two cases the stack was unwound, so that temporary files are gone and logs are flushed.
     """
-
-    @functools.wraps(main)
-    def run(*args, **kwargs):
-        if os.environ.get("INSIGHT_DEBUG") == "1":
-            return main(*args, **kwargs)
-        signal.signal(signal.SIGTERM, _terminate)
-        # What Detectron2's code makes torch say, and no user can change.
-        warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
-        logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
-        logging.raiseExceptions = False  # a log line that cannot be written (a closed pipe) is no news
-        # Detectron2's loop logs the traceback of an error that it then raises.
-        logging.getLogger("detectron2.engine.train_loop").addFilter(lambda record: record.exc_info is None)
-        try:
-            return main(*args, **kwargs)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            sys.exit(INTERRUPTED)
-        except torch.multiprocessing.ProcessExitedException as error:
-            sys.exit(error.exit_code)  # the child has said why
-        except Exception as error:
-            if not _is_expected(error):
-                raise
-            print(f"error: {one_line(error)}", file=sys.stderr)
-            sys.exit(USAGE)
-
-    return run
+    if os.environ.get("INSIGHT_DEBUG") == "1":
+        return work() or 0
+    _prepare_process()
+    try:
+        return work() or 0
+    except SystemExit as ended:  # of argparse, or of SIGTERM
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        code = _end_of_child(error)
+        if code is not None:
+            return code
+        if not _is_expected(error):
+            traceback.print_exc()
+            print(_REPORT, file=sys.stderr)
+            return BUG
+        print(f"error: {in_flags(_message(error), flags or {})}", file=sys.stderr)
+        return USAGE

@@ -1,9 +1,4 @@
-"""Data sets, mappers and the built-in synthetic scenes.
+"""Datasets, mappers and the built-in synthetic scenes.
 
-The scenes need no Detectron2; importing this package registers the data sets where it is installed.
+Importing this package loads nothing; importing `insight.data.datasets` registers the datasets with Detectron2.
 """
-
-import importlib.util
-
-if importlib.util.find_spec("detectron2") is not None:
-    from . import datasets  # noqa: F401

@@ -1,8 +1,8 @@
 """Training and evaluation."""
 
-from .entry import evaluate, trainer_class
+from .entry import evaluate, train, trainer_class
 from .launch import launch
-from .setup import setup, start_output, train_arguments
+from .setup import prepare_run, start_output
 from .trainer import Trainer
 
-__all__ = ["Trainer", "evaluate", "launch", "setup", "start_output", "train_arguments", "trainer_class"]
+__all__ = ["Trainer", "evaluate", "launch", "prepare_run", "start_output", "train", "trainer_class"]

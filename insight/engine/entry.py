@@ -1,4 +1,4 @@
-"""What a config asks for: its trainer, and its evaluation."""
+"""Train or evaluate what a config describes."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
+from insight.errors import InputError
 from insight.modeling.checkpointer import Checkpointer
 from insight.runtime.machine import describe_machine
 
@@ -15,31 +16,43 @@ from .trainer import Trainer
 
 
 def trainer_class(cfg: CfgNode) -> type[Trainer]:
-    """The trainer for a config's model.
+    """The class of the trainer for a config's MODEL.META_ARCHITECTURE.
 
     Args:
-        cfg: the config; MODEL.META_ARCHITECTURE decides.
-
-    Returns:
-        The class.
+        cfg: the config.
     """
     return SOPSegTrainer if cfg.MODEL.META_ARCHITECTURE == "SOPSEG" else Trainer
 
 
-def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
-    """Evaluate a checkpoint on DATASETS.TEST; OUTPUT_DIR/results.json keeps what comes out.
+def train(cfg: CfgNode, resume: bool = False) -> dict:
+    """Train, and evaluate on DATASETS.TEST.
 
     Args:
-        cfg: the config; MODEL.WEIGHTS is the checkpoint. SAM as it is, which is SOPSEG with the mask decoder "sam", may
-            do without one: MODEL.SOPSEG.WEIGHTS is all of it.
-        resume: take OUTPUT_DIR's last checkpoint instead, if there is one.
+        cfg: the config; OUTPUT_DIR gets checkpoints, logs, config.yaml and results.json.
+        resume: go on from OUTPUT_DIR's last checkpoint, if there is one, instead of starting from MODEL.WEIGHTS.
+
+    Returns:
+        The results, as `Trainer.test` gives them.
+    """
+    trainer = trainer_class(cfg)(cfg)
+    trainer.resume_or_load(resume=resume)
+    return trainer.train()
+
+
+def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
+    """Evaluate a checkpoint on DATASETS.TEST, and write the results to OUTPUT_DIR/results.json.
+
+    Args:
+        cfg: the config; MODEL.WEIGHTS is the checkpoint. Plain SAM (SOPSEG with the mask decoder "sam") needs none, as
+            MODEL.SOPSEG.WEIGHTS holds all its weights.
+        resume: evaluate OUTPUT_DIR's last checkpoint instead, if there is one.
 
     Returns:
         The results, as `Trainer.test` gives them.
 
     Raises:
-        CheckpointError: there is no checkpoint, or it does not fit the model in every parameter.
-        ValueError: no test set, or one with other classes than the model's.
+        CheckpointError: there is no checkpoint, or it lacks a parameter of the model or has one of another shape.
+        InputError: there is no test dataset, or one whose classes are not the model's.
     """
     require_test_sets(cfg)
     trainer = trainer_class(cfg)
@@ -64,26 +77,23 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
 
 
 def require_test_sets(cfg: CfgNode) -> None:
-    """Whether there is anything to evaluate on.
+    """Check that there is a dataset to evaluate on.
 
     Args:
         cfg: the config.
 
     Raises:
-        ValueError: DATASETS.TEST is empty.
+        InputError: DATASETS.TEST is empty.
     """
     if not cfg.DATASETS.TEST:
-        raise ValueError("DATASETS.TEST is empty: name a data set, in a --config-file or behind the key")
+        raise InputError("DATASETS.TEST: expected the name of at least one dataset, got none")
 
 
 def is_sam(cfg: CfgNode) -> bool:
-    """Whether a config describes SAM as it is, whose weights are all in MODEL.SOPSEG.WEIGHTS.
+    """Whether a config describes plain SAM, whose weights are all in MODEL.SOPSEG.WEIGHTS.
 
     Args:
         cfg: the config.
-
-    Returns:
-        Whether it does.
     """
     keys = cfg.MODEL.SOPSEG
     return cfg.MODEL.META_ARCHITECTURE == "SOPSEG" and keys.DECODER == "sam" and bool(keys.WEIGHTS)

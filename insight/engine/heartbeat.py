@@ -1,4 +1,4 @@
-"""A sign of life from slow trainings."""
+"""Regular output from slow trainings."""
 
 import time
 
@@ -7,23 +7,23 @@ from detectron2.utils.events import EventWriter
 
 
 class Heartbeat(HookBase):
-    """Print Detectron2's metric line also between its usual prints, when those are far apart.
+    """Print Detectron2's metric line between its usual prints too, when those are far apart.
 
     Args:
-        printer: prints the line, such as CommonMetricPrinter.
+        printer: writer of the line, such as CommonMetricPrinter.
         usual: iterations between the usual prints.
-        seconds: longest silence.
+        seconds: longest time without output.
     """
 
     def __init__(self, printer: EventWriter, usual: int = 20, seconds: float = 30.0):
         self._printer, self._usual, self._seconds = printer, usual, seconds
 
     def before_train(self) -> None:
-        """Start counting the silence."""
+        """Start the clock."""
         self._last = time.monotonic()
 
     def after_step(self) -> None:
-        """Print if it has been silent for too long."""
+        """Print if there was no output for too long."""
         done = self.trainer.iter + 1
         if done % self._usual == 0 or done == self.trainer.max_iter:
             self._last = time.monotonic()

@@ -1,4 +1,4 @@
-"""How well inexact prompts are answered: mask IoU over the noise of the boxes."""
+"""Robustness to noisy box prompts: mask IoU over the noise of the boxes."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,17 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from torch import Tensor
-from tqdm import tqdm
 
 from insight.config import gives_masks
 from insight.data.mappers.detection import read_entry_image
 from insight.data.mappers.image_seed import image_seed
+from insight.errors import InputError
 from insight.evaluation import PromptedIoU
 from insight.evaluation.coco import require_masks
 from insight.inference.box_correction import check_correct_boxes
 from insight.inference.predictor import PromptPredictor
 from insight.modeling.checkpointer import Checkpointer
+from insight.runtime.progress import progress
 from insight.structures.boxes import jitter_boxes
 from insight.structures.rle import annotation_to_rle
 
@@ -28,30 +29,30 @@ NOISES = (0.0, 0.05, 0.1, 0.2, 0.3)
 
 
 def jitter_curve(cfg: CfgNode, noises: Sequence[float] = NOISES, correct_boxes: float = 0.0) -> Metrics:
-    """Prompt a model with true boxes whose sides are shifted, and compare the masks.
+    """Prompt a model with ground-truth boxes whose sides are shifted at random, and compare the masks.
 
-    A noise of 0.1 shifts each side by up to a tenth of the box's extent, either way, all shifts equally likely. The
-    draws depend on the image alone, so that all models get the same. SOPSeg is prompted as its config has it.
+    A noise of 0.1 shifts each side by up to a tenth of the box's extent, in either direction, uniformly. The draws
+    depend on the image alone, so that all models get the same. SOPSeg is prompted as its config defines.
 
     Args:
         cfg: the config; MODEL.WEIGHTS is the checkpoint.
-        noises: largest shifts, as fractions of the box's extent; below 0.5.
+        noises: largest shifts, as fractions of the box's extent; from 0 to below 0.5.
         correct_boxes: as `PromptPredictor.predict` takes it.
 
     Returns:
-        {data set: {"jitter": {"mIoU at 0.1": ..., "class mIoU at 0.1": ..., ...}}}, in percent.
+        {dataset: {"jitter": {"mIoU at 0.1": ..., "class mIoU at 0.1": ..., ...}}}, in percent.
 
     Raises:
-        CheckpointError: there is no checkpoint, or it does not fit.
-        ValueError: a noise is negative, or so large that a box could turn over; the model or a data set has no masks;
-            `correct_boxes` is no IoU, or SOPSeg is to correct boxes.
+        CheckpointError: there is no checkpoint, or it does not fit the model.
+        InputError: a noise is out of range, the model or a dataset has no masks, or `correct_boxes` is not an IoU or is
+            given for SOPSeg.
     """
     check_correct_boxes(correct_boxes, cfg)
     if not all(0 <= noise < 0.5 for noise in noises):
-        raise ValueError(f"noises: expected numbers from 0 to below 0.5, got {', '.join(map(str, noises))}")
+        raise InputError(f"noises: expected numbers from 0 to below 0.5, got {', '.join(map(str, noises))}")
     is_sopseg = cfg.MODEL.META_ARCHITECTURE == "SOPSEG"
     if not (is_sopseg or gives_masks(cfg)):
-        raise ValueError("MODEL.MASK_ON is False: there are no masks to compare")
+        raise InputError("MODEL.MASK_ON is False: the model has no masks to compare")
     for dataset in cfg.DATASETS.TEST:
         require_masks(dataset)
     curves = _of_sopseg(cfg, noises) if is_sopseg else _of_detector(cfg, noises, correct_boxes)
@@ -89,7 +90,7 @@ def _on_dataset(
 ) -> list[dict[str, float]]:
     dicts = DatasetCatalog.get(dataset)
     metrics = [PromptedIoU(MetadataCatalog.get(dataset).thing_classes) for _ in noises]
-    for entry in tqdm(dicts, f"Prompting with noise on {dataset}", unit="image"):
+    for entry in progress(dicts, f"Prompting with noise on {dataset}", "image"):
         annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
         if not annotations:
             continue
@@ -106,16 +107,16 @@ def _on_dataset(
 
 
 def noisy_boxes(boxes: Tensor, noise: float, seed: int, size: tuple[int, int]) -> Tensor:
-    """True boxes as an inexact person draws them, inside the image.
+    """Shift the sides of boxes at random, and clip them to the image.
 
     Args:
         boxes: (N, 4) XYXY, pixels.
         noise: largest shift of a side, as a fraction of the box's extent.
-        seed: of the draws; for one seed the shifts of all noises are in proportion.
+        seed: seed of the draws; for one seed, shifts are proportional to the noise.
         size: (height, width) of the image, pixels.
 
     Returns:
-        (N, 4) XYXY, pixels. A box of which nothing would be left in the image is not shifted.
+        (N, 4) XYXY, pixels. A box that would leave the image entirely is not shifted.
     """
     limits = boxes.new_tensor([size[1], size[0], size[1], size[0]])
     shifted = jitter_boxes(boxes, noise, torch.Generator().manual_seed(seed))

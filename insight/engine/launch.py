@@ -1,48 +1,46 @@
 """Starting the processes of one training."""
 
-import argparse
 import multiprocessing
 import os
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from detectron2.engine import launch as launch_detectron2
 
-from insight.config import load_config
+from insight.errors import InputError
 
 _PATIENCE = 10.0  # seconds that each process has to end by itself
 
+_T = TypeVar("_T")
 
-def launch(main: Callable[[argparse.Namespace], object], args: argparse.Namespace) -> None:
-    """Run `main(args)` in this process, in one process a GPU (NCCL), or in several on the CPU (gloo).
+
+def launch(
+    work: Callable[[_T], object],
+    job: _T,
+    processes: int = 1,
+    *,
+    on_cpu: bool = False,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str = "auto",
+) -> None:
+    """Run `work(job)` in this process, in one process per GPU (NCCL), or in several processes on the CPU (gloo).
 
     Args:
-        main: an importable function.
-        args: of `train_arguments()`.
-
-    Raises:
-        ValueError: --num-gpus or --num-processes is below 1, there are fewer GPUs, or SOLVER.IMS_PER_BATCH cannot be
-            shared out among the processes; nothing was started then.
+        work: an importable function.
+        job: its argument; it is pickled where there are several processes.
+        processes: processes per machine.
+        on_cpu: hide the GPUs.
+        num_machines: machines that work together.
+        machine_rank: number of this machine, from 0.
+        dist_url: where the processes meet; "auto" for a free port of this machine.
     """
-    if args.num_processes is None:
-        check_num_gpus(args.num_gpus)
-        processes = args.num_gpus
-    else:
-        if args.num_processes < 1:
-            raise ValueError(f"--num-processes {args.num_processes}: expected at least 1")
-        processes = args.num_processes
-    if processes > 1 and not args.eval_only:  # one alone says so itself
-        check_batch(load_config(args.config_file, args.opts).SOLVER.IMS_PER_BATCH, processes * args.num_machines)
-    if args.num_processes is not None:
+    if on_cpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Detectron2 takes gloo where it sees no GPU
     try:
         launch_detectron2(
-            main,
-            processes,
-            num_machines=args.num_machines,
-            machine_rank=args.machine_rank,
-            dist_url=args.dist_url,
-            args=(args,),
+            work, processes, num_machines=num_machines, machine_rank=machine_rank, dist_url=dist_url, args=(job,)
         )
     finally:
         children = multiprocessing.active_children()  # of an interrupted run; Python would wait for them to finish
@@ -53,32 +51,53 @@ def launch(main: Callable[[argparse.Namespace], object], args: argparse.Namespac
             child.kill()  # waiting for another process, inside a library, it hears of nothing else
 
 
-def check_num_gpus(count: int) -> None:
-    """Say whether a --num-gpus can be had; one may be asked for where there is none, and is the CPU then.
+def count_processes(num_gpus: int = 1, num_processes: int | None = None) -> int:
+    """The number of processes per machine.
 
     Args:
-        count: what was given.
+        num_gpus: GPUs per machine; 1 is the CPU where there is no GPU.
+        num_processes: processes on the CPU instead.
+
+    Returns:
+        The number.
 
     Raises:
-        ValueError: it is below 1, or more than there are.
+        InputError: a number is below 1, or there are fewer GPUs.
+    """
+    if num_processes is None:
+        check_num_gpus(num_gpus)
+        return num_gpus
+    if num_processes < 1:
+        raise InputError(f"num_processes: expected at least 1, got {num_processes}")
+    return num_processes
+
+
+def check_num_gpus(count: int) -> None:
+    """Check that there are enough GPUs. One may be asked for where there is none, and is the CPU then.
+
+    Args:
+        count: GPUs per machine.
+
+    Raises:
+        InputError: it is below 1, or there are fewer GPUs.
     """
     if count < 1:
-        raise ValueError(f"--num-gpus {count}: expected at least 1")
+        raise InputError(f"num_gpus: expected at least 1, got {count}")
     if count > 1 and count > torch.cuda.device_count():
-        raise ValueError(f"--num-gpus {count}: torch can use {torch.cuda.device_count()} here")
+        raise InputError(f"num_gpus: expected at most {torch.cuda.device_count()}, which torch can use, got {count}")
 
 
 def check_batch(size: int, processes: int) -> None:
-    """Say whether a batch can be shared out.
+    """Check that a batch can be divided among processes.
 
     Args:
         size: SOLVER.IMS_PER_BATCH.
-        processes: that train together.
+        processes: number of processes that train together.
 
     Raises:
-        ValueError: it cannot, or there is none.
+        InputError: it cannot, or is below 1.
     """
     if size < 1:
-        raise ValueError(f"SOLVER.IMS_PER_BATCH is {size}: expected at least 1")
+        raise InputError(f"SOLVER.IMS_PER_BATCH is {size}: expected at least 1")
     if size % processes:
-        raise ValueError(f"SOLVER.IMS_PER_BATCH is {size}: expected a multiple of the {processes} processes")
+        raise InputError(f"SOLVER.IMS_PER_BATCH is {size}: expected a multiple of the {processes} processes")

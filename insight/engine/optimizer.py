@@ -1,4 +1,4 @@
-"""The optimizer, by SOLVER.OPTIMIZER."""
+"""The optimizer that SOLVER.OPTIMIZER names."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,22 +7,24 @@ import torch
 from detectron2 import solver
 from detectron2.config import CfgNode
 
+from insight.errors import InputError
+
 
 def build_optimizer(
     cfg: CfgNode, model: torch.nn.Module, lr_factor: Callable[[str], float] | None = None
 ) -> torch.optim.Optimizer:
-    """Detectron2's SGD, or AdamW with the same parameter groups, rates, decays and gradient clipping.
+    """Build Detectron2's SGD, or AdamW with the same parameter groups, rates, decays and gradient clipping.
 
     Args:
-        cfg: the config; all of SOLVER's keys apply, MOMENTUM and NESTEROV to SGD only.
-        model: its parameters that need a gradient are optimised.
-        lr_factor: by what to multiply the learning rate of a parameter, by its name.
+        cfg: the config; all SOLVER keys apply, MOMENTUM and NESTEROV to SGD only.
+        model: the model; its parameters that require a gradient are optimised.
+        lr_factor: name of a parameter -> factor of its learning rate.
 
     Returns:
         The optimizer.
 
     Raises:
-        ValueError: SOLVER.OPTIMIZER is neither "SGD" nor "AdamW".
+        InputError: SOLVER.OPTIMIZER is neither "SGD" nor "AdamW".
     """
     keys = cfg.SOLVER
     options = {"lr": keys.BASE_LR, "weight_decay": keys.WEIGHT_DECAY}
@@ -31,7 +33,7 @@ def build_optimizer(
     elif keys.OPTIMIZER == "AdamW":
         kind = partial(torch.optim.AdamW, **options)
     else:
-        raise ValueError(f'SOLVER.OPTIMIZER is {keys.OPTIMIZER!r}: expected "SGD" or "AdamW"')
+        raise InputError(f'SOLVER.OPTIMIZER is {keys.OPTIMIZER!r}: expected "SGD" or "AdamW"')
     groups = solver.get_default_optimizer_params(
         model,
         base_lr=keys.BASE_LR,

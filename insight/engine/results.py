@@ -1,4 +1,4 @@
-"""results.json: what a run came to, so that it need not be repeated."""
+"""results.json: the results of a run, so that it need not be repeated."""
 
 import hashlib
 import json
@@ -11,11 +11,12 @@ import yaml
 from detectron2.config import CfgNode
 
 from insight.config import load_config
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.json_values import plain
 
 RESULTS, CONFIG = "results.json", "config.yaml"
-# Where and how a run works, not what it comes to.
+# Keys that do not change the results.
 _PLACES = ("OUTPUT_DIR", "MODEL.DEVICE", "DATALOADER.NUM_WORKERS")
 
 _logger = logging.getLogger(__name__)
@@ -24,12 +25,12 @@ Metrics = dict[str, dict[str, dict[str, float]]]
 
 
 def write_config(cfg: CfgNode, evaluation: bool = False) -> None:
-    """Write the whole config to OUTPUT_DIR/config.yaml: once model, weights and data are found to go with it.
+    """Write the whole config to OUTPUT_DIR/config.yaml.
 
     Args:
         cfg: the config.
-        evaluation: nothing will be trained: the config of a training that lies there stays, and a warning says so if it
-            differs, for the results of the training are replaced.
+        evaluation: nothing will be trained: the config of a training in OUTPUT_DIR stays, and a warning is logged if it
+            differs, since the results of that training are replaced.
 
     Raises:
         OSError: it cannot be written.
@@ -54,24 +55,24 @@ def write_config(cfg: CfgNode, evaluation: bool = False) -> None:
 
 
 def by_dataset(cfg: CfgNode, results: dict) -> Metrics:
-    """The results of `Trainer.test`, which leaves the name out where there is one data set, however often it is listed.
+    """The results of `Trainer.test` by dataset; for a single dataset it leaves the name out.
 
     Args:
-        cfg: the config that was tested.
-        results: what came out.
+        cfg: the config that was evaluated.
+        results: the output of `Trainer.test`.
 
     Returns:
-        {data set: {task: {metric: value}}}
+        {dataset: {task: {metric: value}}}
     """
     return {cfg.DATASETS.TEST[0]: results} if len(set(cfg.DATASETS.TEST)) == 1 else dict(results)
 
 
 def write_results(path: str | os.PathLike, results: Metrics, **more: Any) -> None:
-    """Write results; the file is whole or absent.
+    """Write results to a JSON file, which is complete or absent.
 
     Args:
-        path: the JSON file.
-        results: {data set: {task: {metric: value}}}; what is no number becomes null.
+        path: the file.
+        results: {dataset: {task: {metric: value}}}; NaN becomes null.
         more: other values to keep, beside "results".
     """
     with atomic_write(path) as file:
@@ -85,10 +86,10 @@ def read_results(path: str | os.PathLike) -> dict[str, Any]:
         path: the JSON file.
 
     Returns:
-        "results", with NaN for null, and what else was kept.
+        "results", with NaN for null, and the other values.
 
     Raises:
-        ValueError: it is not such a file.
+        InputError: the file holds something else.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -96,15 +97,17 @@ def read_results(path: str | os.PathLike) -> dict[str, Any]:
             for metrics in tasks.values():
                 metrics.update((name, float("nan")) for name, value in metrics.items() if value is None)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path}: not the results of a run ({error!r}); remove it") from error
+        raise InputError(
+            f"{path}: expected the results of a run, got something else ({error!r}); remove the file"
+        ) from error
     return content
 
 
 def config_digest(cfg: CfgNode | str) -> str:
-    """A short name of all that decides what a run comes to.
+    """Digest of all keys that decide on the results of a run.
 
     Args:
-        cfg: the config, or its text.
+        cfg: the config, or its YAML text.
 
     Returns:
         16 hexadecimal digits.
@@ -114,25 +117,25 @@ def config_digest(cfg: CfgNode | str) -> str:
 
 
 def finished_run(folder: str | os.PathLike, cfg: CfgNode) -> dict[str, Any] | None:
-    """The results of a run, if it has ended.
+    """Read the results of a run, if it has ended.
 
     Args:
-        folder: its OUTPUT_DIR.
-        cfg: what was to be run. Keys that are newer than the run count as left at their defaults; which device worked,
-            and how many processes loaded data, does not matter.
+        folder: OUTPUT_DIR of the run.
+        cfg: the expected config. Keys that are newer than the run count as left at their defaults; the device and the
+            number of loading processes do not matter.
 
     Returns:
-        As `read_results`; None where there is no run, or one that has not ended.
+        As `read_results`; None if there is no run, or it has not ended.
 
     Raises:
-        ValueError: the folder holds a run of another config, with results or a checkpoint.
+        InputError: the folder holds a run of another config, with results or a checkpoint.
     """
     path, results = Path(folder, CONFIG), Path(folder, RESULTS)
     if not path.is_file() or not (results.is_file() or holds_checkpoint(folder)):
         return None  # nothing was begun, or it failed before anything was made
     changes = _changes(path, cfg)
     if changes:
-        raise ValueError(
+        raise InputError(
             f"{folder}: holds a run of another config ({_shown(changes)}): remove it, or choose another folder"
         )
     if not results.is_file():
@@ -142,13 +145,10 @@ def finished_run(folder: str | os.PathLike, cfg: CfgNode) -> dict[str, Any] | No
 
 
 def holds_checkpoint(folder: str | os.PathLike) -> bool:
-    """Whether a training has left something to go on from, or to use.
+    """Whether a folder holds a checkpoint.
 
     Args:
-        folder: its OUTPUT_DIR.
-
-    Returns:
-        Whether there is a checkpoint.
+        folder: OUTPUT_DIR of a training.
     """
     return any(Path(folder).glob("*.pth"))
 
@@ -162,7 +162,7 @@ def _shown(changes: list[str]) -> str:
 
 
 def _changes(path: Path, cfg: CfgNode) -> list[str]:
-    """How the config that a run was started with differs."""
+    """The keys in which the config of a run differs."""
     then, now = (_leaves(yaml.safe_load(c.dump())) for c in (load_config(str(path)), cfg))
     if _lies_beside(path, then["MODEL.WEIGHTS"]):
         then["MODEL.WEIGHTS"] = now["MODEL.WEIGHTS"]  # the run's own checkpoint was evaluated

@@ -1,4 +1,4 @@
-"""The trainer of SOPSeg: objects for images, prompts for detections, and two learning rates."""
+"""The trainer of SOPSeg: batches of objects, evaluation of prompted masks, and two learning rates."""
 
 from collections.abc import Sequence
 
@@ -20,8 +20,8 @@ from .trainer import Trainer
 class SOPSegTrainer(Trainer):
     """Train and evaluate a config whose MODEL.META_ARCHITECTURE is SOPSEG.
 
-    With MODEL.SOPSEG.MAGNIFY, SOLVER.IMS_PER_BATCH counts objects; DATALOADER's sampler draws objects too, so that
-    RepeatFactorTrainingSampler balances the classes. Otherwise both mean images.
+    With MODEL.SOPSEG.MAGNIFY, SOLVER.IMS_PER_BATCH counts objects and DATALOADER.SAMPLER_TRAIN draws objects, so that
+    RepeatFactorTrainingSampler balances the classes. Otherwise both refer to images.
 
     Args:
         cfg: the config.
@@ -29,12 +29,12 @@ class SOPSegTrainer(Trainer):
 
     @classmethod
     def check_classes(cls, cfg: CfgNode, names: Sequence[str], trained: Sequence[str] = ()) -> None:
-        """Test sets may have any classes, as SOPSeg predicts none; those of training sets balance the objects drawn."""
+        """Only training datasets must agree in their classes, which balance the objects drawn: SOPSeg predicts none."""
         require_same_classes([name for name in names if name in cfg.DATASETS.TRAIN])
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
-        """One in which what SAM's weights do not start learns MODEL.SOPSEG.SCRATCH_LR_FACTOR times as fast."""
+        """The optimizer; parameters without weights in SAM learn MODEL.SOPSEG.SCRATCH_LR_FACTOR times as fast."""
         scratch = tuple(f"mask_decoder.{name}." for name in model.mask_decoder.FROM_SCRATCH)
         factor = cfg.MODEL.SOPSEG.SCRATCH_LR_FACTOR
         return build_optimizer(cfg, model, lr_factor=lambda name: factor if name.startswith(scratch) else 1.0)
@@ -47,17 +47,17 @@ class SOPSegTrainer(Trainer):
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> torch.utils.data.DataLoader:
-        """Images of a test set with the prompts of their objects."""
+        """A loader of the images of a test dataset with the prompts of their objects."""
         return build_detection_test_loader(cfg, dataset_name, mapper=SOPSegMapper(cfg, is_train=False))
 
     @classmethod
     def test(cls, cfg: CfgNode, model: torch.nn.Module, evaluators: list[DatasetEvaluator] | None = None) -> dict:
-        """Detectron2's evaluation, in the precision of training."""
+        """Evaluate as Detectron2 does, in the precision of training."""
         device = torch.device(cfg.MODEL.DEVICE)
         with torch.autocast(device.type, mixed_precision_dtype(device), enabled=cfg.SOLVER.AMP.ENABLED):
             return super().test(cfg, model, evaluators)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        """IoU and boundary IoU with the true masks."""
+        """IoU and boundary IoU with the ground-truth masks."""
         return PromptedEvaluator(dataset_name, output_dir=f"{cfg.OUTPUT_DIR}/inference")

@@ -7,14 +7,16 @@ from detectron2.engine import AMPTrainer
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
+from insight.errors import InsightError
+
 from .stream import ITERATION, derive_seed
 
 
 def mixed_precision_dtype(device: torch.device) -> torch.dtype:
-    """The half type to compute in: bfloat16, which needs no loss scaling, unless the GPU lacks it.
+    """Choose the half precision type: bfloat16, which needs no loss scaling, unless the GPU lacks it.
 
     Args:
-        device: where the model is.
+        device: device of the model.
 
     Returns:
         torch.bfloat16, or torch.float16 on GPUs before Ampere.
@@ -25,12 +27,12 @@ def mixed_precision_dtype(device: torch.device) -> torch.dtype:
 
 
 class TrainStep(AMPTrainer):
-    """Detectron2's training step where it insists on CUDA for mixed precision; every iteration has a seed of its own.
+    """Detectron2's training step, with mixed precision on CPUs too and a seed for every iteration.
 
     Args:
-        model: gives a dict of losses for a batch in training.
+        model: batch -> dict of losses.
         data_loader: endless batches.
-        optimizer: of the model's parameters.
+        optimizer: optimizer of the model's parameters.
         seed: seed of the run.
         mixed_precision: compute in `mixed_precision_dtype` under autocast.
     """
@@ -43,11 +45,21 @@ class TrainStep(AMPTrainer):
         self.seed, self.mixed_precision = seed, mixed_precision
 
     def run_step(self) -> None:
-        """Forward, backward, update, metrics."""
+        """Run forward, backward and the update, and write the metrics.
+
+        Raises:
+            InsightError: the loss is NaN or infinite.
+        """
+        try:
+            self._run_step()
+        except FloatingPointError as error:  # of the model or of the metrics
+            raise InsightError(f"{error}; try a lower SOLVER.BASE_LR or a longer SOLVER.WARMUP_ITERS") from error
+
+    def _run_step(self) -> None:
         start = time.perf_counter()
         batch = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
-        # After loading, which in this process would draw numbers too; so a resumed run draws what the first one drew.
+        # After loading, which may draw random numbers in this process, so that a resumed run draws the same ones.
         seed_all_rng(derive_seed(self.seed, self.iter, ITERATION, comm.get_rank()))
         with torch.autocast(self.device.type, self.precision, enabled=self.mixed_precision):
             losses = self.model(batch)

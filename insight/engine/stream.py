@@ -12,6 +12,7 @@ from detectron2.data.samplers import RandomSubsetTrainingSampler, RepeatFactorTr
 from detectron2.utils import comm
 
 from insight.data.mappers.detection import quarter_turns
+from insight.errors import InputError
 
 from .launch import check_batch
 
@@ -19,25 +20,24 @@ SAMPLE, ITERATION = 1, 2  # what a derived seed is for
 
 
 def derive_seed(*parts: int) -> int:
-    """A well-mixed 32-bit seed out of several whole numbers."""
+    """Derive a well-mixed 32-bit seed from integers."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
 class BatchStream(torch.utils.data.Sampler):
-    """Endless batches of (index, seed), to be handed to `SeededDataset`.
+    """Endless batches of (index, seed) for `SeededDataset`.
 
-    The order of images and the seed of each image's augmentations depend on `seed` and on the place in the stream
-    alone: not on the number of loading processes, nor on where the training was interrupted.
+    The order of images and the seed of each image's augmentations depend only on `seed` and on the position in the
+    stream, not on the number of loading processes or on where the training was interrupted.
 
     Args:
         indices: endless indices of this process's share of the data (a Detectron2 training sampler).
-        batch_size: images in a batch of this process.
-        seed: the seed of the run, >= 0.
-        group_of: the group of an index whose augmentations have a seed; a batch holds images of one group. None: all
-            may mix.
+        batch_size: images per batch of this process.
+        seed: seed of the run, >= 0.
+        group_of: (index, seed of its augmentations) -> group; a batch holds images of one group. None: one group.
 
     Attributes:
-        start: the iteration of the first batch to give.
+        start: iteration of the first batch.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class BatchStream(torch.utils.data.Sampler):
 
 
 class SeededDataset(torch.utils.data.Dataset):
-    """Detectron2's dataset dicts through a mapper, each with the seed of its augmentations in "sample_seed".
+    """Map Detectron2's dataset dicts, each with the seed of its augmentations in "sample_seed".
 
     Args:
         dataset: dataset dicts.
-        mapper: makes a model input out of one.
+        mapper: dataset dict -> model input.
     """
 
     def __init__(self, dataset: Sequence[dict], mapper: Callable[[dict], dict]):
@@ -86,21 +86,22 @@ class SeededDataset(torch.utils.data.Dataset):
 def build_train_loader(
     cfg: CfgNode, mapper: Callable[[dict], dict], seed: int, split: Callable[[list[dict]], list[dict]] | None = None
 ) -> torch.utils.data.DataLoader:
-    """The loader of DATASETS.TRAIN, by Detectron2's DATALOADER and SOLVER.IMS_PER_BATCH keys.
+    """Build the loader of DATASETS.TRAIN from Detectron2's DATALOADER keys and SOLVER.IMS_PER_BATCH.
 
     Args:
         cfg: the config.
-        mapper: makes a model input out of a dataset dict with "sample_seed". With INPUT.ROTATE_90 and
-            DATALOADER.ASPECT_RATIO_GROUPING it turns images by `quarter_turns` of it, as `PromptDatasetMapper` does.
+        mapper: dataset dict with "sample_seed" -> model input. With INPUT.ROTATE_90 and
+            DATALOADER.ASPECT_RATIO_GROUPING it must rotate images by `quarter_turns` of the seed, as
+            `PromptDatasetMapper` does.
         seed: seed of the run, the same in every process.
-        split: makes other samples out of the images' dataset dicts, or chooses among them.
+        split: dataset dicts of images -> dataset dicts of samples, to split or to filter them.
 
     Returns:
         An endless loader of lists of model inputs; set `loader.batch_sampler.start` to begin at another iteration.
 
     Raises:
-        ValueError: SOLVER.IMS_PER_BATCH does not divide among the processes, an unknown DATALOADER.SAMPLER_TRAIN, or
-            nothing to learn from.
+        InputError: SOLVER.IMS_PER_BATCH cannot be divided among the processes, DATALOADER.SAMPLER_TRAIN is unknown, or
+            there is no annotation to learn from.
     """
     world_size = comm.get_world_size()
     check_batch(cfg.SOLVER.IMS_PER_BATCH, world_size)
@@ -109,13 +110,13 @@ def build_train_loader(
     except AssertionError as error:
         if not str(error).startswith("No valid data"):
             raise
-        raise ValueError(f"DATASETS.TRAIN: {error} Images need annotations that are no crowds") from error
+        raise InputError(f"DATASETS.TRAIN: {error} Expected images with annotations that are not crowds") from error
     if split is not None:
         dicts = split(dicts)
         if not dicts:
-            raise ValueError(
+            raise InputError(
                 f"DATASETS.TRAIN, {', '.join(cfg.DATASETS.TRAIN)}: no annotation has a mask to learn from; "
-                "tools/annotate.py makes masks of boxes"
+                "`insight annotate` turns boxes into masks"
             )
 
     def landscape(index: int, sample_seed: int) -> bool:
@@ -148,4 +149,4 @@ def _sampler(cfg: CfgNode, dicts: list[dict], seed: int) -> Iterable[int]:
         ratio = cfg.DATALOADER.RANDOM_SUBSET_RATIO
         return RandomSubsetTrainingSampler(len(dicts), ratio, seed_shuffle=seed, seed_subset=seed)
     known = "TrainingSampler, RepeatFactorTrainingSampler, RandomSubsetTrainingSampler"
-    raise ValueError(f"DATALOADER.SAMPLER_TRAIN is {name!r}: expected one of {known}")
+    raise InputError(f"DATALOADER.SAMPLER_TRAIN is {name!r}: expected one of {known}")

@@ -1,4 +1,4 @@
-"""The trainer: Detectron2's, with our data, evaluator, optimizer and step, and exact resumption."""
+"""The trainer: Detectron2's, with insight's data, evaluator, optimizer and step, and exact resumption."""
 
 import functools
 import logging
@@ -16,10 +16,12 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import CommonMetricPrinter
 from detectron2.utils.logger import setup_logger
 
+import insight.modeling.registration  # noqa: F401 (a config may come from another process)
 from insight.config import gives_masks, semantic_classes
 from insight.data.datasets.coco import require_class_count, require_classes_of_model, require_same_classes
 from insight.data.formats.label_maps import with_usable_label_maps
 from insight.data.mappers.detection import PromptDatasetMapper
+from insight.errors import InputError
 from insight.evaluation import CocoEvaluator
 from insight.modeling.checkpointer import Checkpointer
 from insight.modeling.prompt import projects_prompts
@@ -35,19 +37,19 @@ _WITH_ROI_HEADS = ("GeneralizedRCNN", "PromptRCNN")
 
 
 class Trainer(DefaultTrainer):
-    """Train and evaluate what a config describes.
+    """Train and evaluate the model of a config.
 
-    A training that was interrupted and resumed gives the same losses as one that was not, if SEED is set: the batch,
-    the augmentations and the model's own random choices of each iteration follow from SEED and the iteration.
+    If SEED is set, a training that was interrupted and resumed gives the same losses as one that was not: the batch,
+    the augmentations and the random choices of the model depend on SEED and the iteration alone.
 
     Args:
         cfg: the config.
     """
 
     def __init__(self, cfg: CfgNode):
-        # Not DefaultTrainer's own constructor: it knows mixed precision and several processes on GPUs only.
+        # Not DefaultTrainer's constructor, which supports mixed precision and several processes on GPUs only.
         TrainerBase.__init__(self)
-        if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):  # used as a library, without `setup`
+        if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):  # used as a library, without `prepare_run`
             setup_logger()
         self._given, self._made = cfg, describe_machine(torch.device(cfg.MODEL.DEVICE))
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
@@ -70,12 +72,12 @@ class Trainer(DefaultTrainer):
         self.register_hooks(self.build_hooks())
 
     def build_hooks(self) -> list[HookBase]:
-        """Detectron2's hooks, and a sign of life."""
+        """Detectron2's hooks and a heartbeat."""
         heartbeat = [Heartbeat(CommonMetricPrinter(self.max_iter))] if comm.is_main_process() else []
         return super().build_hooks() + heartbeat
 
     def train(self) -> dict:
-        """Train to the last iteration and evaluate; OUTPUT_DIR has config.yaml and, in the end, results.json.
+        """Train to the last iteration and evaluate; write config.yaml and, in the end, results.json to OUTPUT_DIR.
 
         Returns:
             The results of the last evaluation, as `Trainer.test` gives them.
@@ -103,39 +105,42 @@ class Trainer(DefaultTrainer):
         self.data_loader.batch_sampler.start = self.start_iter
         if self.start_iter >= self.max_iter:
             logger = logging.getLogger(__name__)
-            logger.warning(f"Iteration {self.start_iter} of {self.max_iter} is reached: nothing to train")
+            logger.warning(
+                f"iteration {self.start_iter} of SOLVER.MAX_ITER {self.max_iter} is reached: there is nothing to train"
+            )
         if self.start_iter == self.max_iter and not Path(self.cfg.OUTPUT_DIR, "model_final.pth").is_file():
             self.checkpointer.save("model_final", iteration=self.max_iter - 1)  # it was killed just before that
 
     def state_dict(self) -> dict:
-        """Detectron2's state, and the class names, so that a checkpoint can be used without its data set."""
+        """Detectron2's state, and the class names, so that a checkpoint can be used without its dataset."""
         names = MetadataCatalog.get(self.cfg.DATASETS.TRAIN[0]).get("thing_classes")
         return {**super().state_dict(), "class_names": names}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Take up a training where it stopped.
+        """Restore the state of a training.
 
         Args:
-            state_dict: of `state_dict`.
+            state_dict: the output of `state_dict`.
 
         Raises:
-            ValueError: it was of other classes, or of these in another order.
+            InputError: its classes are others, or in another order.
         """
         self.check_classes(self.cfg, self.cfg.DATASETS.TRAIN, trained=state_dict.get("class_names") or ())
         super().load_state_dict(state_dict)
 
     @classmethod
     def check_config(cls, cfg: CfgNode) -> None:
-        """Before a training: whatever would be found wrong only when it has ended, or not at all.
+        """Check before a training what would otherwise be found wrong only when it has ended, or not at all.
 
         Raises:
-            OSError, ValueError: a data set or an image of it is not there; no training set, no iteration; data sets
-                whose classes are not each other's or not as many as the model's; TEST keys that cannot be used.
+            OSError: a dataset or one of its images is missing.
+            InputError: there is no training dataset or no iteration, the classes of the datasets differ from each other
+                or from the model's in number, or TEST keys cannot be used.
         """
         if not cfg.DATASETS.TRAIN:
-            raise ValueError("DATASETS.TRAIN is empty: name a data set, in a --config-file or behind the key")
+            raise InputError("DATASETS.TRAIN: expected the name of at least one dataset, got none")
         if cfg.SOLVER.MAX_ITER < 1:
-            raise ValueError(f"SOLVER.MAX_ITER: expected at least 1, got {cfg.SOLVER.MAX_ITER}")
+            raise InputError(f"SOLVER.MAX_ITER: expected at least 1, got {cfg.SOLVER.MAX_ITER}")
         cls.check_classes(cfg, [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
         for name in cfg.DATASETS.TEST:
             DatasetCatalog.get(name)
@@ -143,12 +148,12 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def check_classes(cls, cfg: CfgNode, names: Sequence[str], trained: Sequence[str] = ()) -> None:
-        """Whether a model and data sets have the same classes.
+        """Check that a model and datasets have the same classes.
 
         Args:
             cfg: the config.
-            names: of the data sets.
-            trained: the classes that the model was trained on, if they are known.
+            names: names of the datasets.
+            trained: the classes that the model was trained on, if known.
         """
         require_same_classes(names)
         if cfg.MODEL.META_ARCHITECTURE in _WITH_ROI_HEADS:
@@ -160,7 +165,7 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
-        """One in which prompts' projections learn MODEL.PROMPT.PROJECTION_LR_FACTOR times as fast."""
+        """The optimizer; the projections of prompts learn MODEL.PROMPT.PROJECTION_LR_FACTOR times as fast."""
         factor = cfg.MODEL.PROMPT.PROJECTION_LR_FACTOR
         return build_optimizer(cfg, model, lr_factor=lambda name: factor if projects_prompts(name) else 1.0)
 
@@ -174,15 +179,15 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> torch.utils.data.DataLoader:
-        """Detectron2's loader of a test set, with our mapper."""
+        """Detectron2's loader of a test dataset, with insight's mapper."""
         return build_detection_test_loader(cfg, dataset_name, mapper=PromptDatasetMapper(cfg, is_train=False))
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        """COCO AP as the config's TEST keys have it."""
+        """COCO AP as the TEST keys of the config define it."""
         if cfg.TEST.BOUNDARY_AP and not gives_masks(cfg):
             logger = logging.getLogger(__name__)
-            logger.warning("TEST.BOUNDARY_AP: a model with MODEL.MASK_ON False has no masks; boxes alone are evaluated")
+            logger.warning("TEST.BOUNDARY_AP has no effect: MODEL.MASK_ON is False, so only boxes are evaluated")
         of_masks = ("segm", "boundary") if cfg.TEST.BOUNDARY_AP else ("segm",)
         return CocoEvaluator(
             dataset_name,

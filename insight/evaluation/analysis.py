@@ -1,4 +1,4 @@
-"""Everything that can be read from detections and a ground truth, written into a folder."""
+"""Precision-recall curves and error breakdown of detections, written to a folder."""
 
 import json
 import logging
@@ -7,12 +7,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from insight.data.bad_options import SKIP_HINT
 from insight.data.formats.coco import read_coco
 from insight.data.formats.decoding import without_undecodable
-from insight.data.formats.file_check import FileCheck
+from insight.data.formats.file_check import SKIP_HINT, FileCheck
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 
+from .coco import LARGEST_MAX_DETS
 from .detections import read_detections
 from .error_breakdown import BACKGROUND, FOREGROUND, ErrorBreakdown, error_breakdown
 from .error_report import breakdown_as_json, breakdown_as_markdown, draw_breakdown
@@ -32,34 +33,34 @@ def analyse(
     images: str | os.PathLike | None = None,
     skip_bad: bool = False,
 ) -> dict[str, ErrorBreakdown]:
-    """Draw precision over recall and break down the errors, of boxes and of masks.
+    """Draw precision-recall curves of boxes and masks, and break their errors down by cause.
 
     Writes, in `output`/bbox and `output`/segm: precision_recall.png (the classes at IoU 0.5),
     precision_recall/ID_CLASS.png and precision_recall/all_classes.png (at several thresholds), errors.json, errors.md
     and errors.png.
 
     Args:
-        predictions: file of detections, see `read_detections`.
+        predictions: file of detections, as `read_detections` takes it.
         annotations: COCO file of the ground truth.
         output: the folder.
-        max_dets: detections an image and class that count.
-        classes: names of the classes that count, of instances and of detections. None: all.
-        images: folder of the ground truth's images, which must be there; with `skip_bad`, all are decoded. None does
-            not look.
-        skip_bad: leave out images and annotations that are wrong, as evaluation does where DATASETS.BAD is skip,
-            instead of raising, and what was detected on such images.
+        max_dets: detections per image and class that count.
+        classes: names of the classes to evaluate; None for all.
+        images: folder of the ground truth's images, which must be there; with `skip_bad`, all are decoded. None to
+            check nothing.
+        skip_bad: leave out images and annotations that are wrong instead of raising, and the detections on such images,
+            as evaluation does where DATASETS.BAD is skip.
 
     Returns:
-        The error breakdown of "bbox", of "segm", or of both: of what all detections and all annotations have.
+        The error breakdowns of "bbox" and "segm", or of the one that all detections and annotations have.
 
     Raises:
-        ValueError: a file is not what it should be, there is no instance, or neither boxes nor masks can be compared.
+        InputError: a file is malformed, there is no instance, or neither boxes nor masks can be compared.
         OSError: a file cannot be read or written.
     """
-    if max_dets < 1:
-        raise ValueError(f"max_dets: expected at least 1, got {max_dets}")
+    if not 1 <= max_dets <= LARGEST_MAX_DETS:
+        raise InputError(f"max_dets: expected an integer from 1 to {LARGEST_MAX_DETS}, got {max_dets}")
     if images is not None and not Path(images).is_dir():
-        raise FileNotFoundError(f"no such folder of images: {images}")
+        raise InputError(f"images: {images}: no such folder")
     check = FileCheck(Path(annotations), not skip_bad, SKIP_HINT)
     truth = read_coco(check.path, images, classes, check)
     if skip_bad and images is not None:
@@ -67,10 +68,10 @@ def analyse(
     if check.problems:
         _logger.warning(check.summary())
     if all(a.get("iscrowd", 0) for a in truth["annotations"]):
-        raise ValueError(f"{annotations}: there is no instance to compare detections with")
+        raise InputError(f"{annotations}: expected at least one annotation to compare detections with, got none")
     detections = read_detections(Path(predictions), truth, partial=skip_bad or classes is not None)
     if not detections:
-        _logger.warning(f"{predictions}: there is no detection at all")
+        _logger.warning(f"{predictions}: holds no detections")
     breakdowns = {}
     for task, key in (("bbox", "bbox"), ("segm", "segmentation")):
         lacking = {
@@ -83,12 +84,12 @@ def analyse(
             continue
         breakdowns[task] = _analyse_task(truth, detections, task, Path(output, task), max_dets)
     if not breakdowns:
-        raise ValueError(f"{predictions} and {annotations}: neither boxes nor masks can be compared; {lines[0]}")
+        raise InputError(f"{predictions} and {annotations}: neither boxes nor masks can be compared; {lines[0]}")
     return breakdowns
 
 
 def _analyse_task(truth: dict, detections: list[dict], task: str, folder: Path, max_dets: int) -> ErrorBreakdown:
-    title = f"{_NAMES[task]}, at most {max_dets} detections an image and class"
+    title = f"{_NAMES[task]}, at most {max_dets} detections per image and class"
     curves = precision_recall(truth, detections, task, max_dets)
     by_class = {name: curve["IoU 0.50"] for name, curve in curves.items()}
     draw_precision_recall(by_class, f"{title}, IoU 0.50", folder / "precision_recall.png")

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from insight.errors import InputError
 from insight.structures.rle import decode_crop
 
 from .coco import masks_to_rle
@@ -28,10 +29,10 @@ def boundary_distance(canvas: tuple[int, int], ratio: float = BOUNDARY_RATIO) ->
         Pixels, at least 1.
 
     Raises:
-        ValueError: the ratio is not positive.
+        InputError: the ratio is not positive.
     """
     if not ratio > 0:
-        raise ValueError(f"ratio of boundary IoU: expected a number above 0, got {ratio}")
+        raise InputError(f"ratio of boundary IoU: expected a number above 0, got {ratio}")
     return max(1, round(ratio * math.hypot(*canvas)))
 
 
@@ -52,17 +53,17 @@ def boundary_iou(predicted, truth, ratio: float = BOUNDARY_RATIO) -> np.ndarray:
         (N,) float64; 0 where both masks are empty.
 
     Raises:
-        ValueError: the lengths or the sizes of the images differ, or the ratio is not positive.
+        InputError: the lengths or the sizes of the images differ, or the ratio is not positive.
     """
     predicted, truth = masks_to_rle(predicted), masks_to_rle(truth)
     if len(predicted) != len(truth):
-        raise ValueError(f"expected as many predicted masks as true masks, got {len(predicted)} and {len(truth)}")
+        raise InputError(f"expected as many predicted masks as true masks, got {len(predicted)} and {len(truth)}")
     return np.array([_pair(one, other, ratio) for one, other in zip(predicted, truth)], dtype=np.float64)
 
 
 def _pair(one: dict, other: dict, ratio: float) -> float:
     if one["size"] != other["size"]:
-        raise ValueError(f"expected masks of one image, got sizes {one['size']} and {other['size']} (height, width)")
+        raise InputError(f"expected masks of one image, got sizes {one['size']} and {other['size']} (height, width)")
     boxes = coco_mask.toBbox([one, other]).astype(int)
     boxes = boxes[boxes[:, 2] > 0]  # the box of an empty mask lies at the image's corner
     if not len(boxes):

@@ -21,7 +21,9 @@ from tabulate import tabulate
 
 from insight.data.formats.coco import only_images, read_coco
 from insight.data.formats.file_check import FileCheck
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
+from insight.runtime.file_names import safe_name
 from insight.runtime.json_values import plain
 
 _ALL = 1e5**2
@@ -33,28 +35,30 @@ AREA_PROFILES = {
 }
 TASKS = ("bbox", "segm", "boundary")
 BOUNDARY_AP_RATIO = 0.02  # Cheng et al. 2021
+LARGEST_MAX_DETS = 2**31 - 1  # faster-coco-eval counts in 32 bits
 
 _logger = logging.getLogger(__name__)
 
 
 class CocoEvaluator(DatasetEvaluator):
-    """Average precision of boxes and masks; AP counts the last of `max_dets` detections of an image and class.
+    """Average precision of boxes and masks.
 
-    The task "boundary" is Boundary AP (Cheng et al. 2021): as "segm", but the IoU of two masks is the lesser of theirs
-    and of their boundaries'. Works in one process or in several, each of which has seen a part of the images.
+    The task "boundary" is Boundary AP (Cheng et al. 2021): as "segm", but the IoU of two masks is the smaller of their
+    IoU and their boundary IoU. Works in one process or in several, each of which has seen a part of the images.
     Predictions are Detectron2's, with pred_masks as (N, H, W) bool or as a sequence of COCO RLE.
 
     Args:
-        dataset_name: registered data set; its json_file is the ground truth, or else its dataset dicts.
-        output_dir: gets DATASET_results.json (COCO detections) and DATASET_metrics.json; None writes nothing.
-        max_dets: detections an image and class that count, increasing; (1, 10, 100) is COCO's, (1, 10, 1000) iSAID's.
+        dataset_name: registered dataset; its json_file is the ground truth, or otherwise its dataset dicts.
+        output_dir: folder for DATASET_results.json (COCO detections) and DATASET_metrics.json; None to write nothing.
+        max_dets: detections per image and class, increasing; AP counts the last one. COCO's are (1, 10, 100), iSAID's
+            (1, 10, 1000).
         area_profile: "coco" or "isaid", see AREA_PROFILES.
-        tasks: of "bbox", "segm" and "boundary"; evaluated are those that `possible_tasks` leaves of them, without
-            those of masks where no prediction has one.
-        boundary_ratio: of the width of a boundary to the diagonal of its image, for "boundary".
+        tasks: some of "bbox", "segm" and "boundary"; those of masks are left out if the ground truth (see
+            `possible_tasks`) or the predictions have no masks.
+        boundary_ratio: width of a boundary as a fraction of the image's diagonal, for "boundary".
 
     Raises:
-        ValueError: an argument is none of what is allowed.
+        InputError: an argument is out of range.
     """
 
     def __init__(
@@ -67,15 +71,21 @@ class CocoEvaluator(DatasetEvaluator):
         boundary_ratio: float = BOUNDARY_AP_RATIO,
     ):
         max_dets = [int(m) for m in max_dets]
-        if not max_dets or max_dets[0] < 1 or max_dets != sorted(set(max_dets)):
-            raise ValueError(f"max_dets (TEST.MAX_DETS): expected increasing numbers of at least 1, got {max_dets}")
+        if (
+            not max_dets
+            or max_dets != sorted(set(max_dets))
+            or not 1 <= max_dets[0] <= max_dets[-1] <= LARGEST_MAX_DETS
+        ):
+            raise InputError(
+                f"max_dets (TEST.MAX_DETS): expected increasing integers from 1 to {LARGEST_MAX_DETS}, got {max_dets}"
+            )
         if area_profile not in AREA_PROFILES:
             known = ", ".join(AREA_PROFILES)
-            raise ValueError(f"area_profile (TEST.AREA_PROFILE): expected one of {known}, got {area_profile!r}")
+            raise InputError(f"area_profile (TEST.AREA_PROFILE): expected one of {known}, got {area_profile!r}")
         if not tasks or not set(tasks) <= set(TASKS):
-            raise ValueError(f"tasks: expected some of {', '.join(TASKS)}, got {tuple(tasks)}")
+            raise InputError(f"tasks: expected some of {', '.join(TASKS)}, got {tuple(tasks)}")
         if not boundary_ratio > 0:
-            raise ValueError(f"boundary_ratio (TEST.BOUNDARY_RATIO): expected a number above 0, got {boundary_ratio}")
+            raise InputError(f"boundary_ratio (TEST.BOUNDARY_RATIO): expected a number above 0, got {boundary_ratio}")
         self.dataset_name = dataset_name
         self.boundary_ratio = boundary_ratio
         self.output_dir = None if output_dir is None else Path(output_dir)
@@ -104,7 +114,7 @@ class CocoEvaluator(DatasetEvaluator):
             tasks, in percent, NaN where there is no ground truth; empty in other processes than the main one.
 
         Raises:
-            ValueError: of `possible_tasks`, or only masks are evaluated and no prediction has one.
+            InputError: of `possible_tasks`, or only masks are evaluated and no prediction has one.
         """
         gathered = comm.gather(self._results, dst=0)
         if not comm.is_main_process():
@@ -117,7 +127,7 @@ class CocoEvaluator(DatasetEvaluator):
         results = [{**r, "category_id": ids[r["category_id"]]} for r in results]
         by_id = [name for _, name in sorted(zip(ids, names))]
         if not results:
-            _logger.warning(f"{self.dataset_name}: there is no prediction at all")
+            _logger.warning(f"{self.dataset_name}: there are no predictions")
         metrics = OrderedDict(
             (
                 task,
@@ -129,12 +139,12 @@ class CocoEvaluator(DatasetEvaluator):
         )
         _logger.info(self._report(metrics))
         if self.output_dir is not None:
-            with atomic_write(self.output_dir / f"{self.dataset_name}_results.json") as file:
+            with atomic_write(self.output_dir / safe_name(self.dataset_name, "_results.json")) as file:
                 json.dump(results, file)
             settings = {"max_dets": self.max_dets, "area_profile": self.area_profile}
             if "boundary" in metrics:
                 settings["boundary_ratio"] = self.boundary_ratio
-            with atomic_write(self.output_dir / f"{self.dataset_name}_metrics.json") as file:
+            with atomic_write(self.output_dir / safe_name(self.dataset_name, "_metrics.json")) as file:
                 json.dump(plain({**settings, **metrics}), file, indent=2)
         return metrics
 
@@ -162,7 +172,7 @@ class CocoEvaluator(DatasetEvaluator):
         rows = [(task, *(values[k] for k in keys)) for task, values in metrics.items()]
         lines = [
             f"Average precision on {self.dataset_name}, in percent",
-            f"at most {self.max_dets[-1]} detections an image and class; areas ({self.area_profile}): {ranges}",
+            f"at most {self.max_dets[-1]} detections per image and class; areas ({self.area_profile}): {ranges}",
             *([f"boundary: ratio {self.boundary_ratio:g} of the image's diagonal"] if "boundary" in metrics else []),
             tabulate(rows, ("", *keys), "simple", floatfmt=".2f"),
         ]
@@ -174,18 +184,18 @@ class CocoEvaluator(DatasetEvaluator):
 
 
 def possible_tasks(tasks: Sequence[str], truth: Iterable[dict], dataset_name: str) -> tuple[str, ...]:
-    """The tasks that a ground truth allows: of one in which no annotation has a mask that of boxes, with a warning.
+    """Choose the tasks that a ground truth allows: if no annotation has a mask, only boxes, with a warning.
 
     Args:
-        tasks: of TASKS.
-        truth: what holds its "annotations": dataset dicts, or one COCO dictionary.
-        dataset_name: whose it is.
+        tasks: some of TASKS.
+        truth: dataset dicts, or a list of one COCO dictionary.
+        dataset_name: name of the dataset.
 
     Returns:
-        Those of `tasks`, in their order.
+        The tasks, in the given order.
 
     Raises:
-        ValueError: that is none of them.
+        InputError: none is left.
     """
     if any(a.get("segmentation") for part in truth for a in part["annotations"]):
         return tuple(tasks)
@@ -195,20 +205,20 @@ def possible_tasks(tasks: Sequence[str], truth: Iterable[dict], dataset_name: st
 def _of_boxes(tasks: Sequence[str], reason: str) -> tuple[str, ...]:
     left = tuple(task for task in tasks if task == "bbox")
     if not left:
-        raise ValueError(f"{reason}, so there are none to compare with; both the data set and the model need masks")
+        raise InputError(f"{reason} to compare; both the dataset and the model need masks")
     if len(left) < len(tasks):
-        _logger.warning(f"{reason}: boxes are evaluated, masks are not")
+        _logger.warning(f"{reason}: only boxes are evaluated")
     return left
 
 
 def require_masks(dataset_name: str) -> None:
-    """Check that a data set has masks to compare with.
+    """Check that a dataset has masks to compare with.
 
     Args:
-        dataset_name: registered data set; it is loaded.
+        dataset_name: registered dataset; it is loaded.
 
     Raises:
-        ValueError: no annotation has a mask, or what loading the data set raises.
+        InputError: no annotation has a mask, or the dataset cannot be loaded.
     """
     possible_tasks(("segm",), DatasetCatalog.get(dataset_name), dataset_name)
 

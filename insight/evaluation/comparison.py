@@ -1,6 +1,5 @@
-"""Pictures side by side: the truth, and what several models make of the same image."""
+"""Pictures side by side: the ground truth, and the predictions of several models."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,16 +12,17 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.structures import BoxMode, Instances
-from tqdm import tqdm
 
 from insight.config import gives_masks
 from insight.data.datasets.coco import require_classes_of_model
-from insight.data.formats.file_check import first
+from insight.data.formats.file_check import first, read_json
+from insight.data.formats.images import write_png
 from insight.data.mappers.detection import read_entry_image
 from insight.data.mappers.sopseg import SOPSegMapper
+from insight.errors import InputError
 from insight.inference.predictor import PromptPredictor
 from insight.modeling.checkpointer import Checkpointer
-from insight.runtime.atomic_files import atomic_write
+from insight.runtime.progress import progress
 from insight.structures.rle import annotation_to_rle
 from insight.visualization.dataset_pictures import picture_name
 from insight.visualization.overlays import draw_instances
@@ -38,8 +38,8 @@ class Contender:
     """A model to compare.
 
     Args:
-        name: what stands above its panel.
-        cfg: its config; MODEL.WEIGHTS is the checkpoint.
+        name: title of its panel.
+        cfg: config; MODEL.WEIGHTS is the checkpoint.
     """
 
     name: str
@@ -47,19 +47,19 @@ class Contender:
 
 
 def choose_entries(dataset: str, images: Sequence[str] = (), count: int = 8) -> list[dict]:
-    """Entries of a data set to draw.
+    """Choose images of a dataset to draw.
 
     Args:
         dataset: registered name.
-        images: file names, as many folders before them as tell the images apart, with or without endings; empty for
-            some with many classes.
-        count: how many, where no images are named.
+        images: file names with or without extensions, preceded by as many folders as make them unique; empty for
+            images with many classes.
+        count: number of images if none are named.
 
     Returns:
         Dataset dicts.
 
     Raises:
-        ValueError: a name is that of no image of the data set, or of several.
+        InputError: a name fits no image of the dataset, or several.
     """
     entries = DatasetCatalog.get(dataset)
     if not images:
@@ -73,7 +73,7 @@ def choose_entries(dataset: str, images: Sequence[str] = (), count: int = 8) -> 
 
 
 def _named(image: str, candidates: list[dict], dataset: str) -> dict:
-    """The one entry whose path ends in this; candidates are those with its file name."""
+    """The one entry whose path ends in `image`, among those with its file name."""
     *folders, name = Path(image).parts or [""]
     paths = [Path(entry["file_name"]).absolute() for entry in candidates]
     fitting = [i for i, path in enumerate(paths) if list(path.parts[-1 - len(folders) : -1]) == folders]
@@ -82,11 +82,11 @@ def _named(image: str, candidates: list[dict], dataset: str) -> dict:
         return candidates[fitting[0]]
     if fitting:
         found = first((candidates[i]["file_name"] for i in fitting), 4)
-        raise ValueError(
-            f"images: {image}: expected one image of {dataset}, but {len(fitting)} fit; give more of the path: {found}"
+        raise InputError(
+            f"images: {image}: expected one image of {dataset}, {len(fitting)} fit; give more of the path: {found}"
         )
-    others = f"; of that name it has {first((e['file_name'] for e in candidates), 4)}" if candidates else ""
-    raise ValueError(f"images: {image}: no such image in {dataset}{others}")
+    others = f"; it has {first((e['file_name'] for e in candidates), 4)}" if candidates else ""
+    raise InputError(f"images: {image}: no such image in {dataset}{others}")
 
 
 def _varied(entries: list[dict], count: int) -> list[dict]:
@@ -103,29 +103,33 @@ def _varied(entries: list[dict], count: int) -> list[dict]:
 
 
 def worst_entries(dataset: str, measured: str | os.PathLike, count: int) -> list[dict]:
-    """Entries of a data set with the objects that a model segmented worst.
+    """Choose the images of a dataset with the objects that a model segments worst.
 
     Args:
         dataset: registered name.
-        measured: DATASET_prompted.json of an evaluation of the model on it, with the IoU of every object.
-        count: how many.
+        measured: DATASET_prompted.json of the model's evaluation, with the IoU of every object.
+        count: number of images.
 
     Returns:
-        Dataset dicts, by rising IoU of their worst object.
+        Dataset dicts, sorted by the lowest IoU of an object.
 
     Raises:
         FileNotFoundError: the model has not been evaluated.
-        ValueError: the file is of another data set.
+        InputError: the file is malformed or belongs to another dataset.
     """
     if not Path(measured).is_file():
         raise FileNotFoundError(f"{measured}: no such file; evaluate the model with prompts first, on {dataset}")
-    lowest = {}
-    for instance in json.loads(Path(measured).read_text())["instances"]:
-        lowest[instance["image_id"]] = min(instance["iou"], lowest.get(instance["image_id"], 1.0))
+    lowest: dict[int | str, float] = {}
+    content = read_json(Path(measured))
+    try:
+        for instance in content["instances"]:
+            lowest[instance["image_id"]] = min(float(instance["iou"]), lowest.get(instance["image_id"], 1.0))
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(f"{measured}: expected the IoUs of an evaluation with prompts, got something else") from error
     known = {entry["image_id"]: entry for entry in DatasetCatalog.get(dataset)}
     absent = [image for image in lowest if image not in known]
     if absent:
-        raise ValueError(f"{measured}: is of another data set, image {absent[0]} is not in {dataset}")
+        raise InputError(f"{measured}: belongs to another dataset: image {absent[0]} is not in {dataset}")
     return [known[image] for image in sorted(lowest, key=lowest.get)[:count]]
 
 
@@ -138,33 +142,33 @@ def draw_comparisons(
     prompted: bool = False,
     score_threshold: float = 0.5,
 ) -> list[Path]:
-    """A picture for each image, with a panel for the truth and one for each model.
+    """Draw a picture of each image, with a panel for the ground truth and one for each model.
 
     Args:
-        contenders: the models; their classes are those of the data set. SOPSEG is always prompted, as its config has
+        contenders: the models; their classes must be the dataset's. SOPSEG is always prompted, as its config has
             it.
-        dataset: registered name, for the class names.
-        entries: of `choose_entries` or `worst_entries`.
-        output: folder of the PNG files, STEM.png; POSITION_STEM.png if images of the data set share names.
-        prompted: prompt detectors with the true boxes instead of letting them find objects.
-        score_threshold: least score of what a detector finds by itself.
+        dataset: registered name.
+        entries: the output of `choose_entries` or `worst_entries`.
+        output: folder for the PNG files, STEM.png; POSITION_STEM.png if images of the dataset share names.
+        prompted: prompt detectors with the ground-truth boxes instead of letting them find instances.
+        score_threshold: lowest score of an instance that a detector finds.
 
     Returns:
         The files.
 
     Raises:
-        ValueError: a detector's classes are the data set's in another order.
+        InputError: the classes of a detector are not the dataset's, or it has no masks.
     """
     names = MetadataCatalog.get(dataset).thing_classes
     answers = [(one.name, _answerer(one.cfg, dataset, prompted, score_threshold)) for one in contenders]
     pictures = _picture_names(dataset)
     paths = []
-    for entry in tqdm(entries, "Drawing", unit="image"):
+    for entry in progress(entries, "Drawing", "image"):
         image = read_entry_image(entry, "RGB")
         annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
         truth = [annotation_to_rle(a["segmentation"], image.shape[:2]) for a in annotations]
         classes = [a["category_id"] for a in annotations]
-        panels = [_panel("truth", image, truth, classes, [names[c] for c in classes])]
+        panels = [_panel("ground truth", image, truth, classes, [names[c] for c in classes])]
         for name, (answer, is_prompted) in answers:
             found = answer({**entry, "annotations": annotations}, image)
             labels = None if is_prompted else [names[c] for c in found.pred_classes.tolist()]
@@ -173,14 +177,13 @@ def draw_comparisons(
             boxes = found.pred_boxes.tensor.numpy() if is_prompted else None
             panels.append(_panel(title, image, found.pred_masks, colors, labels, boxes))
         path = Path(output, pictures[entry["image_id"]])
-        with atomic_write(path, "wb") as file:
-            file.write(cv2.imencode(".png", np.hstack(panels)[:, :, ::-1])[1].tobytes())
+        write_png(path, np.hstack(panels))
         paths.append(path)
     return paths
 
 
 def _picture_names(dataset: str) -> dict[int | str, str]:
-    """By image id. They do not hang on which images are drawn, so that no later run replaces another image's."""
+    """Picture names by image id, whichever images are drawn, so that no later run replaces another image's."""
     entries = DatasetCatalog.get(dataset)
     stems = [Path(entry["file_name"]).stem for entry in entries]
     unique = len(set(stems)) == len(stems)
@@ -193,7 +196,7 @@ def _picture_names(dataset: str) -> dict[int | str, str]:
 def _answerer(
     cfg: CfgNode, dataset: str, prompted: bool, score_threshold: float
 ) -> tuple[Callable[[dict, np.ndarray], Instances], bool]:
-    """From an entry and its image to instances on the CPU; and whether they are answers to its annotations."""
+    """(entry, image) -> instances on the CPU, and whether they answer the annotations one by one."""
     if cfg.MODEL.META_ARCHITECTURE == "SOPSEG":
         model = build_model(cfg.clone()).eval()
         if cfg.MODEL.WEIGHTS or not cfg.MODEL.SOPSEG.WEIGHTS:
@@ -206,7 +209,7 @@ def _answerer(
 
         return segment, True
     if not gives_masks(cfg):
-        raise ValueError("MODEL.MASK_ON is False: there are no masks to compare")
+        raise InputError("MODEL.MASK_ON is False: the model has no masks to compare")
     predictor = PromptPredictor(cfg)
     require_classes_of_model(predictor.class_names, dataset)
 

@@ -1,4 +1,4 @@
-"""Reading detections from files, for one ground truth."""
+"""Read detections from files, in terms of a ground truth."""
 
 import logging
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from insight.data.formats.coco import plain_name, rle_fills, with_whole_size
 from insight.data.formats.file_check import FileCheck, first, has, numbers, read_json, repeated
+from insight.errors import InputError
 
 _SECTIONS = ("images", "annotations", "categories")
 _NEEDED = ("image_id", "category_id", "score")
@@ -14,22 +15,21 @@ _logger = logging.getLogger(__name__)
 
 
 def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict]:
-    """Detections in terms of the image ids and category ids of a ground truth.
+    """Read detections and translate their ids to those of a ground truth.
 
     Args:
-        path: COCO detections, a list as `CocoEvaluator` writes it, or a COCO file with scores as `tools/predict.py`
-            writes it. The latter's images are known by their file names, without folders, its categories by name,
-            compared without case, spaces, hyphens and underscores.
-        truth: COCO dictionary, as `insight.data.formats.coco.read_coco` gives it.
-        partial: the truth is a part of what was looked for: detections on other images and of other classes are left
-            out, with a warning, instead of raising.
+        path: COCO detections, a list as `CocoEvaluator` writes it, or a COCO file with scores as `insight predict`
+            writes it. In the latter, images are matched by file name without folders, and categories by name, ignoring
+            case, spaces, hyphens and underscores.
+        truth: COCO dictionary, the output of `insight.data.formats.coco.read_coco`.
+        partial: leave out detections on images and of classes that the ground truth lacks, with a warning, instead of
+            raising.
 
     Returns:
         Dicts with image_id, category_id, score and bbox (XYWH), segmentation (RLE), or both.
 
     Raises:
-        ValueError: what is wrong with the file, in one line, with the number of offenders and the first of them;
-            detections with their index in the file's list.
+        InputError: the file is malformed; the message has the number of wrong entries and the first of them.
         OSError: the file is missing or cannot be read.
     """
     path = Path(path)
@@ -40,7 +40,7 @@ def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict
         entries = content
     else:
         sections = ", ".join(_SECTIONS)
-        raise ValueError(f"{path}: expected detections: a list of them, or an object with the lists {sections}")
+        raise InputError(f"{path}: expected detections: a list of them, or an object with the lists {sections}")
     indexed = list(enumerate(entries))
 
     def require(good: Callable[[dict], bool], reason: str, got: Callable[[dict], object] = lambda d: d) -> None:

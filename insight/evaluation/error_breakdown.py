@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from pycocotools import mask as coco_mask
-from tqdm import tqdm
+
+from insight.runtime.progress import progress
 
 FOREGROUND, BACKGROUND = 0.5, 0.1  # IoU: a detection is right from the one on, and of the background up to the other
 CAUSES = ("classification", "localisation", "both", "duplicate", "background", "missed")
@@ -151,7 +152,7 @@ def _examine(truth: dict, detections: list[dict], task: str, max_dets: int) -> _
     for detection in detections:
         found[detection["image_id"]].append(detection)
     scores, classes, causes, targets, labels, taken = [], [], [], [], [], []
-    for image in tqdm(sorted(truth["images"], key=lambda image: image["id"]), f"Errors of {task}", unit="image"):
+    for image in progress(sorted(truth["images"], key=lambda image: image["id"]), f"Errors of {task}", "image"):
         own = objects[image["id"]]
         crowds = [a for a in own if a.get("iscrowd", 0)]
         own = [a for a in own if not a.get("iscrowd", 0)]

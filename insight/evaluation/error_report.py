@@ -6,13 +6,13 @@ import os
 import numpy as np
 from tabulate import tabulate
 
-from insight.visualization.figures import png_figure
+from insight.visualization.figures import plot_text, png_figure
 
 from .error_breakdown import ALL_FALSE_POSITIVES, CAUSES, ErrorBreakdown, mean_of_known
 
 
 def breakdown_as_json(breakdown: ErrorBreakdown) -> dict:
-    """All numbers as JSON values.
+    """Convert a breakdown to JSON values.
 
     Returns:
         {"all": {"instances", "AP50", "errors": {cause: count}, "AP50 if fixed": {cause: AP}}, "classes": {name: the
@@ -41,18 +41,18 @@ def _known(value: float) -> float | None:
 
 
 def breakdown_table(breakdown: ErrorBreakdown) -> str:
-    """A Markdown table: errors of each cause, AP50 if it is fixed, and the gain."""
+    """A Markdown table: the errors of each cause, AP50 if they were fixed, and the gain; "-" for what is undefined."""
     counts = {cause: int(breakdown.counts[cause].sum()) for cause in CAUSES}
     counts[ALL_FALSE_POSITIVES] = sum(counts[cause] for cause in CAUSES if cause != "missed")
     rows = [
-        (cause, counts.get(cause, ""), mean_of_known(breakdown.fixed[cause]), breakdown.gain(cause))
+        (cause, counts.get(cause, ""), _known(mean_of_known(breakdown.fixed[cause])), _known(breakdown.gain(cause)))
         for cause in breakdown.fixed
     ]
-    return tabulate(rows, ("cause", "errors", "AP50 if fixed", "gain"), "github", floatfmt=("", "", ".2f", "+.2f"))
+    return _table(rows, ("cause", "errors", "AP50 if fixed", "gain"), ("", "", ".2f", "+.2f"))
 
 
 def breakdown_as_markdown(breakdown: ErrorBreakdown, title: str) -> str:
-    """The table of `breakdown_table`, and what each class has and would gain.
+    """The table of `breakdown_table`, and the errors, AP50 and gains of each class.
 
     Args:
         breakdown: what to report.
@@ -61,39 +61,45 @@ def breakdown_as_markdown(breakdown: ErrorBreakdown, title: str) -> str:
     counts, gains = [], []
     for k, name in enumerate(breakdown.class_names):
         counts.append((name, breakdown.instances[k], *(breakdown.counts[cause][k] for cause in CAUSES)))
-        gains.append((name, breakdown.ap[k], *(breakdown.fixed[cause][k] - breakdown.ap[k] for cause in CAUSES)))
+        gained = (_known(breakdown.fixed[cause][k] - breakdown.ap[k]) for cause in CAUSES)
+        gains.append((name, _known(breakdown.ap[k]), *gained))
     return "\n\n".join([
         f"# {title}: AP50 {mean_of_known(breakdown.ap):.2f}",
         breakdown_table(breakdown),
         "## Errors by class",
         tabulate(counts, ("class", "instances", *CAUSES), "github"),
         "## AP50 by class, and its gain if a cause is fixed",
-        tabulate(gains, ("class", "AP50", *CAUSES), "github", floatfmt=("", ".2f", *["+.2f"] * len(CAUSES))),
+        _table(gains, ("class", "AP50", *CAUSES), ("", ".2f", *["+.2f"] * len(CAUSES))),
     ]) + "\n"  # fmt: skip
 
 
+def _table(rows, head: tuple[str, ...], formats: tuple[str, ...]) -> str:
+    return tabulate(rows, head, "github", floatfmt=formats, missingval="-")
+
+
 def draw_breakdown(breakdown: ErrorBreakdown, title: str, output: str | os.PathLike) -> None:
-    """Draw what each cause costs, and the errors of each class, into a PNG file.
+    """Draw what each cause costs, and the errors of each class, to a PNG file.
 
     Args:
         breakdown: what to draw.
-        title: of the picture.
+        title: title of the picture.
         output: the PNG file.
     """
     with png_figure(output, (11, 1.6 + 0.3 * max(len(CAUSES) + 2, len(breakdown.class_names)))) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(2, 3))
-        figure.suptitle(title)
+        figure.suptitle(plot_text(title))
         causes = list(breakdown.fixed)
         colours = {cause: f"C{i}" for i, cause in enumerate(CAUSES)}
         gains = [breakdown.gain(cause) for cause in causes]
         bars = left.barh(causes, np.nan_to_num(gains), color=[colours.get(cause, "0.6") for cause in causes])
-        left.bar_label(bars, ["nan" if math.isnan(gain) else f"{gain:.1f}" for gain in gains], padding=2)
+        left.bar_label(bars, ["-" if math.isnan(gain) else f"{gain:.1f}" for gain in gains], padding=2)
         left.margins(x=0.15)
-        left.set(xlabel="AP50 gained if fixed, points")
+        left.set(xlabel="gain in AP50 if fixed, percentage points")
         left.invert_yaxis()
-        start = np.zeros(len(breakdown.class_names))
+        names = [plot_text(name) for name in breakdown.class_names]
+        start = np.zeros(len(names))
         for cause in CAUSES:
-            right.barh(breakdown.class_names, breakdown.counts[cause], left=start, color=colours[cause], label=cause)
+            right.barh(names, breakdown.counts[cause], left=start, color=colours[cause], label=cause)
             start += breakdown.counts[cause]
         right.set(xlabel="errors")
         right.invert_yaxis()

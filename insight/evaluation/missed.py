@@ -1,4 +1,4 @@
-"""Instances that a detector misses, given to it as box prompts: how much a person's boxes add to average precision.
+"""AP with the instances that a detector misses given to it as box prompts.
 
 Source: Insight Any Instance, section IV-F and Table XI.
 """
@@ -10,9 +10,9 @@ import torch
 from detectron2.data import DatasetCatalog
 from detectron2.structures import Boxes, BoxMode, Instances, pairwise_iou
 from torch import Tensor
-from tqdm import tqdm
 
 from insight.data.mappers.detection import read_entry_image
+from insight.runtime.progress import progress
 
 from .coco import CocoEvaluator, possible_tasks
 
@@ -21,29 +21,29 @@ LEAST_IOU = 0.5  # of the box of a detection with that of the instance it finds
 
 
 class Predictor(Protocol):
-    """What is evaluated, such as `insight.PromptPredictor`."""
+    """A detector that can be prompted, such as `insight.PromptPredictor`."""
 
     def set_image(self, image: np.ndarray, order: str) -> None:
-        """Take an image, (H, W, 3) uint8."""
+        """Set the image, (H, W, 3) uint8."""
 
     def detect(self) -> Instances:
-        """Find instances in it, by themselves."""
+        """Find instances in it without prompts."""
 
     def predict(self, boxes: Tensor) -> Instances:
-        """Answer boxes, one instance each."""
+        """Segment boxes, one instance each."""
 
 
 def is_missed(boxes: Tensor, classes: Tensor, found: Instances, least_score: float = LEAST_SCORE) -> Tensor:
-    """Which true instances of an image no detection finds.
+    """Whether no detection finds an instance of the ground truth.
 
-    A detection finds an instance if it has its class, a score of at least `least_score`, and a box whose IoU with the
-    instance's is at least LEAST_IOU; it may find several.
+    A detection finds an instance if it has its class, a score of at least `least_score`, and a box with an IoU of at
+    least LEAST_IOU; it may find several.
 
     Args:
-        boxes: (N, 4) XYXY, the true boxes, pixels of the image.
-        classes: (N,) int64, theirs.
+        boxes: (N, 4) XYXY, ground-truth boxes, pixels of the image.
+        classes: (N,) int64, their class indices.
         found: detections, with pred_boxes, pred_classes and scores.
-        least_score: of a detection that counts.
+        least_score: lowest score of a detection that counts.
 
     Returns:
         (N,) bool.
@@ -60,23 +60,23 @@ def evaluate_missed(
     max_dets: tuple[int, ...] = (1, 10, 100),
     area_profile: str = "coco",
 ) -> dict[str, float]:
-    """Average precision of what is found, and of that together with the answers to the boxes of what is missed.
+    """Average precision of the detections alone, and together with the answers to the boxes of missed instances.
 
-    The answers have the class and the score that the model gives them.
+    The answers have the class and the score that the model predicts.
 
     Args:
         predictor: the model.
-        dataset_name: registered data set; crowds are not prompted with.
-        least_score: of a detection that counts as one.
+        dataset_name: registered dataset; crowds are not prompted with.
+        least_score: lowest score of a detection that counts.
         max_dets, area_profile: as `CocoEvaluator` takes them.
 
     Returns:
-        In percent, of masks (of boxes, if the model or, with a warning, the data set has no masks), "automatic METRIC"
-        and "prompted METRIC" of AP, AP50, AP75, APs, APm and APl; and the numbers of "instances" and of those "missed".
+        "automatic METRIC" and "prompted METRIC" for AP, AP50, AP75, APs, APm and APl, in percent, of masks (of boxes if
+        the model or, with a warning, the dataset has no masks), and the numbers of "instances" and of those "missed".
     """
     evaluators, numbers = {}, {"instances": 0, "missed": 0}
     dicts = DatasetCatalog.get(dataset_name)
-    for entry in tqdm(dicts, "Prompting what is missed", unit="image"):
+    for entry in progress(dicts, "Prompting with missed instances", "image"):
         predictor.set_image(read_entry_image(entry, "RGB"), order="RGB")
         found = predictor.detect()
         if not evaluators:

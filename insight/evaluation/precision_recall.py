@@ -1,10 +1,10 @@
-"""Precision over recall, of each class and of all, as numbers and as pictures."""
+"""Precision-recall curves of each class and of all, as numbers and as pictures."""
 
 import os
 
 import numpy as np
 
-from insight.visualization.figures import png_figure
+from insight.visualization.figures import plot_text, png_figure
 
 from .coco import precision_table
 
@@ -13,13 +13,13 @@ ALL = "all classes"
 
 
 def precision_recall(truth: dict, detections: list[dict], task: str, max_dets: int = 100) -> dict[str, dict]:
-    """COCO's precision at each recall: the highest at this recall or more, 0 where the recall is not reached.
+    """Compute COCO's precision at each recall: the highest at this recall or more, 0 where it is not reached.
 
     Args:
         truth: COCO dictionary.
         detections: COCO detections; may be empty.
         task: "bbox", "segm" or "boundary".
-        max_dets: detections an image and class that count.
+        max_dets: detections per image and class that count.
 
     Returns:
         By class name in order of category id, then for ALL (the mean of the classes), {"IoU 0.50", "IoU 0.75", "IoU
@@ -37,11 +37,11 @@ def precision_recall(truth: dict, detections: list[dict], task: str, max_dets: i
 
 
 def draw_precision_recall(curves: dict[str, np.ndarray], title: str, output: str | os.PathLike) -> None:
-    """Draw curves into one PNG file, with the AP of each, the area below it, in the legend.
+    """Draw curves to a PNG file; the legend has the AP of each, the area below it.
 
     Args:
         curves: (101,) precision at RECALLS, by label.
-        title: of the picture.
+        title: title of the picture.
         output: the PNG file.
     """
     with png_figure(output, (7.6, 4.4)) as figure:
@@ -51,7 +51,7 @@ def draw_precision_recall(curves: dict[str, np.ndarray], title: str, output: str
             style = {"linestyle": ("-", "--", ":")[i // 10 % 3]}  # matplotlib has ten colours
             if label == ALL:
                 style = {"color": "black", "linewidth": 2}
-            axes.plot(RECALLS, precision, label=f"{label}: AP {100 * precision.mean():.1f}", **style)
+            axes.plot(RECALLS, precision, label=f"{plot_text(label)}: AP {100 * precision.mean():.1f}", **style)
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
         axes.grid(alpha=0.3)
         figure.legend(loc="outside right center", fontsize="small")

@@ -1,4 +1,4 @@
-"""What a trained detector takes from its prompts: average precision with the prompts changed."""
+"""What prompts contribute to a trained detector: average precision with the prompts changed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from detectron2.data import DatasetCatalog
-from tqdm import tqdm
 
 from insight.data.mappers.detection import read_entry_image
+from insight.errors import InputError
 from insight.modeling.prompt.changes import ChangedPrompts, possible_changes
+from insight.runtime.progress import progress
 
 from .coco import CocoEvaluator, possible_tasks
 
@@ -25,27 +26,27 @@ def evaluate_prompt_use(
 ) -> dict[str, float]:
     """Average precision of a detector as it was trained, and with each possible change of its prompts.
 
-    A prompt without which AP stays as it is tells the model nothing. Each image is encoded once for all changes.
+    A prompt contributes nothing if AP does not change without it. Each image is encoded once for all changes.
 
     Args:
         predictor: the model, with prompts.
-        dataset_name: registered data set.
+        dataset_name: registered dataset.
         max_dets, area_profile: as `CocoEvaluator` takes them.
 
     Returns:
-        In percent, "mask AP, CHANGE" and "box AP, CHANGE" (if the model or, with a warning, the data set has no masks
-        only the latter), CHANGE being AS_TRAINED or one of `possible_changes`.
+        "mask AP, CHANGE" and "box AP, CHANGE" in percent, where CHANGE is AS_TRAINED or one of `possible_changes`; only
+        the latter if the model or, with a warning, the dataset has no masks.
 
     Raises:
-        ValueError: the model has no prompts.
+        InputError: the model has no prompts.
     """
     changes = possible_changes(predictor.model)
     if not changes:
-        raise ValueError("MODEL.PROMPT: LPM and GPM are off, so there are no prompts to change")
+        raise InputError("MODEL.PROMPT: expected LPM or GPM to be enabled, as there are no prompts to change otherwise")
     managers = {AS_TRAINED: nullcontext()} | {str(c): ChangedPrompts(predictor.model, c) for c in changes}
     evaluators: dict[str, CocoEvaluator] = {}
     dicts = DatasetCatalog.get(dataset_name)
-    for entry in tqdm(dicts, f"Changing prompts on {dataset_name}", unit="image"):
+    for entry in progress(dicts, f"Changing prompts on {dataset_name}", "image"):
         predictor.set_image(read_entry_image(entry, "RGB"), order="RGB")
         for name, manager in managers.items():
             with manager:

@@ -1,4 +1,4 @@
-"""How well masks fit that were predicted from ground-truth boxes."""
+"""IoU of masks that were predicted from ground-truth boxes."""
 
 import math
 from collections import defaultdict
@@ -9,9 +9,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 from tabulate import tabulate
-from tqdm import tqdm
 
 from insight.data.mappers.detection import read_entry_image
+from insight.errors import InputError
+from insight.runtime.progress import progress
 from insight.structures.rle import annotation_to_rle
 
 from .boundary import BOUNDARY_RATIO, boundary_distance, boundary_iou
@@ -19,15 +20,15 @@ from .coco import masks_to_rle, require_masks
 
 
 class PromptedIoU:
-    """Collects IoU and boundary IoU of masks: their means over instances, and over classes of each class's mean.
+    """Collect IoU and boundary IoU of masks, and average them over instances and over classes.
 
     Args:
-        class_names: by class index.
-        boundary_ratio: of boundary IoU's distance to the diagonal of the image.
+        class_names: class names in the order of the class indices.
+        boundary_ratio: distance of boundary IoU as a fraction of the image's diagonal.
 
     Attributes:
-        instances: a dict for each instance so far: image_id, index (in its image), class (index), iou, boundary_iou.
-        sizes: (height, width) of the images so far.
+        instances: a dict per instance: image_id, index (in its image), class (index), iou, boundary_iou.
+        sizes: (height, width) of the images.
     """
 
     def __init__(self, class_names: Sequence[str], boundary_ratio: float = BOUNDARY_RATIO):
@@ -37,21 +38,21 @@ class PromptedIoU:
         self.sizes: set[tuple[int, int]] = set()
 
     def update(self, predicted, truth, classes: Sequence[int], image_id: int | str | None = None) -> None:
-        """Take one image.
+        """Add the masks of one image.
 
         Args:
-            predicted: N masks, one for each box in order: (N, H, W) bool or a sequence of COCO RLE.
-            truth: N true masks, in the same forms.
+            predicted: N masks in the order of the boxes: (N, H, W) bool or a sequence of COCO RLE.
+            truth: N ground-truth masks, in the same forms.
             classes: N class indices.
-            image_id: of the image; `instances` tells it.
+            image_id: id of the image, kept in `instances`.
 
         Raises:
-            ValueError: the lengths or the sizes of the masks differ.
+            InputError: the lengths or the sizes of the masks differ.
         """
         predicted, truth = masks_to_rle(predicted), masks_to_rle(truth)
         if not len(predicted) == len(truth) == len(classes):
-            raise ValueError(
-                f"expected as many predicted masks as true masks and classes, "
+            raise InputError(
+                f"expected as many predicted masks as ground-truth masks and classes, "
                 f"got {len(predicted)}, {len(truth)} and {len(classes)}"
             )
         boundary_ious = boundary_iou(predicted, truth, self.boundary_ratio).tolist()
@@ -63,7 +64,7 @@ class PromptedIoU:
             self.sizes.add(tuple(other["size"]))
 
     def merge(self, other: "PromptedIoU") -> None:
-        """Take what another has collected, of the same classes and ratio."""
+        """Add everything that another one with the same classes and ratio has collected."""
         self.instances += other.instances
         self.sizes |= other.sizes
 
@@ -72,8 +73,8 @@ class PromptedIoU:
 
         Returns:
             "mIoU" and "boundary mIoU" over instances, "class mIoU" and "class boundary mIoU" over the classes that
-            occur, "instances"; the means are NaN without any instance. Of each class that occurs "IoU-CLASS", "boundary
-            IoU-CLASS" and "instances-CLASS".
+            occur, and "instances"; the means are NaN without instances. For each class that occurs, "IoU-CLASS",
+            "boundary IoU-CLASS" and "instances-CLASS".
         """
         result = {}
         for name, key in (("", "iou"), ("boundary ", "boundary_iou")):
@@ -86,7 +87,7 @@ class PromptedIoU:
         return result
 
     def boundary_settings(self) -> str:
-        """What boundary IoU was taken with, such as "ratio 0.005, canvas 512 x 512: 4 px" (width x height)."""
+        """The settings of boundary IoU, such as "ratio 0.005, canvas 512 x 512: 4 px" (width x height)."""
         if not self.sizes:
             return "no instances"
         ordered = sorted(self.sizes, key=lambda size: (math.hypot(*size), size))
@@ -121,24 +122,24 @@ def _mean(values: list[float]) -> float:
 def evaluate_prompted(
     predict: Callable[[np.ndarray, np.ndarray], object], dataset_name: str, image_format: str = "BGR"
 ) -> dict[str, float]:
-    """Prompt with every ground-truth box of a data set and compare the masks.
+    """Prompt with every ground-truth box of a dataset and compare the masks.
 
     Args:
         predict: (image (H, W, 3) uint8, boxes (N, 4) float XYXY in pixels) -> N masks in order, (N, H, W) bool or a
             sequence of COCO RLE.
-        dataset_name: registered data set with masks.
-        image_format: order of the channels that `predict` expects.
+        dataset_name: registered dataset with masks.
+        image_format: channel order that `predict` expects.
 
     Returns:
-        See PromptedIoU.result.
+        As `PromptedIoU.result`.
 
     Raises:
-        ValueError: the data set has no masks.
+        InputError: the dataset has no masks.
     """
     require_masks(dataset_name)
     dicts = DatasetCatalog.get(dataset_name)
     metric = PromptedIoU(MetadataCatalog.get(dataset_name).thing_classes)
-    for entry in tqdm(dicts, "Prompting with true boxes", unit="image"):
+    for entry in progress(dicts, "Prompting with ground-truth boxes", "image"):
         annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
         if not annotations:
             continue

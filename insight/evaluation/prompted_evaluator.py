@@ -10,7 +10,9 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
+from insight.runtime.file_names import safe_name
 
 from .boundary import BOUNDARY_RATIO
 from .coco import require_masks
@@ -18,17 +20,17 @@ from .prompted import PromptedIoU
 
 
 class PromptedEvaluator(DatasetEvaluator):
-    """IoU and boundary IoU of the masks that a model gives for prompts, one true mask a prompt.
+    """IoU and boundary IoU of prompted masks, one ground-truth mask per prompt.
 
     Works in one process or in several, each of which has seen a part of the images.
 
     Args:
-        dataset_name: registered data set with masks; it is loaded.
-        output_dir: gets DATASET_prompted.json, the metrics and the IoUs of every instance; None writes nothing.
-        boundary_ratio: of boundary IoU's distance to the diagonal of the image.
+        dataset_name: registered dataset with masks; it is loaded.
+        output_dir: folder for DATASET_prompted.json, the metrics and the IoUs of every instance; None to write nothing.
+        boundary_ratio: distance of boundary IoU as a fraction of the image's diagonal.
 
     Raises:
-        ValueError: the data set has no masks.
+        InputError: the dataset has no masks.
     """
 
     def __init__(self, dataset_name: str, output_dir: str | Path | None = None, boundary_ratio: float = BOUNDARY_RATIO):
@@ -51,14 +53,14 @@ class PromptedEvaluator(DatasetEvaluator):
             outputs: with "instances" that have pred_masks, (N, H, W) bool or RLEMasks, in the order of the prompts.
 
         Raises:
-            ValueError: the numbers or the sizes of masks differ.
+            InputError: the numbers or the sizes of masks differ.
         """
         for given, output in zip(inputs, outputs):
             predicted = output["instances"].to("cpu").pred_masks
             try:
                 self._metric.update(predicted, given["truth"], given["classes"], given["image_id"])
             except ValueError as error:
-                raise ValueError(f"image {given['image_id']} of {self.dataset_name}: {error}") from error
+                raise InputError(f"image {given['image_id']} of {self.dataset_name}: {error}") from error
 
     def evaluate(self) -> OrderedDict:
         """Compute the metrics, in the main process.
@@ -73,11 +75,11 @@ class PromptedEvaluator(DatasetEvaluator):
         for part in gathered:
             metric.merge(part)
         result = metric.result()
-        self._logger.info(f"Masks of prompts on {self.dataset_name}, in percent; {metric.report()}")
+        self._logger.info(f"Prompted masks on {self.dataset_name}, in percent; {metric.report()}")
         if self.output_dir is not None:
             instances = [{**instance, "class": metric.class_names[instance["class"]]} for instance in metric.instances]
             content = {"boundary": metric.boundary_settings(), "metrics": result, "instances": instances}
-            with atomic_write(self.output_dir / f"{self.dataset_name}_prompted.json") as file:
+            with atomic_write(self.output_dir / safe_name(self.dataset_name, "_prompted.json")) as file:
                 json.dump(content, file, indent=1)
         return OrderedDict(prompted=result)
 

@@ -3,7 +3,6 @@
 import glob
 import logging
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any
 
 import numpy as np
 from detectron2.structures import Instances
-from PIL import Image
-from tqdm import tqdm
 
-from insight.data.formats.images import SUFFIXES, read_image
-from insight.runtime.atomic_files import atomic_write
+from insight.data.formats.images import SUFFIXES, read_image, write_png
+from insight.runtime.file_names import safe_name
+from insight.runtime.progress import progress
 from insight.visualization.overlays import draw_instances
 
 from .coco_results import CocoResults
@@ -112,10 +110,10 @@ def predict_files(
     stems = Counter(path.stem for path in by_name.values())
     failures: dict[Path, str] = {}
     outdated = []
-    for name, path in tqdm(by_name.items(), desc="predict", unit="image", file=sys.stderr):
+    for name, path in progress(by_name.items(), "Predicting", "image"):
         if name in results:
             continue
-        overlay = output / "overlays" / f"{path.stem if stems[path.stem] == 1 else name}.png"
+        overlay = output / "overlays" / safe_name(path.stem if stems[path.stem] == 1 else name, ".png")
         try:
             image = read_image(path)
             asked = prompts.get(name) if isinstance(prompts, dict) else prompts
@@ -124,9 +122,7 @@ def predict_files(
             failures[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
             outdated.append(overlay)
             continue
-        picture = Image.fromarray(_draw(image, instances, predictor.class_names, asked))
-        with atomic_write(overlay, "wb") as file:
-            picture.save(file, format="png")
+        write_png(overlay, _draw(image, instances, predictor.class_names, asked))
         results.add(name, instances, [] if asked is None else asked.corners.flatten(1).tolist())
     if failures and len(failures) == len(by_name):
         results.discard()

@@ -12,7 +12,9 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
+import insight.modeling.registration  # noqa: F401 (a config may come from another process)
 from insight.data.formats.images import as_rgb, read_image
+from insight.data.mappers.detection import AtLeastOnePixel
 from insight.modeling.checkpointer import Checkpointer
 from insight.structures.given_prompts import given_prompts
 from insight.structures.prompts import Prompts
@@ -86,9 +88,10 @@ class PromptPredictor:
         self.class_names = list(class_names or map(str, range(count)))
         if len(self.class_names) != count:
             raise ValueError(f"class_names: expected the names of {count} classes, got {len(self.class_names)}")
-        self._resize = T.ResizeShortestEdge(
+        resize = T.ResizeShortestEdge(
             min_size if min_size is not None else sizes[0], max_size if max_size is not None else sizes[1]
         )
+        self._resize = AtLeastOnePixel(resize)
         self._encoded = None
         self.image_size: tuple[int, int] | None = None  # (height, width) in pixels, of the image that is set
 

@@ -6,17 +6,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from .file_names import cut
+
+_LONGEST_NAME = 230  # bytes; file systems take 255, and the temporary name is longer than the name
+
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     """Open a file that appears under its name only when all of it is on disk.
 
-    The text or bytes go to `.NAME.PID.tmp` beside it, which replaces `path` when the block ends without an error and is
-    removed when it does not. A killed process leaves the old file, if there was one, and perhaps a `.tmp`.
+    The text or bytes go to `.NAME.PID.tmp` beside it (a long name is cut), which replaces `path` when the block ends
+    without an error and is removed when it does not. A killed process leaves the old file, if there was one, and
+    perhaps a `.tmp`.
 
     Args:
         path: the file to write; its folder is made if need be.
-        mode: "w" for text (UTF-8) or "wb" for bytes.
+        mode: "w" for text (UTF-8; bytes of file names that are none stay what they are) or "wb" for bytes.
 
     Yields:
         The open file.
@@ -26,9 +31,10 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{cut(path.name, _LONGEST_NAME)}.{os.getpid()}.tmp")
     try:
-        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+        text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape"}
+        with open(temporary, mode, **text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Finding files under a folder."""
+"""Find files under a folder."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -6,15 +6,15 @@ from pathlib import Path
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """A folder and its sub-folders, through links too, as large data sets are often linked together.
+    """Walk a folder and its subfolders, also through links, as large datasets are often linked together.
 
-    Links back to a folder that leads to them are not followed, as they have no end.
+    Links back to a folder above them are not followed.
 
     Args:
         folder: where to begin.
 
     Yields:
-        A folder, by the way that leads to it, and the names of its files.
+        A folder, by the path that leads to it, and the names of its files.
     """
     ways = {os.fspath(folder): {os.path.realpath(folder)}}  # the real folders that lead to each
     for parent, children, names in os.walk(folder, followlinks=True):
@@ -26,14 +26,14 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def files_under(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """The files that `walk` finds in a folder.
+    """List the files under a folder.
 
     Args:
         folder: where to look.
-        suffixes: lower case, with a dot; a file's may be upper case.
+        suffixes: extensions in lower case with a dot; those of files may be in upper case.
 
     Returns:
-        The files but hidden ones, sorted.
+        The files without hidden ones, sorted.
     """
     found = [parent / name for parent, names in walk(folder) for name in names]
     return sorted(path for path in found if path.suffix.lower() in suffixes and not path.name.startswith("."))

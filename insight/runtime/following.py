@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, however it ends.
+"""Processes that end with their parent, however it ends.
 
 As a program, `following.py PARENT COMMAND ...`, it becomes the command, a program by its path and arguments. It imports
 nothing of this package, so that it starts at once.

@@ -1,10 +1,12 @@
-"""What a long run has found so far, kept on disk so that a killed run goes on where it was."""
+"""The results of a long run so far, kept on disk so that a killed run goes on where it was."""
 
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from insight.errors import InputError
 
 
 class Journal:
@@ -18,7 +20,7 @@ class Journal:
         settings: all that the results depend on, as JSON values; results of other settings are thrown away.
 
     Raises:
-        ValueError: the file is damaged, which no kill does to it.
+        InputError: the file is damaged, which no kill does to it.
     """
 
     def __init__(self, path: str | os.PathLike, settings: dict[str, Any]):
@@ -50,10 +52,10 @@ class Journal:
             return _read(file.readline().partition(b"\t")[2], self.path, f"the result of {key}")
 
     def add(self, key: str, result: Any) -> None:
-        """Keep a result.
+        """Add a result.
 
         Args:
-            key: what to find it by.
+            key: the key.
             result: JSON values.
         """
         with open(self.path, "ab") as file:
@@ -72,7 +74,7 @@ def settings_of(path: str | os.PathLike) -> dict[str, Any] | None:
         The settings; None if there is no such file, or it was killed before it held any.
 
     Raises:
-        ValueError: the file is damaged.
+        InputError: the file is damaged.
     """
     path = Path(path)
     if not path.is_file():
@@ -86,7 +88,7 @@ def _read(text: bytes, path: Path, place: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise ValueError(f"{path}, {place}: damaged; remove the file to begin anew") from None
+        raise InputError(f"{path}, {place}: damaged; remove the file to begin anew") from None
 
 
 def _line(*values: Any) -> bytes:

@@ -5,13 +5,13 @@ from typing import Any
 
 
 def plain(node: Any) -> Any:
-    """What JSON can hold.
+    """Replace NaN and infinity, which JSON cannot hold, by None.
 
     Args:
         node: dicts, lists and values.
 
     Returns:
-        The same, with None for what is no finite number.
+        A copy.
     """
     if isinstance(node, dict):
         return {key: plain(value) for key, value in node.items()}

@@ -1,4 +1,4 @@
-"""The machine: which device to use, and what a measurement must be told with."""
+"""The machine: which device to use, and the metadata recorded with every measurement."""
 
 import os
 import platform
@@ -10,14 +10,15 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
+from insight.errors import InputError
 from insight.version import __version__
 
 
 def describe_machine(device: torch.device) -> dict[str, str | int | None]:
-    """What a number must be told with.
+    """Metadata recorded with every measurement.
 
     Args:
-        device: that did the work.
+        device: device that did the work.
 
     Returns:
         The keys date (UTC), commit, machine, cpu, cores, threads, device, gpu (None on the CPU), python, torch and
@@ -39,51 +40,48 @@ def describe_machine(device: torch.device) -> dict[str, str | int | None]:
 
 
 def is_device_name(name: str) -> bool:
-    """Whether a device is one that insight runs on; torch knows more (mps, meta), and takes cpu:3.
+    """Whether a device is cpu, cuda or cuda:N; torch knows more, such as mps and meta, and accepts cpu:3.
 
     Args:
-        name: of the device.
-
-    Returns:
-        Whether it is cpu, cuda or cuda:N.
+        name: name of the device.
     """
     return re.fullmatch(r"cpu|cuda(:(0|[1-9]\d?))?", name) is not None
 
 
-def parse_device(name: str, argument: str = "--device") -> torch.device:
-    """The device that a person asks for.
+def parse_device(name: str, argument: str = "device") -> torch.device:
+    """Parse the name of a device and check that the device is there.
 
     Args:
-        name: cpu, cuda or cuda:N; empty for cuda where there is one.
-        argument: what gave it.
+        name: cpu, cuda or cuda:N; empty for cuda if there is a GPU and cpu otherwise.
+        argument: name of the argument, for the error.
 
     Returns:
         The device.
 
     Raises:
-        ValueError: no such kind of device, or no such GPU here.
+        InputError: no such kind of device, or no such GPU here.
     """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     if not is_device_name(name):
-        raise ValueError(f"{argument} {name}: expected cpu, cuda or cuda:N")
+        raise InputError(f"{argument}: expected cpu, cuda or cuda:N, got {name}")
     device = torch.device(name)
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
-        raise ValueError(f"{argument} {name}: there is no such GPU that torch can use; see python -m insight.info")
+        raise InputError(f"{argument}: there is no GPU {name} that torch can use; see `insight info`")
     return device
 
 
 def free_memory(device: torch.device, root: Path = Path("/")) -> int | None:
-    """What may still be allocated.
+    """Memory that can still be allocated.
 
-    On a CPU, where Linux ends a process that takes more instead of refusing it: what is available without swapping, or
-    what a container's limit leaves if that is less. On a GPU: what is free, with what torch's allocator holds unused.
+    On a CPU: what is available without swapping, or what a container's limit leaves if that is less; beyond it Linux
+    ends a process instead of refusing the memory. On a GPU: what is free, plus what torch's allocator holds unused.
 
     Args:
-        device: where.
-        root: of the file system that holds /proc and /sys.
+        device: the device.
+        root: root of the file system that holds /proc and /sys.
 
     Returns:
-        Bytes, or None where the system does not tell.
+        Bytes, or None if the system does not say.
     """
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -97,7 +95,7 @@ def free_memory(device: torch.device, root: Path = Path("/")) -> int | None:
 
 
 def _left_in_containers(root: Path) -> Iterator[int]:
-    """Bytes that each limited control group of this process leaves, its own and those around it."""
+    """Bytes left by each limited control group of this process, its own and those around it."""
     for line in (root / "proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:
@@ -119,7 +117,7 @@ def _left_in_containers(root: Path) -> Iterator[int]:
 
 
 def commit() -> str:
-    """The commit of the code that runs, "with changes" if there are some, or "unknown"."""
+    """The commit of the running code, followed by "with changes" if there are any; "unknown" outside of git."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
@@ -130,7 +128,7 @@ def commit() -> str:
 
 
 def cpu_name() -> str:
-    """The processor's name, as the system tells it."""
+    """The name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux

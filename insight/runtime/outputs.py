@@ -1,54 +1,60 @@
-"""Where a command writes, looked at before its work: types of --output for argparse."""
+"""Check, before any work is done, that results can be written."""
 
+import os
 import tempfile
 from pathlib import Path
 
+from insight.errors import InputError
 
-def output_file(text: str, argument: str = "--output") -> Path:
-    """The file that an argument names. Nothing is made yet.
+
+def check_output_file(path: str | os.PathLike, argument: str = "output") -> Path:
+    """Check that a file can be written. Nothing is created.
 
     Args:
-        text: its name.
-        argument: the argument.
+        path: the file.
+        argument: name of the argument or config key, for the error.
 
     Returns:
         The path.
 
     Raises:
-        OSError: it is a folder, or cannot be written. Unlike a ValueError, argparse lets it pass to `reports_errors`.
+        InputError: it is empty or a folder.
+        OSError: it cannot be written.
     """
-    if not text or Path(text).is_dir():
-        raise IsADirectoryError(f"{argument} {text or repr(text)}: expected a file to write, got a folder or nothing")
-    _try(Path(text).parent, f"{argument} {text}")
-    return Path(text)
+    if not os.fspath(path):
+        raise InputError(f"{argument}: expected the name of a file to write, got nothing")
+    if Path(path).is_dir():
+        raise InputError(f"{argument}: expected a file to write, but {path} is a folder")
+    _require_writable(Path(path).parent, argument)
+    return Path(path)
 
 
-def output_folder(text: str, argument: str = "--output") -> Path:
-    """The folder that an argument names. Nothing is made yet.
+def check_output_folder(path: str | os.PathLike, argument: str = "output") -> Path:
+    """Check that files can be written to a folder, which need not exist. Nothing is created.
 
     Args:
-        text: its name.
-        argument: the argument, or config key.
+        path: the folder.
+        argument: name of the argument or config key, for the error.
 
     Returns:
         The path.
 
     Raises:
-        OSError: it is a file, or cannot be written to. Unlike a ValueError, argparse lets it pass to `reports_errors`.
+        InputError: it is empty or a file.
+        OSError: it cannot be written to.
     """
-    if not text:
-        raise NotADirectoryError(f"{argument} '': expected a folder to write to; . is the current one")
-    _try(Path(text), f"{argument} {text}")
-    return Path(text)
+    if not os.fspath(path):
+        raise InputError(f"{argument}: expected the name of a folder, got nothing; . is the current folder")
+    _require_writable(Path(path), argument)
+    return Path(path)
 
 
-def _try(folder: Path, argument: str) -> None:
-    """Write a file without a name into a folder, or into what it would be made in."""
+def _require_writable(folder: Path, argument: str) -> None:
     present = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not present.is_dir():
-        raise NotADirectoryError(f"{argument}: expected a folder, but {present} is a file")
-    try:  # permissions alone do not tell, of /proc for one
+        raise InputError(f"{argument}: expected {folder} to be a folder, but {present} is a file")
+    try:  # permissions alone do not tell, for example in /proc
         with tempfile.TemporaryFile(dir=present):
             pass
     except OSError as error:
-        raise OSError(f"{argument}: cannot be written, as {present} takes no file ({error.strerror})") from None
+        raise OSError(f"{argument}: cannot write to {folder}: {present} takes no file ({error.strerror})") from None

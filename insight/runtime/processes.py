@@ -1,53 +1,163 @@
 """Work on many files in as many processes as there are cores."""
 
+import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import cv2
-from tqdm import tqdm
 
 from .following import follow
+from .progress import progress
 
 
 def map_in_processes(function: Callable, items: Iterable, description: str, unit: str) -> Iterator[Any]:
-    """Apply a function to each item, several at a time, with a progress bar.
+    """Apply a function to each item, several at a time, and show the progress.
 
-    On Linux the processes end with this one, however it ends.
+    The worker processes end with the iteration, also if it is interrupted (Ctrl-C, SIGTERM) or abandoned. On Linux they
+    end with this process even if it is killed.
 
     Args:
         function: picklable; runs with one OpenCV thread.
         items: its arguments.
-        description: of the progress bar.
-        unit: what an item is called in it.
+        description: what is being done.
+        unit: name of an item, in the singular.
 
     Yields:
         The results, in order of the items.
 
     Raises:
-        Whatever the function raises first, in order of the items; work that has not begun is dropped.
+        Exception: the first exception of the function, in order of the items; remaining items are dropped.
+        OSError: a worker process was killed, as by the system when memory runs out.
     """
     items = list(items)
-    # Workers are forked where that is usual: a spawned one would import the caller's script anew.
+    yield from progress(_results(function, items, description), description, unit, len(items))
+
+
+def _results(function: Callable, items: list, description: str) -> Iterator[Any]:
+    """The results in order.
+
+    Each worker has a pipe of its own and one item at a time. Nothing is shared between workers: in a pool with shared
+    queues, a process that is interrupted while it holds a queue's lock blocks all others for good.
+    """
+    workers: dict[Connection, multiprocessing.Process] = {}
+    idle: list[Connection] = []
+    at_work: dict[Connection, int] = {}
+    done: dict[int, tuple[bool, Any]] = {}
+    begun = failed = 0
+    try:
+        _start(min(_cores(), len(items)), function, workers)
+        idle += workers
+        for position in range(len(items)):
+            while position not in done:
+                while idle and begun < len(items) and not failed:
+                    connection = idle.pop()
+                    _send(connection, items[begun], workers[connection], description)
+                    at_work[connection] = begun
+                    begun += 1
+                for connection in wait(list(at_work)):
+                    try:
+                        outcome = pickle.loads(connection.recv_bytes())
+                    except (EOFError, ConnectionResetError):
+                        raise _death(workers[connection], description) from None
+                    done[at_work.pop(connection)] = outcome
+                    idle.append(connection)
+                    failed |= not outcome[0]
+            good, value = done.pop(position)
+            if not good:
+                raise value
+            yield value
+    finally:
+        with _interrupts_held():
+            for connection, worker in workers.items():
+                worker.kill()
+                worker.join()
+                connection.close()
+
+
+def _start(count: int, function: Callable, workers: dict[Connection, multiprocessing.Process]) -> None:
+    """Start workers into `workers`, by the connection to each."""
+    # Fork where that is usual: a spawned worker would import the caller's script anew.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    with ProcessPoolExecutor(_workers(), context, initializer=_begin, initargs=(os.getpid(),)) as pool:
-        try:
-            yield from tqdm(pool.map(function, items), description, len(items), unit=unit)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with _interrupts_held():
+        for _ in range(count):
+            ours, theirs = context.Pipe()
+            worker = context.Process(target=_work, args=(function, theirs, os.getpid()), daemon=True)
+            worker.start()
+            theirs.close()  # so that reading from `ours` ends when the worker does
+            workers[ours] = worker
 
 
-def _begin(parent: int) -> None:
-    cv2.setNumThreads(0)
+def _work(function: Callable, connection: Connection, parent: int) -> None:
+    """Body of a worker: answer items until it is killed or its parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends its workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the tool's handler
     if sys.platform == "linux":
-        # Not SIGTERM: workers have the tool's handler, whose SystemExit would count as the result of an item.
         follow(parent, signal.SIGKILL)
+    cv2.setNumThreads(0)
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            connection.send_bytes(_outcome(function, connection.recv()))
 
 
-def _workers() -> int:
+def _outcome(function: Callable, item: Any) -> bytes:
+    """Pickled: whether the function succeeded, and its result or exception."""
+    try:
+        return pickle.dumps((True, function(item)))
+    except Exception as error:
+        error.add_note(f"In a worker process:\n{traceback.format_exc()}")
+        try:
+            pickle.loads(content := pickle.dumps((False, error)))
+            return content
+        except Exception:  # an exception that cannot travel
+            return pickle.dumps((False, RuntimeError("".join(traceback.format_exception(error)))))
+
+
+def _send(connection: Connection, item: Any, worker: multiprocessing.Process, description: str) -> None:
+    try:
+        connection.send(item)
+    except OSError:  # a broken pipe
+        raise _death(worker, description) from None
+
+
+def _death(worker: multiprocessing.Process, description: str) -> OSError:
+    worker.join()
+    return OSError(
+        f"{description}: a worker process ended unexpectedly (exit code {worker.exitcode}; -9 often means that memory "
+        "ran out)"
+    )
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let SIGINT and SIGTERM arrive after the block.
+
+    Starting a process runs callbacks (logging has one) in which Python prints exceptions and drops them: Ctrl-C would
+    be lost. A signal mask does not help, as another thread would take the signal.
+    """
+    if threading.current_thread() is not threading.main_thread():  # which alone runs handlers
+        yield
+        return
+    arrived: list[int] = []
+    before: dict[int, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.getsignal(number) or signal.SIG_DFL
+            signal.signal(number, lambda number, frame: arrived.append(number))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
+
+
+def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

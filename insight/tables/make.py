@@ -11,6 +11,7 @@ from detectron2.data import DatasetCatalog
 from insight.data.datasets import register_from_config, require_registered
 from insight.evaluation.comparison import Contender, choose_entries, draw_comparisons, worst_entries
 from insight.modeling.checkpointer import require_weights
+from insight.runtime.file_names import safe_name
 from insight.runtime.machine import describe_machine
 
 from .measures import count_gmacs, count_parameters, measure_speed
@@ -24,7 +25,6 @@ from .write import write_table
 def make_table(
     table: Table,
     output: str | os.PathLike,
-    tools: Path,
     command: str,
     overrides: Sequence[str] = (),
     num_gpus: int = 1,
@@ -35,7 +35,6 @@ def make_table(
         table: the table.
         output: gets NAME.md, NAME.json, NAME.png, NAME/ with the pictures, and runs/, which tables with the same output
             share.
-        tools: the folder of train_net.py and the other commands.
         command: that makes the table, for its reader.
         overrides: KEY VALUE KEY VALUE ... for every row.
         num_gpus: to train with.
@@ -65,16 +64,17 @@ def make_table(
         require_weights(run.cfg, resume=not run.row.eval_only)
     _load_datasets(lacking)
     write()  # also finds out early whether it can be written
-    failures = do_runs(runs, tools, write, num_gpus)
+    failures = do_runs(runs, write, num_gpus)
     if metrics & _TIMED and not failures:
         for run, speed in zip(first, measure_speed([_trained(run) for run in first])):
             measures.update(((run.row.name, metric), value) for metric, value in speed.items())
     if table.pictures is None or failures:
         return write(), failures
     contenders = [Contender(run.row.name, _trained(run)) for run in first]
-    folder = Path(output, table.name)
+    folder = Path(output, safe_name(table.name))
     if table.pictures.worst:
-        entries = worst_entries(dataset, first[-1].folder / f"inference/{dataset}_prompted.json", table.pictures.count)
+        prompted = first[-1].folder / "inference" / safe_name(dataset, "_prompted.json")
+        entries = worst_entries(dataset, prompted, table.pictures.count)
     return write(draw_comparisons(contenders, dataset, entries, folder, prompted=table.pictures.prompted)), failures
 
 

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from insight.data.datasets import register_from_config
 from insight.engine import trainer_class
+from insight.errors import InputError
 from insight.modeling.checkpointer import Checkpointer
 from insight.modeling.sopseg import build_sopseg
 
@@ -44,10 +45,10 @@ def count_gmacs(cfg: CfgNode, prompts: int) -> float:
         Billions.
 
     Raises:
-        ValueError: another model.
+        InputError: another model.
     """
     if cfg.MODEL.META_ARCHITECTURE != "SOPSEG":
-        raise ValueError(f"gmacs: counted of SOPSEG only, not of {cfg.MODEL.META_ARCHITECTURE}")
+        raise InputError(f"gmacs: counted of SOPSEG only, not of {cfg.MODEL.META_ARCHITECTURE}")
     keys = cfg.MODEL.SOPSEG
     crops = prompts if keys.MAGNIFY else 1
     size = keys.INPUT_SIZE

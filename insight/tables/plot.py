@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from insight.visualization.figures import png_figure
+from insight.visualization.figures import plot_text, png_figure
 
 from .spec import Column
 from .summary import Cell, Summary
@@ -39,10 +39,10 @@ def draw(summary: Summary, path: str | os.PathLike) -> bool:
                 other = axes.twinx()
                 for k in right:
                     _line(other, plot.x, [cells[k] for cells in summary.cells], summary.columns[k].title, "--", "0.4")
-                other.set_ylabel(", ".join(summary.columns[k].title for k in right))
+                other.set_ylabel(plot_text(", ".join(summary.columns[k].title for k in right)))
         if plot.kind == "lines":
             axes.set(xlabel=plot.label, xticks=plot.x)
-        axes.set_title(summary.table.title, fontsize=10, wrap=True)
+        axes.set_title(plot_text(summary.table.title), fontsize=10, wrap=True)
         axes.grid(alpha=0.3, axis="y")
         figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return True
@@ -71,8 +71,8 @@ def _bars(axes, summary: Summary, columns: list[int]) -> None:
     for i, (row, cells) in enumerate(zip(rows, summary.cells)):
         means, deviations = _numbers([cells[k] for k in columns])
         errors = {"yerr": deviations, "capsize": 2} if np.any(deviations > 0) else {}
-        axes.bar(places + (i - (len(rows) - 1) / 2) * width, means, width, label=row.name, **errors)
-    titles = [summary.columns[k].title for k in columns]
+        axes.bar(places + (i - (len(rows) - 1) / 2) * width, means, width, label=plot_text(row.name), **errors)
+    titles = [plot_text(summary.columns[k].title) for k in columns]
     axes.set_xticks(places, titles, rotation=30 if max(map(len, titles)) * len(titles) > 70 else 0, ha="center")
 
 
@@ -80,7 +80,7 @@ def _line(
     axes, x: tuple[float, ...], cells: list[Cell], label: str, style: str = "-", color: str | None = None
 ) -> None:
     means, deviations = _numbers(cells)
-    axes.errorbar(x, means, deviations, label=label, marker="o", capsize=2, linestyle=style, color=color)
+    axes.errorbar(x, means, deviations, label=plot_text(label), marker="o", capsize=2, linestyle=style, color=color)
 
 
 def _numbers(cells: list[Cell]) -> tuple[np.ndarray, np.ndarray]:

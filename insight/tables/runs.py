@@ -17,8 +17,8 @@ from insight.engine.results import RESULTS, finished_run, read_results
 
 from .spec import Row, Table
 
-# What is measured on a trained model, by the task that the results have it under; each a tool of its own.
-STEPS = {"missed": "prompt_missed", "jitter": "prompt_jitter", "prompt_use": "prompt_use"}
+# What `insight measure` measures on a trained model, by the task that the results have it under.
+STEPS = {"missed": "missed", "jitter": "jitter", "prompt_use": "prompt-use"}
 _LONGEST = 200  # bytes of a folder's name, before the seed; a file system takes 255
 
 

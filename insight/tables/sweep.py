@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from insight.engine.results import CONFIG
 from insight.runtime.locks import locked
+from insight.runtime.progress import Progress
 
 from .child import child
 from .runs import STEPS, Run
@@ -37,12 +36,11 @@ class Job:
     iterations: int = 0
 
 
-def next_job(run: Run, tools: Path, num_gpus: int = 1) -> Job | None:
+def next_job(run: Run, num_gpus: int = 1) -> Job | None:
     """What a run still lacks first.
 
     Args:
         run: the run.
-        tools: the folder of train_net.py and the other commands.
         num_gpus: to train with.
 
     Returns:
@@ -52,32 +50,32 @@ def next_job(run: Run, tools: Path, num_gpus: int = 1) -> Job | None:
         ValueError: its folder holds another run.
     """
     if run.trained() is None:
-        mode = "--eval-only" if run.row.eval_only else "--resume"
-        arguments = ["--config-file", str(run.row.config), mode, "--num-gpus", str(num_gpus), *run.overrides]
+        mode = ["evaluate"] if run.row.eval_only else ["train", "--resume"]
+        arguments = [*mode, "--config-file", str(run.row.config), "--num-gpus", str(num_gpus), *run.overrides]
         iterations = 0 if run.row.eval_only else run.cfg.SOLVER.MAX_ITER
-        return Job(run.label, _tool(tools, "train_net", arguments), run.folder / OUTPUT, run.folder, iterations)
+        return Job(run.label, _command(arguments), run.folder / OUTPUT, run.folder, iterations)
     for step in run.steps:
         if run.step_results(step) is None:
-            arguments = ["--config-file", str(run.folder / CONFIG), "--output", str(run.folder / f"{step}.json")]
+            arguments = ["measure", STEPS[step], "--config-file", str(run.folder / CONFIG)]
+            arguments += ["--output", str(run.folder / f"{step}.json")]
             if not run.row.eval_only:
                 arguments += ["--weights", str(run.folder / "model_final.pth")]
-            command = _tool(tools, STEPS[step], arguments)
-            return Job(f"{run.label}: {STEPS[step]}", command, run.folder / f"{step}.txt", run.folder)
+            label = f"{run.label}: measure {STEPS[step]}"
+            return Job(label, _command(arguments), run.folder / f"{step}.txt", run.folder)
     return None
 
 
-def _tool(tools: Path, name: str, arguments: list[str]) -> list[str]:
-    return [sys.executable, str(tools / f"{name}.py"), *arguments]
+def _command(arguments: list[str]) -> list[str]:
+    return [sys.executable, "-m", "insight", *arguments]
 
 
-def do_runs(runs: Sequence[Run], tools: Path, after_each: Callable[[], None], num_gpus: int = 1) -> dict[str, str]:
+def do_runs(runs: Sequence[Run], after_each: Callable[[], None], num_gpus: int = 1) -> dict[str, str]:
     """Do what the runs lack, with a progress bar. A run that fails is left, and the others go on.
 
     A run that another process is at work on is left to it, so the same command may be started several times.
 
     Args:
         runs: in the order to do them in.
-        tools: the folder of train_net.py and the other commands.
         after_each: called whenever a run has come further.
         num_gpus: to train with.
 
@@ -88,23 +86,19 @@ def do_runs(runs: Sequence[Run], tools: Path, after_each: Callable[[], None], nu
         ValueError: the folder of a run holds another run; nothing was started then.
         OSError: of `locked`, other than that another process holds a run.
     """
-    lacking = [(run, job) for run in runs if (job := next_job(run, tools, num_gpus)) is not None]
+    lacking = [(run, job) for run in runs if (job := next_job(run, num_gpus)) is not None]
     total = sum(job.iterations for _, job in lacking)
     print(f"{len(runs) - len(lacking)} of {len(runs)} runs are there, {len(lacking)} to do", file=sys.stderr)
     failures = {}
-    quiet = 0.5 if sys.stderr.isatty() else 60.0  # seconds between two lines
-    # Without smoothing: iterations are told many at a time, so only their mean speed says when all will be done.
-    with tqdm(
-        total=total, unit="it", file=sys.stderr, disable=not lacking, smoothing=0, mininterval=quiet, maxinterval=quiet
-    ) as bar:
+    with Progress(total, unit="iteration") as bar:
         for number, (run, first) in enumerate(lacking, 1):
             run.folder.mkdir(parents=True, exist_ok=True)
             try:
                 with locked(run.folder / ".table.lock") as lock:
-                    while (job := next_job(run, tools, num_gpus)) is not None:
-                        bar.set_description(f"{number}/{len(lacking)} {job.label}")
+                    while (job := next_job(run, num_gpus)) is not None:
+                        bar.describe(f"{number}/{len(lacking)} {job.label}")
                         reason = execute(job, bar, lock.fileno())
-                        if reason is None and next_job(run, tools, num_gpus) == job:
+                        if reason is None and next_job(run, num_gpus) == job:
                             reason = "it ended, but left no results"
                         if reason is not None:
                             failures[job.label] = f"{reason} ({job.log})"
@@ -115,7 +109,7 @@ def do_runs(runs: Sequence[Run], tools: Path, after_each: Callable[[], None], nu
     return failures
 
 
-def execute(job: Job, bar: tqdm, lock: int) -> str | None:
+def execute(job: Job, bar: Progress, lock: int) -> str | None:
     """Do a job and show how far it is.
 
     Args:
@@ -127,8 +121,7 @@ def execute(job: Job, bar: tqdm, lock: int) -> str | None:
         None, or in one line why it failed.
     """
     seen = _iterations_done(job)
-    bar.n += seen  # by an earlier start: done, but not in this time
-    bar.initial += seen
+    bar.skip(seen)  # done by an earlier start
     start = time.monotonic()
     with child(job.command, job.log, keep_open=[lock]) as process:
         while process.poll() is None:
@@ -136,14 +129,13 @@ def execute(job: Job, bar: tqdm, lock: int) -> str | None:
             now = max(seen, _iterations_done(job))
             bar.update(now - seen)
             seen = now
-            if sys.stderr.isatty():
-                bar.refresh()
+            bar.refresh()
     if process.returncode == 0:
         bar.update(job.iterations - seen)
-        bar.write(f"{job.label}: done in {tqdm.format_interval(time.monotonic() - start)}", file=sys.stderr)
+        bar.write(f"{job.label}: done in {(time.monotonic() - start) / 60:.1f} minutes")
         return None
     reason = _reason(job.log) or f"exit code {process.returncode}"
-    bar.write(f"{job.label}: FAILED: {reason}", file=sys.stderr)
+    bar.write(f"{job.label}: FAILED: {reason}")
     return reason
 
 

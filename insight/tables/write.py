@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from insight.runtime.atomic_files import atomic_write
+from insight.runtime.file_names import safe_name
 from insight.runtime.json_values import plain
 
 from .plot import draw
@@ -31,13 +32,13 @@ def write_table(
     Returns:
         The files, pictures among them.
     """
-    paths = [Path(folder, f"{summary.table.name}.{ending}") for ending in ("md", "json")]
+    paths = [Path(folder, safe_name(summary.table.name, f".{ending}")) for ending in ("md", "json")]
     with atomic_write(paths[0]) as file:
         file.write(markdown(summary, command, made))
         file.writelines(f"\n![{path.stem}](<{os.path.relpath(path, folder)}>)\n" for path in pictures)
     with atomic_write(paths[1]) as file:
         json.dump(plain(_as_json(summary, command, made)), file, indent=1)
-    picture = Path(folder, f"{summary.table.name}.png")
+    picture = Path(folder, safe_name(summary.table.name, ".png"))
     if draw(summary, picture):
         paths.append(picture)
     return [*paths, *pictures]

@@ -7,34 +7,41 @@ from pathlib import Path
 
 import numpy as np
 
-from .figures import png_figure
+from insight.errors import InputError
+
+from .figures import plot_text, png_figure
 
 
 def read_metrics(run: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Each metric of a run over its iterations.
+    """Read the metrics of a training.
 
     Args:
-        run: OUTPUT_DIR of a training.
+        run: OUTPUT_DIR of the training.
 
     Returns:
-        By metric, (iterations, values), both (N,), sorted; of an iteration that a resumed run repeated, the last value.
+        {metric: (iterations, values)}, both (N,), sorted by iteration; the last value counts where a resumed run
+        repeated an iteration.
 
     Raises:
-        ValueError: the folder has no metrics, or they cannot be read.
+        InputError: the folder has no metrics.json, or it cannot be read.
     """
     path = Path(run, "metrics.json")
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; expected the OUTPUT_DIR of a training")
+        raise InputError(f"{path}: no such file; expected the OUTPUT_DIR of a training")
     table: dict[str, dict[int, float]] = {}
     for number, line in enumerate(path.read_text().splitlines(), 1):
         try:
             entry = json.loads(line)
-            iteration = entry.pop("iteration")
-        except (json.JSONDecodeError, KeyError) as error:
-            raise ValueError(
-                f"{path}, line {number}: expected a JSON object with an iteration ({error}); remove the line if a "
+        except (ValueError, RecursionError):
+            entry = None
+        if not isinstance(entry, dict) or not all(type(value) in (int, float) for value in entry.values()):
+            entry = {}
+        if "iteration" not in entry:
+            raise InputError(
+                f"{path}, line {number}: expected a JSON object of numbers with an iteration; remove the line if a "
                 "killed training left it"
-            ) from error
+            )
+        iteration = entry.pop("iteration")
         for name, value in entry.items():
             table.setdefault(name, {})[iteration] = value
     return {
@@ -46,23 +53,23 @@ def read_metrics(run: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarr
 def plot_metrics(
     runs: Sequence[str | os.PathLike], names: Sequence[str] | None, output: str | os.PathLike, window: int = 5
 ) -> None:
-    """Draw metrics of several runs side by side, one panel a metric.
+    """Draw metrics of several trainings, one panel per metric.
 
     Args:
-        runs: OUTPUT_DIRs of trainings; their folder names are the legend, or their paths where names repeat.
-        names: metrics, such as "total_loss", "loss_mask" or "segm/AP"; None: all losses of any run.
+        runs: OUTPUT_DIRs of the trainings; the legend shows their folder names, or their paths where names repeat.
+        names: metrics, such as "total_loss", "loss_mask" or "segm/AP"; None for all losses of any run.
         output: the PNG file.
-        window: how many neighbouring points a curve averages.
+        window: a point is the mean of this many values, its own and those before it; the first points, of fewer.
 
     Raises:
-        ValueError: of `read_metrics`, or no run has a metric.
+        InputError: a run has no metrics that can be read, or no run has one of the metrics.
     """
     labels = [Path(run).name for run in runs]
     if len(set(labels)) < len(labels):
         labels = list(map(str, runs))
     curves = {label: read_metrics(run) for label, run in zip(labels, runs)}
     names = names or ["total_loss", *sorted(n for n in set().union(*curves.values()) if n.startswith("loss_"))]
-    colours = {label: f"C{i}" for i, label in enumerate(labels)}  # of a run in every panel, also where others lack it
+    colours = {label: f"C{i}" for i, label in enumerate(labels)}  # the same in every panel
     columns = min(len(names), 4)
     rows = -(-len(names) // columns)
     with png_figure(output, (4.2 * columns, 3.2 * rows)) as figure:
@@ -71,13 +78,19 @@ def plot_metrics(
             found = {run: metrics[name] for run, metrics in curves.items() if name in metrics}
             if not found:
                 known = sorted(set().union(*curves.values()))
-                raise ValueError(f"no run has the metric {name!r}; they have {', '.join(known)}")
+                raise InputError(f"metrics: no run has {name!r}; they have {', '.join(known)}")
             for run, (iterations, values) in found.items():
-                width = min(window, len(values))
-                smooth = np.convolve(values, np.ones(width) / width, mode="valid")
-                marker = "o" if len(smooth) == 1 else None
-                axes.plot(iterations[width - 1 :], smooth, label=run, color=colours[run], marker=marker)
-            axes.set(title=name, xlabel="iteration")
+                marker = "o" if len(values) == 1 else None
+                axes.plot(
+                    iterations, _moving_mean(values, window), label=plot_text(run), color=colours[run], marker=marker
+                )
+            axes.set(title=plot_text(name), xlabel="iteration")
             axes.grid(alpha=0.3)
         lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
         figure.legend(lines.values(), lines, loc="outside lower center", ncols=3)
+
+
+def _moving_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """The mean of each value and those before it, `window` in all, or as many as there are."""
+    sums = np.convolve(values, np.ones(window))[: len(values)]
+    return sums / np.minimum(np.arange(1, len(values) + 1), window)

@@ -1,18 +1,19 @@
-"""Pictures of the ground truth of a data set."""
+"""Pictures of the ground truth of a dataset."""
 
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.structures import BitMasks, BoxMode, polygons_to_bitmask
-from tqdm import tqdm
 
+from insight.data.formats.images import write_png
 from insight.data.mappers.detection import PromptDatasetMapper, read_entry_image
-from insight.runtime.atomic_files import atomic_write
+from insight.errors import InputError
+from insight.runtime.file_names import safe_name
+from insight.runtime.progress import progress
 
 from .overlays import draw_instances
 
@@ -29,41 +30,40 @@ def draw_dataset(
     seed: int = 0,
     scale: int = 0,
 ) -> list[Path]:
-    """Draw images of a data set with their ground truth.
+    """Draw images of a dataset with their ground truth.
 
     Args:
-        cfg: its INPUT keys decide on augmentation.
-        name: registered data set.
+        cfg: the config; its INPUT keys define the augmentations.
+        name: registered dataset.
         output: folder for the PNG files.
-        count: images, drawn at random; 0 for all, in order.
-        augmented: draw what a model is trained on: augmented, resized, in INPUT.FORMAT; otherwise the files.
-        seed: of the choice and of the augmentations.
-        scale: see draw_instances.
+        count: number of images, chosen at random; 0 for all, in order.
+        augmented: draw training samples, augmented, resized and in INPUT.FORMAT, instead of the files.
+        seed: seed of the choice and of the augmentations.
+        scale: as `draw_instances` takes it.
 
     Returns:
         The files.
 
     Raises:
-        KeyError: no data set has this name.
-        ValueError: it is empty, count, scale or seed is negative, or a picture would be
-            too large.
+        KeyError: no dataset has this name.
+        InputError: the dataset is empty, `count`, `scale` or `seed` is negative, or a picture would be too large.
     """
     if count < 0:
-        raise ValueError(f"--count: expected pictures to draw, or 0 for all, got {count}")
+        raise InputError(f"count: expected at least 0 (0 for all images), got {count}")
     if scale < 0:
-        raise ValueError(f"--scale: expected an enlargement, or 0 to choose one, got {scale}")
+        raise InputError(f"scale: expected at least 0 (0 to choose one), got {scale}")
     if seed < 0:
-        raise ValueError(f"--seed: expected a number from 0, got {seed}")
+        raise InputError(f"seed: expected at least 0, got {seed}")
     dicts = DatasetCatalog.get(name)
     if not dicts:
-        raise ValueError(f"data set {name} holds no image")
+        raise InputError(f"dataset {name}: expected at least one image, got none")
     chosen = np.arange(len(dicts))
     if 0 < count < len(dicts):
         chosen = np.sort(np.random.default_rng(seed).choice(len(dicts), count, replace=False))
     mapper = PromptDatasetMapper(cfg, is_train=True) if augmented else None
     names = MetadataCatalog.get(name).thing_classes
     paths = []
-    for index in tqdm(chosen, f"Drawing {name}", unit="image"):
+    for index in progress(chosen, f"Drawing {name}", "image"):
         entry = dicts[index]
         if mapper is not None:
             image, masks, boxes, classes = _sample(
@@ -73,36 +73,34 @@ def draw_dataset(
             image, masks, boxes, classes = _source(entry)
         height, width = image.shape[:2]
         if scale > 1 and height * width * scale**2 > _LARGEST:
-            raise ValueError(
-                f"--scale: {scale} times {entry['file_name']}, of {width} x {height} pixels, is too large for a "
+            raise InputError(
+                f"scale: {scale} times {entry['file_name']}, which has {width} x {height} pixels, is too large for a "
                 f"picture; up to {max(1, math.isqrt(_LARGEST // (height * width)))} will do"
             )
-        # A mask shows where an object is; boxes are needed where there is none.
+        # Boxes only where there are no masks.
         picture = draw_instances(
             image, masks, None if masks is not None else boxes, [names[c] for c in classes], classes, scale=scale
         )
-        path = output / picture_name(entry, index)
-        with atomic_write(path, "wb") as file:
-            file.write(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
-        paths.append(path)
+        paths.append(output / picture_name(entry, index))
+        write_png(paths[-1], picture)
     return paths
 
 
 def picture_name(entry: dict, position: int) -> str:
-    """Name of the picture of an image, which no other image of the data set has: files in several folders share names.
+    """Name of the picture of an image, unique in the dataset even if files in several folders share names.
 
     Args:
-        entry: its dataset dict.
-        position: of the entry in the data set, from 0.
+        entry: dataset dict of the image.
+        position: position of the entry in the dataset, from 0.
 
     Returns:
         POSITION_STEM.png.
     """
-    return f"{position:06d}_{Path(entry['file_name']).stem}.png"
+    return safe_name(f"{position:06d}_{Path(entry['file_name']).stem}", ".png")
 
 
 def _source(entry: dict) -> tuple[np.ndarray, list | None, np.ndarray, list[int]]:
-    """Image, masks, boxes and classes of a dataset dict, as they are on disk."""
+    """Image, masks, boxes and classes of a dataset dict."""
     image = read_entry_image(entry, "RGB")
     annotations = entry.get("annotations", [])
     boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
@@ -118,7 +116,7 @@ def _source(entry: dict) -> tuple[np.ndarray, list | None, np.ndarray, list[int]
 
 
 def _sample(sample: dict, image_format: str) -> tuple[np.ndarray, list | None, np.ndarray, list[int]]:
-    """The same of what the mapper made."""
+    """Image, masks, boxes and classes of a training sample."""
     image = convert_image_to_rgb(sample["image"].permute(1, 2, 0), image_format)
     instances = sample["instances"]
     masks = None

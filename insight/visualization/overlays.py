@@ -1,10 +1,12 @@
-"""Drawing instances over images, so that hundreds of small ones stay readable."""
+"""Draw instances over images so that hundreds of small ones stay readable."""
 
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
+
+from insight.errors import InputError
 
 # Well apart in hue and all visible on dark and on light ground.
 _PALETTE = np.array([
@@ -28,28 +30,28 @@ def draw_instances(
 ) -> np.ndarray:
     """Draw instances over an image.
 
-    Masks get a light fill and a contour one pixel wide, drawn after enlargement, so that small objects keep their form.
-    A label is left out where it would cover another object or an earlier label.
+    Masks get a light fill and a contour one pixel wide, drawn after enlargement so that small objects keep shape.
+    A label is left out if it would cover another object or an earlier label.
 
     Args:
-        image: (H, W, 3) uint8 RGB; it is not changed.
+        image: (H, W, 3) uint8 RGB; it is not modified.
         masks: None, or N masks: (N, H, W) bool array, or a sequence of COCO RLE.
         boxes: None, or N boxes in pixels, each of 4 numbers (XYXY) or oriented: 5 (cx, cy, w, h, angle in degrees,
             counter-clockwise) or 8 (its corners in turn); an array, or a sequence if they are of several forms.
         labels: None, or N texts (ASCII).
-        colors: N numbers, equal for equal colours, such as class indices; None: each instance has its own.
-        scale: how many times to enlarge the picture; 0: as much as makes its longest side about 1200 pixels.
+        colors: N integers that choose the colours, such as class indices; None for a colour per instance.
+        scale: enlargement; 0 to make the longest side about 1200 pixels.
         fill: opacity of the masks, 0 to 1.
 
     Returns:
         (scale * H, scale * W, 3) uint8 RGB.
 
     Raises:
-        ValueError: masks, boxes, labels and colors are not of one length.
+        InputError: the lengths of masks, boxes, labels and colors differ.
     """
     lengths = {len(given) for given in (masks, boxes, labels, colors) if given is not None}
     if len(lengths) > 1:
-        raise ValueError(f"masks, boxes, labels and colors: expected one length, got {sorted(lengths)}")
+        raise InputError(f"masks, boxes, labels, colors: expected equal lengths, got {sorted(lengths)}")
     count = lengths.pop() if lengths else 0
     height, width = image.shape[:2]
     scale = scale or int(np.clip(round(_LABELLED_SIDE / max(height, width)), 1, _LARGEST_SCALE))

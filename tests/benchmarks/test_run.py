@@ -104,7 +104,7 @@ def test_wrong_arguments_end_in_one_line(folder, tmp_path, capsys):
     for arguments, message in (
         (["--fail-if-regression"], "--fail-if-regression needs --compare OLD.json"),
         (["--compare", str(tmp_path / "absent.json")], "absent.json: No such file"),
-        (["--json", str(tmp_path)], f"--json {tmp_path}: expected a file to write"),
+        (["--json", str(tmp_path)], f"--json: expected a file to write, but {tmp_path} is a folder"),
     ):
         with pytest.raises(SystemExit) as stop:
             run.main(arguments, folder)

@@ -1,6 +1,5 @@
 import logging
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +10,14 @@ import yaml
 from detectron2.utils.logger import setup_logger
 from helpers.tiny import CONFIG, PROMPTS, PROMPTS_FILE, write_dataset
 
+from insight.cli.main import main
+
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 class Done(NamedTuple):
-    """How a tool ended."""
+    """How a command ended."""
 
     code: int
     out: str
@@ -24,19 +25,14 @@ class Done(NamedTuple):
 
 
 @pytest.fixture
-def run_tool(capsys, monkeypatch):
-    """Run tools/<name>.py in this process, as the command line would."""
+def insight(capsys, monkeypatch):
+    """Run a command in this process: `insight("data check", NAME)` is `insight data check NAME`."""
 
-    def run(name, *args):
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, args)])
+    def run(command, *args):
         monkeypatch.setattr("signal.signal", lambda number, handler: None)  # would outlive the test
         forget_logs()
         capsys.readouterr()
-        try:
-            runpy.run_path(str(ROOT / "tools" / f"{name}.py"), run_name="__main__")
-            code = 0
-        except SystemExit as exit:
-            code = exit.code or 0
+        code = main([*command.split(), *map(str, args)])
         forget_logs()
         return Done(code, *capsys.readouterr())
 
@@ -55,13 +51,13 @@ def forget_logs():
 
 
 @pytest.fixture(scope="session")
-def start_tool(tmp_path_factory):
-    """Start tools/<name>.py as a process of its own; what it prints goes to the file `process.output`."""
+def start_insight(tmp_path_factory):
+    """Start a command as a process of its own; what it prints goes to the file `process.output`."""
     started = []
 
-    def start(name, *args):
-        output = tmp_path_factory.mktemp(name) / "output.txt"
-        command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, args)]
+    def start(*words, program=("-m", "insight")):
+        output = tmp_path_factory.mktemp("process") / "output.txt"
+        command = [sys.executable, *program, *map(str, words)]
         with open(output, "w") as file:
             process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=ENVIRONMENT, cwd=ROOT)
         process.output = output
@@ -94,10 +90,11 @@ def project(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def trained(start_tool, project):
+def trained(start_insight, project):
     """A checkpoint of two iterations of it."""
-    # In a process: this is the one quick test of the plain command line from start to end.
+    # As Detectron2's users start it: this is the one quick test of a process from start to end.
     overrides = ["SOLVER.MAX_ITER", 2, "OUTPUT_DIR", project / "trained", "DATALOADER.NUM_WORKERS", 1]
-    process = start_tool("train_net", "--config-file", project / "config.yaml", *overrides)
+    program = [str(ROOT / "tools" / "train_net.py")]
+    process = start_insight("--config-file", project / "config.yaml", *overrides, program=program)
     assert process.wait(300) == 0, process.output.read_text()
     return project / "trained"

@@ -1,4 +1,4 @@
-"""tools/analyse.py as a user runs it."""
+"""`insight analyse`."""
 
 import json
 
@@ -20,9 +20,9 @@ def files(tmp_path):
     return *paths, truth, found
 
 
-def test_pictures_and_tables(run_tool, files, tmp_path):
+def test_pictures_and_tables(insight, files, tmp_path):
     truth_file, found_file, truth, found = files
-    done = run_tool("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / "out")
+    done = insight("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / "out")
     assert done.code == 0, done.err
     for task in ("bbox", "segm"):
         folder = tmp_path / "out" / task
@@ -51,14 +51,14 @@ def test_pictures_and_tables(run_tool, files, tmp_path):
             assert line in (folder / "errors.md").read_text()
 
 
-def test_only_some_classes(run_tool, files, tmp_path, caplog):
+def test_only_some_classes(insight, files, tmp_path, caplog):
     truth_file, found_file, truth, found = files
     others = [d for d in found if d["category_id"] != 20]
     results = {}
     for name, detections in (("all", found), ("others", others)):
         found_file.write_text(json.dumps(detections))
         output = ["--output", tmp_path / name]
-        done = run_tool("analyse", found_file, "--annotations", truth_file, *output, "--classes", "boat", "car")
+        done = insight("analyse", found_file, "--annotations", truth_file, *output, "--classes", "boat", "car")
         assert done.code == 0, done.err
         results[name] = (tmp_path / name / "segm" / "errors.json").read_text()
     assert results["all"] == results["others"]
@@ -69,7 +69,7 @@ def test_only_some_classes(run_tool, files, tmp_path, caplog):
     assert errors["all"]["instances"] == len(wanted) < len(truth["annotations"])
 
 
-def test_classes_may_be_spelled_otherwise_and_hold_dollars(run_tool, files, tmp_path):
+def test_classes_may_be_spelled_otherwise_and_hold_dollars(insight, files, tmp_path):
     truth_file, found_file, truth, _ = files
     truth["categories"][0]["name"] = "$Big_car$"
     truth_file.write_text(json.dumps(truth))
@@ -78,24 +78,24 @@ def test_classes_may_be_spelled_otherwise_and_hold_dollars(run_tool, files, tmp_
     found_file.write_text(json.dumps({**truth, "annotations": perfect, "categories": categories}))
     args = ("analyse", found_file, "--annotations", truth_file)
     for output, classes in (("all", ()), ("some", ("--classes", "$bigcar$", "Boat"))):
-        done = run_tool(*args, "--output", tmp_path / output, *classes)
+        done = insight(*args, "--output", tmp_path / output, *classes)
         assert done.code == 0, done.err
         assert json.loads((tmp_path / output / "bbox" / "errors.json").read_text())["all"]["AP50"] == 100
 
 
-def test_detections_of_boxes_alone(run_tool, files, tmp_path, caplog):
+def test_detections_of_boxes_alone(insight, files, tmp_path, caplog):
     truth_file, found_file, _, found = files
     for detection in found[:3]:
         del detection["segmentation"]
     found_file.write_text(json.dumps(found))
-    done = run_tool("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / "out", "--max-dets", 3)
+    done = insight("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / "out", "--max-dets", 3)
     assert done.code == 0, done.err
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["bbox"]
     assert f"Masks are not analysed: 3 entries of {found_file} have no segmentation" in caplog.text
     assert json.loads((tmp_path / "out" / "bbox" / "errors.json").read_text())["max_dets"] == 3
 
 
-def test_rings_without_corners_make_no_difference(run_tool, files, tmp_path):
+def test_rings_without_corners_make_no_difference(insight, files, tmp_path):
     truth_file, found_file, truth, _ = files
     for output, rings in (("without", []), ("with", [[], [1, 2, 3, 4]])):
         for annotation in truth["annotations"]:
@@ -103,15 +103,15 @@ def test_rings_without_corners_make_no_difference(run_tool, files, tmp_path):
             annotation["segmentation"] = [*rings, [x, y, x + w, y, x + w, y + h, x, y + h]]
             annotation.pop("area", None)
         truth_file.write_text(json.dumps(truth))
-        done = run_tool("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / output)
+        done = insight("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / output)
         assert done.code == 0, done.err
     assert (tmp_path / "with/segm/errors.json").read_text() == (tmp_path / "without/segm/errors.json").read_text()
 
 
-def test_what_training_has_skipped_can_be_left_out(run_tool, files, tmp_path):
+def test_what_training_has_skipped_can_be_left_out(insight, files, tmp_path):
     truth_file, found_file, truth, found = files
     args = ("analyse", found_file, "--annotations", truth_file)
-    assert run_tool(*args, "--output", tmp_path / "whole").code == 0
+    assert insight(*args, "--output", tmp_path / "whole").code == 0
     for image in truth["images"]:
         path = tmp_path / "images" / image["file_name"]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,23 +125,23 @@ def test_what_training_has_skipped_can_be_left_out(run_tool, files, tmp_path):
     truth_file.write_text(json.dumps(truth))
     images = ("--images", tmp_path / "images")
     for more, reason in (((), "annotations lie outside their image"), (images, "images are missing on disk")):
-        done = run_tool(*args, *more, "--output", tmp_path / "strict")
+        done = insight(*args, *more, "--output", tmp_path / "strict")
         assert done.code == 2 and f"error: {truth_file}: {reason}; 1 are wrong" in done.err
-    done = run_tool(*args, "--images", tmp_path / "none", "--skip-bad", "--output", tmp_path / "strict")
-    assert done.code == 2 and f"error: no such folder of images: {tmp_path / 'none'}" in done.err
+    done = insight(*args, "--images", tmp_path / "none", "--skip-bad", "--output", tmp_path / "strict")
+    assert done.code == 2 and f"error: --images: {tmp_path / 'none'}: no such folder" in done.err
     found_file.write_text(json.dumps([*found, {**found[0], "image_id": 99}]))
-    done = run_tool(*args, *images, "--skip-bad", "--output", tmp_path / "skipped")
+    done = insight(*args, *images, "--skip-bad", "--output", tmp_path / "skipped")
     assert done.code == 0, done.err
     for name in ("bbox/errors.json", "segm/errors.json"):
         assert (tmp_path / "skipped" / name).read_text() == (tmp_path / "whole" / name).read_text()
 
 
-def test_nothing_found(run_tool, files, tmp_path, caplog):
+def test_nothing_found(insight, files, tmp_path, caplog):
     truth_file, found_file, truth, _ = files
     found_file.write_text("[]")
-    done = run_tool("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / "out")
+    done = insight("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / "out")
     assert done.code == 0, done.err
-    assert "there is no detection at all" in caplog.text
+    assert "found.json: holds no detections" in caplog.text
     errors = json.loads((tmp_path / "out" / "segm" / "errors.json").read_text())["all"]
     assert errors["AP50"] == 0 and errors["AP50 if fixed"]["missed"] is None
     assert errors["errors"]["missed"] == errors["instances"] == sum(not a["iscrowd"] for a in truth["annotations"])
@@ -157,12 +157,13 @@ def test_nothing_found(run_tool, files, tmp_path, caplog):
          "found.json: detections need an image_id and a category_id that are whole numbers or text; 1 are wrong: "),
         ({"counts": "not a code"}, "found.json: detections have an RLE whose runs are not whole numbers of at least 0"),
         ({"counts": "0`o0000000000000000o1"}, "found.json: detections have an RLE whose runs are not whole numbers of"),
-        ({"max_dets": 0}, "max_dets: expected at least 1, got 0"),
-        ({"annotations": []}, "truth.json: there is no instance to compare detections with"),
+        ({"max_dets": 0}, "--max-dets: expected a whole number from 1, got 0"),
+        ({"max_dets": 10**30}, f"--max-dets: expected a whole number from 1 to {2**31 - 1}, got 1000"),
+        ({"annotations": []}, "truth.json: expected at least one annotation to compare detections with, got none"),
         ({"name": "boat"}, "truth.json: category names are not unique; 2 are wrong: boat, boat"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_one_line_and_code_2(run_tool, files, tmp_path, change, said):
+def test_a_mistake_is_one_line_and_code_2(insight, files, tmp_path, change, said):
     truth_file, found_file, truth, found = files
     if "counts" in change:
         found[3]["segmentation"]["counts"] = change["counts"]
@@ -177,7 +178,7 @@ def test_a_mistake_is_one_line_and_code_2(run_tool, files, tmp_path, change, sai
         elif key in change:
             path.unlink()
     limit = ["--max-dets", change.get("max_dets", 100)]
-    done = run_tool("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / "out", *limit)
+    done = insight("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / "out", *limit)
     assert done.code == 2
     errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and said in errors[0] and "Traceback" not in done.err

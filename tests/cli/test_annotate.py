@@ -1,4 +1,4 @@
-"""tools/annotate.py from boxes to a file that a detector trains on."""
+"""`insight annotate`, from boxes to a file that a detector trains on."""
 
 import json
 import signal
@@ -39,20 +39,20 @@ KEEP_ALL += ["--min-score=-1", "--max-area-ratio=1000"]
 
 
 @pytest.fixture
-def annotate(run_tool, boxes, weights, tmp_path):
+def annotate(insight, boxes, weights, tmp_path):
     def run(*args, path=boxes[0], options=("--images", boxes[1], "--weights", weights)):
         sizes = ["--input-size", 64, "--device", "cpu"]
-        return run_tool("annotate", path, *options, "--output", tmp_path / "masks", *sizes, *args)
+        return insight("annotate", path, *options, "--output", tmp_path / "masks", *sizes, *args)
 
     return run
 
 
-def test_help(run_tool):
-    done = run_tool("annotate", "--help")
+def test_help(insight):
+    done = insight("annotate", "--help")
     assert done.code == 0 and "--min-score X" in done.out and "(default: 0.8)" in done.out
 
 
-def test_a_detector_trains_on_the_masks(annotate, run_tool, boxes, tmp_path):
+def test_a_detector_trains_on_the_masks(annotate, insight, boxes, tmp_path):
     done = annotate(*KEEP_ALL)
     assert done.code == 0, done.err
     file = tmp_path / "masks" / "instances.json"
@@ -70,10 +70,18 @@ def test_a_detector_trains_on_the_masks(annotate, run_tool, boxes, tmp_path):
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     trained = tmp_path / "trained"
-    done = run_tool("train_net", "--config-file", tmp_path / "config.yaml", "OUTPUT_DIR", trained, "SOLVER.MAX_ITER", 2)
+    done = insight("train", "--config-file", tmp_path / "config.yaml", "OUTPUT_DIR", trained, "SOLVER.MAX_ITER", 2)
     assert done.code == 0, done.err
     metrics = [json.loads(line) for line in (trained / "metrics.json").read_text().splitlines()]
     assert any(entry.get("loss_mask", 0) > 0 for entry in metrics)
+
+
+def test_a_run_that_keeps_nothing_says_why_and_fails(annotate):
+    done = annotate("--min-score", "1", "--min-in-box", "0", "--min-area-ratio", "0", "--min-largest-part", "0")
+    assert done.code == 1 and done.out.startswith("kept 0 masks, dropped ")
+    (line,) = done.err.splitlines()
+    assert line.startswith("error: no mask was kept: of ")
+    assert line.endswith(" were dropped because the predicted IoU is low; --min-score sets the bound")
 
 
 def test_bfloat16_is_told_and_not_mixed_with_float32(annotate, tmp_path):
@@ -98,12 +106,12 @@ def test_review(annotate, boxes, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_goes_on_to_the_same_files(start_tool, weights, tmp_path):
+def test_a_run_that_was_killed_goes_on_to_the_same_files(start_insight, weights, tmp_path):
     path, images = write_dataset(tmp_path / "boxes", images=30)
 
     def start(output):
         options = ("--images", images, "--weights", weights, "--input-size", 64, "--device", "cpu", *KEEP_ALL)
-        return start_tool("annotate", path, *options, "--output", output)
+        return start_insight("annotate", path, *options, "--output", output)
 
     assert start(tmp_path / "whole").wait(300) == 0
     killed, journal = start(tmp_path / "killed"), tmp_path / "killed" / "masks.journal"
@@ -130,16 +138,16 @@ def test_a_bad_image_is_told_with_code_1(annotate, boxes):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--input-size", "100"], "input_size: expected a multiple of 64 up to 1024, got 100"),
-        (["--weights", "absent.pth"], "weights: absent.pth: no such file"),
-        (["--weights", ""], "--weights FILE is needed"),
-        (["--device", "tpu9"], "--device tpu9: expected cpu, cuda or cuda:N"),
+        (["--input-size", "100"], "--input-size: expected a multiple of 64 up to 1024, got 100"),
+        (["--weights", "absent.pth"], "absent.pth: no such file"),
+        (["--weights", ""], "--weights: expected a checkpoint of SOPSeg, SAM or MobileSAM, got none"),
+        (["--device", "tpu9"], "--device: expected cpu, cuda or cuda:N, got tpu9"),
         (["--classes", "plane"], "classes are in no category (they are square, bar); 1 are wrong: plane"),
-        (["--min-area-ratio", "2"], "min_area_ratio: expected at most max_area_ratio 1.2, got 2.0"),
-        (["--max-area-ratio", "-1"], "max_area_ratio: expected at least 0, got -1.0"),
+        (["--min-area-ratio", "2"], "--min-area-ratio: expected at most max_area_ratio 1.2, got 2.0"),
+        (["--max-area-ratio", "-1"], "--max-area-ratio: expected at least 0, got -1.0"),
         (["--review", "absent.csv"], "absent.csv: No such file or directory"),
-        (["--review", "a.csv", "--min-score", "0.2"], "--review decides, so leave out the filters: min_score"),
-        (["--images", "absent"], "--images absent: no such folder"),
+        (["--review", "a.csv", "--min-score", "0.2"], "--review: replaces the filters, so leave out --min-score"),
+        (["--images", "absent"], "--images: absent: no such folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(annotate, tmp_path, arguments, said):

@@ -1,7 +1,6 @@
-"""--strict and --skip-bad of every tool that reads annotations, on a COCO file two of whose images are missing."""
+"""--strict and --skip-bad of every command that reads annotations, on a COCO file two of whose images are missing."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +14,6 @@ from insight.modeling.sopseg import build_sopseg
 from insight.tables import sweep
 
 NAME = "half_rectangles"
-TOOLS_FOLDER = Path(__file__).resolve().parents[2] / "tools"
 
 
 @pytest.fixture
@@ -46,81 +44,72 @@ def config(half, trained, tmp_path):
 
 @pytest.fixture
 def arguments(half, config, tmp_path, monkeypatch):
-    """What to give a tool so that it reads that file."""
+    """What to give a command so that it reads that file."""
     annotations, images = half
 
-    def of(tool):
-        name, *command = tool.split()
+    def of(command):
         output = ["--output", tmp_path / "made"]
-        if name == "make_table":
+        if command == "table":
             monkeypatch.setattr(sweep, "execute", lambda job, bar, lock: f"started with {' '.join(job.command)}")
             row = {"name": "baseline", "config": str(config)}
             table = {"title": "Half", "rows": [row], "columns": {"AP": f"{NAME}/segm/AP"}}
             (tmp_path / "table.yaml").write_text(yaml.safe_dump(table))
             return [tmp_path / "table.yaml", *output]
-        if name == "compare":
+        if command == "compare":
             return ["--runs", f"ours={config}", *output]
-        if name == "analyse":
+        if command == "analyse":
             (tmp_path / "found.json").write_text("[]")
             return [tmp_path / "found.json", "--annotations", annotations, "--images", images, *output]
-        if name == "annotate":
+        if command == "annotate":
             torch.manual_seed(0)
             torch.save(build_sopseg("vit_t", "sam").state_dict(), tmp_path / "sam.pth")
             sizes = ["--input-size", 64, "--device", "cpu"]
-            return [annotations, "--images", images, "--weights", tmp_path / "sam.pth", *sizes, *output]
-        if name == "prepare_data":
-            return [*command, NAME, "--config-file", config]
-        return [*command, "--config-file", config, *([] if name == "train_net" else output)]
+            filters = [f"--{name}=0" for name in ("min-in-box", "min-area-ratio", "min-largest-part")]
+            filters += ["--min-score=-1", "--max-area-ratio=1000"]
+            return [annotations, "--images", images, "--weights", tmp_path / "sam.pth", *sizes, *filters, *output]
+        if command in ("data statistics", "data show"):
+            return [NAME, "--config-file", config, *(output if command == "data show" else [])]
+        return ["--config-file", config, *(output if command.startswith("measure") else [])]
 
     return of
 
 
-TOOLS = (
-    "train_net", "train_net --eval-only", "prompt_missed", "prompt_jitter", "visualize_data", "compare", "make_table",
-    "prepare_data statistics", "analyse", "annotate",
+COMMANDS = (
+    "train", "train --eval-only", "evaluate", "measure missed", "measure jitter", "data show", "compare", "table",
+    "data statistics", "analyse", "annotate",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("tool", TOOLS)
-def test_strict_ends_in_one_line_and_skip_bad_goes_on(run_tool, half, arguments, tool):
-    name, words = tool.split()[0], arguments(tool)
-    option_at = 1 if name == "prepare_data" else 0
+@pytest.mark.parametrize("command", COMMANDS)
+def test_strict_ends_in_one_line_and_skip_bad_goes_on(insight, half, arguments, command):
+    words = arguments(command.removesuffix(" --eval-only"))
     for option in ("--strict", "--skip-bad"):
-        done = run_tool(name, *words[:option_at], option, *words[option_at:])
+        done = insight(command, option, *words)
         errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
         if option == "--strict":
             gone = ", ".join(str(half[1] / f"{number}.png") for number in (1, 2))
             assert done.code == 2 and len(errors) == 1 and "Traceback" not in done.err, done.err
             assert f"{half[0]}: images are missing on disk; 2 are wrong: {gone}; --skip-bad" in errors[0]
-        elif name == "make_table":  # goes on to its first run, and tells it
+        elif command == "table":  # goes on to its first run, and reports it
             assert done.code == 1 and len(errors) == 1 and "started with" in errors[0], done.err
             assert "DATASETS.BAD skip" in errors[0]
         else:
             assert done.code == 0 and not errors, done.err
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in TOOLS_FOLDER.glob("*.py")))
-def test_who_reads_annotations_has_the_options(run_tool, name):
-    words = {"prepare_data": ["statistics"]}.get(name, [])
-    done = run_tool(name, *words, "--help")
-    has = "--strict" in done.out and "--skip-bad" in done.out
-    # The others read images, metrics, or scenes that they draw.
-    assert done.code == 0 and has == (name not in ("demo", "plot_training", "predict"))
-
-
-def test_the_option_counts_more_than_the_config(run_tool, arguments):
-    words = arguments("prepare_data statistics")
+def test_the_option_counts_more_than_the_config(insight, arguments):
+    words = arguments("data statistics")
     skip = ["DATASETS.BAD", "skip"]
-    assert run_tool("prepare_data", *words, *skip).code == 0
-    assert run_tool("prepare_data", *words, *skip, "--strict").code == 2
+    assert insight("data statistics", *words, *skip).code == 0
+    assert insight("data statistics", *words, *skip, "--strict").code == 2
 
 
-def test_both_options_are_refused(run_tool):
-    done = run_tool("train_net", "--strict", "--skip-bad")
+def test_both_options_are_refused(insight):
+    done = insight("train", "--strict", "--skip-bad")
     assert done.code == 2 and "not allowed with argument --strict" in done.err
 
 
-def test_annotate_without_either_tells_what_it_leaves_out_with_code_1(run_tool, half, arguments, tmp_path):
-    done = run_tool("annotate", *arguments("annotate"))
-    assert done.code == 1 and "error: 1.png: no such image" in done.err
+def test_annotate_without_either_tells_what_it_leaves_out_with_code_1(insight, half, arguments, tmp_path):
+    done = insight("annotate", *arguments("annotate"))
+    assert done.code == 1 and f"error: 1.png: {half[1]}/1.png: no such file" in done.err
     assert len(json.loads((tmp_path / "made" / "instances.json").read_text())["images"]) == 4

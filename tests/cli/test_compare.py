@@ -1,11 +1,11 @@
-"""Which models tools/compare.py takes its --runs for; its pictures are in test_prompt_missed.py."""
+"""Which models `insight compare` takes its --runs for; its pictures are in test_measure.py."""
 
 import pytest
 
 
 @pytest.mark.parametrize("run", ["with, comma", "with, comma/config.yaml"])
-def test_a_run_that_is_there_is_not_taken_apart_at_its_comma(run_tool, tmp_path, run):
+def test_a_run_that_is_there_is_not_taken_apart_at_its_comma(insight, tmp_path, run):
     (tmp_path / "with, comma").mkdir()
     (tmp_path / "with, comma" / "config.yaml").write_text("DATASETS:\n  TEST: []\n")
-    done = run_tool("compare", "--runs", f"n={tmp_path}/{run}", "--output", tmp_path / "out")
-    assert done.code == 2 and "no data set: give --dataset NAME" in done.err
+    done = insight("compare", "--runs", f"n={tmp_path}/{run}", "--output", tmp_path / "out")
+    assert done.code == 2 and "error: --dataset: expected the name of a dataset" in done.err

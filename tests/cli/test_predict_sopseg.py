@@ -1,4 +1,4 @@
-"""tools/predict.py with a SOPSEG model, and with a detector whose masks are SOPSeg's."""
+"""`insight predict` with a SOPSEG model, and with a detector whose masks are SOPSeg's."""
 
 import json
 
@@ -28,10 +28,10 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def predict(run_tool, place):
+def predict(insight, place):
     def run(*args, images=("0.png",), weights=place / "sopseg.pth"):
         model = ["--config-file", place / "config.yaml", *(["--weights", weights] if weights else [])]
-        return run_tool("predict", *(place / name for name in images), *model, "--output", place / "results", *args)
+        return insight("predict", *(place / name for name in images), *model, "--output", place / "results", *args)
 
     return run
 
@@ -97,10 +97,10 @@ def test_overlays_show_the_oriented_box(predict, place, monkeypatch):
         (["--boxes", "1,2,30,40", "--correct-boxes", "0.7"], "--correct-boxes: SOPSeg takes boxes at their word"),
         (["--oriented-boxes", "1,2,3,4"], "--oriented-boxes 1,2,3,4: expected 5 numbers (centre x"),
         (["--oriented-boxes", "9,9,5,0,0"], "--oriented-boxes[0] = [9.0, 9.0, 5.0, 0.0, 0.0] has no area"),
-        (["--oriented-boxes", "9,9,5,5,0", "--boxes-json", "x.json"], "--boxes-json: not allowed with"),
+        (["--oriented-boxes", "9,9,5,5,0", "--boxes-json", "x.json"], "--boxes-json: not allowed together with"),
         (["--boxes", "1,2,3,4", "--class", "ship"], "--class: SOPSeg knows no classes"),
-        (["--boxes", "1,2,3,4", "--opts", "MODEL.SOPSEG.ENCODER", "vit_t"], "vit_b image encoder, expected vit_t"),
-        (["--boxes", "1,2,3,4", "--opts", "MODEL.SOPSEG.DECODER", "edge"], "mask decoder 'sam', expected 'edge'"),
+        (["--boxes", "1,2,3,4", "MODEL.SOPSEG.ENCODER", "vit_t"], "vit_b image encoder, expected vit_t"),
+        (["--boxes", "1,2,3,4", "MODEL.SOPSEG.DECODER", "edge"], "mask decoder 'sam', expected 'edge'"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(predict, place, arguments, said):
@@ -116,12 +116,12 @@ def test_without_weights(predict, place):
     assert done.code == 2 and "error: MODEL.WEIGHTS is empty" in done.err
 
 
-def test_a_detector_with_sopseg_as_its_mask_branch(run_tool, project, trained, place):
+def test_a_detector_with_sopseg_as_its_mask_branch(insight, project, trained, place):
     image = project / "rectangles" / "images" / "0.png"
-    done = run_tool(
+    done = insight(
         *("predict", image, "--config-file", project / "config.yaml", "--weights", trained / "model_final.pth"),
         *("--output", place / "results", "--boxes", as_text(BOX), "--oriented-boxes", as_text(ORIENTED)),
-        *("--opts", "MODEL.SOPSEG_BRANCH.ENABLED", True, "MODEL.SOPSEG_BRANCH.WEIGHTS", place / "sopseg.pth"),
+        *("MODEL.SOPSEG_BRANCH.ENABLED", True, "MODEL.SOPSEG_BRANCH.WEIGHTS", place / "sopseg.pth"),
         *("MODEL.SOPSEG_BRANCH.INPUT_SIZE", 64),
     )
     assert done.code == 0, done.err

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from insight.cli.reporting import one_line, reports_errors
+from insight.cli.reporting import in_flags, one_line, report_errors
+from insight.errors import InputError, InsightError
 
 
 class Broken:
@@ -13,11 +14,11 @@ class Broken:
         return 1
 
     def __getitem__(self, index):
-        raise ValueError("/data/a.png: truncated image")
+        raise InputError("/data/a.png: truncated image")
 
 
 def test_one_line_of_an_error_from_a_loading_process_is_what_that_process_said():
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(InputError) as caught:
         next(iter(DataLoader(Broken(), num_workers=1)))
     assert "Traceback" in str(caught.value)
     assert one_line(caught.value) == "/data/a.png: truncated image"
@@ -26,84 +27,134 @@ def test_one_line_of_an_error_from_a_loading_process_is_what_that_process_said()
 @pytest.mark.parametrize(
     "error, line",
     [
-        (KeyError("Non-existent config key: A.B"), "Non-existent config key: A.B"),
-        (ValueError("two\n  lines"), "two lines"),
+        (InputError("two\n  lines"), "two lines"),
         (FileNotFoundError(2, "No such file or directory", "a.json"), "a.json: No such file or directory"),
         (OSError("cannot read"), "cannot read"),
-        (ValueError(), "ValueError"),
+        (InputError(), "InputError"),
     ],
 )
 def test_one_line(error, line):
     assert one_line(error) == line
 
 
-def test_arguments_and_the_result_pass_through():
-    @reports_errors
-    def main(a, b=1):
-        return a + b
+@pytest.mark.parametrize(
+    "said, translated",
+    [
+        ("max_dets: expected at least 1", "--max-dets: expected at least 1"),
+        ("boxes[3] = [1, 2]: inverted", "--boxes[3] = [1, 2]: inverted"),
+        ("boxes are inverted", "boxes are inverted"),
+        ("a.json: max_dets: no", "a.json: max_dets: no"),
+        ("size: expected 1", "size: expected 1"),
+        ("a.json: wrong; skip_bad=True leaves it out", "a.json: wrong; --skip-bad leaves it out"),
+    ],
+)
+def test_names_of_arguments_become_options(said, translated):
+    assert in_flags(said, {"max_dets": "--max-dets", "boxes": "--boxes", "skip_bad": "--skip-bad"}) == translated
 
-    assert main(1, b=2) == 3
 
-
-def end_of(error, monkeypatch, capsys):
-    """Exit code and standard error of a tool that raises `error`."""
+@pytest.fixture
+def end_of(monkeypatch, capsys):
+    """Exit code and standard error of a command that raises an error."""
     monkeypatch.setattr("signal.signal", lambda number, handler: None)  # would outlive the test
 
-    @reports_errors
-    def main():
-        raise error
+    def run(error, flags=None):
+        def work():
+            raise error
 
-    with pytest.raises(SystemExit) as caught:
-        main()
-    return caught.value.code, capsys.readouterr().err
+        return report_errors(work, flags), capsys.readouterr().err
+
+    return run
+
+
+def test_the_exit_code_passes_through(monkeypatch):
+    monkeypatch.setattr("signal.signal", lambda number, handler: None)
+    assert [report_errors(lambda code=code: code) for code in (None, 0, 1)] == [0, 0, 1]
 
 
 @pytest.mark.parametrize(
     "error, line",
     [
-        (ValueError("boxes[0] is inverted"), "boxes[0] is inverted"),
-        (AssertionError("Override list has odd length"), "Override list has odd length"),
+        (InsightError("the weights do not fit"), "the weights do not fit"),
+        (InputError("boxes[0] is inverted"), "--boxes[0] is inverted"),
         (FileNotFoundError(2, "No such file or directory", "a.json"), "a.json: No such file or directory"),
         (torch.OutOfMemoryError("CUDA out of memory"), "CUDA out of memory"),
         (RuntimeError("DataLoader worker (pid 1) is killed"), "DataLoader worker (pid 1) is killed"),
+        (
+            ModuleNotFoundError("No module named 'detectron2'", name="detectron2.config"),
+            "this command needs Detectron2, which is not installed; run `insight install-detectron2` (docs/install.md)",
+        ),
     ],
 )
-def test_an_expected_error_is_one_line_and_code_2(error, line, monkeypatch, capsys):
-    assert end_of(error, monkeypatch, capsys) == (2, f"error: {line}\n")
+def test_what_the_user_can_correct_is_one_line_and_code_2(error, line, end_of):
+    assert end_of(error, {"boxes": "--boxes"}) == (2, f"error: {line}\n")
 
 
-@pytest.mark.parametrize("error", [IndexError("ours"), AssertionError(), RuntimeError("shapes do not match")])
-def test_a_bug_keeps_its_traceback(error, monkeypatch, capsys):
-    with pytest.raises(type(error)):
-        end_of(error, monkeypatch, capsys)
+@pytest.mark.parametrize(
+    "error",
+    [
+        IndexError("ours"),
+        KeyError("foo"),
+        ValueError("foo"),
+        TypeError("foo"),
+        AssertionError("foo"),
+        RuntimeError("shapes do not match"),
+        ModuleNotFoundError("No module named 'insight.nope'", name="insight.nope"),
+    ],
+)
+def test_a_bug_shows_its_traceback_and_asks_for_a_report(error, end_of):
+    code, said = end_of(error)
+    assert code == 1 and said.startswith("Traceback") and f"{type(error).__name__}: " in said
+    assert said.endswith("This is a bug in insight; please report it with the output of `insight info`\n")
 
 
-def test_ctrl_c_is_no_error(monkeypatch, capsys):
-    assert end_of(KeyboardInterrupt(), monkeypatch, capsys) == (130, "interrupted\n")
+def test_ctrl_c_is_no_error(end_of):
+    assert end_of(KeyboardInterrupt()) == (130, "interrupted\n")
 
 
-def test_the_debug_variable_shows_the_traceback(monkeypatch, capsys):
+def test_the_debug_variable_lets_errors_through(monkeypatch, end_of):
     monkeypatch.setenv("INSIGHT_DEBUG", "1")
-    with pytest.raises(ValueError, match="boxes"):
-        end_of(ValueError("boxes"), monkeypatch, capsys)
+    with pytest.raises(InputError, match="boxes"):
+        end_of(InputError("boxes"))
+
+
+def end_of_process(program):
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
 
 
 TERMINATED = """
-import os, signal
-from insight.cli.reporting import reports_errors
+import os, signal, sys
+from insight.cli.reporting import report_errors
 
-@reports_errors
-def main():
+def work():
     try:
         os.kill(os.getpid(), signal.SIGTERM)
         signal.pause()
     finally:
         print("unwound")
 
-main()
+sys.exit(report_errors(work))
 """
 
 
-def test_a_terminated_tool_unwinds_its_stack():
-    done = subprocess.run([sys.executable, "-c", TERMINATED], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (143, "unwound\n", "")
+def test_a_terminated_command_unwinds_its_stack():
+    assert end_of_process(TERMINATED) == (143, "unwound\n", "")
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+from insight.cli.main import main
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(["info"]))
+"""
+
+
+def test_ctrl_c_while_torch_is_imported_is_one_line():
+    assert end_of_process(INTERRUPTED_IMPORT) == (130, "", "interrupted\n")

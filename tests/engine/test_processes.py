@@ -13,7 +13,7 @@ import yaml
 from helpers import one_of_two
 from helpers.tiny import CONFIG, PROMPTS, PROMPTS_FILE, write_dataset
 
-from insight.engine import launch, train_arguments
+from insight.engine import launch
 
 
 @pytest.mark.slow
@@ -33,8 +33,7 @@ def test_two_processes_share_their_gradients(tmp_path, monkeypatch):
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", ""))  # which launch empties
-    arguments = ["--config-file", str(tmp_path / "config.yaml"), "--num-processes", "2", "--dist-url", "auto"]
-    launch(one_of_two.train, train_arguments().parse_args(arguments))
+    launch(one_of_two.train, str(tmp_path / "config.yaml"), 2, on_cpu=True)
     one, two = (torch.load(tmp_path / f"rank_{rank}.pth", weights_only=True) for rank in (0, 1))
     assert len(one["images"]) == len(two["images"]) == 3 and not set(one["images"]) & set(two["images"])
     for name, value in one["after"].items():
@@ -54,11 +53,10 @@ def test_processes_that_hang_do_not_outlive_an_interrupted_run(tmp_path, monkeyp
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    arguments = ["--num-processes", "2", "--dist-url", "auto", "OUTPUT_DIR", str(tmp_path), "SOLVER.IMS_PER_BATCH", "2"]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
     try:
         with pytest.raises(KeyboardInterrupt):
-            launch(one_of_two.hang, train_arguments().parse_args(arguments))
+            launch(one_of_two.hang, str(tmp_path), 2, on_cpu=True)
     finally:
         signal.signal(signal.SIGINT, before)
     pids = [int(path.name) for path in tmp_path.iterdir()]

@@ -144,5 +144,5 @@ def test_evaluating_a_runs_own_checkpoint_leaves_it_the_run_that_it_was(tiny_cfg
 @pytest.mark.parametrize("text", ["", "[]", '{"results": 3}', '{"results": {"a": 1}}'])
 def test_a_file_of_something_else_is_named(tmp_path, text):
     (tmp_path / "results.json").write_text(text)
-    with pytest.raises(ValueError, match="results.json: not the results of a run"):
+    with pytest.raises(ValueError, match="results.json: expected the results of a run"):
         results.read_results(tmp_path / "results.json")

@@ -89,7 +89,7 @@ def test_resuming_a_finished_training_trains_nothing(train_cfg, caplog):
     train_cfg.SOLVER.MAX_ITER = 2
     train(train_cfg)
     assert train(train_cfg, resume=True) == {}
-    assert "Iteration 2 of 2 is reached" in caplog.text
+    assert "iteration 2 of SOLVER.MAX_ITER 2 is reached: there is nothing to train" in caplog.text
 
 
 def test_a_training_that_was_killed_before_its_last_file_gets_it(train_cfg):
@@ -206,7 +206,7 @@ def test_a_test_set_that_is_not_whole_is_told_before_the_training(tiny_cfg, tmp_
 @pytest.mark.parametrize(
     "key, value, said",
     [
-        ("DATASETS.TRAIN", (), "DATASETS.TRAIN is empty"),
+        ("DATASETS.TRAIN", (), "DATASETS.TRAIN: expected the name of at least one dataset"),
         ("SOLVER.MAX_ITER", 0, "SOLVER.MAX_ITER: expected at least 1, got 0"),
         ("MODEL.ROI_HEADS.NUM_CLASSES", 1, "has 2 classes .*, the model 1: set MODEL.ROI_HEADS.NUM_CLASSES to 2"),
         ("MODEL.ROI_HEADS.NUM_CLASSES", 3, "has 2 classes .*, the model 3"),
@@ -222,7 +222,7 @@ def test_what_cannot_be_trained_or_evaluated_is_told_at_once(tiny_cfg, key, valu
 
 
 def test_an_evaluation_needs_a_test_set(train_cfg):
-    with pytest.raises(ValueError, match="DATASETS.TEST is empty"):
+    with pytest.raises(ValueError, match="DATASETS.TEST: expected the name of at least one dataset"):
         evaluate(train_cfg)
 
 
@@ -288,6 +288,4 @@ def test_the_evaluator_is_as_the_config_has_it(tiny_cfg, caplog):
     assert not caplog.messages
     tiny_cfg.MODEL.MASK_ON = False
     assert Trainer.build_evaluator(tiny_cfg, name).tasks == ("bbox",)
-    assert caplog.messages == [
-        "TEST.BOUNDARY_AP: a model with MODEL.MASK_ON False has no masks; boxes alone are evaluated"
-    ]
+    assert caplog.messages == ["TEST.BOUNDARY_AP has no effect: MODEL.MASK_ON is False, so only boxes are evaluated"]

@@ -36,7 +36,7 @@ def test_images_are_chosen_by_name(dataset):
     assert [e["image_id"] for e in choose_entries(dataset, ["images/3.png", "1"])] == [4, 2]
     with pytest.raises(ValueError, match="^images: 9.png: no such image in test_compare$"):
         choose_entries(dataset, ["1.png", "9.png"])
-    said = "images: some/where/3.png: no such image in test_compare; of that name it has /.*/images/3.png$"
+    said = "images: some/where/3.png: no such image in test_compare; it has /.*/images/3.png$"
     with pytest.raises(ValueError, match=said):
         choose_entries(dataset, ["some/where/3.png"])
 
@@ -63,11 +63,11 @@ def test_images_of_one_name_are_chosen_by_their_folders(videos, tmp_path):
     ):
         assert [e["image_id"] for e in choose_entries(videos, names)] == ids
     for name in ("000001.png", "000001"):
-        said = f"{name}: expected one image of test_compare, but 2 fit; give more of the path: .*/v1/0.*, .*/v2/0"
+        said = f"{name}: expected one image of test_compare, 2 fit; give more of the path: .*/v1/0.*, .*/v2/0"
         with pytest.raises(ValueError, match=said):
             choose_entries(videos, [name])
     for name in ("1/000001.png", "v3/000001.png"):  # folders count as a whole
-        said = f"images: {name}: no such image in test_compare; of that name it has .*/v1/000001.png, .*/v2/000001.png"
+        said = f"images: {name}: no such image in test_compare; it has .*/v1/000001.png, .*/v2/000001.png"
         with pytest.raises(ValueError, match=said):
             choose_entries(videos, [name])
 
@@ -99,7 +99,7 @@ def test_the_worst_images_are_those_of_the_lowest_iou(dataset, tmp_path):
     file.write_text(json.dumps({"instances": instances}))
     assert [e["image_id"] for e in worst_entries(dataset, file, 3)] == [4, 1, 2]
     file.write_text(json.dumps({"instances": [{"image_id": 77, "iou": 0.2}]}))
-    with pytest.raises(ValueError, match="prompted.json: is of another data set, image 77 is not in test_compare"):
+    with pytest.raises(ValueError, match="prompted.json: belongs to another dataset: image 77 is not in test_compare"):
         worst_entries(dataset, file, 3)
     with pytest.raises(FileNotFoundError, match="absent.json: no such file; evaluate the model"):
         worst_entries(dataset, tmp_path / "absent.json", 3)
@@ -124,6 +124,6 @@ def test_a_detector_of_boxes_is_refused(contender, dataset, tmp_path):
     cfg = contender.cfg.clone()
     cfg.defrost()
     cfg.MODEL.MASK_ON = False
-    with pytest.raises(ValueError, match="^MODEL.MASK_ON is False: there are no masks to compare$"):
+    with pytest.raises(ValueError, match="^MODEL.MASK_ON is False: the model has no masks to compare$"):
         draw_comparisons([Contender("boxes", cfg)], dataset, choose_entries(dataset, ["0"]), tmp_path, prompted=False)
     assert not list(tmp_path.glob("*.png"))

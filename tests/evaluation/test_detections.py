@@ -26,7 +26,7 @@ def with_counts(counts):
 
 
 def coco_file(**changes):
-    """As tools/predict.py writes it, with ids of its own: images are 8 and 9, tank is 1, car is 2."""
+    """As `insight predict` writes it, with ids of its own: images are 8 and 9, tank is 1, car is 2."""
     annotations = [
         {"id": 1, "image_id": 9, "category_id": 2, "bbox": BOX, "score": 0.5, "segmentation": rle(BOX), "area": 80},
         {"id": 2, "image_id": 8, "category_id": 1, "bbox": BOX, "score": 0, "segmentation": rle(BOX), "area": 80},

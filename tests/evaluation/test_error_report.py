@@ -28,4 +28,4 @@ def test_a_gain_that_nobody_knows_is_no_zero(tmp_path, monkeypatch):
     wrong = error_breakdown(truth(("car", [0, 0, 10, 10])), detections(("car", [50, 50, 9, 9], 0.9)), "bbox")
     draw_breakdown(wrong, "errors", tmp_path / "errors.png")
     gains = [wrong.gain(cause) for cause in wrong.fixed]
-    assert any(map(math.isnan, gains)) and shown == ["nan" if math.isnan(g) else f"{g:.1f}" for g in gains]
+    assert any(map(math.isnan, gains)) and shown == ["-" if math.isnan(g) else f"{g:.1f}" for g in gains]

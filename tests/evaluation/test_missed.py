@@ -134,4 +134,4 @@ def test_a_data_set_without_masks_is_judged_by_boxes(dataset, caplog):
     predictor = Knows([detections([SQUARE], [0], [0.9]), detections([SQUARE], [0], [0.8])])
     results = evaluate_missed(predictor, dataset)
     assert results["automatic AP"] == pytest.approx(100 * 67 / 101) and results["prompted AP"] == pytest.approx(100)
-    assert caplog.messages.count(f"{NAME}: no annotation has a mask: boxes are evaluated, masks are not") == 1
+    assert caplog.messages.count(f"{NAME}: no annotation has a mask: only boxes are evaluated") == 1

@@ -79,9 +79,9 @@ def test_each_change_is_in_force_while_it_is_measured(dataset):
 
 def test_a_data_set_without_masks_tests_boxes(dataset, caplog):
     assert evaluate_prompt_use(Obedient(masks=True), dataset) == evaluate_prompt_use(Obedient(), dataset)
-    assert caplog.messages.count(f"{NAME}: no annotation has a mask: boxes are evaluated, masks are not") == 1
+    assert caplog.messages.count(f"{NAME}: no annotation has a mask: only boxes are evaluated") == 1
 
 
 def test_a_model_without_prompts(dataset):
-    with pytest.raises(ValueError, match="LPM and GPM are off, so there are no prompts to change"):
+    with pytest.raises(ValueError, match="MODEL.PROMPT: expected LPM or GPM to be enabled"):
         evaluate_prompt_use(Obedient(prompted=False), dataset)

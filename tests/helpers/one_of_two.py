@@ -13,9 +13,9 @@ from insight.data.datasets import register_from_config
 from insight.engine import Trainer
 
 
-def train(args):
+def train(config_file):
     """Train; OUTPUT_DIR/rank_R.pth keeps the parameters before and after, and which images this process saw."""
-    cfg = load_config(args.config_file)
+    cfg = load_config(config_file)
     register_from_config(cfg)
     trainer = Trainer(cfg)
     before, images = parameters(trainer), []
@@ -30,9 +30,9 @@ def parameters(trainer):
     return {name: value.detach().clone() for name, value in trainer.model.module.named_parameters()}
 
 
-def hang(args):
-    """Hear of no signal that can be ignored, as a process inside a library does; OUTPUT_DIR/PID says that it is so."""
+def hang(folder):
+    """Ignore all signals that can be ignored, as a process inside a library does; FOLDER/PID says that it is so."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Path(load_config(args.config_file, args.opts).OUTPUT_DIR, str(os.getpid())).touch()
+    Path(folder, str(os.getpid())).touch()
     time.sleep(600)

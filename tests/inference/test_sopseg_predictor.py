@@ -313,7 +313,7 @@ def test_images_as_people_have_them(predictor, tmp_path):
         (IMAGE / 255, "image: expected uint8"),
         (np.zeros((9, 9, 5), np.uint8), r"image: expected uint8 .* got uint8 \(9, 9, 5\)"),
         (np.zeros((0, 9, 3), np.uint8), "image: has no pixels"),
-        ("deep.tif", "deep.tif: its pixels are I;16, expected 8 bits a band"),
+        ("deep.tif", "deep.tif: its pixels are 16-bit unsigned, 1 band; expected 8-bit"),
         ("cut.png", "cut.png: it is truncated, corrupt"),
         ("absent.png", "no such image: .*absent.png"),
     ],
@@ -416,7 +416,10 @@ def test_needs_no_detectron2(tmp_path):
     command = [sys.executable, "-c", WITHOUT_DETECTRON2, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr
-    assert "insight.PromptPredictor needs Detectron2: python scripts/install_detectron2.py" in done.stdout
+    assert (
+        "insight.PromptPredictor needs Detectron2, which is not installed; run `insight install-detectron2`"
+        in done.stdout
+    )
 
 
 def test_memory_does_not_grow_with_the_number_of_boxes(predictor, monkeypatch):

@@ -86,5 +86,5 @@ def test_free_memory_of_a_gpu_counts_what_torch_holds_unused():
 
 @pytest.mark.parametrize("name", ["mps", "meta", "xpu", "cpu:3", "cuda:x", "tpu"])
 def test_only_the_devices_that_the_message_names(name):
-    with pytest.raises(ValueError, match=f"^--device {name}: expected cpu, cuda or cuda:N$"):
+    with pytest.raises(ValueError, match=f"^device: expected cpu, cuda or cuda:N, got {name}$"):
         parse_device(name)

@@ -1,12 +1,75 @@
-"""The processes that work on files end with the one that started them."""
+"""Work in several processes: order, errors, and that no process outlives the work, however that ends."""
 
+import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from helpers.running import is_running, wait_until
+
+from insight.runtime.processes import map_in_processes
+
+
+def squared(item):
+    time.sleep(random.Random(item).uniform(0, 0.01))
+    if item in (13, 17):
+        raise KeyError(f"item {item}")
+    if item == 99:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item**2, os.getpid()
+
+
+class Unpicklable(Exception):
+    def __init__(self, one, two):
+        super().__init__(one)
+
+
+def fails_oddly(item):
+    raise Unpicklable(item, 2)
+
+
+def run(function, items):
+    return map_in_processes(function, items, "Squaring", "item")
+
+
+@pytest.fixture(autouse=True)
+def no_worker_is_left():
+    yield
+    assert not multiprocessing.active_children()
+
+
+def test_results_come_in_order_from_as_many_processes_as_cores():
+    results = list(run(squared, [*range(13), 1000, *range(14, 17)]))
+    assert [square for square, _ in results] == [*(i * i for i in range(13)), 10**6, *(i * i for i in range(14, 17))]
+    workers = {worker for _, worker in results}
+    assert os.getpid() not in workers and len(workers) <= len(os.sched_getaffinity(0))
+    assert list(run(squared, [])) == []
+
+
+def test_the_first_error_in_order_of_the_items_is_raised():
+    found = []
+    with pytest.raises(KeyError, match="item 13") as caught:
+        for square, _ in run(squared, [1, 2, 13, 17, 3]):
+            found.append(square)
+    assert found == [1, 4] and "in squared" in caught.value.__notes__[0]
+    with pytest.raises(RuntimeError, match="Unpicklable: 5"):
+        list(run(fails_oddly, [5]))
+
+
+def test_a_worker_that_is_killed_is_an_error_and_no_hang():
+    with pytest.raises(OSError, match=r"Squaring: a worker process ended unexpectedly \(exit code -9; .*memory"):
+        list(run(squared, [1, 2, 99, 3]))
+
+
+def test_an_iteration_that_is_abandoned_leaves_nothing():
+    results = run(squared, range(1000, 2000))
+    next(results)
+    results.close()
+
 
 # A tool, with its handler of SIGTERM; each worker writes its number and starts one item after the other.
 TOOL = """
@@ -37,3 +100,50 @@ def test_nothing_is_left(tmp_path, number):
         for path in tmp_path.glob("pid*"):
             if is_running(int(path.name[3:])):
                 os.kill(int(path.name[3:]), signal.SIGKILL)
+
+
+# Many short items with results of many sizes; the process group is interrupted as a terminal does it.
+INTERRUPTED = """
+import os, signal, sys
+sys.modules["detectron2"] = None
+from insight.runtime.processes import map_in_processes
+def work(item):
+    with open(f"pid{os.getpid()}", "w"):
+        pass
+    return bytes(item % 7 * 20_000)
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+print("ready", flush=True)
+try:
+    while True:
+        list(map_in_processes(work, range(500), "", "item"))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="no process groups")
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_at_any_time_ends_it_at_once(tmp_path, number, code):
+    """A pool with shared queues hung in 24 of 30 such interrupts: a worker's death made it send SIGTERM to the others,
+    whose handler's SystemExit counted as the result of an item."""
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    generator = random.Random(seed)
+    for _ in range(40):
+        tool = subprocess.Popen([sys.executable, "-c", INTERRUPTED], cwd=tmp_path, stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+        try:
+            tool.stdout.readline()
+            time.sleep(generator.uniform(0.01, 0.8))
+            if number == signal.SIGINT:
+                os.killpg(tool.pid, number)
+            else:
+                tool.send_signal(number)
+            assert tool.wait(15) == code
+            wait_until(lambda: not any(is_running(int(p.name[3:])) for p in tmp_path.glob("pid*")))
+        finally:
+            if tool.poll() is None:
+                os.killpg(tool.pid, signal.SIGKILL)
+                tool.wait()
+            tool.stdout.close()

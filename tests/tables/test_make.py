@@ -58,7 +58,7 @@ def executed(monkeypatch, finish, tmp_path):
 
     def make_it(table):
         jobs.runs = plan_runs(table, tmp_path / "out" / "runs")
-        return make_table(table, tmp_path / "out", tmp_path, "make it")
+        return make_table(table, tmp_path / "out", "make it")
 
     jobs.make = make_it
     return jobs

@@ -108,10 +108,10 @@ def test_files(summary_of, tmp_path, plot, made):
     if plot.get("along") == "columns":
         columns = {"AP": "small_val/segm/AP", "AP of square": "small_val/segm/AP-square"}
     summary = summary_of({("baseline", "parameters"): 44.1}, columns=columns, plot=plot, note="A | note.")
-    paths = write_table(summary, tmp_path / "out", "python tools/make_table.py x.yaml", made)
+    paths = write_table(summary, tmp_path / "out", "insight table x.yaml", made)
     assert [p.name for p in paths] == ["table.md", "table.json", "table.png"]
     text = paths[0].read_text()
-    assert text.startswith("# Tiny\n") and "A | note." in text and "`python tools/make_table.py x.yaml`" in text
+    assert text.startswith("# Tiny\n") and "A | note." in text and "`insight table x.yaml`" in text
     for said in (
         "| baseline | 11.00 ± 1.41 ",
         "seeds (1, 2)",

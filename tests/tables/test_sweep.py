@@ -1,13 +1,12 @@
 """Doing the runs that are lacking: none twice, on after a kill, no run of another config in silence."""
 
 import sys
-from pathlib import Path
 
 import portalocker
 import pytest
-from tqdm import tqdm
 
 from insight.engine.results import write_results
+from insight.runtime.progress import Progress
 from insight.tables import sweep
 from insight.tables.runs import plan_runs
 
@@ -48,26 +47,26 @@ ALL = ["baseline, seed 1", "faster, seed 1", "baseline, seed 2", "faster, seed 2
 
 def test_every_run_is_done_once(runs, executed):
     written = []
-    assert sweep.do_runs(runs, Path("tools"), lambda: written.append(len(executed))) == {}
+    assert sweep.do_runs(runs, lambda: written.append(len(executed))) == {}
     assert executed == ALL and written == [1, 2, 3, 4]
-    assert sweep.do_runs(runs, Path("tools"), written.clear) == {}
+    assert sweep.do_runs(runs, written.clear) == {}
     assert executed == ALL and written == [1, 2, 3, 4]  # nothing was done again
 
 
 def test_a_sweep_that_was_killed_goes_on(runs, executed):
     executed.stop["faster, seed 1"] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
-        sweep.do_runs(runs, Path("tools"), lambda: None)
+        sweep.do_runs(runs, lambda: None)
     assert executed == ALL[:2]
     executed.clear()
     executed.stop.clear()
-    assert sweep.do_runs(runs, Path("tools"), lambda: None) == {}
+    assert sweep.do_runs(runs, lambda: None) == {}
     assert executed == ALL[1:]
 
 
 def test_a_run_that_fails_does_not_stop_the_others(runs, executed):
     executed.stop["faster, seed 1"] = "the disk is full"
-    failures = sweep.do_runs(runs, Path("tools"), lambda: None)
+    failures = sweep.do_runs(runs, lambda: None)
     assert executed == ALL
     assert list(failures) == ["faster, seed 1"]
     assert failures["faster, seed 1"].startswith("the disk is full (") and "output.txt" in failures["faster, seed 1"]
@@ -77,41 +76,42 @@ def test_a_changed_config_is_refused_before_anything_runs(runs, executed, finish
     finish(runs[2])
     longer = plan_runs(read(description), tmp_path / "runs", ["SOLVER.MAX_ITER", "9"])
     with pytest.raises(ValueError, match=r"tiny-seed2: holds a run of another config \(SOLVER.MAX_ITER was 8, now 9\)"):
-        sweep.do_runs(longer, Path("tools"), lambda: None)
+        sweep.do_runs(longer, lambda: None)
     assert executed == []
 
 
 def test_what_another_process_works_on_is_left_to_it(runs, executed):
     runs[0].folder.mkdir(parents=True)
     with portalocker.Lock(runs[0].folder / ".table.lock", timeout=0):
-        failures = sweep.do_runs(runs, Path("tools"), lambda: None)
+        failures = sweep.do_runs(runs, lambda: None)
     assert executed == ALL[1:] and "another process is at work on it" in failures["baseline, seed 1"]
 
 
 def test_steps_follow_the_training(description, read, tmp_path, executed, runs):
     description["columns"]["after"] = "small_val/missed/AP"
     runs[:] = plan_runs(read(description), tmp_path / "runs")[:1]
-    assert sweep.do_runs(runs, Path("tools"), lambda: None) == {}
-    assert executed == ["baseline, seed 1", "baseline, seed 1: prompt_missed"]
-    assert sweep.next_job(runs[0], Path("tools")) is None
+    assert sweep.do_runs(runs, lambda: None) == {}
+    assert executed == ["baseline, seed 1", "baseline, seed 1: measure missed"]
+    assert sweep.next_job(runs[0]) is None
 
 
 def test_the_commands(description, read, tmp_path, finish):
     description["rows"][1]["eval_only"] = True
     description["columns"]["after"] = "small_val/missed/AP"
     first, second = plan_runs(read(description), tmp_path / "runs")[:2]
-    job = sweep.next_job(first, Path("t"), num_gpus=4)
+    job = sweep.next_job(first, num_gpus=4)
     config = str(tmp_path / "tiny.yaml")
-    assert job.command[:7] == [sys.executable, "t/train_net.py", "--config-file", config, "--resume", "--num-gpus", "4"]
-    assert job.command[7:] == list(first.overrides) and job.iterations == 8
-    job = sweep.next_job(second, Path("t"))
-    assert "--eval-only" in job.command and "--resume" not in job.command and job.iterations == 0
+    insight = [sys.executable, "-m", "insight"]
+    assert job.command[:6] == [*insight, "train", "--resume", "--config-file"]
+    assert job.command[6:] == [config, "--num-gpus", "4", *first.overrides] and job.iterations == 8
+    job = sweep.next_job(second)
+    assert job.command[3] == "evaluate" and "--resume" not in job.command and job.iterations == 0
     finish(first)
     finish(second)
     weights = ["--weights", f"{first.folder}/model_final.pth"]
     arguments = ["--config-file", f"{first.folder}/config.yaml", "--output", f"{first.folder}/missed.json"]
-    assert sweep.next_job(first, Path("t")).command[1:] == ["t/prompt_missed.py", *arguments, *weights]
-    assert "--weights" not in sweep.next_job(second, Path("t")).command
+    assert sweep.next_job(first).command == [*insight, "measure", "missed", *arguments, *weights]
+    assert "--weights" not in sweep.next_job(second).command
 
 
 def job_of(tmp_path, program, iterations=0):
@@ -121,9 +121,9 @@ def job_of(tmp_path, program, iterations=0):
 def test_progress_counts_iterations_and_what_was_done_before_as_no_speed(tmp_path):
     (tmp_path / "metrics.json").write_text('{"iteration": 2}\n{"iteration": 3')
     program = f"open({str(tmp_path / 'metrics.json')!r}, 'a').write('\\n{{\"iteration\": 5}}\\n'); print('hello')"
-    with tqdm(total=10, disable=False) as bar:
+    with Progress(10) as bar:
         assert sweep.execute(job_of(tmp_path, program, 10), bar, 0) is None
-        assert (bar.n, bar.initial) == (10, 3)
+        assert (bar.done, bar.skipped) == (10, 3)
     assert (tmp_path / "output.txt").read_text() == "hello\n"
 
 
@@ -136,5 +136,5 @@ def test_progress_counts_iterations_and_what_was_done_before_as_no_speed(tmp_pat
     ],
 )
 def test_a_failure_says_why(tmp_path, program, reason):
-    with tqdm(total=1) as bar:
+    with Progress(1) as bar:
         assert sweep.execute(job_of(tmp_path, program), bar, 0) == reason

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from insight.cli.main import build_parser
 from insight.tables import read_table
 from insight.tables.runs import STEPS, plan_runs
 
@@ -35,5 +36,7 @@ def test_the_images_of_figure_11_are_there(name, real_data):
     assert wanted and wanted <= {image["file_name"] for image in images}
 
 
-def test_every_tool_of_a_step_exists():
-    assert [step for step, tool in STEPS.items() if not (ROOT / "tools" / f"{tool}.py").is_file()] == []
+def test_every_step_is_a_measurement():
+    for step in STEPS.values():
+        words = ["measure", step, "--config-file", "a.yaml", "--output", "b.json"]
+        assert build_parser().parse(words).parser.prog == f"insight measure {step}"

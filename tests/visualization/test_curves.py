@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from insight.visualization.curves import plot_metrics, read_metrics
+from insight.errors import InputError
+from insight.visualization.curves import _moving_mean, plot_metrics, read_metrics
 
 
 def write(folder, lines):
@@ -33,6 +34,12 @@ def test_curves_of_two_runs_are_drawn(tmp_path):
     assert {(180, 119, 31), (14, 127, 255)} <= colors  # matplotlib's first two, as BGR
 
 
+def test_no_point_is_left_out():
+    values = np.array([8.0, 4.0, 0.0, 4.0])
+    assert _moving_mean(values, 3).tolist() == [8, 6, 4, 8 / 3]
+    assert _moving_mean(values[:2], 5).tolist() == [8, 6]
+
+
 def test_runs_of_one_name_have_a_curve_each(tmp_path):
     points = [{"iteration": i, "total_loss": 1.0 / (i + 1)} for i in range(9)]
     (tmp_path / "out").mkdir()
@@ -49,9 +56,18 @@ def test_what_is_missing_is_named(tmp_path):
     run = write(tmp_path / "run", [{"iteration": 1, "total_loss": 1.0}])
     with pytest.raises(ValueError, match="'segm/AP'; they have total_loss"):
         plot_metrics([run], ["segm/AP"], tmp_path / "x.png")
-    (run / "metrics.json").write_text("{broken\n")
-    with pytest.raises(ValueError, match="line 1"):
-        read_metrics(run)
+    for line in (
+        "{broken",
+        "[1]",
+        "3",
+        '{"total_loss": 1}',
+        '{"iteration": [1]}',
+        '{"iteration": 1, "x": {}}',
+        "[" * 9999,
+    ):
+        (run / "metrics.json").write_text(line + "\n")
+        with pytest.raises(InputError, match="line 1: expected a JSON object of numbers with an iteration"):
+            read_metrics(run)
 
 
 def test_without_names_all_losses_of_any_run_are_drawn_four_in_a_row(tmp_path):

@@ -80,5 +80,5 @@ def test_hundreds_at_the_borders_and_none_at_all(image):
 
 
 def test_lengths_that_differ(image):
-    with pytest.raises(ValueError, match=r"expected one length, got \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"expected equal lengths, got \[1, 2\]"):
         draw_instances(image, boxes=np.zeros((2, 4)), labels=["a"])

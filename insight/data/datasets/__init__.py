@@ -1,8 +1,10 @@
-"""The data sets that insight registers with Detectron2: importing this package does it."""
+"""Built-in datasets. Importing this package registers them with Detectron2."""
 
 from collections.abc import Sequence
 
 from detectron2.data import DatasetCatalog
+
+from insight.errors import InputError
 
 from . import dota, hrsid, isaid, nwpu, sat_mtb, scenes, soda_a, ssdd
 from .coco import register_from_config
@@ -17,16 +19,16 @@ BUILT_IN = tuple(name for name in DatasetCatalog.list() if name not in _others) 
 
 
 def require_registered(names: Sequence[str], argument: str) -> None:
-    """Check that there are data sets of some names; Detectron2's own error lists all of COCO and LVIS.
+    """Check that datasets are registered; Detectron2's own error lists all of COCO and LVIS.
 
     Args:
-        names: of the data sets.
-        argument: option or config key that named them.
+        names: names of the datasets.
+        argument: argument or config key that holds them, for the error.
 
     Raises:
-        ValueError: there is none of a name.
+        InputError: an unknown dataset.
     """
     registered = DatasetCatalog.list()
     for name in names:
         if name not in registered:
-            raise ValueError(f"{argument}: no data set is called {name!r}; insight's are: {', '.join(BUILT_IN)}")
+            raise InputError(f"{argument}: unknown dataset {name!r}; insight's are: {', '.join(BUILT_IN)}")

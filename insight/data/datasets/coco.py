@@ -1,4 +1,4 @@
-"""COCO JSON files as Detectron2 data sets."""
+"""COCO JSON files as Detectron2 datasets."""
 
 import logging
 from collections import defaultdict
@@ -12,19 +12,17 @@ from pycocotools import mask as coco_mask
 
 from insight.data.formats.coco import plain_name, read_coco
 from insight.data.formats.decoding import without_undecodable
-from insight.data.formats.file_check import FileCheck, first
-
-# Tools have the option; code that reads a config, the key.
-SKIP_HINT = "--skip-bad (DATASETS.BAD skip) leaves out what is wrong, tools/prepare_data.py check lists all of it"
+from insight.data.formats.file_check import SKIP_HINT_IN_CONFIG, FileCheck, first
+from insight.errors import InputError
 
 _BAD = ("strict", "skip")
-_strict = True  # what DATASETS.BAD says; Detectron2 loads a data set by its name, without a config at hand
+_strict = True  # value of DATASETS.BAD; Detectron2 loads a dataset by its name, without a config at hand
 
 _logger = logging.getLogger(__name__)
 
 
 def is_strict() -> bool:
-    """Whether DATASETS.BAD is strict, as it is before a config says otherwise."""
+    """Whether DATASETS.BAD is strict, the default until a config sets it."""
     return _strict
 
 
@@ -36,14 +34,14 @@ def register_coco(
     classes: Sequence[str] | None = None,
     prepare: Callable[[], None] | None = None,
 ) -> None:
-    """Register a COCO JSON file under a name. Nothing is read before the data set is used.
+    """Register a COCO JSON file under a name. Nothing is read before the dataset is used.
 
     Args:
-        name: what DATASETS.TRAIN and DATASETS.TEST call it.
+        name: name for DATASETS.TRAIN and DATASETS.TEST.
         annotations: the JSON file.
         image_root: folder that the file names in it are relative to.
-        classes: the names of the classes that count, in this order, see `load_coco`; None: all that the file has.
-        prepare: called before the file is read, to make it.
+        classes: names of the classes to use, in this order, see `load_coco`; None: all classes of the file.
+        prepare: called before the file is read, to create it.
     """
 
     def load() -> list[dict]:
@@ -65,49 +63,49 @@ def register_coco(
 
 
 def register_from_config(cfg: CfgNode) -> None:
-    """Register what DATASETS.COCO lists, and do what DATASETS.BAD says from here on.
+    """Register the entries of DATASETS.COCO and apply DATASETS.BAD from now on.
 
-    An entry is ["name", "annotations.json", "image folder"], perhaps with the list of the classes that count as a
-    fourth. Entries that are registered already, with the same files, are left alone.
+    An entry is ["name", "annotations.json", "image folder"], optionally followed by the list of classes to use.
+    Entries that are already registered with the same files are left alone.
 
     Args:
         cfg: the config.
 
     Raises:
-        ValueError: an entry of another form, a file or folder that does not exist, or a name that is taken.
+        InputError: a malformed entry, a missing file or folder, or a name that is taken.
     """
     global _strict
     if cfg.DATASETS.BAD not in _BAD:
-        raise ValueError(f"DATASETS.BAD: expected {' or '.join(_BAD)}, got {cfg.DATASETS.BAD!r}")
+        raise InputError(f"DATASETS.BAD: expected {' or '.join(_BAD)}, got {cfg.DATASETS.BAD!r}")
     _strict = cfg.DATASETS.BAD == "strict"
     for i, entry in enumerate(cfg.DATASETS.COCO):
         where = f"DATASETS.COCO[{i}]"
         if not _is_entry(entry):
-            expected = '["name", "annotations.json", "image folder"], perhaps with a list of classes as a fourth'
-            raise ValueError(f"{where}: expected {expected}, got {entry!r}")
+            expected = '["name", "annotations.json", "image folder"], optionally followed by a list of classes'
+            raise InputError(f"{where}: expected {expected}, got {entry!r}")
         name, annotations, image_root = entry[0], Path(entry[1]).expanduser(), Path(entry[2]).expanduser()
         classes = list(entry[3]) if len(entry) == 4 else None
         if not annotations.is_file():
-            raise ValueError(f"{where} ({name}): no such file: {annotations}")
+            raise InputError(f"{where} ({name}): no such file: {annotations}")
         if not image_root.is_dir():
-            raise ValueError(f"{where} ({name}): no such folder: {image_root}")
+            raise InputError(f"{where} ({name}): no such folder: {image_root}")
         if name in DatasetCatalog.list():
             metadata = MetadataCatalog.get(name)
             files = (metadata.get("json_file"), metadata.get("image_root"))
             if files != (str(annotations), str(image_root)) or classes not in (None, metadata.get("thing_classes")):
-                raise ValueError(f"{where}: the name {name!r} is taken by another data set; choose another")
+                raise InputError(f"{where}: the name {name!r} is taken by another dataset; choose another")
             continue
         register_coco(name, annotations, image_root, classes=classes)
 
 
 def require_same_classes(names: Sequence[str]) -> None:
-    """Check that data sets which are used together have the same classes in the same order.
+    """Check that datasets used together have the same classes in the same order.
 
     Args:
-        names: registered data sets; those whose classes are not known yet are loaded.
+        names: registered datasets; loaded if their classes are not known yet.
 
     Raises:
-        ValueError: two differ in their classes, or what loading one raises.
+        InputError: two differ in their classes; or see `load_coco`.
     """
     for name in names:
         if MetadataCatalog.get(name).get("thing_classes") is None:
@@ -115,51 +113,53 @@ def require_same_classes(names: Sequence[str]) -> None:
     classes = {name: list(MetadataCatalog.get(name).thing_classes) for name in names}
     for name in names[1:]:
         if classes[name] != classes[names[0]]:
-            raise ValueError(
-                f"data sets {names[0]} and {name} have different classes, or in another order: "
+            raise InputError(
+                f"datasets {names[0]} and {name} have different classes or orders of classes: "
                 f"{first(classes[names[0]], 20)} and {first(classes[name], 20)}; the fourth element of an entry of "
                 "DATASETS.COCO sets them"
             )
 
 
 def require_class_count(count: int, name: str) -> None:
-    """Check that a detector has as many classes as a data set.
+    """Check that a detector has as many classes as a dataset.
 
     Args:
         count: MODEL.ROI_HEADS.NUM_CLASSES.
-        name: registered data set; loaded if its classes are not known yet.
+        name: registered dataset; loaded if its classes are not known yet.
 
     Raises:
-        ValueError: it has another number, or what loading the data set raises.
+        InputError: the numbers differ; or see `load_coco`.
     """
     require_same_classes([name])
     found = MetadataCatalog.get(name).thing_classes
     if len(found) != count:
-        raise ValueError(
+        raise InputError(
             f"{name} has {len(found)} classes ({first(found, 20)}), the model {count}: "
             f"set MODEL.ROI_HEADS.NUM_CLASSES to {len(found)}"
         )
 
 
 def require_classes_of_model(model: Sequence[str], name: str) -> None:
-    """Check that a data set has the classes that a model predicts, in their order; other names are only warned of.
+    """Check that a dataset has a model's classes in the same order; warn if only the names differ.
 
     Args:
         model: names of the model's classes, from its checkpoint.
-        name: registered data set; loaded if its classes are not known yet.
+        name: registered dataset; loaded if its classes are not known yet.
 
     Raises:
-        ValueError: the data set has them in another order or another number, or what loading it raises.
+        InputError: their order or number differs; or see `load_coco`.
     """
     require_class_count(len(model), name)
     found = list(MetadataCatalog.get(name).thing_classes)
     ours, theirs = ([plain_name(c) for c in classes] for classes in (model, found))
     if ours == theirs:
         return
-    told = f"{name} has the classes {first(found, 20)}, the model was trained on {first(model, 20)}"
+    difference = f"{name} has the classes {first(found, 20)}, the model was trained on {first(model, 20)}"
     if sorted(ours) == sorted(theirs):
-        raise ValueError(f"{told}: the same in another order; the fourth element of an entry of DATASETS.COCO sets it")
-    _logger.warning(f"{told}: they are taken to be the same, one by one")
+        raise InputError(
+            f"{difference}: the same in another order; the fourth element of an entry of DATASETS.COCO sets it"
+        )
+    _logger.warning(f"{difference}: they are matched by position")
 
 
 def _is_entry(entry) -> bool:
@@ -174,7 +174,7 @@ def _is_entry(entry) -> bool:
 def load_coco(
     annotations: Path, image_root: Path, classes: Sequence[str] | None = None, strict: bool = True
 ) -> tuple[list[dict], list[str], list[int]]:
-    """Read and check a COCO JSON file.
+    """Read and check a COCO JSON file as Detectron2's dataset dicts.
 
     Category ids may have gaps; they are mapped to 0, 1, 2 ... in increasing order, or in the order of `classes`.
     Annotations whose box or mask has no area are left out, with one warning. Images without annotations are kept. An
@@ -183,7 +183,7 @@ def load_coco(
     Args:
         annotations: the JSON file.
         image_root: folder of the images and label maps.
-        classes: names of the categories that count, see `read_coco`; annotations of others are left out. None: all.
+        classes: names of the categories to use, see `read_coco`; annotations of others are left out. None: all.
         strict: raise for images and annotations that are wrong; otherwise they are left out, with one warning, and so
             are images that cannot be decoded, which strict reading does not look at.
 
@@ -191,21 +191,21 @@ def load_coco(
         Detectron2's dataset dicts in order of image id, the class names, the category ids of the classes.
 
     Raises:
-        ValueError: what is wrong with the file, in one line, with the number of offenders and the first of them.
+        InputError: what is wrong with the file, in one line, with the number of offenders and the first of them.
         OSError: the file is missing or cannot be read.
     """
     annotations, image_root = Path(annotations), Path(image_root)
-    check = FileCheck(annotations, strict, SKIP_HINT)
+    check = FileCheck(annotations, strict, SKIP_HINT_IN_CONFIG)
     try:
         content = read_coco(annotations, image_root, classes, check)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error} (INSIGHT_DATA names the folder of the built-in data sets)") from error
+        raise FileNotFoundError(f"{error} (INSIGHT_DATA names the folder of the built-in datasets)") from error
     if not strict:
         content = without_undecodable(content, image_root, check)
     if check.problems:
         _logger.warning(check.summary())
     if not content["images"]:
-        raise ValueError(f"{annotations}: there is no image that can be used")
+        raise InputError(f"{annotations}: there is no image that can be used")
     names, ids = ([c[key] for c in content["categories"]] for key in ("name", "id"))
     index = {category: i for i, category in enumerate(ids)}
     sizes = {i["id"]: (i["height"], i["width"]) for i in content["images"]}

@@ -7,10 +7,10 @@ from .root import data_root
 
 
 def register() -> None:
-    """Register the data sets, from hrsid/ and hrsid_painted/ in the data root.
+    """Register the datasets, from hrsid/ and hrsid_painted/ in the data root.
 
     hrsid_train (3,642 images) and hrsid_test (1,962): the release with COCO files. hrsid_painted: what
-    tools/prepare_data.py makes of instances painted into pictures.
+    `insight data prepare hrsid` makes of the painted instances.
     """
     painted = data_root() / "hrsid_painted"
     register_coco("hrsid_painted", painted / "instances_all.json", painted / "all", classes=HRSID.classes)

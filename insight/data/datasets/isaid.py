@@ -18,11 +18,11 @@ SMALL_CLASSES = (  # those on which SOPSeg is trained and tested
 
 
 def register() -> None:
-    """Register the data sets, from isaid/ and isaid_tiles/ in the data root.
+    """Register the datasets, from isaid/ and isaid_tiles/ in the data root.
 
-    isaid_train, isaid_val and isaid_test (without annotations): patches of 800 x 800 that tools/prepare_data.py makes.
-    isaid_tiles_train (1,400 tiles of 512 x 512) and isaid_tiles_val (200). isaid_small_train and so on are the same
-    with the annotations of SMALL_CLASSES only.
+    isaid_train, isaid_val and isaid_test (without annotations): patches of 800 x 800, made by `insight data prepare
+    isaid`. isaid_tiles_train (1,400 tiles of 512 x 512) and isaid_tiles_val (200). isaid_small_train and so on are the
+    same with the annotations of SMALL_CLASSES only.
     """
     for family, splits in (("isaid", ("train", "val", "test")), ("isaid_tiles", ("train", "val"))):
         folder = data_root() / family

@@ -19,7 +19,7 @@ SMALL_CLASSES = ("ship", "airplane", "vehicle", "storage_tank")  # those on whic
 
 
 def register() -> None:
-    """Register the data sets, from nwpu_vhr10/ in the data root.
+    """Register the datasets, from nwpu_vhr10/ in the data root.
 
     nwpu_vhr10_train (520 images) and nwpu_vhr10_val (130); nwpu_vhr10_small_train and nwpu_vhr10_small_val are the same
     with the annotations of SMALL_CLASSES only.

@@ -1,4 +1,4 @@
-"""Folders of oriented boxes as Detectron2 data sets: boxes without masks, each with its corners."""
+"""Folders of oriented boxes as Detectron2 datasets: boxes without masks, each with its corners."""
 
 import logging
 from collections.abc import Sequence
@@ -8,20 +8,21 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
 from insight.data.formats.decoding import UNDECODABLE, undecodable
-from insight.data.formats.file_check import FileCheck
+from insight.data.formats.file_check import SKIP_HINT_IN_CONFIG, FileCheck
 from insight.data.formats.oriented import read_folder
+from insight.errors import InputError
 
-from .coco import SKIP_HINT, is_strict
+from .coco import is_strict
 
 _logger = logging.getLogger(__name__)
 
 
 def register_oriented(name: str, folder: Path, classes: Sequence[str], split: str = "") -> None:
-    """Register a folder of oriented boxes under a name. Nothing is read before the data set is used.
+    """Register a folder of oriented boxes under a name. Nothing is read before the dataset is used.
 
     Args:
-        name: what DATASETS.TRAIN and DATASETS.TEST call it.
-        folder: in one of the layouts that `find_oriented` knows.
+        name: name for DATASETS.TRAIN and DATASETS.TEST.
+        folder: folder in one of the layouts of `find_oriented`.
         classes: the names of the classes, as the files spell them.
         split: see `find_oriented`.
     """
@@ -36,7 +37,7 @@ def load_oriented(folder: Path, classes: Sequence[str], split: str = "", strict:
     Boxes without area are left out, with one warning. Images without boxes are kept.
 
     Args:
-        folder: in one of the layouts that `find_oriented` knows.
+        folder: folder in one of the layouts of `find_oriented`.
         classes: the names of the classes, as the files spell them.
         split: see `find_oriented`.
         strict: raise for files and boxes that are wrong; otherwise they are left out, see `read_folder`, with one
@@ -44,13 +45,13 @@ def load_oriented(folder: Path, classes: Sequence[str], split: str = "", strict:
 
     Returns:
         Detectron2's dataset dicts in order of the label files. "bbox" is the horizontal box around the oriented one,
-        "oriented_box" the corners x1, y1 ... x4, y4 as in the file, "difficult" its mark.
+        "oriented_box" the corners x1, y1 ... x4, y4 as in the file, "difficult" its flag.
 
     Raises:
-        OSError, ValueError: what is wrong with the folder or a file, in one line.
+        OSError, InputError: the folder or a file cannot be used.
     """
     index = {name: i for i, name in enumerate(classes)}
-    check = FileCheck(folder, strict, SKIP_HINT)
+    check = FileCheck(folder, strict, SKIP_HINT_IN_CONFIG)
     entries = list(read_folder(folder, classes, split, check))
     if not strict:
         wrong = undecodable({image: size for image, size, _ in entries})
@@ -82,5 +83,5 @@ def load_oriented(folder: Path, classes: Sequence[str], split: str = "", strict:
     if check.problems:
         _logger.warning(check.summary())
     if not dicts:
-        raise ValueError(f"{folder}: there is no image that can be used")
+        raise InputError(f"{folder}: there is no image that can be used")
     return dicts

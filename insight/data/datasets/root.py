@@ -1,30 +1,25 @@
-"""Where data sets lie, and where rendered ones may be written."""
+"""Folders of datasets."""
 
 import os
 from pathlib import Path
 
-_REPOSITORY = Path(__file__).resolve().parents[3]
-
 
 def data_root() -> Path:
-    """The folder that holds the data sets.
+    """Folder that holds the datasets.
 
     Returns:
-        INSIGHT_DATA if it is set; else shared/data beside the repository, if it exists; else ./datasets.
+        INSIGHT_DATA if it is set; else DETECTRON2_DATASETS if it is set; else `datasets` in the current folder, as in
+        Detectron2.
     """
-    named = os.environ.get("INSIGHT_DATA")
-    if named:
-        return Path(named).expanduser()
-    beside = _REPOSITORY.parent / "shared" / "data"
-    return beside if beside.is_dir() else Path("datasets")
+    return Path(os.environ.get("INSIGHT_DATA") or os.environ.get("DETECTRON2_DATASETS") or "datasets").expanduser()
 
 
 def render_root() -> Path:
-    """The folder under which data that the project draws itself is kept.
+    """Folder for datasets that the package draws itself.
 
     Returns:
         INSIGHT_DATA if it is set and can be written to; else insight/ in the user's cache folder (XDG_CACHE_HOME, or
-        ~/.cache). A folder that nobody named is never written to.
+        ~/.cache).
     """
     named = os.environ.get("INSIGHT_DATA")
     if named and os.access(Path(named).expanduser(), os.W_OK):

@@ -1,6 +1,5 @@
-"""The synthetic scenes as data sets: drawn once, on first use, and kept as COCO JSON and PNG files."""
+"""The synthetic scenes as datasets: drawn once, on first use, and kept as COCO JSON and PNG files."""
 
-import json
 import logging
 import os
 import shutil
@@ -8,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 from iopath.common.file_io import file_lock
 
+from insight.data.formats.coco_writer import open_coco
+from insight.data.formats.images import write_png
 from insight.data.scenes import CATEGORIES, draw_scene, generator_version
 from insight.runtime.processes import map_in_processes
 from insight.structures.polygons import mask_to_polygons
@@ -81,23 +81,19 @@ def ensure_rendered(folder: Path, split: Split) -> None:
 
 def _render(folder: Path, split: Split) -> None:
     (folder / "images").mkdir(parents=True)
-    images, annotations = [], []
     draw = partial(_draw, folder / "images", split)
-    for image, objects in map_in_processes(draw, range(split.count), "Drawing scenes", "scene"):
-        images.append(image)
-        for annotation in objects:
-            annotations.append({"id": len(annotations) + 1, **annotation})
-    categories = [{"id": i + 1, "name": name} for i, name in enumerate(CATEGORIES)]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "instances.json").write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+    with open_coco(folder / "instances.json", CATEGORIES) as coco:
+        for image, objects in map_in_processes(draw, range(split.count), "Drawing scenes", "scene"):
+            coco.add_image(image)
+            for annotation in objects:
+                coco.add(annotation)
 
 
 def _draw(images: Path, split: Split, index: int) -> tuple[dict, list[dict]]:
     """Draw one scene to disk; its COCO image and annotations."""
     scene = draw_scene(split.first_seed + index, split.size)
     name = f"{index:05d}.png"
-    if not cv2.imwrite(str(images / name), cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR)):
-        raise OSError(f"cannot write {images / name}: is the disk full?")
+    write_png(images / name, scene.image)
     height, width = split.size
     image = {
         "id": index + 1,

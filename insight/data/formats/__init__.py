@@ -1,1 +1,1 @@
-"""File formats: COCO JSON, oriented-box labels, images, label maps, and the rules that a file must keep."""
+"""File formats: COCO JSON, oriented-box labels, images, label maps, and the rules that files must follow."""

@@ -1,21 +1,44 @@
-"""COCO JSON files, checked so that a mistake in a file is one line and not a crash later on. Needs no Detectron2."""
+"""Read COCO JSON files, checked so that a mistake is one line and not a crash later on. Needs no Detectron2."""
 
 import os
+import pickle
 import re
+import time
 from collections.abc import Callable, Container, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
+from insight.errors import InputError
 from insight.structures.boxes import touches_image
 from insight.structures.oriented_boxes import have_area
 from insight.structures.rle import run_lengths
 
 from .file_check import FileCheck, first, has, numbers, read_json, repeated
+from .label_studio import is_label_studio, label_studio_to_coco
+from .oriented_annotations import with_oriented_boxes
 
 WITHOUT_AREA = "annotations need a box and a mask with an area"
 SHORT_RINGS = "rings of masks need three corners"
-_KINDS = "need be whole numbers, or all of them text"
+ROOT_CATEGORY = "a supercategory without annotations bears the name of a category"
+
+_SETTLED = 10**8  # nanoseconds after which a file with the same size and time stamp is taken to be unchanged
+
+
+class _Rule(NamedTuple):
+    """What each entry of a section must fulfil.
+
+    Attributes:
+        reason: the rule in words, for errors.
+        holds: whether an entry fulfils it; entries that break an earlier rule are not asked.
+        name: what to call an entry that does not.
+    """
+
+    reason: str
+    holds: Callable[[dict], bool]
+    name: Callable[[dict], Any]
 
 
 def read_coco(
@@ -25,74 +48,75 @@ def read_coco(
     check: FileCheck | None = None,
     masks: bool = True,
 ) -> dict:
-    """Read and check a COCO JSON file.
+    """Read and check a COCO JSON file, or Label Studio's JSON export.
 
+    A file is parsed and checked once in a process, as long as it is unchanged; each call returns objects of its own.
     Annotations whose box or mask has no area are always left out, noted in `check.problems` under WITHOUT_AREA. An
-    empty segmentation counts as a mask without area if any other is there, and as no mask else. Rings of less than
-    three corners are no part of a mask and are dropped, with the annotation's id noted under SHORT_RINGS.
-    Sizes of images and RLEs may be written as 64.0, and become int.
+    empty segmentation counts as a mask without area if any other annotation has a mask, and as no mask otherwise.
+    Rings of fewer than three corners are dropped, with the annotation's id noted under SHORT_RINGS. Rotation, however
+    it is stored, becomes "oriented_box", see `with_oriented_boxes`. Sizes of images and RLEs may be written as 64.0,
+    and become int.
 
     Args:
         annotations: the JSON file.
         image_root: folder of the images, which must be there; None does not look.
-        classes: names of the categories that count, compared without case, spaces, hyphens and underscores; annotations
+        classes: names of the categories to keep, compared without case, spaces, hyphens and underscores; annotations
             of others are left out. None: all of them, by increasing id.
         check: what to do with mistakes. If it is strict, as it is by default: raise. Otherwise leave out entries that
             are wrong, of those with one id all but the first, and annotations of images that are left out.
-        masks: whether segmentations count; otherwise they are not looked at and left out.
+        masks: whether to keep segmentations; otherwise they are neither checked nor returned.
 
     Returns:
         The content: "categories" in the order of the classes and under their names in `classes`, "images" by
         increasing id, "annotations".
 
     Raises:
-        ValueError: what is wrong with the file, in one line, with the number of offenders and the first of them.
+        InputError: what is wrong with the file, in one line, with the number of offenders and the first of them.
         OSError: the file is missing or cannot be read.
     """
     annotations = Path(annotations)
     check = check or FileCheck(annotations)
-    content = _sections(annotations)
-    categories = _categories(content["categories"], classes, check)
-    listed = _images(content["images"], check)
-    images = listed
+    content, problems = _checked(annotations, masks)
+    categories = _of_classes(content["categories"], classes, check)
+    for reason, names in problems["images"]:
+        check.refuse(names, reason)
+    images = content["images"]
     if image_root is not None:
         images = check.keep(
-            listed, lambda i: os.path.isfile(Path(image_root) / i["file_name"]), "images are missing on disk",
+            images, lambda i: os.path.isfile(Path(image_root) / i["file_name"]), "images are missing on disk",
             lambda i: Path(image_root) / i["file_name"],
         )  # fmt: skip
-    known = {c["id"] for c in content["categories"]}
-    annos = content["annotations"]
-    if not masks:
-        annos = [{k: v for k, v in a.items() if k != "segmentation"} if isinstance(a, dict) else a for a in annos]
-    annos = _annotations(annos, listed, known, check)
-    sizes, counting = {i["id"]: (i["height"], i["width"]) for i in images}, {c["id"] for c in categories}
-    annos = [a for a in annos if a["image_id"] in sizes and a["category_id"] in counting]
-    if any(a.get("segmentation") for a in annos):
-        annos = check.keep(
-            annos, lambda a: a.get("segmentation") is not None, "annotations lack the segmentation that others have",
-            lambda a: a["id"],
+    for reason, names in problems["annotations"]:
+        check.refuse(names, reason)
+    sizes, kept = {i["id"]: (i["height"], i["width"]) for i in images}, {c["id"] for c in categories}
+    objects = [a for a in content["annotations"] if a["image_id"] in sizes and a["category_id"] in kept]
+    if any(a.get("segmentation") for a in objects):
+        objects = check.keep(
+            objects, lambda a: a.get("segmentation") is not None, "annotations lack the segmentation that others have",
+            _id,
         )  # fmt: skip
-    annos = check.keep(
-        _with_area(annos, check), lambda a: _touches(a, sizes[a["image_id"]]), "annotations lie outside their image",
-        lambda a: a["id"],
+    objects = check.keep(
+        _with_area(objects, check), lambda a: _touches(a, sizes[a["image_id"]]), "annotations lie outside their image",
+        _id,
     )  # fmt: skip
+    check.note(ROOT_CATEGORY, problems["roots"])
     return {
         **content,
-        "images": sorted(images, key=lambda i: i["id"]),
-        "annotations": annos,
+        "images": sorted(images, key=_id),
+        "annotations": objects,
         "categories": categories,
     }
 
 
 def only_images(content: dict, ids: Container) -> dict:
-    """The content of a COCO file with some of its images and their annotations alone.
+    """Select images of a COCO file, and their annotations.
 
     Args:
-        content: as `read_coco` gives it.
+        content: a COCO dictionary, as `read_coco` returns it.
         ids: of the images.
 
     Returns:
-        The same otherwise.
+        The COCO dictionary without the other images.
     """
     return {
         **content,
@@ -101,33 +125,117 @@ def only_images(content: dict, ids: Container) -> dict:
     }
 
 
+def plain_name(name: str) -> str:
+    """A class name without case, spaces, hyphens and underscores, by which names are compared."""
+    return re.sub(r"[\s_-]", "", str(name)).casefold()
+
+
+def with_whole_size(annotation: dict, size: Sequence[int]) -> dict:
+    """Give the RLE of an annotation or a detection its image's size in int: COCO's code takes no 64.0.
+
+    Args:
+        annotation: with an RLE or without.
+        size: (height, width) of its image.
+
+    Returns:
+        The annotation, or a copy with another RLE.
+    """
+    mask = annotation.get("segmentation")
+    return {**annotation, "segmentation": {**mask, "size": [*size]}} if isinstance(mask, dict) else annotation
+
+
+def rle_fills(counts: str | list, size: list[int], **_) -> bool:
+    """Whether the runs of an RLE sum to the pixels of its image; COCO's code decodes others to anything.
+
+    Args:
+        counts: its runs, compressed or not.
+        size: (height, width) of the image.
+    """
+    try:
+        runs = run_lengths(counts).tolist() if isinstance(counts, str) else counts
+    except ValueError:
+        return False
+    return all(isinstance(run, int) and run >= 0 for run in runs) and sum(runs) == size[0] * size[1]
+
+
+def _checked(path: Path, masks: bool) -> tuple[dict, dict[str, list]]:
+    """The entries of a file that fulfil the rules, and by section those that do not: (reason, names)."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    state = os.stat(path)
+    arguments = (str(path.absolute()), str(path), masks, state.st_size, state.st_mtime_ns)
+    settled = time.time_ns() - state.st_mtime_ns > _SETTLED
+    return pickle.loads((_pickled if settled else _pickled.__wrapped__)(*arguments))
+
+
+@lru_cache(maxsize=4)
+def _pickled(_, path: str, masks: bool, size: int, changed: int) -> bytes:
+    """As `_checked`. Bytes, as they are smaller than objects, which processes that are forked would copy by and by."""
+    content = _sections(Path(path))
+    check = FileCheck(Path(path), strict=False)
+    problems = {}
+    content["categories"], problems["roots"] = _categories(content, check)
+    images = check.keep_all(content["images"], _image_rules())
+    content["images"] = [{**i, "height": int(i["height"]), "width": int(i["width"])} for i in images]
+    problems["images"], check.problems = list(check.problems.items()), {}
+    sizes = {i["id"]: (i["height"], i["width"]) for i in content["images"]}
+    objects = with_oriented_boxes(content["annotations"])
+    if not masks:
+        objects = [{k: v for k, v in a.items() if k != "segmentation"} if isinstance(a, dict) else a for a in objects]
+    objects = check.keep_all(objects, _annotation_rules(sizes, {c["id"] for c in content["categories"]}))
+    unusable = _unusable_oriented_boxes(objects)
+    objects = check.keep(objects, lambda a: a["id"] not in unusable, _NEEDS_ORIENTED_BOX, _id)
+    content["annotations"] = [with_whole_size(a, sizes[a["image_id"]]) for a in objects]
+    problems["annotations"] = list(check.problems.items())
+    return pickle.dumps((content, problems), pickle.HIGHEST_PROTOCOL)
+
+
 def _sections(path: Path) -> dict:
     """The file's content, whose sections are lists."""
     content = read_json(path)
+    if is_label_studio(content):
+        return label_studio_to_coco(content, path)
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object with images, annotations and categories, got a list or value")
+        raise InputError(f"{path}: expected a JSON object with images, annotations and categories, got a list or value")
     for key in ("images", "annotations", "categories"):
         if not isinstance(content.get(key), list):
-            raise ValueError(f'{path}: not a COCO file: expected a list "{key}" (found keys: {first(content, 8)})')
+            raise InputError(f'{path}: not a COCO file: expected a list "{key}" (found keys: {first(content, 8)})')
     return content
 
 
-def _categories(categories: list, classes: Sequence[str] | None, check: FileCheck) -> list[dict]:
-    """Those of the classes, in their order. What is wrong with categories cannot be skipped: all hangs on them."""
+def _categories(content: dict, check: FileCheck) -> tuple[list[dict], list[str]]:
+    """By increasing id, and the names of supercategories that are left out. Wrong ones cannot be skipped."""
+    categories = content["categories"]
     check.fails_if_any((c for c in categories if not has(c, "id", "name")), "categories need id and name")
     if not categories:
-        raise ValueError(f"{check.path}: there is no category")
-    check.fails_if_any(
-        (c["name"] for c in categories if not isinstance(c["name"], str)), "category names need be text, in quotes"
-    )
-    of_one_kind = _of_one_kind(categories)
-    check.fails_if_any((c["id"] for c in categories if not of_one_kind(c)), f"category ids {_KINDS}")
+        raise InputError(f"{check.path}: there is no category")
+    check.fails_if_any((c["name"] for c in categories if not isinstance(c["name"], str)), "category names must be text")
+    of_one_kind = _of_one_kind()
+    check.fails_if_any([c["id"] for c in categories if not of_one_kind(c)], f"category ids {_KINDS}")
     check.fails_if_any(repeated(c["id"] for c in categories), "category ids are not unique")
-    categories = sorted(categories, key=lambda c: c["id"])
-    by_name = {plain_name(c["name"]): c for c in categories}
+    roots = _clashing_roots(categories, content["annotations"])
+    categories = sorted((c for c in categories if c["id"] not in roots), key=_id)
     check.fails_if_any(repeated(plain_name(c["name"]) for c in categories), "category names are not unique")
+    return categories, [f"category {number}" for number in roots]
+
+
+def _clashing_roots(categories: list[dict], annotations: list) -> list:
+    """Ids of supercategories that Roboflow lists as categories though a category of the same name has the objects."""
+    named = [plain_name(c["name"]) for c in categories]
+    above = {c["supercategory"] for c in categories if isinstance(c.get("supercategory"), str)}
+    roots = [c["id"] for c, name in zip(categories, named) if c["name"] in above and named.count(name) > 1
+             and c.get("supercategory") != c["name"]]  # fmt: skip
+    if not roots:
+        return []
+    used = {a["category_id"] for a in annotations if isinstance(a, dict) and type(a.get("category_id")) in (int, str)}
+    return [number for number in roots if number not in used]
+
+
+def _of_classes(categories: list[dict], classes: Sequence[str] | None, check: FileCheck) -> list[dict]:
+    """The categories of some classes, in their order."""
     if classes is None:
         return categories
+    by_name = {plain_name(c["name"]): c for c in categories}
     check.fails_if_any(repeated(map(plain_name, classes)), "classes are asked for twice")
     known = first((c["name"] for c in categories), 20)
     check.fails_if_any(
@@ -136,116 +244,92 @@ def _categories(categories: list, classes: Sequence[str] | None, check: FileChec
     return [{**by_name[plain_name(name)], "name": name} for name in classes]
 
 
-def plain_name(name: str) -> str:
-    """A class name without case, spaces, hyphens and underscores, by which names are compared."""
-    return re.sub(r"[\s_-]", "", str(name)).casefold()
+def _image_rules() -> list[_Rule]:
+    def size(image: dict) -> list:
+        return [image["height"], image["width"]]
+
+    return [
+        _Rule("images need id, file_name, height and width",
+              lambda i: has(i, "id", "file_name", "height", "width") and isinstance(i["file_name"], str), _itself),
+        _Rule("images need sem_seg_file_name, if any, as text",
+              lambda i: isinstance(i.get("sem_seg_file_name", ""), str), _file_name),
+        _Rule(f"image ids {_KINDS}", _of_one_kind(), _id),
+        _Rule("image ids are not unique", _new(), _id),
+        _Rule("images need a height and a width in pixels", lambda i: numbers(size(i), 2) and min(size(i)) > 0,
+              _file_name),
+        _Rule("images need a height and a width in whole pixels", lambda i: i["height"] % 1 == i["width"] % 1 == 0,
+              lambda i: f"{i['file_name']} ({i['width']} x {i['height']})"),
+    ]  # fmt: skip
 
 
-def _images(images: list, check: FileCheck) -> list[dict]:
-    images = check.keep(
-        images, lambda i: has(i, "id", "file_name", "height", "width") and isinstance(i["file_name"], str),
-        "images need id, file_name, height and width", _itself,
-    )  # fmt: skip
-    images = check.keep(
-        images, lambda i: isinstance(i.get("sem_seg_file_name", ""), str),
-        "images need sem_seg_file_name, if any, as text", lambda i: i["file_name"],
-    )  # fmt: skip
-    images = check.keep(images, _of_one_kind(images), f"image ids {_KINDS}", lambda i: i["id"])
-    images = check.keep(images, _new("id"), "image ids are not unique", lambda i: i["id"])
-    images = check.keep(
-        images,
-        lambda i: numbers([i["height"], i["width"]], 2) and min(i["height"], i["width"]) > 0,
-        "images need a height and a width in pixels",
-        lambda i: i["file_name"],
-    )
-    images = check.keep(
-        images, lambda i: i["height"] % 1 == i["width"] % 1 == 0, "images need a height and a width in whole pixels",
-        lambda i: f"{i['file_name']} ({i['width']} x {i['height']})",
-    )  # fmt: skip
-    return [{**i, "height": int(i["height"]), "width": int(i["width"])} for i in images]
+def _annotation_rules(sizes: dict, categories: set) -> list[_Rule]:
+    def rle(annotation: dict) -> dict | None:
+        mask = annotation.get("segmentation")
+        return mask if isinstance(mask, dict) else None
+
+    def known(value: Any, values: Container) -> bool:
+        return not isinstance(value, (list, dict)) and value in values
+
+    return [
+        _Rule("annotations need id, image_id, category_id and bbox",
+              lambda a: has(a, "id", "image_id", "category_id", "bbox"), _itself),
+        _Rule(f"annotation ids {_KINDS}", _of_one_kind(), _id),
+        _Rule("annotation ids are not unique", _new(), _id),
+        _Rule(f"annotations have a category_id that is in no category (they are {first(sorted(categories), 20)})",
+              lambda a: known(a["category_id"], categories), lambda a: a["category_id"]),
+        _Rule("annotations have an image_id that is in no image",
+              lambda a: known(a["image_id"], sizes), lambda a: a["image_id"]),
+        _Rule("annotations need bbox [x, y, width, height] and, if any, segmentation as polygons or RLE",
+              _well_formed, _id),
+        _Rule("annotations need iscrowd, if any, as 0 or 1", lambda a: a.get("iscrowd", 0) in (0, 1), _id),
+        _Rule("annotations need area, if any, as a number of at least 0",
+              lambda a: numbers([a.get("area", 0)], 1) and a.get("area", 0) >= 0, _id),
+        _Rule("annotations have an RLE of another size than their image",
+              lambda a: rle(a) is None or tuple(rle(a)["size"]) == sizes[a["image_id"]], _id),
+        _Rule("annotations have an RLE whose runs are not whole numbers of at least 0 that fill the image",
+              lambda a: rle(a) is None or rle_fills(**rle(a)), _id),
+    ]  # fmt: skip
 
 
-def _annotations(annotations: list, images: list[dict], categories: set, check: FileCheck) -> list[dict]:
-    def identity(annotation: dict):
-        return annotation["id"]
-
-    sizes = {i["id"]: (i["height"], i["width"]) for i in images}
-    annotations = check.keep(
-        annotations, lambda a: has(a, "id", "image_id", "category_id", "bbox"),
-        "annotations need id, image_id, category_id and bbox", _itself,
-    )  # fmt: skip
-    annotations = check.keep(annotations, _of_one_kind(annotations), f"annotation ids {_KINDS}", identity)
-    annotations = check.keep(annotations, _new("id"), "annotation ids are not unique", identity)
-    annotations = check.keep(
-        annotations, lambda a: not isinstance(a["category_id"], (list, dict)) and a["category_id"] in categories,
-        f"annotations have a category_id that is in no category (they are {first(sorted(categories), 20)})",
-        lambda a: a["category_id"],
-    )  # fmt: skip
-    annotations = check.keep(
-        annotations, lambda a: not isinstance(a["image_id"], (list, dict)) and a["image_id"] in sizes,
-        "annotations have an image_id that is in no image", lambda a: a["image_id"],
-    )  # fmt: skip
-    annotations = check.keep(
-        annotations, _well_formed,
-        "annotations need bbox [x, y, width, height] and, if any, segmentation as polygons or RLE", identity,
-    )  # fmt: skip
-    annotations = check.keep(
-        annotations, lambda a: a.get("iscrowd", 0) in (0, 1), "annotations need iscrowd, if any, as 0 or 1", identity
-    )
-    annotations = check.keep(
-        annotations, lambda a: numbers([a.get("area", 0)], 1) and a.get("area", 0) >= 0,
-        "annotations need area, if any, as a number of at least 0", identity,
-    )  # fmt: skip
-    annotations = check.keep(
-        annotations, lambda a: not isinstance(a.get("segmentation"), dict)
-        or tuple(a["segmentation"]["size"]) == sizes[a["image_id"]],
-        "annotations have an RLE of another size than their image", identity,
-    )  # fmt: skip
-    annotations = [with_whole_size(a, sizes[a["image_id"]]) for a in annotations]
-    annotations = check.keep(
-        annotations, lambda a: not isinstance(a.get("segmentation"), dict) or rle_fills(**a["segmentation"]),
-        "annotations have an RLE whose runs are not whole numbers of at least 0 that fill the image", identity,
-    )  # fmt: skip
-    unusable = _unusable_oriented_boxes(annotations)
-    return check.keep(
-        annotations, lambda a: a["id"] not in unusable,
-        "annotations need an oriented_box, if any, that has an area: 4 corners, or centre x, centre y, width, height, "
-        "angle in degrees", identity,
-    )  # fmt: skip
-
-
-def _with_area(annotations: list[dict], check: FileCheck) -> list[dict]:
-    some_mask = any(a.get("segmentation") for a in annotations)
-    kept, empty, shortened = [], [], []
-    for annotation in annotations:
-        if not _has_area(annotation, some_mask):
-            empty.append(annotation)
-            continue
-        kept.append(_without_short_rings(annotation))
-        if kept[-1] is not annotation:
-            shortened.append(annotation)
-    check.note(WITHOUT_AREA, (a["id"] for a in empty))
-    check.note(SHORT_RINGS, (a["id"] for a in shortened))
-    return kept
+_KINDS = "must be all integers or all strings"
+_NEEDS_ORIENTED_BOX = (
+    "annotations need an oriented_box, if any, that has an area: 4 corners, or centre x, centre y, width, height, "
+    "angle in degrees"
+)
 
 
 def _itself(entry):
     return entry
 
 
-def _of_one_kind(entries: list[dict]) -> Callable[[dict], bool]:
-    """Whether an entry's id is a whole number, or text: what the first is that is either."""
-    kind = next((type(e["id"]) for e in entries if type(e["id"]) in (int, str)), int)
-    return lambda entry: type(entry["id"]) is kind
+def _id(entry: dict):
+    return entry["id"]
 
 
-def _new(key: str) -> Callable[[dict], bool]:
-    """Whether an entry is the first with its value."""
+def _file_name(image: dict) -> str:
+    return image["file_name"]
+
+
+def _of_one_kind() -> Callable[[dict], bool]:
+    """Whether an entry's id is an integer, or a string: what the first is that is either."""
+    kinds: list[type] = []
+
+    def is_of_kind(entry: dict) -> bool:
+        kind = type(entry["id"])
+        if not kinds and kind in (int, str):
+            kinds.append(kind)
+        return kind in kinds
+
+    return is_of_kind
+
+
+def _new() -> Callable[[dict], bool]:
+    """Whether an entry is the first with its id."""
     seen = set()
 
     def is_new(entry: dict) -> bool:
         count = len(seen)
-        seen.add(entry[key])
+        seen.add(entry["id"])
         return len(seen) > count
 
     return is_new
@@ -258,20 +342,6 @@ def _well_formed(annotation: dict) -> bool:
     if isinstance(mask, dict):
         return has(mask, "counts", "size") and numbers(mask["size"], 2) and isinstance(mask["counts"], (str, list))
     return mask is None or (isinstance(mask, list) and all(numbers(p, 0) and len(p) % 2 == 0 for p in mask))
-
-
-def with_whole_size(annotation: dict, size: Sequence[int]) -> dict:
-    """An annotation, or a detection, whose RLE has its image's size in int: COCO's code takes no 64.0.
-
-    Args:
-        annotation: with an RLE or without.
-        size: (height, width) of its image.
-
-    Returns:
-        The same, or a copy with another RLE.
-    """
-    mask = annotation.get("segmentation")
-    return {**annotation, "segmentation": {**mask, "size": [*size]}} if isinstance(mask, dict) else annotation
 
 
 def _unusable_oriented_boxes(annotations: list[dict]) -> set:
@@ -295,18 +365,19 @@ def _unusable_oriented_boxes(annotations: list[dict]) -> set:
     return unusable
 
 
-def rle_fills(counts: str | list, size: list[int], **_) -> bool:
-    """Whether the runs of an RLE sum to the pixels of its image; COCO's code decodes others to anything.
-
-    Args:
-        counts: its runs, compressed or not.
-        size: (height, width) of the image.
-    """
-    try:
-        runs = run_lengths(counts).tolist() if isinstance(counts, str) else counts
-    except ValueError:
-        return False
-    return all(isinstance(run, int) and run >= 0 for run in runs) and sum(runs) == size[0] * size[1]
+def _with_area(annotations: list[dict], check: FileCheck) -> list[dict]:
+    some_mask = any(a.get("segmentation") for a in annotations)
+    kept, empty, shortened = [], [], []
+    for annotation in annotations:
+        if not _has_area(annotation, some_mask):
+            empty.append(annotation)
+            continue
+        kept.append(_without_short_rings(annotation))
+        if kept[-1] is not annotation:
+            shortened.append(annotation)
+    check.note(WITHOUT_AREA, (a["id"] for a in empty))
+    check.note(SHORT_RINGS, (a["id"] for a in shortened))
+    return kept
 
 
 def _touches(annotation: dict, size: tuple[int, int]) -> bool:

@@ -1,4 +1,4 @@
-"""Which image files cannot be decoded, or have another size than their annotations say. Needs no Detectron2."""
+"""Find images that cannot be decoded or differ in size from their annotations. Needs no Detectron2."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,37 +9,37 @@ from .coco import only_images
 from .file_check import FileCheck
 from .images import read_image
 
-UNDECODABLE = "images cannot be decoded to the size that their annotations say"
+UNDECODABLE = "images cannot be decoded to the size stated by their annotations"
 
-_Expected = tuple[Path, tuple[int, int]]  # an image file and the (height, width) that its annotations say
+_Expected = tuple[Path, tuple[int, int]]  # an image file and the (height, width) that its annotations state
 
-_good: set[_Expected] = set()  # a data set is loaded several times, and decoding one takes minutes
+_good: set[_Expected] = set()  # a dataset is loaded several times, and decoding one takes minutes
 
 
 def undecodable(sizes: Mapping[Path, tuple[int, int]]) -> dict[Path, str]:
-    """Decode image files, several at a time; what was found good once is not decoded again in this process.
+    """Decode image files in several processes. Files found good are not decoded again in this process.
 
     Args:
-        sizes: (height, width) that is expected of each file.
+        sizes: expected (height, width) of each file.
 
     Returns:
-        What is wrong, in one line that names the file, of each that cannot be used.
+        For each unusable file, one line that names it and says what is wrong.
     """
     return {path: wrong for (path, _), wrong in _wrong(sizes.items()).items()}
 
 
 def without_undecodable(content: dict, image_root: Path, check: FileCheck) -> dict:
-    """The content of a COCO file without the images that cannot be decoded, and their annotations.
+    """Remove images that cannot be decoded, and their annotations, from the content of a COCO file.
 
-    A file that is listed several times is decoded once, and each entry judged by its own size.
+    A file that is listed several times is decoded once, and each entry is judged by its own size.
 
     Args:
-        content: as `read_coco` gives it.
+        content: COCO dictionary, as `read_coco` returns it.
         image_root: folder of the images.
-        check: not strict; notes them under UNDECODABLE.
+        check: not strict; notes the images under UNDECODABLE.
 
     Returns:
-        What is left of it.
+        The COCO dictionary without them.
     """
     expected = {i["id"]: (image_root / i["file_name"], (i["height"], i["width"])) for i in content["images"]}
     wrong = _wrong(expected.values())
@@ -57,7 +57,7 @@ def _wrong(expected: Iterable[_Expected]) -> dict[_Expected, str]:
     paths = list(dict.fromkeys(path for path, _ in new))
     decoded = dict(zip(paths, map_in_processes(_decode, paths, "Decoding images", "image")))
     _good.update((path, size) for path, size in new if decoded[path] == size)
-    return {(path, size): _told(path, size, decoded[path]) for path, size in new if decoded[path] != size}
+    return {(path, size): _complaint(path, size, decoded[path]) for path, size in new if decoded[path] != size}
 
 
 def _decode(path: Path) -> tuple[int, int] | str:
@@ -68,8 +68,8 @@ def _decode(path: Path) -> tuple[int, int] | str:
         return str(error)
 
 
-def _told(path: Path, size: tuple[int, int], decoded: tuple[int, int] | str) -> str:
+def _complaint(path: Path, size: tuple[int, int], decoded: tuple[int, int] | str) -> str:
     if isinstance(decoded, str):
         return decoded
     height, width = decoded
-    return f"{path}: is {width} x {height} pixels, its annotations say {size[1]} x {size[0]}"
+    return f"{path}: is {width} x {height} pixels, its annotations state {size[1]} x {size[0]}"

@@ -1,17 +1,25 @@
 """Saying in one line what is wrong with a file."""
 
 import json
-import sys
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from insight.errors import InputError
+
+# How to go on without what is wrong: ends the error of a strict check.
+SKIP_HINT = "skip_bad=True leaves out what is wrong"
+SKIP_HINT_IN_CONFIG = "DATASETS.BAD skip leaves out what is wrong"
+
+_NUMBERS = {int, float}
 _T = TypeVar("_T")
 _SHOWN = 3  # how many offenders an error names
+_LONGEST = 400  # characters of an offender that are shown
 
 
 class FileCheck:
-    """Raises one line about a file or folder if any of its entries is wrong, or notes it and goes on without them.
+    """Raise one line about a file or folder if any of its entries is wrong, or note it and go on without them.
 
     Args:
         path: the file or folder.
@@ -33,16 +41,30 @@ class FileCheck:
             reason: what is expected of them.
 
         Raises:
-            ValueError: the file, the reason, how many offend and the first of them.
+            InputError: the file, the reason, how many offend and the first of them.
         """
         offenders = list(offenders)
         if offenders:
-            raise ValueError(self._line(offenders, reason))
+            raise InputError(self._line(offenders, reason))
+
+    def refuse(self, names: Sequence, reason: str) -> None:
+        """Raise if there are offenders and this is strict; otherwise note them.
+
+        Args:
+            names: of the offenders.
+            reason: what is expected of them.
+
+        Raises:
+            InputError: if strict, as `fails_if_any`, with the hint.
+        """
+        if names and self.strict:
+            raise InputError(self._line(names, reason) + self._ending)
+        self.note(reason, names)
 
     def keep(
         self, entries: Iterable, good: Callable[[object], bool], reason: str, name: Callable[[object], object]
     ) -> list:
-        """The entries that are good.
+        """Select the entries that are good, and `refuse` the others.
 
         Args:
             entries: all of them.
@@ -51,36 +73,52 @@ class FileCheck:
             name: what to call an offender.
 
         Returns:
-            Those that are good.
+            The good entries.
 
         Raises:
-            ValueError: if strict, as `fails_if_any`, with the hint.
+            InputError: see `refuse`.
         """
         kept, offenders = [], []
         for entry in entries:
             (kept if good(entry) else offenders).append(entry)
-        if offenders:
-            names = [name(entry) for entry in offenders]
-            if self.strict:
-                raise ValueError(self._line(names, reason) + self._ending)
-            self.note(reason, names)
+        self.refuse([name(entry) for entry in offenders], reason)
         return kept
 
-    def attempt(self, read: Callable[[], _T], reason: str) -> _T | None:
-        """What `read` returns; if it raises OSError or ValueError and this is not strict, None.
+    def keep_all(self, entries: Iterable, rules: Iterable[tuple[str, Callable, Callable]]) -> list:
+        """Select the entries that fulfil all rules.
 
         Args:
-            read: reads an entry.
-            reason: what is expected of it.
+            entries: all of them.
+            rules: (reason, good, name) each, see `keep`; applied one after the other.
+
+        Returns:
+            The good entries.
 
         Raises:
-            OSError, ValueError: if strict, what `read` raises, with the hint.
+            InputError: see `refuse`.
+        """
+        for reason, good, name in rules:
+            entries = self.keep(entries, good, reason, name)
+        return list(entries)
+
+    def attempt(self, read: Callable[[], _T], reason: str) -> _T | None:
+        """Read an entry.
+
+        Args:
+            read: reads it.
+            reason: what is expected of it.
+
+        Returns:
+            What `read` returns; None if it raises OSError or ValueError and this is not strict.
+
+        Raises:
+            OSError, InputError: if strict, what `read` raises, with the hint.
         """
         try:
             return read()
         except (OSError, ValueError) as error:
             if self.strict:
-                kind = OSError if isinstance(error, OSError) else ValueError
+                kind = OSError if isinstance(error, OSError) else InputError
                 raise kind(f"{error}{self._ending}") from error
             self.note(reason, [str(error)])
             return None
@@ -96,45 +134,64 @@ class FileCheck:
         reasons = "; ".join(f"{reason}: {len(who)} ({first(who)})" for reason, who in self.problems.items())
         return f"{self.path}: left out what is wrong: {reasons}"
 
-    def _line(self, offenders: list, reason: str) -> str:
+    def _line(self, offenders: Sequence, reason: str) -> str:
         return f"{self.path}: {reason}; {len(offenders)} are wrong: {first(offenders)}"
 
 
 def first(values: Iterable, count: int = _SHOWN) -> str:
     """The first of some values, for a line of text."""
     values = list(values)
-    text = ", ".join(f"{v!r:.120}" if isinstance(v, dict) else str(v) for v in values[:count])
+    text = ", ".join(f"{v!r:.120}" if isinstance(v, dict) else _shortened(str(v)) for v in values[:count])
     return text + (", ..." if len(values) > count else "")
 
 
+def _shortened(text: str) -> str:
+    half = _LONGEST // 2
+    return text if len(text) <= _LONGEST else f"{text[:half]} ... {text[-half:]}"
+
+
 def read_json(path: Path) -> object:
-    """What a JSON file holds.
+    """Read a JSON file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, or lists in lists in lists ... of it.
+        InputError: it is not JSON, is nested too deeply, or has a number of thousands of digits.
     """
     try:
         return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
     except RecursionError as error:
-        raise ValueError(f"{path}: its lists are nested too deeply") from error
+        raise InputError(f"{path}: its lists are nested too deeply") from error
+    except InputError:
+        raise
+    except ValueError as error:  # JSONDecodeError, and Python's limit of digits
+        raise InputError(f"{path}: not JSON ({error})") from error
 
 
 def read_text(path: Path) -> str:
-    """What a text file in UTF-8 holds.
+    """Read a text file in UTF-8.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no text.
+        InputError: it is no text.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file ({error})") from error
+        raise InputError(f"{path}: not a text file in UTF-8 ({error})") from error
 
 
 def has(entry: object, *keys: str) -> bool:
@@ -152,8 +209,9 @@ def repeated(values: Iterable) -> list:
 
 def numbers(values: object, least: int) -> bool:
     """Whether this is a list of at least so many finite numbers; true and false are none."""
-    return (
-        isinstance(values, list)
-        and len(values) >= least
-        and all(type(v) in (int, float) and abs(v) <= sys.float_info.max for v in values)  # NaN is not
-    )
+    if not isinstance(values, list) or len(values) < least or not _NUMBERS.issuperset(map(type, values)):
+        return False
+    try:
+        return all(map(math.isfinite, values))
+    except OverflowError:  # an integer beyond all floats
+        return False

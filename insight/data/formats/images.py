@@ -1,25 +1,43 @@
-"""Images as people have them: colour, grey, with alpha, as a file or an array."""
+"""Read and write image files. Needs no Detectron2."""
 
 import contextlib
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+
+from insight.errors import InputError
+from insight.runtime.atomic_files import atomic_write
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-_ORIENTATION = 0x0112  # EXIF's tag; 5 to 8 swap height and width
-_BITS_PER_SAMPLE = 258  # TIFF's tag
+_ORIENTATION = 0x0112  # EXIF's tag
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# TIFF's tags ImageWidth, BitsPerSample, SamplesPerPixel, SampleFormat.
+_TIFF_WIDTH, _TIFF_BITS, _TIFF_BANDS, _TIFF_FORMAT = 256, 258, 277, 339
+_TIFF_FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex integer", 6: "complex"}
 _CONVERTED = ("1", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 _TAKEN = ("L", "LA", "RGB", "RGBA", "RGBX")
+_PNG_TEXT = 2**26  # bytes of text or colour profile that a PNG may hold; Pillow refuses more than 1 MiB
 _HINT = "choose three bands and stretch them to 8 bits first"
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """Read an image file.
 
-    Grey becomes three equal bands, alpha is dropped, a palette is looked up, an EXIF rotation is applied.
+    Grey becomes three equal bands, alpha is dropped, a palette is looked up, an EXIF or TIFF orientation is applied
+    (values other than 1 to 8 are ignored).
 
     Args:
         path: the file.
@@ -28,22 +46,21 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         (H, W, 3) uint8, RGB.
 
     Raises:
-        OSError: it is missing, truncated, of an unknown format or too large for the memory.
-        ValueError: its pixels are not 8 bits a band, or it has other bands than grey, colour and alpha.
+        OSError: the file is missing, truncated, of an unknown format or too large for the memory.
+        InputError: the pixels are not unsigned 8-bit, or the bands are not grey, colour and alpha.
     """
     path = Path(path)
     with _opened(path) as image:
-        bits = _bits_a_band(image, path)
-        if bits > 8 or image.mode not in _CONVERTED + _TAKEN:
-            pixels = f"{image.mode} of {bits} bits" if image.mode in _TAKEN else image.mode
-            raise ValueError(f"{path}: its pixels are {pixels}, expected 8 bits a band; {_HINT}")
-        image = ImageOps.exif_transpose(image)
+        _require_8_bits(image, path)
         image.load()
+        turn = _turn(image)
+        if turn is not None:
+            image = image.transpose(turn)
         return as_rgb(np.asarray(image.convert("RGB") if image.mode in _CONVERTED else image), name=str(path))
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """The size of an image file as `read_image` gives it, without decoding the pixels.
+    """Size of an image file as `read_image` returns it, without decoding the pixels.
 
     Args:
         path: the file.
@@ -52,46 +69,40 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
         (height, width).
 
     Raises:
-        OSError: it is missing or of an unknown format.
+        OSError: the file is missing or of an unknown format.
+        InputError: it is a TIFF of a kind that `read_image` refuses.
     """
     with _opened(Path(path)) as image:
-        turned = image.getexif().get(_ORIENTATION, 1) >= 5
-        return image.size if turned else image.size[::-1]
+        width, height = image.size
+        swapped = _turn(image) in (Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270,
+                                   Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90)  # fmt: skip
+        return (width, height) if swapped else (height, width)
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no such image: {path}")
-    try:
-        with _of_any_size(), Image.open(path) as image:
-            yield image
-    except MemoryError as error:
-        raise OSError(f"cannot read image {path}: not enough memory for its pixels; cut it into tiles") from error
-    except (OSError, SyntaxError) as error:  # SyntaxError: a broken PNG
-        raise OSError(
-            f"cannot read image {path}: it is truncated, corrupt or of an unknown format ({error})"
-        ) from error
+def encode_png(image: np.ndarray) -> bytes:
+    """Encode an image as PNG.
+
+    Args:
+        image: uint8, (H, W, 3) RGB or (H, W) grey.
+
+    Returns:
+        Content of the file.
+    """
+    return cv2.imencode(".png", image if image.ndim == 2 else image[:, :, ::-1])[1].tobytes()
 
 
-@contextlib.contextmanager
-def _of_any_size() -> Iterator[None]:
-    """Without Pillow's limit of pixels, which whole satellite scenes are beyond."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
+    """Write an image as PNG. The file appears under its name when it is complete.
 
+    Args:
+        path: the file; its folder is made if needed.
+        image: uint8, (H, W, 3) RGB or (H, W) grey.
 
-def _bits_a_band(image: Image.Image, path: Path) -> int:
-    """What the file says: Pillow opens colour of 16 bits as if it had 8."""
-    if image.format == "TIFF":
-        return max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
-    if image.format == "PNG":
-        with open(path, "rb") as file:
-            return file.read(25)[24]  # of its header
-    return 8
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with atomic_write(path, "wb") as file:
+        file.write(encode_png(image))
 
 
 def as_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:
@@ -99,23 +110,111 @@ def as_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:
 
     Args:
         image: uint8 (H, W), (H, W, 1), (H, W, 2) grey and alpha, (H, W, 3), or (H, W, 4) colour and alpha.
-        name: what to call it in an error.
+        name: name of the image in errors.
 
     Returns:
         (H, W, 3) uint8, the bands in the order they came in.
 
     Raises:
-        ValueError: another shape or type, or no pixels.
+        InputError: another shape or dtype, or no pixels.
     """
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 2, 3, 4)):
-        raise ValueError(
+        raise InputError(
             f"{name}: expected uint8 of shape (H, W), (H, W, 3) or (H, W, 4), got {image.dtype} {image.shape}; {_HINT}"
         )
     if image.size == 0:
-        raise ValueError(f"{name}: has no pixels, its shape is {image.shape}")
+        raise InputError(f"{name}: has no pixels, its shape is {image.shape}")
     if image.ndim == 2:
         image = image[:, :, None]
     if image.shape[2] <= 2:
         return np.repeat(image[:, :, :1], 3, axis=2)
     return image[:, :, :3]
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """How an opened file's pixels must be turned to stand upright. A TIFF's are turned by Pillow, its size too."""
+    if image.format == "TIFF":
+        return None
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION))
+    except (OSError, SyntaxError, TypeError, ValueError, KeyError, struct.error):  # malformed EXIF
+        return None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such image: {path}")
+    try:
+        with _pillow_limits_raised(), Image.open(path) as image:
+            yield image
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise OSError(f"cannot read image {path}: not enough memory for its pixels; cut it into tiles") from error
+    except (OSError, SyntaxError, ValueError, struct.error) as error:  # SyntaxError: a broken PNG
+        if isinstance(error, UnidentifiedImageError):
+            _refuse_unusual_tiff(path)
+        raise OSError(
+            f"cannot read image {path}: it is truncated, corrupt or of an unknown format ({error})"
+        ) from error
+
+
+@contextlib.contextmanager
+def _pillow_limits_raised() -> Iterator[None]:
+    """Lift Pillow's limit on pixels, which satellite scenes exceed, and raise that on text and profiles in PNG."""
+    limits = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
+    Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = None, _PNG_TEXT, _PNG_TEXT
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = limits
+
+
+def _require_8_bits(image: Image.Image, path: Path) -> None:
+    """Refuse what Pillow would open as if it were unsigned 8-bit: colour of 16 bits, signed bytes."""
+    if image.format == "TIFF":
+        bits, bands, kind = _tiff_pixels(image.tag_v2)
+        if kind != "unsigned" or bits > 8:
+            raise _refused(path, f"{bits}-bit {kind}, {bands} band{'s' * (bands > 1)}")
+    elif image.format == "PNG":
+        with open(path, "rb") as file:
+            bits = file.read(25)[24]  # of its header
+        if bits > 8:
+            raise _refused(path, f"{bits}-bit unsigned")
+    if image.mode not in _CONVERTED + _TAKEN:
+        raise _refused(path, f"of Pillow's mode {image.mode}")
+
+
+def _refuse_unusual_tiff(path: Path) -> None:
+    """Raise if a file is a sound TIFF that Pillow does not open for its bands or its kind of pixels."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+            header = start + file.read(8) if start[2:3] == b"\x2b" else start  # BigTIFF
+            tags = TiffImagePlugin.ImageFileDirectory_v2(header)
+            file.seek(tags.next)
+            tags.load(file)
+        if _TIFF_WIDTH not in tags:
+            return  # truncated
+        bits, bands, kind = _tiff_pixels(tags)
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
+        return  # no TIFF
+    raise _refused(path, f"{bits}-bit {kind}, {bands} band{'s' * (bands > 1)}")
+
+
+def _tiff_pixels(tags: TiffImagePlugin.ImageFileDirectory_v2) -> tuple[int, int, str]:
+    """Bits a band, bands, and the kind of numbers."""
+    bits, bands = tags.get(_TIFF_BITS, (1,)), tags.get(_TIFF_BANDS, 1)
+    kinds = tags.get(_TIFF_FORMAT, (1,))
+    kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+    odd = next((kind for kind in kinds if kind not in (1, 4)), 1)  # 4 is undefined, which is read as unsigned
+    return max(bits if isinstance(bits, tuple) else (bits,)), int(bands), _TIFF_FORMATS.get(odd, f"kind {odd}")
+
+
+def _refused(path: Path, pixels: str) -> InputError:
+    return InputError(
+        f"{path}: its pixels are {pixels}; expected 8-bit unsigned in 1 band (grey), 3 (RGB) or 4 (RGB and alpha); "
+        f"{_HINT}"
+    )

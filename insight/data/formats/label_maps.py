@@ -1,4 +1,4 @@
-"""Pictures that hold the class of every pixel."""
+"""Read label maps: pictures that hold the class of every pixel."""
 
 import logging
 import os
@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from insight.data.bad_options import SKIP_HINT
+from insight.errors import InputError
 from insight.modeling.roi_heads.scnet.semantic_labels import IGNORED
 from insight.runtime.processes import map_in_processes
 
-from .file_check import first
+from .file_check import SKIP_HINT_IN_CONFIG, first
 
 _logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def read_label_map(path: str | os.PathLike, size: tuple[int, int], num_classes: 
 
     Raises:
         OSError: it is missing, truncated or of an unknown format.
-        ValueError: it has other bands, another size, or labels of no class.
+        InputError: it has other bands, another size, or labels of no class.
     """
     path = Path(path)
     if not path.is_file():
@@ -45,14 +45,14 @@ def read_label_map(path: str | os.PathLike, size: tuple[int, int], num_classes: 
             f"cannot read label map {path}: it is truncated, corrupt or of an unknown format ({error})"
         ) from error
     if image.mode not in ("L", "P"):
-        raise ValueError(f"{path}: expected a label map of one band of 8 bits, got {image.mode}")
+        raise InputError(f"{path}: expected a label map of one band of 8 bits, got {image.mode}")
     labels = np.asarray(image)
     if labels.shape != size:
         found, expected = (f"{w} x {h}" for h, w in (labels.shape, size))
-        raise ValueError(f"{path}: the label map is {found} pixels, its image {expected}")
+        raise InputError(f"{path}: the label map is {found} pixels, its image {expected}")
     strange = np.unique(labels[(labels >= num_classes) & (labels != IGNORED)])
     if len(strange):
-        raise ValueError(
+        raise InputError(
             f"{path}: label {strange[0]} is no class: expected 0 to {num_classes - 1}, and {IGNORED} for none; "
             "MODEL.SCNET.SEMANTIC.NUM_CLASSES is the number of labels in files"
         )
@@ -60,42 +60,42 @@ def read_label_map(path: str | os.PathLike, size: tuple[int, int], num_classes: 
 
 
 def unusable_label_maps(maps: Iterable[Map], num_classes: int = IGNORED) -> dict[Map, str]:
-    """Read label maps, several at a time.
+    """Read label maps in several processes.
 
     Args:
-        maps: each is read once.
+        maps: the label maps; each is read once.
         num_classes: labels are less than this.
 
     Returns:
-        What is wrong, in one line that names the file, of each that cannot be used.
+        For each unusable label map, one line that names it and says what is wrong.
     """
     maps = list(dict.fromkeys(maps))
-    told = map_in_processes(_wrong, [(*one, num_classes) for one in maps], "Reading label maps", "map")
-    return {one: wrong for one, wrong in zip(maps, told) if wrong is not None}
+    found = map_in_processes(_wrong, [(*one, num_classes) for one in maps], "Reading label maps", "map")
+    return {one: wrong for one, wrong in zip(maps, found) if wrong is not None}
 
 
 def with_usable_label_maps(
     dicts: list[dict], num_classes: int, strict: bool = True, needed: bool = False
 ) -> list[dict]:
-    """The images of a training whose label maps, where they have any, can be used.
+    """Select the training images whose label maps, where they have any, can be used.
 
     Args:
-        dicts: Detectron2's dataset dicts, with "sem_seg_file_name" perhaps.
-        num_classes: labels of the model's semantic branch.
+        dicts: Detectron2's dataset dicts, optionally with "sem_seg_file_name".
+        num_classes: number of labels of the model's semantic branch.
         strict: raise if a file is missing, and read none; otherwise read them all, and leave out images whose map
             cannot be used, with one warning.
-        needed: whether nothing else teaches the branch.
+        needed: whether the branch has no other supervision.
 
     Returns:
-        All of them, or what is left.
+        The dataset dicts of the images.
 
     Raises:
-        ValueError: in one line, with the number of label maps and the first of them; or there is none though needed.
+        InputError: label maps cannot be used, or there is none though needed.
     """
     by_image = [_map(d) for d in dicts]
     maps = [one for one in dict.fromkeys(by_image) if one is not None]
     if needed and not maps:
-        raise ValueError(
+        raise InputError(
             "DATASETS.TRAIN: no image has a sem_seg_file_name, of whose labels MODEL.SCNET.SEMANTIC.NUM_CLASSES is the "
             "number; 0 learns the instances' classes"
         )
@@ -108,7 +108,9 @@ def with_usable_label_maps(
     reason = f"of {len(maps)} label maps for the semantic branch {len(wrong)} cannot be used: {first(wrong.values())}"
     kept = [d for d, one in zip(dicts, by_image) if one not in wrong]
     if strict or not kept:
-        raise ValueError(f"DATASETS.TRAIN: {reason}{f'; {SKIP_HINT}' if strict else ', and no image is left'}")
+        raise InputError(
+            f"DATASETS.TRAIN: {reason}{f'; {SKIP_HINT_IN_CONFIG}' if strict else ', and no image is left'}"
+        )
     _logger.warning(f"DATASETS.TRAIN: left out images: {reason}")
     return kept
 

@@ -1,4 +1,4 @@
-"""Oriented boxes as data sets hold them: DOTA's text files and SODA-A's JSON files."""
+"""Read oriented boxes: DOTA's text files and SODA-A's JSON files."""
 
 import logging
 import math
@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from insight.errors import InputError
 from insight.runtime.folders import files_under
 from insight.structures.boxes import touches_image
 
@@ -52,19 +53,19 @@ def find_oriented(
     (train/, val/, test/) are looked into.
 
     Args:
-        folder: holds the two.
-        split: take the label files in this sub-folder only; their images may lie anywhere.
-        check: what to do with label files that have no image, with images that have no label file, and with all but
-            the first images of one name. If it is strict: raise. Otherwise leave them out. None: strict, but of images
-            without a label file only warn.
+        folder: folder that holds the two.
+        split: use the label files in this sub-folder only; their images may lie anywhere.
+        check: what to do with label files without an image, images without a label file, and all but the first image of
+            a name. If it is strict: raise. Otherwise leave them out. None: strict, but only warn of images without a
+            label file.
 
     Returns:
         (image, label file), in order of the label files' paths. An image has a label file if any split has it; images
         in a sub-folder test/ need none if no label file is in such a one. Hidden files count for nothing.
 
     Raises:
-        OSError: there is no such folder.
-        ValueError: it has neither layout, nothing is left of it, or what a strict check finds.
+        OSError: no such folder.
+        InputError: neither layout, no usable file, or what a strict check finds.
     """
     folder, warns = Path(folder), check is None
     check = check or FileCheck(folder)
@@ -73,13 +74,13 @@ def find_oriented(
     layouts = (("images", "labelTxt", ".txt"), ("Images", "Annotations", ".json"))
     found = [names for names in layouts if all((folder / name).is_dir() for name in names[:2])]
     if not found:
-        raise ValueError(f"{folder}: expected images/ and labelTxt/ (DOTA), or Images/ and Annotations/ (SODA-A)")
+        raise InputError(f"{folder}: expected images/ and labelTxt/ (DOTA), or Images/ and Annotations/ (SODA-A)")
     image_folder, label_folder, suffix = found[0]
     all_labels = files_under(folder / label_folder, (suffix,))
     labels = [path for path in all_labels if path.is_relative_to(folder / label_folder / split)]
     images = files_under(folder / image_folder, SUFFIXES)
     if not labels:
-        raise ValueError(f"{folder / label_folder / split}: there is no {suffix} file")
+        raise InputError(f"{folder / label_folder / split}: there is no {suffix} file")
     by_stem: dict[str, Path] = {}
     for image in images:
         by_stem.setdefault(image.stem, image)
@@ -93,7 +94,7 @@ def find_oriented(
         labels, lambda label: label.stem in by_stem, f"label files need an image in {image_folder}/", within
     )
     if not labels:
-        raise ValueError(f"{folder}: no label file has an image in {image_folder}/")
+        raise InputError(f"{folder}: no label file has an image in {image_folder}/")
     if not warns:
         check.keep(bare, lambda image: False, f"images need a label file in {label_folder}/", within)
     elif bare:
@@ -129,7 +130,7 @@ def read_folder(
         The image, its (height, width) and its boxes, in order of the label files.
 
     Raises:
-        OSError, ValueError: what is wrong with the folder, or with a strict check with a file, in one line.
+        OSError, InputError: the folder cannot be used, or with a strict check a file.
     """
     for image, label in find_oriented(folder, split, check):
         labels = check.attempt(lambda label=label: read_oriented(label), "label files cannot be used")
@@ -160,11 +161,11 @@ def read_oriented(label_file: str | os.PathLike) -> OrientedLabels:
         label_file: DOTA's .txt or SODA-A's .json.
 
     Returns:
-        The boxes; there may be none.
+        The boxes, possibly none.
 
     Raises:
         OSError: the file is missing or cannot be read.
-        ValueError: it is malformed; see `read_dota` and `read_soda_a`.
+        InputError: it is malformed; see `read_dota` and `read_soda_a`.
     """
     return read_soda_a(label_file) if Path(label_file).suffix == ".json" else read_dota(label_file)
 
@@ -179,11 +180,11 @@ def read_dota(label_file: str | os.PathLike) -> OrientedLabels:
         label_file: the .txt file.
 
     Returns:
-        The boxes; there may be none.
+        The boxes, possibly none.
 
     Raises:
         OSError: the file is missing or cannot be read.
-        ValueError: a line has another form; names the file and the line.
+        InputError: a line has another form; names the file and the line.
     """
     label_file = Path(label_file)
     corners, names, difficult = [], [], []
@@ -195,9 +196,9 @@ def read_dota(label_file: str | os.PathLike) -> OrientedLabels:
         where = f"{label_file}, line {number}"
         if len(words) not in (9, 10) or not all(map(math.isfinite, numbers)) or not math.isnan(_number(words[8])):
             expected = "x1 y1 x2 y2 x3 y3 x4 y4 class difficult"
-            raise ValueError(f"{where}: expected {expected}, got {line.strip()!r:.80}")
+            raise InputError(f"{where}: expected {expected}, got {line.strip()!r:.80}")
         if len(words) == 10 and not words[9].isdecimal():
-            raise ValueError(f"{where}: expected difficult as 0, 1 or 2, got {words[9]!r:.80}")
+            raise InputError(f"{where}: expected difficult as 0, 1 or 2, got {words[9]!r:.80}")
         corners.append(numbers)
         names.append(words[8])
         difficult.append(len(words) == 10 and int(words[9]) > 0)
@@ -216,32 +217,32 @@ def read_soda_a(json_file: str | os.PathLike) -> OrientedLabels:
         json_file: the file of one image.
 
     Returns:
-        The boxes; there may be none. None is difficult: SODA-A has no such mark.
+        The boxes, possibly none. None is difficult: SODA-A has no such flag.
 
     Raises:
         OSError: the file is missing or cannot be read.
-        ValueError: it is not JSON of that form; names the file and the annotation.
+        InputError: it is not JSON of that form; names the file and the annotation.
     """
     json_file = Path(json_file)
     content = read_json(json_file)
     if not isinstance(content, dict) or not all(
         isinstance(content.get(k), list) for k in ("categories", "annotations")
     ):
-        raise ValueError(f'{json_file}: not a SODA-A file: expected lists "categories" and "annotations"')
+        raise InputError(f'{json_file}: not a SODA-A file: expected lists "categories" and "annotations"')
     try:
         categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
     except (TypeError, KeyError, ValueError) as error:
-        raise ValueError(f"{json_file}: categories need id and name") from error
+        raise InputError(f"{json_file}: categories need id and name") from error
     corners, names, unusable = [], [], []
     for i, annotation in enumerate(content["annotations"]):
         where = f"{json_file}: annotations[{i}]"
         poly = annotation.get("poly") if isinstance(annotation, dict) else None
         if not isinstance(poly, list) or len(poly) % 2 or not all(math.isfinite(_number(v)) for v in poly):
-            raise ValueError(f"{where}: expected poly [x1, y1, ...] of finite numbers, got {poly!r:.80}")
+            raise InputError(f"{where}: expected poly [x1, y1, ...] of finite numbers, got {poly!r:.80}")
         category = annotation.get("category_id")
         name = categories.get(int(category)) if str(category).isdecimal() else None
         if name is None:
-            raise ValueError(f"{where}: its category_id {category!r:.80} is in no category")
+            raise InputError(f"{where}: its category_id {category!r:.80} is in no category")
         if name == _IGNORED:
             continue
         if len(poly) < 6:

@@ -1,1 +1,1 @@
-"""What a dataset holds: checks, statistics, foreground ratios."""
+"""Inspect datasets: checks, statistics, foreground ratios."""

@@ -1,4 +1,4 @@
-"""What is missing or wrong in a data set, file by file."""
+"""Find what is missing or wrong in a dataset, file by file."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,21 +12,22 @@ from insight.data.formats.decoding import UNDECODABLE, undecodable, without_unde
 from insight.data.formats.file_check import FileCheck, first, repeated
 from insight.data.formats.images import SUFFIXES
 from insight.data.formats.label_maps import unusable_label_maps
+from insight.errors import InputError
 from insight.runtime.folders import files_under
 
-_NOTES = (coco_file.WITHOUT_AREA, coco_file.SHORT_RINGS, oriented.WITHOUT_AREA)
+_NOTES = (coco_file.WITHOUT_AREA, coco_file.SHORT_RINGS, coco_file.ROOT_CATEGORY, oriented.WITHOUT_AREA)
 
 
 @dataclass
 class Findings:
-    """What a check found; each finding is a line that names the file.
+    """Findings of a check; each is a line that names the file.
 
     Args:
-        fatal: stops training and evaluation.
-        wrong: stops them too, unless DATASETS.BAD is skip, which leaves it out.
-        notes: left out or unused anyway.
-        images: that can be used.
-        objects: that can be used.
+        fatal: what stops training and evaluation.
+        wrong: what stops them too, unless DATASETS.BAD is skip, which leaves it out.
+        notes: what is left out or unused in any case.
+        images: number of usable images.
+        objects: number of usable objects.
     """
 
     fatal: list[str] = field(default_factory=list)
@@ -37,16 +38,16 @@ class Findings:
 
 
 def check_dataset(name: str) -> Findings:
-    """Read all of a data set and gather what is missing or wrong. Every image is decoded, in several processes.
+    """Read a whole dataset and collect what is missing or wrong. Every image is decoded, in several processes.
 
     Args:
-        name: registered data set, of a COCO file or of a folder of oriented boxes.
+        name: registered dataset, of a COCO file or of a folder of oriented boxes.
 
     Returns:
-        What was found.
+        The findings.
 
     Raises:
-        ValueError: no data set has this name, or it is of another kind.
+        InputError: unknown dataset, or one of another kind.
     """
     require_registered([name], "NAME")
     metadata = MetadataCatalog.get(name)
@@ -57,7 +58,7 @@ def check_dataset(name: str) -> Findings:
         return _check_coco(Path(metadata.json_file), Path(metadata.image_root), metadata.get("thing_classes"))
     if metadata.get("oriented_folder") is not None:
         return _check_oriented(Path(metadata.oriented_folder), metadata.split, metadata.thing_classes)
-    raise ValueError(f"{name}: only data sets of COCO files and of oriented boxes can be checked")
+    raise InputError(f"{name}: only datasets of COCO files and of oriented boxes can be checked")
 
 
 def _check_coco(annotations: Path, image_root: Path, classes: list[str] | None) -> Findings:
@@ -71,7 +72,7 @@ def _check_coco(annotations: Path, image_root: Path, classes: list[str] | None) 
         found.fatal.append(str(error))
         content = None
     if content is None or not image_root.is_dir():
-        _tell(check, found)
+        _report(check, found)
         return found
     listed = {image_root / i[key] for i in content["images"] for key in ("file_name", "sem_seg_file_name") if key in i}
     content = without_undecodable(content, image_root, check)
@@ -82,7 +83,7 @@ def _check_coco(annotations: Path, image_root: Path, classes: list[str] | None) 
     ]
     if maps:
         check.note("label maps cannot be used", unusable_label_maps(maps).values())
-    _tell(check, found)
+    _report(check, found)
     found.images, found.objects = len(content["images"]), len(content["annotations"])
     _require_images(annotations, found)
     shared = repeated(i["file_name"] for i in content["images"])
@@ -107,7 +108,7 @@ def _check_oriented(folder: Path, split: str, classes: list[str]) -> Findings:
         entries = []
     wrong = undecodable({image: size for image, size, _ in entries})
     check.note(UNDECODABLE, wrong.values())
-    _tell(check, found)
+    _report(check, found)
     usable = [labels for image, _, labels in entries if image not in wrong]
     found.images, found.objects = len(usable), sum(map(len, usable))
     _require_images(folder, found)
@@ -115,11 +116,11 @@ def _check_oriented(folder: Path, split: str, classes: list[str]) -> Findings:
 
 
 def _require_images(path: Path, found: Findings) -> None:
-    if not found.images and not found.fatal:  # else the cause is told
+    if not found.images and not found.fatal:  # otherwise the cause is listed
         found.fatal.append(f"{path}: there is no image that can be used")
 
 
-def _tell(check: FileCheck, found: Findings) -> None:
+def _report(check: FileCheck, found: Findings) -> None:
     for reason, offenders in check.problems.items():
         lines = [f"{check.path}: {reason}: {offender!s:.400}" for offender in offenders]
         (found.notes if reason in _NOTES else found.wrong).extend(lines)

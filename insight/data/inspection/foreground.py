@@ -1,4 +1,4 @@
-"""How much of an image is covered by instances: Table I and Fig. 1 (a) of Insight Any Instance, for any COCO file."""
+"""Foreground ratio of images: Table I and Fig. 1 (a) of Insight Any Instance, for any COCO file."""
 
 import json
 from collections.abc import Sequence
@@ -9,15 +9,16 @@ from pycocotools import mask as coco_mask
 
 from insight.data.formats.coco import read_coco
 from insight.data.formats.file_check import FileCheck
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.processes import map_in_processes
-from insight.visualization.figures import png_figure
+from insight.visualization.figures import plot_text, png_figure
 
 TABLE_EDGES = (0.0, 0.1, 0.2, 1.0)  # Table I's
 
 
 def foreground_ratios(annotations: Path, check: FileCheck | None = None) -> np.ndarray:
-    """The share of each image's pixels that some instance covers; pixels that two share count once.
+    """Compute the share of each image's pixels that instances cover; pixels shared by two count once.
 
     In a file without masks an annotation covers its box. Images without annotations count, with 0.
 
@@ -29,13 +30,13 @@ def foreground_ratios(annotations: Path, check: FileCheck | None = None) -> np.n
         (N,) float64, 0 to 1, by increasing image id.
 
     Raises:
-        OSError, ValueError: of `read_coco`, or the file has no image.
+        OSError, InputError: see `read_coco`; or the file has no image.
 
     Source: Insight Any Instance, Table I.
     """
     content = read_coco(annotations, check=check)
     if not content["images"]:
-        raise ValueError(f"{annotations}: there is no image")
+        raise InputError(f"{annotations}: there is no image")
     masks: dict = {image["id"]: [] for image in content["images"]}
     for annotation in content["annotations"]:
         masks[annotation["image_id"]].append(annotation.get("segmentation") or annotation["bbox"])
@@ -44,11 +45,11 @@ def foreground_ratios(annotations: Path, check: FileCheck | None = None) -> np.n
 
 
 def shares(ratios: np.ndarray, edges: Sequence[float] = TABLE_EDGES) -> np.ndarray:
-    """The share of images in each interval of ratios.
+    """Compute the share of images in each interval of ratios.
 
     Args:
         ratios: (N,) float, 0 to 1.
-        edges: B + 1 bounds of the intervals, increasing; each interval holds its lower bound, the last both.
+        edges: B + 1 increasing bounds of the intervals; each includes its lower bound, the last one both.
 
     Returns:
         (B,) float64, summing to 1.
@@ -60,7 +61,7 @@ def report_foreground(ratios: dict[str, np.ndarray], output: Path) -> str:
     """Write the table and the figure.
 
     Args:
-        ratios: of each data set, by the name that it has in the table; see `foreground_ratios`.
+        ratios: (N,) ratios by the dataset's name in the table; see `foreground_ratios`.
         output: folder for foreground.md (Table I), foreground.json and foreground.png (Fig. 1 (a)).
 
     Returns:
@@ -112,7 +113,7 @@ def _draw(ratios: dict[str, np.ndarray], path: Path) -> None:
         width = 0.8 / len(ratios)
         for i, (name, values) in enumerate(ratios.items()):
             places = np.arange(10) + (i - (len(ratios) - 1) / 2) * width
-            axes.bar(places, 100 * shares(values, edges), width, label=name)
+            axes.bar(places, 100 * shares(values, edges), width, label=plot_text(name))
         axes.set(xlabel="foreground pixel ratio", ylabel="images, percent", ylim=(0, 100))
         axes.set_xticks(np.arange(10), [f"{a:.1f}\u2013{b:.1f}" for a, b in zip(edges, edges[1:])], fontsize=7)
         axes.grid(axis="y", alpha=0.3)

@@ -1,4 +1,4 @@
-"""How many objects of which size a data set holds."""
+"""Numbers and sizes of the objects of a dataset."""
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -13,18 +13,18 @@ _SMALL = 32**2  # pixels, as COCO has it
 
 
 def describe_dataset(name: str) -> str:
-    """Count a data set's images and, class by class, its objects and their sizes.
+    """Describe a dataset: numbers of images and, by class, of objects, and their sizes.
 
     The size of an object is the square root of the area of its mask; without one, of its oriented box or its box.
 
     Args:
-        name: registered data set.
+        name: registered dataset.
 
     Returns:
         Lines of text with a table.
 
     Raises:
-        ValueError: no data set has this name, or what loading it raises.
+        InputError: unknown dataset, or see loading it.
     """
     require_registered([name], "NAME")
     dicts = DatasetCatalog.get(name)

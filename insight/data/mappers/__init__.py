@@ -1,1 +1,1 @@
-"""From a dataset dict to a model input."""
+"""Mappers from dataset dicts to model inputs."""

@@ -1,4 +1,4 @@
-"""From a dataset dict to a model input, with the full-resolution image beside the resized one."""
+"""Mapper from a dataset dict to a detector's input, with the full-resolution image beside the resized one."""
 
 import contextlib
 import copy
@@ -15,6 +15,7 @@ from fvcore.transforms.transform import Transform
 from insight.config import semantic_classes
 from insight.data.formats import images
 from insight.data.formats.label_maps import read_label_map
+from insight.errors import InputError
 
 
 class Rotate90Transform(Transform):
@@ -53,8 +54,27 @@ class RandomRotate90(T.Augmentation):
         return Rotate90Transform(_draw_turns(), *image.shape[:2])
 
 
+class AtLeastOnePixel(T.Augmentation):
+    """A resize under which no side of a thin image vanishes: each keeps at least one pixel.
+
+    Args:
+        resize: gives a ResizeTransform.
+    """
+
+    def __init__(self, resize: T.Augmentation):
+        super().__init__()
+        self.resize = resize
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        """The resize for an (H, W, C) image."""
+        resize = self.resize.get_transform(image)
+        if isinstance(resize, T.ResizeTransform):
+            resize.new_h, resize.new_w = max(1, resize.new_h), max(1, resize.new_w)
+        return resize
+
+
 def quarter_turns(seed: int) -> int:
-    """By how much INPUT.ROTATE_90 turns an image in training, known before the image is read.
+    """Predict by how much INPUT.ROTATE_90 turns an image in training, before the image is read.
 
     Args:
         seed: the dataset dict's "sample_seed".
@@ -103,7 +123,7 @@ class PromptDatasetMapper:
         semantic_classes: int = 0,
     ):
         if mask_format not in (None, "polygon", "bitmask"):
-            raise ValueError(f'mask_format (INPUT.MASK_FORMAT): expected "polygon" or "bitmask", got {mask_format!r}')
+            raise InputError(f'mask_format (INPUT.MASK_FORMAT): expected "polygon" or "bitmask", got {mask_format!r}')
         self.is_train = is_train
         self.geometry = T.AugmentationList(geometry)
         self.resize = resize
@@ -115,9 +135,9 @@ class PromptDatasetMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
-        """The arguments that a config asks for."""
+        """Arguments from a config."""
         if cfg.MODEL.LOAD_PROPOSALS:
-            raise ValueError(
+            raise InputError(
                 "MODEL.LOAD_PROPOSALS is True, but images are loaded here without proposals; set it to False"
             )
         resize, *flips = detection_utils.build_augmentation(cfg, is_train)
@@ -129,7 +149,7 @@ class PromptDatasetMapper:
         return {
             "is_train": is_train,
             "geometry": geometry + flips,
-            "resize": resize,
+            "resize": AtLeastOnePixel(resize),
             "image_format": cfg.INPUT.FORMAT,
             "mask_format": cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None,
             "prompt_image": cfg.MODEL.PROMPT.LPM.ENABLED
@@ -144,7 +164,7 @@ class PromptDatasetMapper:
 
         Raises:
             OSError: the image cannot be read.
-            ValueError: the image has another size than the dataset dict says, or its label map does not fit.
+            InputError: the image has another size than the dataset dict says, or its label map does not fit.
         """
         result = {k: v for k, v in dataset_dict.items() if k not in ("annotations", "sample_seed")}
         image = read_entry_image(dataset_dict, self.image_format)
@@ -174,7 +194,7 @@ class PromptDatasetMapper:
         instances = detection_utils.annotations_to_instances(moved, size, mask_format)
         if self.mask_format is not None and not instances.has("gt_masks"):
             if annotations:
-                raise ValueError("annotations without segmentation: set MODEL.MASK_ON False to train on boxes alone")
+                raise InputError("annotations without segmentation: set MODEL.MASK_ON False to train on boxes alone")
             instances.gt_masks = (
                 PolygonMasks([]) if mask_format == "polygon" else BitMasks(torch.zeros((0, *size), dtype=torch.bool))
             )
@@ -187,18 +207,18 @@ def read_entry_image(dataset_dict: dict, image_format: str) -> np.ndarray:
     """Read and check the image of a dataset dict.
 
     Args:
-        dataset_dict: with "file_name", and perhaps "height" and "width".
+        dataset_dict: with "file_name", and optionally "height" and "width".
         image_format: "RGB" or "BGR", as Detectron2's INPUT.FORMAT.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        OSError: it is missing, truncated or no image; one line that names the file.
-        ValueError: its size is not the dataset dict's, its pixels are not 8 bits a band, or the format is another.
+        OSError: the file is missing, truncated or not an image.
+        InputError: its size differs from the dataset dict's, its pixels are not 8-bit, or an unknown format.
     """
     if image_format not in ("RGB", "BGR"):
-        raise ValueError(f'image_format (INPUT.FORMAT): expected "RGB" or "BGR", got {image_format!r}')
+        raise InputError(f'image_format (INPUT.FORMAT): expected "RGB" or "BGR", got {image_format!r}')
     path = dataset_dict["file_name"]
     image = images.read_image(path)
     if image_format == "BGR":
@@ -206,8 +226,8 @@ def read_entry_image(dataset_dict: dict, image_format: str) -> np.ndarray:
     height, width = image.shape[:2]
     expected = (dataset_dict.get("height", height), dataset_dict.get("width", width))
     if (height, width) != expected:
-        raise ValueError(
-            f"{path}: the image is {width} x {height} pixels, its annotation file says {expected[1]} x {expected[0]}"
+        raise InputError(
+            f"{path}: the image is {width} x {height} pixels, its annotation file states {expected[1]} x {expected[0]}"
         )
     return image
 

@@ -1,15 +1,17 @@
-"""Random draws that depend on the image alone."""
+"""Seeds that depend on the image alone."""
 
 import zlib
 
 
 def image_seed(image_id: int | str) -> int:
-    """A seed for an image, the same in every process and on every machine.
+    """Derive a seed from an image's id, the same in every process and on every machine.
 
     Args:
-        image_id: of a COCO file, where ids may be text.
+        image_id: id in a COCO file: an integer or a string.
 
     Returns:
-        The id itself if it is a number.
+        The id itself if it is an integer that torch takes as a seed.
     """
-    return zlib.crc32(image_id.encode()) if isinstance(image_id, str) else image_id
+    if isinstance(image_id, int) and -(2**63) <= image_id < 2**63:
+        return image_id
+    return zlib.crc32(str(image_id).encode(errors="surrogatepass"))

@@ -1,4 +1,4 @@
-"""From a dataset dict to SOPSeg's inputs: crops with prompts for training, images with prompts for evaluation."""
+"""Mapper from a dataset dict to SOPSeg's inputs: prompted crops for training, prompted images for evaluation."""
 
 import logging
 from typing import Any
@@ -10,6 +10,7 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from insight.errors import InputError
 from insight.modeling.sopseg import cut_crops
 from insight.structures.boxes import jitter_boxes
 from insight.structures.crop_masks import masks_to_crops
@@ -23,13 +24,13 @@ from .image_seed import image_seed
 
 _logger = logging.getLogger(__name__)
 
-PROMPTS = ("box", "min_area_rect", "oriented_box")  # what true annotations are turned into
+PROMPTS = ("box", "min_area_rect", "oriented_box")  # forms of prompts made of ground truth
 
 
 class SOPSegMapper:
-    """Prompts with the true objects of an image, and in training cuts the crops out.
+    """Prompt with the ground-truth objects of an image, and in training cut out the crops.
 
-    All that is random depends on the dataset dict's "sample_seed" alone, or without it on its "image_id".
+    Randomness depends on the dataset dict's "sample_seed" alone, or without it on its "image_id".
 
     Args:
         is_train: give crops and masks for the loss, at random positions, mirrored and turned; otherwise images and
@@ -37,7 +38,7 @@ class SOPSegMapper:
         input_size: side of the crops, pixels.
         magnify: a crop for each object; otherwise one for all of an image.
         prompt: "box": the annotations' boxes; "min_area_rect": the oriented rectangle of least area around each
-            mask; "oriented_box": the data set's own, which each annotation must hold as "oriented_box".
+            mask; "oriented_box": the dataset's own, which each annotation must hold as "oriented_box".
         box_share: share of the training samples that are prompted with horizontal boxes instead.
         jitter: largest shift of each side of a box along the box's axes, as a fraction of its extent.
         max_prompts: objects drawn of a training image.
@@ -58,19 +59,19 @@ class SOPSegMapper:
         box_share: float = 0.0,
     ):
         if prompt not in PROMPTS:
-            raise ValueError(f"MODEL.SOPSEG.PROMPT: expected one of {', '.join(PROMPTS)}, got {prompt!r}")
+            raise InputError(f"MODEL.SOPSEG.PROMPT: expected one of {', '.join(PROMPTS)}, got {prompt!r}")
         if not 0 <= box_share <= 1:
-            raise ValueError(f"MODEL.SOPSEG.BOX_SHARE: expected a number from 0 to 1, got {box_share}")
+            raise InputError(f"MODEL.SOPSEG.BOX_SHARE: expected a number from 0 to 1, got {box_share}")
         self.is_train, self.box_share = is_train, box_share
         self.input_size, self.magnify, self.prompt = input_size, magnify, prompt
         self.jitter, self.max_prompts, self.shared_crops = jitter, max_prompts, shared_crops
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
-        """The arguments that a config asks for."""
+        """Arguments from a config."""
         keys = cfg.MODEL.SOPSEG
         if cfg.INPUT.FORMAT != "RGB":  # SAM's weights know no other
-            raise ValueError(f"INPUT.FORMAT: expected RGB, which SOPSEG always reads, got {cfg.INPUT.FORMAT!r}")
+            raise InputError(f"INPUT.FORMAT: expected RGB, which SOPSEG always reads, got {cfg.INPUT.FORMAT!r}")
         return {
             "is_train": is_train,
             "input_size": keys.INPUT_SIZE,
@@ -95,7 +96,7 @@ class SOPSegMapper:
 
         Raises:
             OSError: the image cannot be read.
-            ValueError: the image has another size than the dataset dict says, or an annotation lacks its oriented box.
+            InputError: the image differs in size from the dataset dict, or an annotation lacks its oriented box.
         """
         generator = torch.Generator().manual_seed(dataset_dict.get("sample_seed", image_seed(dataset_dict["image_id"])))
         annotations = [a for a in dataset_dict["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
@@ -138,8 +139,8 @@ class SOPSegMapper:
             corners = [minimum_area_rectangles(_bitmap(code)) for code in truth]
         else:
             if any("oriented_box" not in a for a in annotations):
-                raise ValueError(
-                    'MODEL.SOPSEG.PROMPT is oriented_box, but the data set has annotations without "oriented_box"; '
+                raise InputError(
+                    'MODEL.SOPSEG.PROMPT is oriented_box, but there are annotations without "oriented_box"; '
                     "use min_area_rect"
                 )
             corners = [oriented_corners([a["oriented_box"]]) for a in annotations]

@@ -1,1 +1,1 @@
-"""From what the publishers of data sets ship to COCO files. Needs no Detectron2."""
+"""Convert datasets as they are published to COCO files. Needs no Detectron2."""

@@ -1,4 +1,4 @@
-"""Instances painted into a pair of pictures: one colour an instance in the first, one colour a class in the second."""
+"""Read instances painted into a pair of pictures: one colour per instance in the first, one per class in the second."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 
 from insight.data.formats.images import read_image
+from insight.errors import InputError
 from insight.structures.polygons import mask_to_polygons
 
 
 @dataclass(frozen=True)
 class Painting:
-    """How a data set paints its instances.
+    """How a dataset paints its instances.
 
     Args:
         classes: names of the classes.
@@ -48,7 +49,7 @@ class InstanceMap:
 def read_instance_map(id_file: Path, class_file: Path, painting: Painting) -> InstanceMap:
     """Read the two pictures of an image.
 
-    An instance has the class that most of its pixels show.
+    The class of an instance is that of most of its pixels.
 
     Args:
         id_file: the instance picture.
@@ -60,12 +61,12 @@ def read_instance_map(id_file: Path, class_file: Path, painting: Painting) -> In
 
     Raises:
         OSError: a file is missing or cannot be read.
-        ValueError: the pictures differ in size, or the class picture shows a colour that is no class.
+        InputError: the pictures differ in size, or the class picture shows a colour that is no class.
     """
     ids, colours = _packed(read_image(id_file)), _packed(read_image(class_file))
     if ids.shape != colours.shape:
         sizes = " and ".join(f"{w} x {h}" for h, w in (ids.shape, colours.shape))
-        raise ValueError(f"{id_file} and {class_file.name}: expected pictures of one size, got {sizes}")
+        raise InputError(f"{id_file} and {class_file.name}: expected pictures of one size, got {sizes}")
     inside = ids >= painting.first_id
     known = np.array([0, *(r + 256 * g + 65536 * b for r, g, b in painting.colours)])
     order = np.argsort(known)
@@ -74,7 +75,7 @@ def read_instance_map(id_file: Path, class_file: Path, painting: Painting) -> In
     strange = colours[known[place] != colours]
     if len(strange):
         rgb = (strange[0] % 256, strange[0] // 256 % 256, strange[0] // 65536)
-        raise ValueError(
+        raise InputError(
             f"{class_file}: {len(strange)} pixels of instances have a colour that is no class, the first "
             f"({rgb[0]}, {rgb[1]}, {rgb[2]}); expected one of {len(painting.colours)}"
         )

@@ -1,4 +1,4 @@
-"""Preparing the data sets whose instances are painted into pictures beside the images: iSAID and HRSID."""
+"""Prepare the datasets whose instances are painted into pictures beside the images: iSAID and HRSID."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -6,12 +6,9 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from insight.data.bad_options import SKIP_HINT
-from insight.data.formats.file_check import first
-from insight.data.formats.images import read_image
+from insight.data.formats.file_check import SKIP_HINT, first
+from insight.data.formats.images import encode_png, read_image
+from insight.errors import InputError
 from insight.runtime.folders import files_under, walk
 
 from .instance_maps import Painting, cut_annotations, read_instance_map
@@ -73,23 +70,22 @@ def prepare_isaid(
         folder: holds train/, val/ or test/, or some of them; in each, in sub-folders or not, NAME.png and, but in
             test/, NAME_instance_id_RGB.png and NAME_instance_color_RGB.png.
         output: gets instances_SPLIT.json, SPLIT/NAME_Y0_Y1_X0_X1.png and, with the class of each pixel, 15 being
-            background, SPLIT/labels/NAME_Y0_Y1_X0_X1.png; a killed run goes on, a second does nothing.
+            background, SPLIT/labels/NAME_Y0_Y1_X0_X1.png; a killed run resumes, a second run does nothing.
         size: side of a patch, pixels.
-        overlap: of neighbouring patches, pixels.
+        overlap: overlap of neighbouring patches, pixels.
         skip_bad: leave out images that cannot be used, with one warning, instead of raising.
 
     Returns:
-        For each split, how many images and annotations were written and what was left out.
+        By split, the numbers of images and annotations written, and of what was left out.
 
     Raises:
-        OSError, ValueError: a folder or file is missing or cannot be used, or the output lies among the input; nothing
-            is missed silently.
+        OSError, InputError: a folder or file is missing or cannot be used, or the output lies among the input.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")
     splits = [split for split in ("train", "val", "test") if (folder / split).is_dir()]
     if not splits:
-        raise ValueError(f"{folder}: expected train/, val/ or test/ with images, as in docs/data.md")
+        raise InputError(f"{folder}: expected train/, val/ or test/ with images, as in docs/data.md")
     _refuse_among_input(output, splits, [folder / split for split in splits])
     found = {
         split: _find(folder / split, masks=split != "test", leave_out=_ISAID_LEFT_OUT, skip_bad=skip_bad)
@@ -106,14 +102,14 @@ def prepare_hrsid(folder: Path, output: Path, *, skip_bad: bool = False) -> dict
 
     Args:
         folder: holds NAME.png, NAME_instance_id_RGB.png and NAME_instance_color_RGB.png.
-        output: gets instances_all.json and all/NAME.png; a killed run goes on, a second does nothing.
+        output: gets instances_all.json and all/NAME.png; a killed run resumes, a second run does nothing.
         skip_bad: leave out images that cannot be used, with one warning, instead of raising.
 
     Returns:
-        {"all": how many images and annotations were written and what was left out}.
+        {"all": numbers of images and annotations written, and of what was left out}.
 
     Raises:
-        OSError, ValueError: a folder or file is missing or cannot be used, or the output lies among the input.
+        OSError, InputError: a folder or file is missing or cannot be used, or the output lies among the input.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")
@@ -127,7 +123,7 @@ def _refuse_among_input(output: Path, splits: Sequence[str], folders: Sequence[P
     walked = {path.resolve() for folder in folders for path, _ in walk(folder)}
     for target in (output / split / part for split in splits for part in ("", _LABELS)):
         if not walked.isdisjoint([target.resolve(), *target.resolve().parents]):
-            raise ValueError(
+            raise InputError(
                 f"{output}: expected an output away from the input, but {target}, where pictures are written, is among "
                 f"what is read: {', '.join(map(str, folders))}; choose another output"
             )
@@ -140,12 +136,12 @@ def _find(
     files: dict[str, Path] = {}
     for path in files_under(folder, (".png",)):
         if path.stem in files:
-            raise ValueError(f"{folder}: two files are called {path.name}: {files[path.stem]} and {path}")
+            raise InputError(f"{folder}: two files are called {path.name}: {files[path.stem]} and {path}")
         files[path.stem] = path
     every = {name for name in files if not name.endswith((_ID, _CLASS))}
     names = sorted(every.difference(leave_out), key=natural_order)
     if not names:
-        raise ValueError(f"{folder}: there is no image, NAME.png")
+        raise InputError(f"{folder}: there is no image, NAME.png")
     left_out = {}
     if masks:
         wanted = [name + suffix for name in names for suffix in (_ID, _CLASS)]
@@ -159,7 +155,7 @@ def _find(
         _complain(folder, [f"{name}.png" for name in lost], "pictures of instances have no image", skip_bad)
         whole = [name for name in names if name + _ID in files and name + _CLASS in files]
         if not whole:
-            raise ValueError(
+            raise InputError(
                 f"{folder}: none of {len(names)} images has its two pictures, NAME{_ID}.png and NAME{_CLASS}.png: "
                 f"{first(names)}"
             )
@@ -179,7 +175,7 @@ def _complain(folder: Path, offenders: list[str], reason: str, skip_bad: bool) -
     for offender in offenders:
         _logger.warning(f"{folder}: {reason}: {offender}")
     if not skip_bad:
-        raise ValueError(f"{message}; {SKIP_HINT}")
+        raise InputError(f"{message}; {SKIP_HINT}")
     _logger.warning(f"{message}; left out")
 
 
@@ -212,7 +208,7 @@ def _convert(painting: Painting, size: int | None, overlap: int, source: Source)
         instances = read_instance_map(*source.files[1:], painting)
         if instances.labels.shape != (height, width):
             h, w = instances.labels.shape
-            raise ValueError(f"{source.files[1]}: is {w} x {h} pixels, its image {width} x {height}")
+            raise InputError(f"{source.files[1]}: is {w} x {h} pixels, its image {width} x {height}")
         class_map = instances.class_map(background=len(painting.classes))
     files: dict[str, Callable[[], bytes]] = {}
     images, annotations, small = [], [], 0
@@ -223,11 +219,11 @@ def _convert(painting: Painting, size: int | None, overlap: int, source: Source)
             files[name] = partial(bytes, source.files[0].read_bytes())
         else:
             name = f"{source.name}_{y0}_{y1}_{x0}_{x1}.png"
-            files[name] = partial(_png, image[y0:y1, x0:x1, ::-1])
+            files[name] = partial(encode_png, image[y0:y1, x0:x1])
         entry = {"file_name": name, "height": y1 - y0, "width": x1 - x0}
         if instances is not None:
             entry["sem_seg_file_name"] = f"{_LABELS}/{name}"
-            files[entry["sem_seg_file_name"]] = partial(_png, class_map[y0:y1, x0:x1])
+            files[entry["sem_seg_file_name"]] = partial(encode_png, class_map[y0:y1, x0:x1])
         images.append(entry)
         cut, left_out = cut_annotations(instances, window) if instances is not None else ([], 0)
         annotations.append(cut)
@@ -235,7 +231,3 @@ def _convert(painting: Painting, size: int | None, overlap: int, source: Source)
     left_out = {"pieces too small": small, "instances without class": instances.unlabelled if instances else 0}
     left_out = {reason: count for reason, count in left_out.items() if count}
     return {"images": images, "annotations": annotations, "left_out": left_out, "files": files}
-
-
-def _png(image: np.ndarray) -> bytes:
-    return cv2.imencode(".png", image)[1].tobytes()

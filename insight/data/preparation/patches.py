@@ -1,19 +1,19 @@
-"""Where a large image is cut into patches."""
+"""Windows of the patches of a large image."""
 
 
 def patch_windows(height: int, width: int, size: int = 800, overlap: int = 200) -> list[tuple[int, int, int, int]]:
-    """The windows of an image's patches, as iSAID's development kit cuts them.
+    """Compute the windows of an image's patches, as iSAID's development kit cuts them.
 
     An image of which one side is not longer than `size` stays whole. Windows at the right and lower edge are shifted
     inwards, so that each has the full size.
 
     Args:
-        height, width: of the image, pixels.
+        height, width: size of the image, pixels.
         size: side of a patch, pixels.
-        overlap: of neighbouring patches, pixels; less than `size`.
+        overlap: overlap of neighbouring patches, pixels; less than `size`.
 
     Returns:
-        (y0, y1, x0, x1) each, y1 and x1 exclusive; by rows.
+        (y0, y1, x0, x1) of each patch, y1 and x1 exclusive, row by row.
 
     Source: iSAID development kit, preprocess/split.py.
     """

@@ -1,4 +1,4 @@
-"""Building a COCO file out of many sources: a killed run goes on where it stopped, a second run does nothing."""
+"""Build a COCO file from many sources. A killed run resumes where it stopped; a second run does nothing."""
 
 import contextlib
 import hashlib
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from insight.data.formats.coco_writer import open_coco
 from insight.data.formats.file_check import FileCheck, first
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.locks import locked
 from insight.runtime.processes import map_in_processes
@@ -25,11 +27,11 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """One image and what belongs to it.
+    """One image and its label files.
 
     Args:
-        name: distinguishes it from the other sources; a file name without its ending, perhaps behind folders.
-        files: what the result depends on.
+        name: unique name: a file name without its suffix, optionally with folders.
+        files: the files that the result depends on.
     """
 
     name: str
@@ -46,32 +48,32 @@ def build_coco(
     settings: dict,
     skip_bad: bool = False,
 ) -> dict[str, int]:
-    """Convert sources in several processes and join what comes of them in one COCO file.
+    """Convert sources in several processes and join the results in one COCO file.
 
-    What each source gave is kept beside `output`, in a folder `.NAME.parts`, until the file is whole. Image ids count
-    from 1 in order of the sources, and so do annotation ids: the file is the same whether or not the run was killed on
-    its way; one that is under way keeps others out. Files that it lists and that are gone are made again, and a strict
-    run does not take what one that skipped has left.
+    The result of each source is kept beside `output`, in a folder `.NAME.parts`, until the file is complete. Image and
+    annotation ids count from 1 in order of the sources, so that an interrupted run gives the same file. Two runs at a
+    time are refused. Listed files that have been removed are made again, and a strict run does not reuse the result of
+    one that skipped sources.
 
     Args:
         output: the COCO file.
         image_root: folder that the file names in it are relative to.
-        sources: what to convert.
+        sources: the sources to convert.
         convert: picklable; from a source to {"images": [...], "annotations": [[...], ...] (one list an image, without
-            ids), "left_out": {reason: count}} and perhaps "wrong": {reason: [name, ...]}, what else was left out, to be
-            counted and named in a warning, and "files": {path under `image_root`: function that gives its bytes}, to be
-            written.
-        classes: names of the categories, whose ids count from 1.
-        settings: what else the result depends on, as JSON values.
+            ids), "left_out": {reason: count}}, optionally "wrong": {reason: [name, ...]}, what else was left out, to be
+            counted and named in a warning, and "files": {path under `image_root`: function that returns its bytes}, to
+            be written.
+        classes: names of the categories; ids count from 1.
+        settings: everything else that the result depends on, as JSON values.
         skip_bad: leave out sources for which `convert` raises OSError or ValueError, with one warning, instead of
             raising.
 
     Returns:
-        "images" and "annotations", how many; then what was left out, by reason.
+        Number of "images" and "annotations", then of what was left out, by reason.
 
     Raises:
         OSError: what `convert` raises, a file cannot be written, or another preparation is writing `output`.
-        ValueError: what `convert` raises, two sources have one name, or all sources are bad.
+        InputError: what `convert` raises, two sources have one name, or all sources are bad.
     """
     _check_names(output, sources)
     parts = output.with_name(f".{output.name}.parts")
@@ -90,7 +92,7 @@ def build_coco(
         bad = [reason for reason in reasons if reason]
         if bad:
             if len(bad) == len(sources):
-                raise ValueError(f"{output}: no source can be used; the first: {bad[0]}")
+                raise InputError(f"{output}: no source can be used; the first: {bad[0]}")
             _logger.warning(f"{output}: left out {len(bad)} of {len(sources)} images: {first(bad)}")
         wrong = FileCheck(output, strict=False)
         # Of a source that is bad or gone now there is none, or one of an earlier run.
@@ -117,7 +119,7 @@ def _check_names(output: Path, sources: Sequence[Source]) -> None:
     for source in sources:
         other = named.setdefault(source.name, source)
         if other is not source:
-            raise ValueError(
+            raise InputError(
                 f"{output}: expected images of different names, got two called {source.name}: {other.files[-1]} and "
                 f"{source.files[-1]}; rename or remove one"
             )
@@ -195,38 +197,26 @@ def _join(
         What is in it, by kind, and the files that it lists.
 
     Raises:
-        ValueError: a part is gone.
+        InputError: a part is gone.
     """
     lost = [part for part in parts if not part.is_file()]
     wrong.fails_if_any(lost, "each image must have its part, and starting the command again makes what is gone")
     files: list[str] = []
     counts = {"images": 0, "annotations": 0}
-    categories = [{"id": i + 1, "name": name} for i, name in enumerate(classes)]
-    with atomic_write(output) as file:
-        file.write(f'{{"categories":{_json(categories)},"images":[')
+    with open_coco(output, classes) as coco:
         for part in parts:
             content = _read(part)
             files += _files(content)
-            for image in content["images"]:
-                file.write("," if counts["images"] else "")
-                counts["images"] += 1
-                file.write(_json({"id": counts["images"], **image}))
-        file.write('],"annotations":[')
-        image_id = 0
-        for part in parts:
-            content = _read(part)
-            for annotations in content["annotations"]:
-                image_id += 1
+            for image, annotations in zip(content["images"], content["annotations"], strict=True):
+                image_id = coco.add_image(image)
                 for annotation in annotations:
-                    file.write("," if counts["annotations"] else "")
-                    counts["annotations"] += 1
-                    file.write(_json({"id": counts["annotations"], "image_id": image_id, **annotation}))
+                    coco.add({"image_id": image_id, **annotation})
             for reason, count in content["left_out"].items():
                 counts[reason] = counts.get(reason, 0) + count
             for reason, names in content.get("wrong", {}).items():
                 counts[reason] = counts.get(reason, 0) + len(names)
                 wrong.note(reason, names)
-        file.write("]}")
+        counts.update(images=coco.images, annotations=coco.annotations)
     return counts, files
 
 
@@ -234,7 +224,3 @@ def _read(part: Path) -> dict:
     with open(part, encoding="utf-8") as file:
         file.readline()  # the signature
         return json.loads(file.readline())
-
-
-def _json(value) -> str:
-    return json.dumps(value, separators=(",", ":"))

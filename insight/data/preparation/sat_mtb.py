@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pycocotools import mask as coco_mask
 
-from insight.data.bad_options import SKIP_HINT
-from insight.data.formats.file_check import FileCheck, first, read_json
+from insight.data.formats.file_check import SKIP_HINT, FileCheck, first, read_json
 from insight.data.formats.images import image_size
+from insight.errors import InputError
 from insight.runtime.folders import files_under
 from insight.structures.boxes import touches_image
 
@@ -20,19 +20,19 @@ _logger = logging.getLogger(__name__)
 
 
 def prepare_sat_mtb(folder: Path, *, skip_bad: bool = False) -> dict[str, dict[str, int]]:
-    """Join the instance masks of all frames in one COCO file, which lies beside them.
+    """Join the instance masks of all frames in one COCO file beside them.
 
     Args:
         folder: SAT-MTB as it unpacks: airplane/, ship/, train/, in each a folder a video, in each img/NAME.png and
-            seg/NAME.json. Classes and videos without seg/ are no part of this; a warning names them, but for cars.
+            seg/NAME.json. Classes and videos without seg/ are left out; a warning names them, except for cars.
         skip_bad: leave out frames that cannot be used or have no JSON file where others of their video do, and masks
             outside their image, with warnings, instead of raising.
 
     Returns:
-        {"all": how many images and annotations were written and what was left out}.
+        {"all": numbers of images and annotations written, and of what was left out}.
 
     Raises:
-        OSError, ValueError: a folder or file is missing or cannot be used.
+        OSError, InputError: a folder or file is missing or cannot be used.
 
     Source: the layout is that of public readers of SAT-MTB, by one of which some videos of trains have no masks; its
     publishers describe none.
@@ -41,7 +41,7 @@ def prepare_sat_mtb(folder: Path, *, skip_bad: bool = False) -> dict[str, dict[s
         raise FileNotFoundError(f"no such folder: {folder}")
     labels = _files(folder, "seg", ".json")
     if not labels:
-        raise ValueError(f"{folder}: expected VIDEO/img/NAME.png and VIDEO/seg/NAME.json in {', '.join(CLASSES)}")
+        raise InputError(f"{folder}: expected VIDEO/img/NAME.png and VIDEO/seg/NAME.json in {', '.join(CLASSES)}")
     without = _frames_without_label(folder, labels, skip_bad)
     sources = [
         Source(
@@ -106,7 +106,7 @@ def _convert(folder: Path, skip_bad: bool, source: Source) -> dict:
         annotations = [_annotation(name, polygons, path, height, width) for name, polygons in objects]
         ids = [a.get("id", f"number {i}") for i, a in enumerate(content["annotations"])]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{label}: expected the COCO annotations of one frame, with polygons ({error!r})") from error
+        raise InputError(f"{label}: expected the COCO annotations of one frame, with polygons ({error!r})") from error
     check = FileCheck(label, not skip_bad, SKIP_HINT)
     inside = check.keep(
         range(len(annotations)), lambda i: _touches(annotations[i]["segmentation"], (height, width)),

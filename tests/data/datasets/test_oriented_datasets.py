@@ -45,7 +45,7 @@ def test_an_unknown_class_is_named(folder):
 
 def test_what_could_be_skipped_says_so(folder):
     (folder / "labelTxt" / "b.txt").write_text("1 2 3\n")
-    with pytest.raises(ValueError, match=r"b.txt, line 1: expected .*; --skip-bad \(DATASETS.BAD skip\) leaves out"):
+    with pytest.raises(ValueError, match="b.txt, line 1: expected .*; DATASETS.BAD skip leaves out"):
         load_oriented(folder, dota.CLASSES)
 
 
@@ -54,7 +54,9 @@ def test_boxes_outside_their_image_are_wrong(folder, caplog):
     places = [(50, 5), (5, 40), (-90, 5), (5, -20), (38, 28)]
     lines = [f"{x} {y} {x + 8} {y} {x + 8} {y + 6} {x} {y + 6} ship 0" for x, y in places]
     (folder / "labelTxt" / "b.txt").write_text("\n".join(lines))
-    with pytest.raises(ValueError, match="boxes lie outside their image; 4 are wrong: .*b.txt: box 0, .*; --skip-bad"):
+    with pytest.raises(
+        ValueError, match="boxes lie outside their image; 4 are wrong: .*b.txt: box 0, .*; DATASETS.BAD skip"
+    ):
         load_oriented(folder, dota.CLASSES)
     _, second = load_oriented(folder, dota.CLASSES, strict=False)
     assert [a["bbox"] for a in second["annotations"]] == [[38, 28, 46, 34]]
@@ -64,7 +66,7 @@ def test_boxes_outside_their_image_are_wrong(folder, caplog):
 def test_a_set_that_is_half_copied_is_an_error(folder, caplog):
     (folder / "labelTxt" / "b.txt").unlink()
     with pytest.raises(
-        ValueError, match="images need a label file in labelTxt/; 1 are wrong: images/b.png; --skip-bad"
+        ValueError, match="images need a label file in labelTxt/; 1 are wrong: images/b.png; DATASETS.BAD skip"
     ):
         load_oriented(folder, dota.CLASSES)
     assert len(load_oriented(folder, dota.CLASSES, strict=False)) == 1
@@ -98,7 +100,7 @@ def test_what_is_wrong_can_be_skipped(folder, caplog):
         "label files need an image in images/: 1 (labelTxt/gone.txt)",
         "images need a label file in labelTxt/: 1 (images/bare.png)",
         "images cannot be read: 1 (",
-        f"images cannot be decoded to the size that their annotations say: 1 (cannot read image {cut}",
+        f"images cannot be decoded to the size stated by their annotations: 1 (cannot read image {cut}",
         "label files cannot be used: 1 (",
         f"container-crane, airport, helipad: 1 ({folder / 'labelTxt' / 'b.txt'}: 1 boxes of 'boat')",
     ):

@@ -19,7 +19,7 @@ def test_each_file_that_is_wrong_is_told_in_a_line(tmp_path):
     told = undecodable({good: (30, 40), cut: (30, 40), gone: (30, 40)})
     assert told.keys() == {cut, gone}
     assert told[cut].startswith(f"cannot read image {cut}: ") and told[gone] == f"no such image: {gone}"
-    assert undecodable({good: (40, 30)}) == {good: f"{good}: is 40 x 30 pixels, its annotations say 30 x 40"}
+    assert undecodable({good: (40, 30)}) == {good: f"{good}: is 40 x 30 pixels, its annotations state 30 x 40"}
 
 
 def test_what_is_good_is_decoded_once_and_what_is_wrong_again(tmp_path, monkeypatch):
@@ -59,7 +59,7 @@ def test_entries_of_one_file_are_judged_by_their_own_sizes(tmp_path, monkeypatch
     assert left == {
         "images": [images[i] for i in order if i > 0], "annotations": annotations[1:], "categories": []
     }  # fmt: skip
-    assert check.problems == {UNDECODABLE: [f"{path}: is 64 x 64 pixels, its annotations say 32 x 32"]}
+    assert check.problems == {UNDECODABLE: [f"{path}: is 64 x 64 pixels, its annotations state 32 x 32"]}
     assert decoded == [path]
 
 

@@ -1,10 +1,15 @@
+"""Images of every kind as files and arrays: pixels, sizes, and what is said of those that cannot be read."""
+
+import struct
+
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
+from PIL import Image, TiffImagePlugin
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from insight.data.formats.images import as_rgb, image_size, read_image
+from insight.data.formats.images import as_rgb, image_size, read_image, write_png
+from insight.errors import InputError
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
@@ -36,11 +41,111 @@ def test_exif_rotation_is_applied(tmp_path):
     assert image_size(path) == (7, 5)
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.int32])
-def test_deeper_pixels_are_refused_with_what_to_do(tmp_path, dtype):
+UPRIGHT = {  # by EXIF's orientation: which side of the stored picture is shown on top and on the left
+    1: RGB, 2: RGB[:, ::-1], 3: RGB[::-1, ::-1], 4: RGB[::-1],
+    5: RGB.transpose(1, 0, 2), 6: np.rot90(RGB, -1), 7: RGB[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(RGB),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", [*UPRIGHT, 0, 9, 300, "6", b"6"])
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
+def test_the_size_is_that_of_the_image_as_it_is_read(tmp_path, suffix, orientation):
+    path = tmp_path / f"turned.{suffix}"
+    if suffix != "tif" and not isinstance(orientation, int):
+        pytest.skip("Pillow writes such a tag into TIFF only")
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[0x0112] = orientation
+    tags.tagtype[0x0112] = {str: 2, bytes: 1}.get(type(orientation), 3)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    extra = {"tiffinfo": tags} if suffix == "tif" else {"exif": exif}
+    Image.fromarray(RGB).save(path, **extra, **({"lossless": True} if suffix == "webp" else {}))
+    expected = UPRIGHT.get(orientation, RGB)
+    image = read_image(path)
+    assert image_size(path) == image.shape[:2] == expected.shape[:2]
+    if suffix != "jpg":
+        np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize("what", ["icc", "text"])
+def test_png_with_megabytes_of_metadata(tmp_path, what):
+    path = tmp_path / "image.png"
+    info = PngInfo()
+    if what == "text":
+        info.add_text("history", "x" * 3_000_000, zip=True)
+    Image.fromarray(RGB).save(path, pnginfo=info, **({"icc_profile": bytes(3_000_000)} if what == "icc" else {}))
+    np.testing.assert_array_equal(read_image(path), RGB)
+    assert image_size(path) == (5, 7)
+
+
+def test_png_of_absurd_metadata_is_named(tmp_path):
+    path = tmp_path / "image.png"
+    info = PngInfo()
+    info.add_text("history", "x" * 70_000_000, zip=True)
+    Image.fromarray(RGB).save(path, pnginfo=info)
+    for read in (read_image, image_size):
+        with pytest.raises(OSError, match=r"cannot read image .*image.png: .*too large"):
+            read(path)
+
+
+@pytest.mark.parametrize("image", [RGB, RGB[:, :, 0]], ids=["colour", "grey"])
+def test_png_is_written_as_it_is(tmp_path, image):
+    path = tmp_path / "new" / "image.png"
+    write_png(path, image)
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), image)
+    assert [p.name for p in path.parent.iterdir()] == ["image.png"]
+
+
+@pytest.mark.parametrize(
+    "dtype, kind", [(np.uint16, "16-bit unsigned"), (np.float32, "32-bit floating-point"), (np.int32, "32-bit signed")]
+)
+def test_deeper_pixels_are_refused_with_what_to_do(tmp_path, dtype, kind):
     path = tmp_path / "deep.tif"
     Image.fromarray(RGB[:, :, 0].astype(dtype)).save(path)
-    with pytest.raises(ValueError, match=r"deep.tif: its pixels are .*, expected 8 bits a band; .*stretch"):
+    with pytest.raises(
+        InputError, match=f"deep.tif: its pixels are {kind}, 1 band; expected 8-bit unsigned .*; .*stretch"
+    ):
+        read_image(path)
+
+
+@pytest.mark.parametrize("dtype, kind", [(np.float32, "32-bit floating-point"), (np.uint16, "16-bit unsigned")])
+def test_bands_that_pillow_does_not_know_are_not_called_corrupt(tmp_path, dtype, kind):
+    path = tmp_path / "bands.tif"
+    assert cv2.imwrite(str(path), np.full((5, 7, 4), 7, dtype))
+    with pytest.raises(InputError, match=f"bands.tif: its pixels are {kind}, 4 bands; expected 8-bit unsigned"):
+        read_image(path)
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(OSError, match="truncated, corrupt"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("bands", [2, 5, 8])
+@pytest.mark.parametrize("order, big", [("<", False), (">", False), ("<", True)])
+def test_many_bands_of_8_bits_are_named(tmp_path, bands, order, big):
+    path = tmp_path / "many.tif"
+    path.write_bytes(tiff(np.zeros((3, 4, bands), np.uint8), order, big))
+    with pytest.raises(InputError, match=f"many.tif: its pixels are 8-bit unsigned, {bands} bands; expected 8-bit"):
+        read_image(path)
+
+
+def tiff(pixels: np.ndarray, order: str, big: bool) -> bytes:
+    """A GeoTIFF's core: one strip, bands interleaved, no ExtraSamples, as some programs leave them out."""
+    (height, width, bands), count = pixels.shape, "Q" if big else "I"
+    tags = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 0, 277: bands, 278: height, 279: pixels.size, 284: 1}
+    head = struct.pack(order + ("2sHHHQ" if big else "2sHI"), b"II" if order == "<" else b"MM",
+                       *((43, 8, 0, 16) if big else (42, 8)))  # fmt: skip
+    entry = 20 if big else 12
+    tags[273] = len(head) + (8 if big else 2) + entry * len(tags) + (8 if big else 4)
+    body = struct.pack(order + ("Q" if big else "H"), len(tags))
+    for tag, value in tags.items():
+        body += struct.pack(order + f"HH{count}{count}", tag, 16 if big else 4, 1, value)
+    return head + body + struct.pack(order + count, 0) + pixels.tobytes()
+
+
+def test_signed_bytes_are_not_read_as_unsigned(tmp_path):
+    path = tmp_path / "signed.tif"
+    Image.fromarray(RGB[:, :, 0]).save(path, tiffinfo={339: (2,)})
+    with pytest.raises(InputError, match="signed.tif: its pixels are 8-bit signed, 1 band; expected 8-bit unsigned"):
         read_image(path)
 
 
@@ -50,7 +155,7 @@ def test_colour_of_16_bits_is_refused(tmp_path, suffix, bands):
     """Pillow would give its upper bytes, so that a sensor's 11 bits are almost black."""
     path = tmp_path / f"deep.{suffix}"
     assert cv2.imwrite(str(path), np.full((5, 7, bands), 2047, np.uint16))
-    with pytest.raises(ValueError, match=r"deep.*: its pixels are RGBA? of 16 bits, expected 8 bits a band; .*"):
+    with pytest.raises(ValueError, match="deep.*: its pixels are 16-bit unsigned.*; expected 8-bit unsigned in 1 band"):
         read_image(path)
 
 

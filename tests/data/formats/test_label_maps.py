@@ -43,7 +43,9 @@ def test_what_is_wrong_is_told_of_each(dicts, tmp_path):
 
 
 def test_a_training_that_needs_them_stops_before_it_starts_or_goes_on_without(dicts, caplog):
-    with pytest.raises(ValueError, match="of 6 label maps .* 1 cannot be used: no such label map: .*gone.png; --skip"):
+    with pytest.raises(
+        ValueError, match="of 6 label maps .* 1 cannot be used: no such label map: .*gone.png; DATASETS.BAD skip"
+    ):
         with_usable_label_maps(dicts, 3)
     assert with_usable_label_maps(dicts[:1], 3) == dicts[:1] and not caplog.messages
     assert with_usable_label_maps(dicts, 3, strict=False) == [dicts[0], dicts[-1]]

@@ -282,7 +282,7 @@ def test_bad_input_is_one_line_or_left_out(small, tmp_path, caplog):
     for name in names:
         (images / name).rename(tmp_path / name)
     with pytest.raises(
-        ValueError, match="train: 4 pictures of instances are missing: P9_.*, P11_.*, ...; --skip-bad leaves"
+        ValueError, match="train: 4 pictures of instances are missing: P9_.*, P11_.*, ...; skip_bad=True leaves"
     ):
         prepare_isaid(source, tmp_path / "strict", size=40, overlap=10)
     assert all(f"train: pictures of instances are missing: {name}\n" in caplog.text for name in names)

@@ -116,7 +116,7 @@ def test_a_frame_without_its_masks_stops_or_is_left_out(folder, caplog):
         (folder / f"ship/01/seg/{number:06}.json").unlink()
     message = (
         f"{folder}: frames in img/ need their seg/NAME.json; 4 are wrong: ship/01/img/000002.png, "
-        "ship/01/img/000003.png, ship/01/img/000004.png, ...; --skip-bad leaves out what is wrong"
+        "ship/01/img/000003.png, ship/01/img/000004.png, ...; skip_bad=True leaves out what is wrong"
     )
     for _ in range(2):
         with pytest.raises(ValueError) as caught:
@@ -140,7 +140,7 @@ def test_a_mask_outside_its_image_stops_or_is_left_out(folder, shift, caplog):
     frame(folder, "ship/01", "000001", [[square.tolist()], outside, [[-4, 3, 8, 3, 8, 9]], [[1, 1, 2, 2]], outside])
     message = (
         f"{folder}/ship/01/seg/000001.json: masks lie outside their image, which is 30 x 20 pixels; "
-        "2 are wrong: annotation 2, annotation 5; --skip-bad leaves out what is wrong"
+        "2 are wrong: annotation 2, annotation 5; skip_bad=True leaves out what is wrong"
     )
     for _ in range(2):  # a strict run does not take what one that skipped has left
         with pytest.raises(ValueError) as caught:

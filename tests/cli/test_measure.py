@@ -9,8 +9,8 @@ def model(project, trained):
     return ["--config-file", trained / "config.yaml", "--weights", trained / "model_final.pth"]
 
 
-def test_missed_instances(run_tool, model, tmp_path):
-    done = run_tool("prompt_missed", *model, "--output", tmp_path / "missed.json", "--score-threshold", "0.99")
+def test_missed_instances(insight, model, tmp_path):
+    done = insight("measure missed", *model, "--output", tmp_path / "missed.json", "--score-threshold", "0.99")
     assert done.code == 0, done.err
     found = read_results(tmp_path / "missed.json")
     metrics = found["results"]["tool_rectangles"]["missed"]
@@ -19,8 +19,8 @@ def test_missed_instances(run_tool, model, tmp_path):
     assert "15 of 15 instances are missed" in done.out
 
 
-def test_noise(run_tool, model, tmp_path):
-    done = run_tool("prompt_jitter", *model, "--output", tmp_path / "jitter.json", "--noise", "0", "--noise", "0.3",
+def test_noise(insight, model, tmp_path):
+    done = insight("measure jitter", *model, "--output", tmp_path / "jitter.json", "--noise", "0", "--noise", "0.3",
                     "--correct-boxes", "0.9")  # fmt: skip
     assert done.code == 0, done.err
     written = read_results(tmp_path / "jitter.json")
@@ -30,8 +30,8 @@ def test_noise(run_tool, model, tmp_path):
     assert 0 <= metrics["mIoU at 0.3"] <= 100
 
 
-def test_prompts_changed(run_tool, model, trained, tmp_path):
-    done = run_tool("prompt_use", *model, "--output", tmp_path / "use.json")
+def test_prompts_changed(insight, model, trained, tmp_path):
+    done = insight("measure prompt-use", *model, "--output", tmp_path / "use.json")
     assert done.code == 0, done.err
     metrics = read_results(tmp_path / "use.json")["results"]["tool_rectangles"]["prompt_use"]
     changes = [*(f"{module} {kind}" for module in ("LPM", "GPM") for kind in ("silent", "mean", "of the box before")),
@@ -41,50 +41,50 @@ def test_prompts_changed(run_tool, model, trained, tmp_path):
     assert metrics["box AP, as trained"] == pytest.approx(evaluated["bbox"]["AP"])
 
 
-def test_pictures(run_tool, trained, tmp_path):
+def test_pictures(insight, trained, tmp_path):
     run = f"two steps={trained}"
-    done = run_tool("compare", "--runs", run, f"again={trained}/config.yaml,{trained}/model_final.pth",
+    done = insight("compare", "--runs", run, f"again={trained}/config.yaml,{trained}/model_final.pth",
                     "--output", tmp_path / "pictures", "--images", "0.png", "--prompted")  # fmt: skip
     assert done.code == 0, done.err
     assert cv2.imread(str(tmp_path / "pictures" / "0.png")).shape[1] % 3 == 0
 
 
 @pytest.mark.parametrize(
-    "tool, arguments, said",
+    "command, arguments, said",
     [
-        ("prompt_missed", ["--weights", "absent.pth"], "absent.pth: no such checkpoint"),
-        ("prompt_missed", ["DATASETS.TEST", "()"], "DATASETS.TEST is empty: name a data set"),
-        ("prompt_jitter", ["DATASETS.TEST", "()"], "DATASETS.TEST is empty: name a data set"),
-        ("prompt_missed", ["--score-threshold", "50"], "--score-threshold 50.0: expected a number from 0 to 1"),
-        ("prompt_missed", ["DATASETS.TEST", "('elsewhere',)"], "DATASETS.TEST: no data set is called 'elsewhere'"),
+        ("measure missed", ["--weights", "absent.pth"], "absent.pth: no such checkpoint"),
+        ("measure missed", ["DATASETS.TEST", "()"], "DATASETS.TEST: expected the name of at least one dataset"),
+        ("measure jitter", ["DATASETS.TEST", "()"], "DATASETS.TEST: expected the name of at least one dataset"),
+        ("measure missed", ["--score-threshold", "50"], "--score-threshold 50.0: expected a number from 0 to 1"),
+        ("measure missed", ["DATASETS.TEST", "('elsewhere',)"], "DATASETS.TEST: no data set is called 'elsewhere'"),
         (
-            "prompt_jitter",
+            "measure jitter",
             ["--correct-boxes", "2"],
             "--correct-boxes: expected an IoU, from 0 (no box is corrected)",
         ),
-        ("prompt_jitter", ["--noise", "0.7"], "noises: expected numbers from 0 to below 0.5, got 0.7"),
+        ("measure jitter", ["--noise", "0.7"], "--noise: expected numbers from 0 to below 0.5, got 0.7"),
     ],
 )
-def test_a_mistake_is_one_line(run_tool, trained, tmp_path, tool, arguments, said):
-    done = run_tool(tool, "--config-file", trained / "config.yaml", "--output", tmp_path / "o.json", *arguments)
+def test_a_mistake_is_one_line(insight, trained, tmp_path, command, arguments, said):
+    done = insight(command, "--config-file", trained / "config.yaml", "--output", tmp_path / "o.json", *arguments)
     assert done.code == 2 and said in done.err and not (tmp_path / "o.json").exists()
 
 
-def test_a_data_set_that_no_model_can_be_compared_on(run_tool, trained, tmp_path):
-    done = run_tool("compare", "--runs", f"one={trained}", "--dataset", "elsewhere", "--output", tmp_path / "new")
+def test_a_data_set_that_no_model_can_be_compared_on(insight, trained, tmp_path):
+    done = insight("compare", "--runs", f"one={trained}", "--dataset", "elsewhere", "--output", tmp_path / "new")
     assert done.code == 2 and "error: --dataset: no data set is called 'elsewhere'; insight's are: " in done.err
 
 
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["ours"], "--runs ours: expected NAME=DIR or NAME=CONFIG,WEIGHTS"),
-        (["ours=absent.yaml,x"], "--runs ours=absent.yaml,x: absent.yaml: no such file or folder"),
-        (["ours=absent", "--worst", "0"], "--worst 0: expected at least 1"),
-        (["ours=absent", "--count", "-1"], "--count -1: expected at least 1"),
+        (["ours"], "--runs: expected NAME=DIR or NAME=CONFIG,WEIGHTS, got 'ours'"),
+        (["ours=absent.yaml,x"], "absent.yaml: no such"),
+        (["ours=absent", "--worst", "0"], "--worst: expected a whole number from 1, got 0"),
+        (["ours=absent", "--count", "-1"], "--count: expected a whole number from 1, got -1"),
         (["ours=absent", "--score-threshold", "2"], "--score-threshold 2.0: expected a number from 0 to 1"),
     ],
 )
-def test_runs_that_cannot_be_compared_are_told(run_tool, tmp_path, arguments, said):
-    done = run_tool("compare", "--runs", *arguments, "--output", tmp_path)
+def test_runs_that_cannot_be_compared_are_told(insight, tmp_path, arguments, said):
+    done = insight("compare", "--runs", *arguments, "--output", tmp_path)
     assert done.code == 2 and said in done.err

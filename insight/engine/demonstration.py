@@ -1,39 +1,36 @@
-"""The demonstration: train a small prompt model on drawn scenes, evaluate it, prompt it, and draw what it answers."""
+"""The demonstration: train a small prompt model on drawn scenes, evaluate it, prompt it, and draw its answers."""
 
 import os
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.structures import BoxMode
 
-from .data.mappers.detection import read_entry_image
-from .engine import Trainer
-from .evaluation import evaluate_prompted
-from .inference.predictor import PromptPredictor
-from .runtime.atomic_files import atomic_write
-from .visualization.overlays import draw_instances
+from insight.data.formats.images import write_png
+from insight.data.mappers.detection import read_entry_image
+from insight.evaluation import evaluate_prompted
+from insight.inference.predictor import PromptPredictor
+from insight.visualization.overlays import draw_instances
+
+from .entry import train
 
 PICTURES = 8
 
 
-def run_demo(cfg: CfgNode) -> dict[str, float]:
-    """Train (or go on where a run was stopped), evaluate, prompt and draw.
+def demonstrate(cfg: CfgNode) -> dict[str, float]:
+    """Train, or go on where a run was stopped, then evaluate, prompt and draw.
 
     Args:
-        cfg: a config of a PromptRCNN; OUTPUT_DIR gets the checkpoint, the logs and `overlays/`.
+        cfg: a config of a PromptRCNN; OUTPUT_DIR gets the checkpoint, the logs and overlays/.
 
     Returns:
-        "mask AP" and "mask AP50" found without prompts, "prompted mIoU" of the masks asked for by true boxes, percent,
-        and "ms a prompt", the mean time of an answer once an image is encoded.
+        "mask AP" and "mask AP50" of instances found without prompts and "prompted mIoU" of the masks of ground-truth
+        boxes, in percent, and "ms a prompt", the mean time of an answer once an image is encoded.
     """
-    trainer = Trainer(cfg)
-    trainer.resume_or_load(resume=True)
-    found = trainer.train()["segm"]
-
+    found = train(cfg, resume=True)["segm"]
     trained = cfg.clone()
     trained.defrost()
     trained.MODEL.WEIGHTS = str(Path(cfg.OUTPUT_DIR, "model_final.pth"))
@@ -60,12 +57,12 @@ def run_demo(cfg: CfgNode) -> dict[str, float]:
 
 
 def draw_answers(predictor: PromptPredictor, dataset: str, folder: Path) -> None:
-    """Pictures of a data set's first images: left what is found, right the masks of the true boxes.
+    """Draw the first images of a dataset: left the instances found, right the masks of the ground-truth boxes.
 
     Args:
         predictor: the trained model.
         dataset: registered name.
-        folder: where the PNG files go.
+        folder: folder for the PNG files.
     """
     for entry in DatasetCatalog.get(dataset)[:PICTURES]:
         image = read_entry_image(entry, "RGB")
@@ -75,9 +72,7 @@ def draw_answers(predictor: PromptPredictor, dataset: str, folder: Path) -> None
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in entry["annotations"]]
         if boxes:
             halves.append(_draw(image, predictor.predict(boxes), predictor.class_names, boxes))
-        encoded = cv2.imencode(".png", np.hstack(halves)[:, :, ::-1])[1]
-        with atomic_write(folder / f"{Path(os.fspath(entry['file_name'])).stem}.png", "wb") as file:
-            file.write(encoded.tobytes())
+        write_png(folder / f"{Path(os.fspath(entry['file_name'])).stem}.png", np.hstack(halves))
 
 
 def _draw(image, instances, class_names, boxes=None):

@@ -1,4 +1,4 @@
-"""tools/visualize_data.py as a user runs it."""
+"""`insight data show`."""
 
 import json
 
@@ -43,10 +43,10 @@ def test_source_and_augmented(tmp_path, entry):
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(one, two))
 
 
-def test_the_command(tmp_path, entry, run_tool):
-    done = run_tool("visualize_data", "--dataset", "mine", "--count", "2", "--output", tmp_path / "out", *entry)
+def test_the_command(tmp_path, entry, insight):
+    done = insight("data show", "mine", "--count", "2", "--output", tmp_path / "out", *entry)
     assert done.code == 0, done.err
-    assert "2 pictures in" in done.out and "Drawing mine" in done.err
+    assert "wrote 2 pictures to" in done.out and not done.err
     assert len(list((tmp_path / "out").glob("*.png"))) == 2
 
 
@@ -63,41 +63,41 @@ def test_no_half_picture_has_the_name_of_one(tmp_path, entry, monkeypatch):
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_an_unknown_name_is_one_line(tmp_path, run_tool):
-    done = run_tool("visualize_data", "--dataset", "mien", "--output", tmp_path)
+def test_an_unknown_name_is_one_line(tmp_path, insight):
+    done = insight("data show", "mien", "--output", tmp_path)
     assert done.code == 2
     last = done.err.strip().splitlines()[-1]
-    assert last.startswith("error: --dataset: no data set is called 'mien'; insight's are: ")
+    assert last.startswith("error: NAME: no data set is called 'mien'; insight's are: ")
     assert "scenes_val" in done.err and "Traceback" not in done.err
 
 
 @pytest.mark.parametrize(
     "option, said",
     [
-        ("--count", "error: --count: expected pictures to draw, or 0 for all, got -1"),
-        ("--scale", "error: --scale: expected an enlargement, or 0 to choose one, got -1"),
-        ("--seed", "error: --seed: expected a number from 0, got -1"),
+        ("--count", "error: argument --count: expected a whole number from 0, got -1"),
+        ("--scale", "error: argument --scale: expected a whole number from 0, got -1"),
+        ("--seed", "error: argument --seed: expected a whole number from 0, got -1"),
     ],
 )
-def test_a_negative_number(tmp_path, run_tool, option, said):
-    done = run_tool("visualize_data", "--dataset", "scenes_val", option, -1, "--output", tmp_path / "out")
+def test_a_negative_number(tmp_path, insight, option, said):
+    done = insight("data show", "scenes_val", option, -1, "--output", tmp_path / "out")
     assert done.code == 2 and said in done.err
     assert not (tmp_path / "out").exists()
 
 
-def test_an_enlargement_beyond_what_a_picture_can_be(tmp_path, entry, run_tool):
-    done = run_tool("visualize_data", "--dataset", "mine", "--scale", 100000, "--output", tmp_path / "out", *entry)
+def test_an_enlargement_beyond_what_a_picture_can_be(tmp_path, entry, insight):
+    done = insight("data show", "mine", "--scale", 100000, "--output", tmp_path / "out", *entry)
     assert done.code == 2 and "error: --scale: 100000 times " in done.err
-    assert "of 128 x 96 pixels, is too large for a picture; up to 147 will do" in done.err
+    assert "which has 128 x 96 pixels, is too large for a picture; up to 147 will do" in done.err
     assert not (tmp_path / "out").exists()
 
 
-def test_no_model_no_word_of_its_device(tmp_path, entry, run_tool, caplog, monkeypatch):
+def test_no_model_no_word_of_its_device(tmp_path, entry, insight, caplog, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    done = run_tool("visualize_data", "--dataset", "mine", "--count", 1, "--output", tmp_path / "out", *entry)
+    done = insight("data show", "mine", "--count", 1, "--output", tmp_path / "out", *entry)
     assert done.code == 0 and "MODEL.DEVICE" not in caplog.text
 
 
-def test_no_data_set_named(tmp_path, run_tool):
-    done = run_tool("visualize_data", "--output", tmp_path)
-    assert done.code == 2 and "error: no data set: give --dataset NAME" in done.err
+def test_no_data_set_named(tmp_path, insight):
+    done = insight("data show", "--output", tmp_path)
+    assert done.code == 2 and "error: NAME: expected a dataset, or a --config-file" in done.err

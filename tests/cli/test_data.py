@@ -1,4 +1,4 @@
-"""tools/prepare_data.py as a user runs it."""
+"""`insight data`: preparation, checks and statistics."""
 
 import json
 import re
@@ -46,13 +46,13 @@ def data(tmp_path):
         MetadataCatalog.remove(NAME)
 
 
-def test_a_good_data_set(data, run_tool):
-    done = run_tool("prepare_data", "check", NAME, *data[0])
+def test_a_good_data_set(data, insight):
+    done = insight("data check", NAME, *data[0])
     assert done.code == 0, done.err
     assert done.out == f"{NAME}: 0 fatal, 0 wrong, 0 notes; 2 images and 2 objects can be used\n"
 
 
-def test_each_fault_is_a_line_that_names_the_file(data, run_tool, tmp_path):
+def test_each_fault_is_a_line_that_names_the_file(data, insight, tmp_path):
     override, path, write = data
 
     def spoil(content):
@@ -68,12 +68,12 @@ def test_each_fault_is_a_line_that_names_the_file(data, run_tool, tmp_path):
     (tmp_path / "images" / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "images" / "extra.png").write_bytes(whole)
     write(spoil)
-    done = run_tool("prepare_data", "check", NAME, *override)
+    done = insight("data check", NAME, *override)
     assert done.code == 1
     lines = done.out.splitlines()
     images = tmp_path / "images"
-    undecodable = f"wrong: {path}: images cannot be decoded to the size that their annotations say: "
-    assert f"{undecodable}{images / 'b.png'}: is 60 x 40 pixels, its annotations say 60 x 41" in lines
+    undecodable = f"wrong: {path}: images cannot be decoded to the size stated by their annotations: "
+    assert f"{undecodable}{images / 'b.png'}: is 60 x 40 pixels, its annotations state 60 x 41" in lines
     assert any(line.startswith(f"{undecodable}cannot read image {images / 'cut.png'}") for line in lines)
     assert f"wrong: {path}: label maps cannot be used: no such label map: {images / 'labels' / 'a.png'}" in lines
     assert f"wrong: {path}: images are missing on disk: {images / 'gone.png'}" in lines
@@ -84,84 +84,88 @@ def test_each_fault_is_a_line_that_names_the_file(data, run_tool, tmp_path):
     assert lines[-1] == f"{NAME}: 0 fatal, 6 wrong, 2 notes; 1 images and 2 objects can be used"
 
 
-def test_two_categories_of_one_name_are_fatal(data, run_tool):
+def test_two_categories_of_one_name_are_fatal(data, insight):
     override, path, write = data
     write(lambda content: content["categories"].append({"id": 77, "name": content["categories"][0]["name"]}))
-    done = run_tool("prepare_data", "check", "--skip-bad", NAME, *override)
+    done = insight("data check", "--skip-bad", NAME, *override)
     assert done.code == 1 and f"fatal: {path}: category names are not unique; 1 are wrong: " in done.out
     assert done.out.endswith("docs/data.md says which files are expected where\n")
 
 
-def test_what_can_be_skipped_is_no_failure_if_asked(data, run_tool):
+def test_what_can_be_skipped_is_no_failure_if_asked(data, insight):
     override, _, write = data
     write(lambda content: content["annotations"][0].update(image_id=9))
-    assert run_tool("prepare_data", "check", "--strict", NAME, *override).code == 1
-    done = run_tool("prepare_data", "check", "--skip-bad", NAME, *override)
+    assert insight("data check", "--strict", NAME, *override).code == 1
+    done = insight("data check", "--skip-bad", NAME, *override)
     assert done.code == 0 and "0 fatal, 1 wrong, 0 notes; 2 images and 1 objects can be used" in done.out
 
 
-def test_an_image_that_is_cut_off_can_be_skipped(data, run_tool, tmp_path):
+def test_an_image_that_is_cut_off_can_be_skipped(data, insight, tmp_path):
     override, path, _ = data
     whole = (tmp_path / "images" / "a.png").read_bytes()
     (tmp_path / "images" / "a.png").write_bytes(whole[: len(whole) // 2])
-    assert run_tool("prepare_data", "check", NAME, *override).code == 1
-    done = run_tool("prepare_data", "check", NAME, "--skip-bad", *override)
+    assert insight("data check", NAME, *override).code == 1
+    done = insight("data check", NAME, "--skip-bad", *override)
     assert done.code == 0 and "0 fatal, 1 wrong, 0 notes; 1 images and 0 objects can be used" in done.out
     assert len(DatasetCatalog.get(NAME)) == 2  # strict: reading every image takes its time
-    done = run_tool("prepare_data", "statistics", NAME, *override, "DATASETS.BAD", "skip")
+    done = insight("data statistics", NAME, *override, "DATASETS.BAD", "skip")
     assert done.code == 0 and f"{NAME}: 1 images" in done.out
 
 
-def test_options_stand_anywhere(data, run_tool, tmp_path):
+def test_options_stand_anywhere(data, insight, tmp_path):
     override, _, write = data
     write(lambda content: content["annotations"][0].update(image_id=9))
     config = tmp_path / "config.yaml"
     config.write_text(f"DATASETS:\n  COCO: {override[1]}\n")
     bad = ["DATASETS.BAD", "skip"]
-    for words in ([NAME, "--config-file", config, *bad], ["--config-file", config, NAME, *bad]):
-        assert "2 images" in run_tool("prepare_data", "statistics", *words).out
+    for words in ([NAME, "--config-file", config, *bad], [NAME, *bad, "--config-file", config]):
+        assert "2 images" in insight("data statistics", *words).out
     for words in (
         [NAME, "--skip-bad", *override],
         [NAME, *override, "--skip-bad"],
         [NAME, "--config-file", config, "--skip-bad"],
-        ["--config-file", config, NAME, "--skip-bad", "SEED", "-1"],
-        ["--config-file", config, NAME, "SEED", "3", "--skip-bad", "MODEL.MASK_ON", "False"],
+        ["--config-file", config, "--skip-bad", NAME, "SEED", "-1"],
+        [NAME, "--config-file", config, "SEED", "3", "--skip-bad", "MODEL.MASK_ON", "False"],
     ):
-        done = run_tool("prepare_data", "check", *words)
+        done = insight("data check", *words)
         assert done.code == 0 and "0 fatal, 1 wrong" in done.out, (words, done)
-    for words in (["check", NAME, "--skip-bda"], ["statistics", NAME, "--skip-bda"], ["sat_mtb", "--input", "x", "y"]):
-        done = run_tool("prepare_data", *words)
-        assert done.code == 2 and f"unrecognized arguments: {words[-1]}" in done.err, done
+    for words in (["check", NAME, "--skip-bda"], ["statistics", NAME, "--skip-bda"]):
+        done = insight("data", *words)
+        assert done.code == 2 and "unknown option --skip-bda; did you mean --skip-bad?" in done.err, done
+    done = insight("data prepare", "sat_mtb", "x", "y")
+    assert done.code == 2 and "unexpected argument: y" in done.err
+    done = insight("data check", "--config-file", config, NAME)
+    assert done.code == 2 and "required: NAME (--config-file takes all words up to the next option)" in done.err
 
 
-def test_a_folder_that_is_half_there(data, run_tool, tmp_path):
+def test_a_folder_that_is_half_there(data, insight, tmp_path):
     from insight.data.datasets.coco import register_coco
 
     _, path, _ = data
     images = tmp_path / "images"
     register_coco(NAME, path, images)
     images.rename(tmp_path / "elsewhere")
-    done = run_tool("prepare_data", "check", NAME, "--skip-bad")
+    done = insight("data check", NAME, "--skip-bad")
     assert done.code == 1 and done.out.splitlines()[0] == f"fatal: {images}: no such folder, expected the images"
     with pytest.raises(ValueError, match=f"{path}: images are missing on disk; 2 are wrong: {images}/a.png"):
         DatasetCatalog.get(NAME)
     (tmp_path / "elsewhere").rename(images)
     path.unlink()
-    done = run_tool("prepare_data", "check", NAME, "--skip-bad")
+    done = insight("data check", NAME, "--skip-bad")
     assert done.code == 1 and f"fatal: no such file: {path}" in done.out
     with pytest.raises(FileNotFoundError, match=f"no such file: {path}"):
         DatasetCatalog.get(NAME)
 
 
-def test_a_data_set_that_is_not_there(run_tool):
-    done = run_tool("prepare_data", "check", "hrsid_nope")
+def test_a_data_set_that_is_not_there(insight):
+    done = insight("data check", "hrsid_nope")
     assert done.code == 2 and "error: NAME: no data set is called 'hrsid_nope'; insight's are: scenes_train" in done.err
     for name in ("ssdd_train", "soda_a_val"):
-        done = run_tool("prepare_data", "check", name)
+        done = insight("data check", name)
         assert done.code == 1 and "fatal: " in done.out and "no such" in done.out and "Traceback" not in done.err
 
 
-def test_oriented_boxes(run_tool, tmp_path):
+def test_oriented_boxes(insight, tmp_path):
     from insight.data.datasets.oriented import register_oriented
 
     for name in ("images", "labelTxt"):
@@ -171,46 +175,46 @@ def test_oriented_boxes(run_tool, tmp_path):
     (tmp_path / "labelTxt" / "a.txt").write_text("\n".join(lines))
     register_oriented(NAME, tmp_path, ("ship", "tank"))
     try:
-        done = run_tool("prepare_data", "check", NAME)
+        done = insight("data check", NAME)
         assert done.code == 0, done.err
         assert f"note: {tmp_path}: boxes without area: {tmp_path / 'labelTxt' / 'a.txt'}: box 1\n" in done.out
-        done = run_tool("prepare_data", "statistics", NAME)
+        done = insight("data statistics", NAME)
         assert re.search(r"ship +1 +1 +9 ", done.out) and re.search(r"tank +1 +1 +40 ", done.out), done.out
         (tmp_path / "labelTxt" / "a.txt").write_text("0 0 9 0 9 9 0 9 boat 0\n")
-        done = run_tool("prepare_data", "check", NAME)
+        done = insight("data check", NAME)
         assert done.code == 1 and "a.txt: 1 boxes of 'boat'" in done.out
         (tmp_path / "labelTxt" / "a.txt").write_text("0 0 9 0 ship\n")
-        done = run_tool("prepare_data", "check", NAME)
+        done = insight("data check", NAME)
         assert done.code == 1 and "a.txt, line 1: expected x1 y1" in done.out
         (tmp_path / "labelTxt" / "a.txt").write_text("0 0 9 0 9 9 0 9 ship 0\n")
         for i in range(5):  # half copied
             (tmp_path / "labelTxt" / f"b{i}.txt").write_text("")
             cv2.imwrite(str(tmp_path / "images" / f"c{i}.png"), np.zeros((40, 60, 3), np.uint8))
             (tmp_path / "labelTxt" / f"b{i}.txt").unlink()
-        done = run_tool("prepare_data", "check", NAME, "--strict")
+        done = insight("data check", NAME, "--strict")
         assert done.code == 1 and "0 fatal, 5 wrong, 0 notes; 1 images and 1 objects can be used" in done.out
         for i in range(5):
             (tmp_path / "labelTxt" / f"b{i}.txt").write_text("")
-        done = run_tool("prepare_data", "check", NAME, "--skip-bad")
+        done = insight("data check", NAME, "--skip-bad")
         assert done.code == 0 and "0 fatal, 10 wrong, 0 notes; 1 images and 1 objects can be used" in done.out
         for i in range(5):
             assert f"wrong: {tmp_path}: label files need an image in images/: labelTxt/b{i}.txt\n" in done.out
             assert f"wrong: {tmp_path}: images need a label file in labelTxt/: images/c{i}.png\n" in done.out
-        assert run_tool("prepare_data", "check", NAME).code == 1
+        assert insight("data check", NAME).code == 1
     finally:
         DatasetCatalog.remove(NAME)
         MetadataCatalog.remove(NAME)
 
 
-def test_statistics(data, run_tool):
-    done = run_tool("prepare_data", "statistics", NAME, *data[0])
+def test_statistics(data, insight):
+    done = insight("data statistics", NAME, *data[0])
     assert done.code == 0, done.err
     assert f"{NAME}: 2 images, 60 x 40 to 60 x 40 pixels" in done.out
     assert re.search(r"ship +2 +1 +20 +20.0 to 20.0 +100.0 %", done.out), done.out
     assert re.search(r"tank +0 +0\s*\n", done.out) and re.search(r"all +2 +1 +20 ", done.out)
 
 
-def test_preparing(run_tool, tmp_path):
+def test_preparing(insight, tmp_path):
     painted = np.zeros((20, 30, 3), np.uint8)
     painted[5:10, 5:15] = (0, 0, 128)  # BGR: HRSID's red
     ids = np.zeros((20, 30, 3), np.uint8)
@@ -218,9 +222,9 @@ def test_preparing(run_tool, tmp_path):
     (tmp_path / "in").mkdir()
     for suffix, picture in (("", painted), ("_instance_id_RGB", ids), ("_instance_color_RGB", painted)):
         cv2.imwrite(str(tmp_path / "in" / f"P1{suffix}.png"), picture)
-    args = ("prepare_data", "hrsid", "--input", tmp_path / "in", "--output", tmp_path / "out")
+    args = ("data prepare", "hrsid", tmp_path / "in", "--output", tmp_path / "out")
     for _ in range(2):
-        done = run_tool(*args)
+        done = insight(*args)
         assert (done.code, done.out) == (0, "all: 1 images, 1 annotations\n"), done.err
     content = json.loads((tmp_path / "out" / "instances_all.json").read_text())
     assert content["annotations"][0]["bbox"] == [5, 5, 10, 5]
@@ -228,44 +232,44 @@ def test_preparing(run_tool, tmp_path):
     for path in (Path(metadata.json_file), Path(metadata.image_root) / "P1.png"):
         assert (tmp_path / "out" / path.relative_to(data_root() / "hrsid_painted")).is_file()
     (tmp_path / "in" / "P1_instance_id_RGB.png").unlink()
-    done = run_tool(*args)
+    done = insight(*args)
     assert done.code == 2 and "pictures of instances are missing: P1_instance_id_RGB.png" in done.err
-    done = run_tool("prepare_data", "isaid", "--input", tmp_path / "in", "--output", tmp_path / "out")
+    done = insight("data prepare", "isaid", tmp_path / "in", "--output", tmp_path / "out")
     assert done.code == 2 and done.err.strip().splitlines()[-1].startswith("error: ") and "train/" in done.err
     for name in ("a", "b"):
         for suffix in ("", "_instance_id_RGB", "_instance_color_RGB"):
             cv2.imwrite(str(tmp_path / "in" / f"{name}{suffix}.png"), np.zeros((20, 30, 3), np.uint8))
     (tmp_path / "in" / "b_instance_id_RGB.png").unlink()
-    done = run_tool(*args, "--skip-bad")
+    done = insight(*args, "--skip-bad")
     assert (done.code, done.out) == (0, "all: 1 images, 0 annotations; left out 2 images without their pictures\n")
     for command in ("isaid", "hrsid", "sat_mtb"):
         output = ("--output", tmp_path / "out") if command != "sat_mtb" else ()
-        done = run_tool("prepare_data", command, "--input", tmp_path / "none", *output)
+        done = insight("data prepare", command, tmp_path / "none", *output)
         assert done.code == 2 and done.err.endswith(f"error: no such folder: {tmp_path / 'none'}\n")
 
 
-def test_foreground(data, run_tool, tmp_path):
+def test_foreground(data, insight, tmp_path):
     _, path, write = data
-    args = ("prepare_data", "foreground", "--output", tmp_path / "out")
-    done = run_tool(*args, f"both={path},{path}")
+    args = ("data foreground", "--output", tmp_path / "out")
+    done = insight(*args, f"both={path},{path}")
     assert done.code == 0 and "| both | 4 | 50.0 % | 50.0 % | 0.0 % | 8.33 % |" in done.out, done.err
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"foreground.md", "foreground.json", "foreground.png"}
     for twice in ((f"a={path}", f"a={path}"), (path, f"coco={path}")):
-        done = run_tool(*args, *twice)
+        done = insight(*args, *twice)
         name = "a" if twice[0] != path else "coco"
         assert done.code == 2 and f"{name} is named twice; {name}=FILE,FILE makes one row of several files" in done.err
     shutil.copy(path, tmp_path / "with,comma.json")
     for text, name in ((f"one={tmp_path}/with,comma.json", "one"), (tmp_path / "with,comma.json", "with,comma")):
-        assert f"| {name} | 2 |" in " ".join(run_tool(*args, text).out.split())
+        assert f"| {name} | 2 |" in " ".join(insight(*args, text).out.split())
     write(lambda content: content["annotations"][0].update(image_id=9))
-    done = run_tool(*args, path)
+    done = insight(*args, path)
     assert done.code == 2 and f"error: {path}: annotations have an image_id" in done.err
     assert done.err.rstrip().endswith("--skip-bad leaves out what is wrong")
-    done = run_tool(*args, "--skip-bad", path)
+    done = insight(*args, "--skip-bad", path)
     assert "| coco | 2 |" in done.out
     assert (
         f"warning: {path}: left out what is wrong: annotations have an image_id that is in no image: 1 (9)" in done.err
     )
     empty = {"image_id": 1, "segmentation": [[1, 1, 2, 2]]}
     write(lambda content: content["annotations"][0].update(empty))
-    assert "annotations need a box and a mask with an area: 1 (1)" in run_tool(*args, path).err
+    assert "annotations need a box and a mask with an area: 1 (1)" in insight(*args, path).err

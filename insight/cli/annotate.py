@@ -1,0 +1,129 @@
+"""`insight annotate`."""
+
+import argparse
+import sys
+from dataclasses import fields
+
+from insight.annotation.filters import REASONS, Filters
+from insight.errors import InputError
+
+from .options import add_bad_options, add_command, add_device, integer
+
+_MEANINGS = {
+    "min_score": "lowest predicted IoU",
+    "min_in_box": "smallest share of the mask inside its box, 0 to 1",
+    "min_area_ratio": "smallest area of the mask, as a multiple of its box's",
+    "max_area_ratio": "largest area of the mask, as a multiple of its box's",
+    "min_largest_part": "smallest share of the mask in its largest part, 0 to 1",
+}
+# Which bound a reason is about.
+_BOUNDS = {
+    "score": "min_score",
+    "in_box": "min_in_box",
+    "small": "min_area_ratio",
+    "large": "max_area_ratio",
+    "scattered": "min_largest_part",
+}
+
+
+def add_parser(commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "annotate",
+        run,
+        "Turn a dataset of boxes into a dataset of masks, with SOPSeg or SAM",
+        (
+            "annotate dota/train --weights sopseg.pth --output masks",
+            "annotate boxes.json --images images/ --weights sam_vit_l.pth --output masks --classes ship plane",
+            "annotate dota/train --output masks --review masks/review.csv",
+        ),
+        "Writes instances.json (COCO), review.csv and report.md. A run that was stopped goes on where it was;\n"
+        "decisions that you change in review.csv are applied with --review.",
+    )
+    parser.add_argument(
+        "boxes",
+        metavar="SOURCE",
+        help="folder of DOTA (images/, labelTxt/) or SODA-A (Images/, Annotations/), or a COCO .json file, whose "
+        "annotations may have an oriented_box",
+    )
+    parser.add_argument("--images", dest="image_root", metavar="DIR", help="folder of the images of a COCO file")
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help="classes to annotate (default: all)")
+    model = parser.add_argument_group("model")
+    model.add_argument("--weights", default="", metavar="FILE", help="checkpoint of SOPSeg, SAM or MobileSAM")
+    model.add_argument(
+        "--input-size",
+        type=integer(64, 1024),
+        default=256,
+        metavar="PIXELS",
+        help="side of the crop of an object, a multiple of 64 (default: %(default)s)",
+    )
+    add_device(model, "cuda if there is a GPU")
+    model.add_argument(
+        "--bf16",
+        action="store_true",
+        help="compute in bfloat16: faster where the CPU supports it; masks differ slightly at their edges",
+    )
+    results = parser.add_argument_group("results")
+    results.add_argument("--output", required=True, metavar="DIR", help="folder for everything that is written")
+    results.add_argument("--review", metavar="FILE", help="apply the decisions in this file to the masks in DIR")
+    filters = parser.add_argument_group("filters", "masks outside these bounds are dropped")
+    for field in fields(Filters):
+        option = "--" + field.name.replace("_", "-")
+        meaning = f"{_MEANINGS[field.name]} (default: {field.default})"
+        filters.add_argument(option, dest=field.name, type=float, metavar="X", help=meaning)
+    add_bad_options(
+        parser,
+        "leave out images and boxes that are wrong, with warnings",
+        "default: leave it out, and end with exit code 1",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    import torch
+
+    from insight.annotation.review import Review
+    from insight.annotation.run import annotate, apply_review
+    from insight.annotation.segmentation import SOPSegSegmenter
+    from insight.annotation.sources import open_source
+    from insight.runtime.machine import parse_device
+    from insight.runtime.outputs import check_output_folder
+
+    output = check_output_folder(args.output)
+    bounds = {f.name: value for f in fields(Filters) if (value := getattr(args, f.name)) is not None}
+    if args.review and bounds:
+        raise InputError(f"review: replaces the filters, so leave out {', '.join(map(_option, bounds))}")
+    if not args.review and not args.weights:
+        raise InputError("weights: expected a checkpoint of SOPSeg, SAM or MobileSAM, got none")
+    if args.review:
+        review = Review(args.review)
+        source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
+        statistics = apply_review(source, review, output)
+    else:
+        filters = Filters(**bounds)
+        dtype = torch.bfloat16 if args.bf16 else torch.float32
+        segmenter = SOPSegSegmenter(args.weights, args.input_size, parse_device(args.device), dtype)
+        source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
+        statistics = annotate(source, segmenter, filters, output)
+    kept, dropped = statistics.count("kept"), statistics.count("dropped")
+    print(f"kept {kept} masks, dropped {dropped}: {output}/instances.json; see {output}/report.md")
+    print(f"change decisions in {output}/review.csv and apply them with --review")
+    for name, reason in source.failures.items():
+        print(f"{'warning' if args.skip_bad else 'error'}: {name}: {reason}", file=sys.stderr)
+    none_kept = not kept and not args.review
+    if none_kept:
+        print(f"error: no mask was kept: {_why_none(statistics.reasons, dropped)}", file=sys.stderr)
+    return 1 if none_kept or (source.failures and not args.skip_bad) else 0
+
+
+def _why_none(reasons, dropped: int) -> str:
+    if not dropped:
+        return "the source has no box of these classes in an image that can be used"
+    reason, count = reasons.most_common(1)[0]
+    advice = f"; {_option(_BOUNDS[reason])} sets the bound" if reason in _BOUNDS else ""
+    return f"of {dropped}, {count} were dropped because {REASONS[reason]}{advice}"
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,42 @@
+"""`insight data check`."""
+
+import argparse
+
+from ..options import add_bad_options, add_command
+from .common import add_dataset, dataset_config
+
+
+def add_parser(tasks) -> None:
+    """Add the command."""
+    parser = add_command(
+        tasks,
+        "check",
+        run,
+        "Say file by file what is missing or wrong in a dataset; exit code 1 if anything is",
+        (
+            "data check nwpu_vhr10_val",
+            "data check mine --skip-bad --config-file mine.yaml",
+        ),
+    )
+    add_dataset(parser)
+    add_bad_options(parser, "exit code 1 only for what DATASETS.BAD skip cannot leave out")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from insight.data.inspection.check import check_dataset
+
+    skips = args.skip_bad
+    args.skip_bad = args.strict = False  # everything is found in any case
+    dataset_config(args)
+    found = check_dataset(args.dataset)
+    for kind in ("fatal", "wrong", "notes"):
+        for line in getattr(found, kind):
+            print(f"{kind.removesuffix('s')}: {line}")
+    print(
+        f"{args.dataset}: {len(found.fatal)} fatal, {len(found.wrong)} wrong, {len(found.notes)} notes; "
+        f"{found.images} images and {found.objects} objects can be used"
+    )
+    if found.fatal:
+        print("docs/data.md says which files are expected where")
+    return int(bool(found.fatal or (found.wrong and not skips)))

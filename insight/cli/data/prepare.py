@@ -1,0 +1,51 @@
+"""`insight data prepare`."""
+
+import argparse
+from pathlib import Path
+
+from insight.errors import InputError
+
+from ..options import add_bad_options, add_command
+
+
+def add_parser(tasks) -> None:
+    """Add the command."""
+    parser = add_command(
+        tasks,
+        "prepare",
+        run,
+        "Turn a dataset as its publishers ship it into images and COCO files",
+        (
+            "data prepare isaid iSAID --output $INSIGHT_DATA/isaid",
+            "data prepare hrsid HRSID_PNG --output $INSIGHT_DATA/hrsid_painted",
+            "data prepare sat_mtb $INSIGHT_DATA/sat_mtb",
+        ),
+        "isaid: patches of 800 x 800 pixels, as its development kit cuts them\n"
+        "hrsid: a COCO file of the instances painted into its pictures\n"
+        "sat_mtb: one COCO file of its masks, which are one file per frame; it is written into SOURCE",
+    )
+    parser.add_argument(
+        "kind", choices=("isaid", "hrsid", "sat_mtb"), metavar="DATASET", help="isaid, hrsid or sat_mtb"
+    )
+    parser.add_argument("source", metavar="SOURCE", help="folder of the dataset as it was shipped")
+    parser.add_argument("--output", metavar="DIR", help="folder for what is made; not for sat_mtb")
+    add_bad_options(parser, "leave out images that cannot be used, with one warning")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    from insight.data.preparation.painted import prepare_hrsid, prepare_isaid
+    from insight.data.preparation.sat_mtb import prepare_sat_mtb
+    from insight.runtime.outputs import check_output_folder
+
+    if args.kind == "sat_mtb":
+        if args.output is not None:
+            raise InputError("output: sat_mtb is prepared in its own folder; leave --output out")
+        done = prepare_sat_mtb(Path(args.source), skip_bad=args.skip_bad)
+    else:
+        output = check_output_folder(args.output or "")
+        prepare = {"isaid": prepare_isaid, "hrsid": prepare_hrsid}[args.kind]
+        done = prepare(Path(args.source), output, skip_bad=args.skip_bad)
+    for split, counts in done.items():
+        made = f"{counts.pop('images')} images, {counts.pop('annotations')} annotations"
+        print(f"{split}: {made}" + "".join(f"; left out {count} {reason}" for reason, count in counts.items()))

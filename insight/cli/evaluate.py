@@ -1,0 +1,34 @@
+"""`insight evaluate`."""
+
+import argparse
+
+from .options import add_bad_options_over_config, add_command, add_config, add_device, add_overrides, add_weights
+from .train import add_process_options, launch_job
+
+
+def add_parser(commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "evaluate",
+        run,
+        "Evaluate a checkpoint on DATASETS.TEST of its config",
+        (
+            "evaluate --config-file output/light/config.yaml --weights output/light/model_final.pth",
+            "evaluate --config-file output/light/config.yaml --resume OUTPUT_DIR output/light TEST.BOUNDARY_AP True",
+        ),
+        "OUTPUT_DIR gets results.json, and the detections in inference/.",
+    )
+    model = parser.add_argument_group("model")
+    add_config(model, required=True)
+    add_weights(model)
+    add_device(model)
+    model.add_argument("--resume", action="store_true", help="take the last checkpoint in OUTPUT_DIR")
+    add_process_options(parser)
+    add_bad_options_over_config(parser)
+    add_overrides(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    launch_job(args, evaluation=True, resume=args.resume)

@@ -1,0 +1,39 @@
+"""What the measurements share."""
+
+import argparse
+
+from ..options import (
+    add_bad_options_over_config,
+    add_command,
+    add_config,
+    add_device,
+    add_overrides,
+    add_weights,
+    overrides_of,
+)
+from ..parser import Parser
+
+_MODEL = "--config-file output/light/config.yaml --weights output/light/model_final.pth"
+
+
+def add_measurement(measurements, name: str, run, summary: str, example: str = "") -> Parser:
+    """Add a measurement: which model is measured, and where the results go. A measurement may add its own options."""
+    examples = [f"measure {name} {_MODEL} --output {name}.json{more}" for more in dict.fromkeys(("", example))]
+    parser = add_command(measurements, name, run, summary, examples)
+    model = parser.add_argument_group("model")
+    add_config(model, required=True)
+    add_weights(model)
+    add_device(model)
+    parser.add_argument("--output", required=True, metavar="FILE", help="JSON file for the results")
+    add_bad_options_over_config(parser)
+    add_overrides(parser)
+    return parser
+
+
+def measured_config(args: argparse.Namespace):
+    """The config of the model; its test datasets are registered, and --output can be written."""
+    from insight.engine.measurement import measured_config
+    from insight.runtime.outputs import check_output_file
+
+    args.output = check_output_file(args.output)
+    return measured_config(args.config_file, overrides_of(args))

@@ -1,0 +1,39 @@
+"""`insight plot`."""
+
+import argparse
+
+from .options import add_command
+
+
+def add_parser(commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "plot",
+        run,
+        "Draw the curves of trainings into a picture",
+        (
+            "plot output/light",
+            "plot output/baseline output/light --metrics total_loss segm/AP --output curves.png",
+        ),
+    )
+    parser.sources = "runs"
+    parser.add_argument("runs", nargs="+", metavar="SOURCE", help="OUTPUT_DIRs of trainings, which hold metrics.json")
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        metavar="NAME",
+        help="metrics to draw, a panel each, such as segm/AP (default: all losses)",
+    )
+    parser.add_argument(
+        "--output", default="output/training.png", metavar="FILE", help="PNG file (default: %(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    from insight.runtime.outputs import check_output_file
+    from insight.visualization.curves import plot_metrics
+
+    plot_metrics(args.runs, args.metrics, check_output_file(args.output))
+    print(f"wrote {args.output}")

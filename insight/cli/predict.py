@@ -1,0 +1,125 @@
+"""`insight predict`."""
+
+import argparse
+import os
+import sys
+
+from insight.errors import InputError
+
+from .options import add_command, add_config, add_device, add_overrides, add_weights, config_of
+
+
+def add_parser(commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "predict",
+        run,
+        "Find instances in images, or segment the boxes that you give",
+        (
+            "predict images/ --config-file output/light/config.yaml --weights output/light/model_final.pth "
+            "--output found",
+            "predict a.png --config-file output/light/config.yaml --boxes 10,20,50,60 --boxes 70,20,90,45 "
+            "--output boxes",
+            "predict a.png --config-file configs/sopseg/light.yaml --weights sopseg.pth "
+            "--oriented-boxes 40,50,30,10,15 --output ships",
+        ),
+        "Writes predictions.json (COCO) and a picture of each image. A run that was stopped goes on where it was.",
+    )
+    parser.sources = "images"
+    parser.add_argument("images", nargs="+", metavar="SOURCE", help="image files, folders or glob patterns")
+    model = parser.add_argument_group("model")
+    add_config(model, required=True)
+    add_weights(model)
+    add_device(model)
+    prompts = parser.add_argument_group("prompts", "without any, a detector finds instances by itself")
+    prompts.add_argument(
+        "--boxes", action="append", default=[], metavar="X1,Y1,X2,Y2", help="a box in every image, pixels; repeatable"
+    )
+    prompts.add_argument(
+        "--oriented-boxes",
+        action="append",
+        default=[],
+        metavar="CX,CY,W,H,ANGLE",
+        help="an oriented box (pixels; degrees, counter-clockwise), or its four corners as 8 numbers; repeatable",
+    )
+    prompts.add_argument(
+        "--boxes-json",
+        metavar="FILE",
+        help="instead of both: a list of boxes of 4, 5 or 8 numbers, or such a list by image file name",
+    )
+    prompts.add_argument(
+        "--class", dest="given_class", metavar="NAME", help="class of all boxes (default: the model predicts it)"
+    )
+    prompts.add_argument(
+        "--correct-boxes",
+        type=float,
+        default=0.0,
+        metavar="IOU",
+        help="for loose boxes, not oriented ones: use the box head's regression wherever its IoU with the box is below "
+        "this; 0 never, 1 always (default: %(default)s)",
+    )
+    results = parser.add_argument_group("results")
+    results.add_argument("--output", required=True, metavar="DIR", help="folder for predictions.json and overlays/")
+    results.add_argument(
+        "--score-threshold",
+        type=float,
+        default=0.5,
+        metavar="S",
+        help="lowest score of an instance found without prompts, 0 to 1 (default: %(default)s)",
+    )
+    add_overrides(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from insight.inference.file_predictor import build_file_predictor
+    from insight.inference.files import find_images, predict_files
+    from insight.inference.score_threshold import check_score_threshold
+    from insight.runtime.outputs import check_output_folder
+
+    output = check_output_folder(args.output)
+    threshold = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", check_score_threshold(args.score_threshold)]
+    images = find_images(args.images)
+    prompts = _prompts(args)
+    if args.correct_boxes and not _has_boxes(prompts):
+        raise InputError("correct_boxes: expected boxes to correct: --boxes, or --boxes-json with 4 numbers per box")
+    args.opts = [*threshold, *args.opts]
+    cfg = config_of(args)
+    predictor = build_file_predictor(cfg, prompts is not None, args.given_class, args.correct_boxes)
+    branch = cfg.MODEL.SOPSEG_BRANCH
+    weights = [os.stat(path) for path in (cfg.MODEL.WEIGHTS, branch.WEIGHTS if branch.ENABLED else "") if path]
+    settings = {
+        "config": cfg.dump(),
+        "weights": [[file.st_size, file.st_mtime] for file in weights],
+        "class": args.given_class,
+        "correct_boxes": args.correct_boxes,
+    }
+    answered, failures = predict_files(predictor, images, output, prompts, settings)
+    without = f", without {len(failures)} that failed" if failures else ""
+    if answered or not failures:
+        print(f"wrote {output}/predictions.json and the pictures in {output}/overlays{without}")
+    for reason in failures.values():
+        print(f"error: {reason}", file=sys.stderr)
+    if failures and not answered:
+        print(
+            f"error: all {len(failures)} images failed; nothing was written to {output}, earlier results stay",
+            file=sys.stderr,
+        )
+    return 1 if failures else 0
+
+
+def _prompts(args: argparse.Namespace):
+    from insight.inference.prompt_files import parse_boxes, read_boxes
+
+    if not args.boxes and not args.oriented_boxes:
+        return read_boxes(args.boxes_json) if args.boxes_json else None
+    if args.boxes_json:
+        raise InputError("boxes_json: not allowed together with --boxes and --oriented-boxes")
+    return parse_boxes(args.boxes, args.oriented_boxes)
+
+
+def _has_boxes(prompts) -> bool:
+    """Whether a horizontal box is among the prompts."""
+    groups = prompts.values() if isinstance(prompts, dict) else [prompts] if prompts is not None else []
+    return any(len(group.boxes) for group in groups)

@@ -1,0 +1,130 @@
+"""`insight train`."""
+
+import argparse
+import logging
+import os
+import sys
+from typing import NamedTuple
+
+from .options import (
+    add_bad_options_over_config,
+    add_command,
+    add_config,
+    add_device,
+    add_overrides,
+    add_weights,
+    config_of,
+    overrides_of,
+)
+from .parser import Parser
+from .reporting import report_errors
+
+_EXAMPLES = (
+    "train --config-file configs/insight/nwpu_light_insight.yaml OUTPUT_DIR output/light",
+    "train --config-file output/light/config.yaml --resume",
+    "train --config-file output/light/config.yaml --num-gpus 4 SOLVER.AMP.ENABLED True",
+)
+
+
+class Job(NamedTuple):
+    """What each process of a training or an evaluation needs to know; it can be pickled.
+
+    Attributes:
+        args: the arguments that decide on the config.
+        evaluation: evaluate instead of training.
+        resume: take up OUTPUT_DIR's last checkpoint.
+        flags: the option of each argument, for errors.
+    """
+
+    args: argparse.Namespace
+    evaluation: bool
+    resume: bool
+    flags: dict[str, str]
+
+
+def add_parser(commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "train",
+        run,
+        "Train the model of a config, and evaluate it on DATASETS.TEST",
+        _EXAMPLES,
+        "OUTPUT_DIR gets the checkpoints, config.yaml, metrics.json, log.txt and, in the end, results.json.",
+    )
+    model = parser.add_argument_group("model")
+    add_config(model, required=False, purpose="training")
+    add_weights(model, "MODEL.WEIGHTS of the config, which the training starts from")
+    add_device(model)
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR, if any")
+    parser.add_argument("--eval-only", action="store_true", help="evaluate only, as `insight evaluate` does")
+    add_process_options(parser)
+    add_bad_options_over_config(parser)
+    add_overrides(parser)
+
+
+def add_process_options(parser: Parser) -> None:
+    """Add how many processes work, and where."""
+    # As Detectron2 has it: a port by user, so that a training that was left behind is noticed.
+    port = 2**15 + 2**14 + hash(os.getuid() if sys.platform != "win32" else 1) % 2**14
+    group = parser.add_argument_group("processes")
+    group.add_argument("--num-gpus", type=int, default=1, metavar="N", help="GPUs per machine (default: %(default)s)")
+    group.add_argument("--num-processes", type=int, metavar="N", help="work on the CPU in N processes, GPUs or not")
+    group.add_argument("--num-machines", type=int, default=1, metavar="N", help="machines (default: %(default)s)")
+    group.add_argument(
+        "--machine-rank", type=int, default=0, metavar="K", help="number of this machine, from 0 (default: %(default)s)"
+    )
+    group.add_argument(
+        "--dist-url",
+        default=f"tcp://127.0.0.1:{port}",
+        metavar="URL",
+        help="where the processes meet, as torch.distributed takes it (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    launch_job(args, evaluation=args.eval_only, resume=args.resume)
+
+
+def launch_job(args: argparse.Namespace, evaluation: bool, resume: bool) -> None:
+    """Train or evaluate in as many processes as were asked for."""
+    from insight.engine.launch import check_batch, count_processes, launch
+
+    processes = count_processes(args.num_gpus, args.num_processes)
+    job = Job(_plain(args), evaluation, resume, args.parser.flags)
+    if processes > 1 and not evaluation:  # a single process says so itself
+        check_batch(config_of(job.args).SOLVER.IMS_PER_BATCH, processes * args.num_machines)
+    launch(
+        _work if processes * args.num_machines > 1 else _do,
+        job,
+        processes,
+        on_cpu=args.num_processes is not None,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+    )
+
+
+def _plain(args: argparse.Namespace) -> argparse.Namespace:
+    """Without what cannot be pickled."""
+    return argparse.Namespace(**{name: value for name, value in vars(args).items() if name not in ("run", "parser")})
+
+
+def _work(job: Job) -> None:
+    """What each of several processes does."""
+    code = report_errors(lambda: _do(job), job.flags)
+    if code:
+        sys.exit(code)
+
+
+def _do(job: Job) -> None:
+    from insight.engine import evaluate, prepare_run, train
+
+    cfg = config_of(job.args)
+    prepare_run(cfg, evaluation=job.evaluation, resume=job.resume)
+    logging.getLogger(__name__).info(f"Config files: {job.args.config_file}, overrides: {overrides_of(job.args)}")
+    if job.evaluation:
+        evaluate(cfg, resume=job.resume)
+    else:
+        train(cfg, resume=job.resume)
