@@ -255,7 +255,9 @@ def test_readme_is_short():
 
 def test_numbers_of_the_readme_stand_in_the_pages_that_it_names():
     section = README.split("## Measured")[1].split("\n## ")[0]
-    paragraphs = [part for text in section.strip().split("\n\n") for part in (text.splitlines() if text[0] == "|" else [text])]
+    paragraphs = [
+        part for text in section.strip().split("\n\n") for part in (text.splitlines() if text[0] == "|" else [text])
+    ]
     checked = 0
     for paragraph in paragraphs:
         pages = re.findall(r"\((docs/results/[^)#]+)", paragraph)
