@@ -6,7 +6,6 @@ that every contender processes the same boxes: the highest numbers of proposals 
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from detectron2.modeling import build_model
@@ -16,18 +15,17 @@ from torch import Tensor, nn
 
 from insight.config import load_config
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "base"
 PARTS = {"baseline": (), "LPM alone": ("LPM",), "GPM alone": ("GPM",)}
 
 
 def cases(device: torch.device) -> Iterator[Case]:
     """The light detector for training on a CPU, and that of the paper."""
-    for config, side in {"light.yaml": 384, "mask_rcnn_r50_fpn.yaml": 800}.items():
+    for model, config, side in (("light", "nwpu_light", 384), ("mask_rcnn_r50_fpn", "mask_rcnn_r50_fpn", 800)):
         contenders = {name: _Detector(config, parts, side, device) for name, parts in PARTS.items()}
         ours = _Detector(config, ("LPM", "GPM"), side, device)
         boxes = len(ours.proposals)
         yield Case(
-            f"{config.removesuffix('.yaml')} at {side} x {side}, {boxes} proposals",
+            f"{model} at {side} x {side}, {boxes} proposals",
             ours,
             {name: Rival(run, 0.90 if name == "baseline" else None) for name, run in contenders.items()},
             note="ratio = images per second of all prompts / of the contender",
@@ -41,7 +39,7 @@ class _Detector:
         options = ["MODEL.DEVICE", str(device), "MODEL.WEIGHTS", "", "MODEL.TIMM.WEIGHTS", ""]
         for part in parts:
             options += [f"MODEL.PROMPT.{part}.ENABLED", True]
-        cfg = load_config(str(CONFIGS / config), options)
+        cfg = load_config(config, options)
         torch.manual_seed(0)
         self.model = build_model(cfg).eval()
         predictor = self.model.roi_heads.box_predictor

@@ -11,7 +11,6 @@ All cases take about ten minutes on two CPU threads, half of that for ResNet-50 
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,13 +21,12 @@ from torch import Tensor
 from insight import PromptPredictor
 from insight.config import load_config
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "base"
 COUNTS = (1, 10, 100, 1000)
 
 
 def cases(device: torch.device) -> Iterator[Case]:
     """The light model at 512 x 512, and that of the paper at 800 x 800."""
-    for config, side in {"light.yaml": 512, "mask_rcnn_r50_fpn.yaml": 800}.items():
+    for model, config, side in (("light", "nwpu_light", 512), ("mask_rcnn_r50_fpn", "mask_rcnn_r50_fpn", 800)):
         generator = np.random.default_rng(0)
         image = generator.integers(0, 256, (side, side, 3), dtype=np.uint8)
         prompted, plain = (_predictor(config, on, side, device) for on in (True, False))
@@ -38,7 +36,7 @@ def cases(device: torch.device) -> Iterator[Case]:
             corners = generator.uniform(0, side - 60, (count, 2))
             boxes = np.hstack([corners, corners + generator.uniform(8, 60, (count, 2))])
             yield Case(
-                f"{config.removesuffix('.yaml')} at {side} x {side}, {count:,} boxes",
+                f"{model} at {side} x {side}, {count:,} boxes",
                 partial(_answer, prompted, boxes),
                 {
                     "without prompt modules": Rival(partial(_answer, plain, boxes)),
@@ -55,7 +53,7 @@ def _predictor(config: str, prompts: bool, side: int, device: torch.device) -> P
     for part in ("LPM", "GPM"):
         options += [f"MODEL.PROMPT.{part}.ENABLED", prompts]
     torch.manual_seed(0)
-    model = build_model(load_config(str(CONFIGS / config), options).clone())
+    model = build_model(load_config(config, options).clone())
     return PromptPredictor(model, min_size=side, max_size=side)
 
 

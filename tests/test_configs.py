@@ -1,5 +1,9 @@
-"""The files of configs/: each can be read, none says again what it inherits, and every row has its file."""
+"""The files of configs/: each can be read, none repeats what it inherits, and they resolve to what they always did."""
 
+import dataclasses
+import hashlib
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,16 +12,19 @@ import yaml
 pytest.importorskip("detectron2")
 from detectron2.config import CfgNode
 
-from insight.config import load_config, semantic_classes
+from insight.config import configs_folder, dump_config, load_config, semantic_classes, shipped_configs
 from insight.data.preparation.painted import ISAID
+from insight.tables import read_table, table_setups
+from insight.tables.runs import plan_runs
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 FILES = sorted(file for file in CONFIGS.rglob("*.yaml") if file.parent.name != "tables")
-ROWS = ("baseline", "lpm", "gpm", "area", "insight")
+GOLDEN = json.loads((Path(__file__).parent / "configs_golden.json").read_text())
+RENAMED = {"SOPSegMetaArch": "SOPSEG"}  # MODEL.META_ARCHITECTURE since the record was made
 
 
-def need_its_heads(file):
-    if "pointrend" in str(file):
+def need_its_heads(*names):
+    if any("pointrend" in str(name) for name in names):
         pytest.importorskip("detectron2.projects.point_rend")
 
 
@@ -26,6 +33,40 @@ def leaves(node, prefix=""):
     for name, value in node.items():
         found |= leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return found
+
+
+def digest(cfg):
+    content = yaml.safe_load(dump_config(cfg))
+    del content["OUTPUT_DIR"], content["MODEL"]["DEVICE"]
+    name = content["MODEL"]["META_ARCHITECTURE"]
+    content["MODEL"]["META_ARCHITECTURE"] = RENAMED.get(name, name)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def test_the_shipped_configs_are_those_of_the_checkout_and_their_names_differ():
+    assert configs_folder() == CONFIGS
+    assert sorted(shipped_configs().values()) == FILES  # no name hides another
+    assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in shipped_configs())  # unlike a KEY of an override
+    assert len(list(CONFIGS.rglob("*.yaml"))) <= 70
+
+
+@pytest.mark.parametrize("names", GOLDEN["configs"], ids=lambda names: names.replace(" ", "+"))
+def test_recipes_and_parts_resolve_to_the_configs_of_old(names):
+    need_its_heads(names)
+    assert digest(load_config(names.split(), ["MODEL.DEVICE", "cpu"])) == GOLDEN["configs"][names]
+
+
+@pytest.mark.parametrize("name", GOLDEN["tables"])
+def test_the_rows_of_a_table_resolve_to_the_configs_of_old(name, tmp_path):
+    rows = GOLDEN["tables"][name]
+    need_its_heads(*(row.lower() for row in rows))
+    file = max((path.stem for path in CONFIGS.glob("tables/*.yaml") if name.startswith(f"{path.stem}_")), key=len)
+    setup = name.removeprefix(f"{file}_")
+    assert setup in table_setups(file)
+    table = read_table(file, setup)
+    table = dataclasses.replace(table, seeds=table.seeds[:1])
+    runs = plan_runs(table, tmp_path, [value for key in table.needs for value in (key, "some.pth")])
+    assert {run.row.name: digest(run.cfg) for run in runs} == rows
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(CONFIGS)))
@@ -40,13 +81,22 @@ def test_a_file_adds_to_what_it_inherits(file):
     repeated = [key for key, value in own.items() if inherited.get(key) == value]
     assert repeated == []
     assert file.read_text().startswith("# ")
-    is_part = "MODEL.META_ARCHITECTURE" not in inherited | own  # of a PromptRCNN
-    load_config(str(file), ["MODEL.META_ARCHITECTURE", "PromptRCNN"] if is_part else [])
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parent.name != "base"], ids=lambda f: f.stem)
+def test_detectron2_reads_a_recipe_as_load_config_does(file):
+    need_its_heads(file)
+    cfg = load_config(file, ["MODEL.DEVICE", "cpu"])
+    theirs = load_config((), ["MODEL.DEVICE", "cpu"]).clone()
+    theirs.defrost()
+    theirs.merge_from_file(str(file))
+    theirs.MODEL.DEVICE = "cpu"
+    assert yaml.safe_load(theirs.dump()) == yaml.safe_load(cfg.dump())
 
 
 def test_the_recipe_of_sopsegs_paper():
     """Implementation Details: SAM-Large, frozen, AdamW, two rates, cosine, batches of 24, 32 epochs of iSAID."""
-    cfg = load_config(str(CONFIGS / "sopseg/isaid_vit_l.yaml"))
+    cfg = load_config("sopseg_isaid_vit_l")
     keys, solver = cfg.MODEL.SOPSEG, cfg.SOLVER
     assert (keys.ENCODER, keys.DECODER, keys.INPUT_SIZE, keys.TRAINED_STAGES) == ("vit_l", "edge", 256, 0)
     assert (solver.OPTIMIZER, solver.LR_SCHEDULER_NAME, solver.IMS_PER_BATCH) == ("AdamW", "WarmupCosineLR", 24)
@@ -57,60 +107,43 @@ def test_the_recipe_of_sopsegs_paper():
     assert datasets == (["isaid_small_train"], ["isaid_small_val", "nwpu_vhr10_small_val"])  # Tables 1 and 2
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        "mask_rcnn_r50_fpn",
-        "cascade_mask_rcnn_r50_fpn",
-        "isaid_mask_rcnn_r50_fpn",
-        "scnet_r50_fpn",
-        "pointrend_r50_fpn",
-        "nwpu_light",
-        "isaid_tiles_light",
-    ],
-)
-def test_every_row_of_table_ii_differs_from_its_baseline_in_its_parts_only(model):
-    need_its_heads(model)
-    read = {row: leaves(load_config(str(CONFIGS / f"insight/{model}_{row}.yaml"))) for row in ROWS}
+MODELS = [
+    ["mask_rcnn_r50_fpn"],
+    ["cascade_mask_rcnn_r50_fpn"],
+    ["mask_rcnn_r50_fpn", "isaid"],
+    ["scnet_r50_fpn"],
+    ["pointrend_r50_fpn"],
+    ["nwpu_light"],
+    ["isaid_tiles_light"],
+]
 
-    def changed(row):
-        return {key for key, value in read[row].items() if value != read["baseline"][key]}
+
+@pytest.mark.parametrize("model", MODELS, ids="+".join)
+def test_a_part_changes_its_own_keys_only(model):
+    need_its_heads(*model)
+    before = leaves(load_config(model))
+
+    def changed(*parts):
+        return {key for key, value in leaves(load_config([*model, *parts])).items() if value != before[key]}
 
     lpm, gpm, area = "MODEL.PROMPT.LPM.ENABLED", "MODEL.PROMPT.GPM.ENABLED", "MODEL.RPN.AREA_LOSS.ENABLED"
     rpn = "MODEL.PROPOSAL_GENERATOR.NAME"
-    assert (changed("lpm"), changed("gpm"), changed("area")) == ({lpm}, {gpm}, {area, rpn})
+    assert (changed("lpm"), changed("gpm"), changed("area_loss")) == ({lpm}, {gpm}, {area, rpn})
+    assert changed("lpm", "gpm", "area_loss") == changed("modules") == {lpm, gpm, area, rpn}
     sampling = {"MODEL.PROMPT.SAMPLING.ENABLED", "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT"}
-    assert changed("insight") == {lpm, gpm, area, rpn} | sampling
+    assert changed("box_prompts") == {rpn} | sampling
+    assert changed("modules", "box_prompts") == changed("insight") == {lpm, gpm, area, rpn} | sampling
 
 
-MODULES = sorted(CONFIGS.glob("insight/*_modules.yaml"))
-EVERYTHING = {file: file.with_name(file.name.replace("_modules", "_insight")) for file in MODULES}
-
-
-def differing(file, other):
-    """Keys whose values differ between two config files."""
-    ours, theirs = (leaves(load_config(str(path))) for path in (file, other))
-    return {key for key, value in ours.items() if value != theirs[key]}
-
-
-@pytest.mark.parametrize("file", MODULES, ids=lambda f: f.stem)
-def test_the_modules_differ_from_their_baseline_in_their_parts_only(file):
-    need_its_heads(file)
-    changed = differing(file, file.with_name(file.name.replace("_modules", "_baseline")))
-    parts = {"LPM.ENABLED", "GPM.ENABLED", "AREA_LOSS.ENABLED", "PROPOSAL_GENERATOR.NAME"}
-    assert {".".join(key.split(".")[-2:]) for key in changed} == parts
-
-
-@pytest.mark.parametrize("file", [file for file in MODULES if EVERYTHING[file].exists()], ids=lambda f: f.stem)
-def test_everything_is_the_modules_and_box_prompts(file):
-    prompts = {"MODEL.PROMPT.SAMPLING.ENABLED", "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT"}
-    assert differing(file, EVERYTHING[file]) == prompts
+@pytest.mark.parametrize("model", ["mask_rcnn", "cascade_mask_rcnn", "scnet", "pointrend"])
+def test_a_whole_recipe_is_its_parts(model):
+    need_its_heads(model)
+    assert leaves(load_config(f"{model}_r50_fpn_insight")) == leaves(load_config([f"{model}_r50_fpn", "insight"]))
 
 
 def test_the_semantic_branch_on_isaid_tells_every_painted_class_and_background():
-    with_branch, without = (
-        load_config(str(CONFIGS / f"insight/isaid_scnet_r50_fpn_{row}.yaml")) for row in ("semantic_insight", "insight")
-    )
+    without = load_config(["scnet_r50_fpn", "isaid", "insight"])
+    with_branch = load_config(["scnet_r50_fpn", "isaid", "insight", "scnet_semantic"])
     assert (semantic_classes(with_branch), semantic_classes(without)) == (len(ISAID.classes) + 1, 0)
     assert with_branch.DATASETS.TRAIN == ("isaid_train",)
 
@@ -136,17 +169,14 @@ def test_no_value_stands_twice_in_what_a_config_is_made_of(file):
 
 
 def test_the_two_mask_rcnns_share_what_they_have_in_common():
-    light, large = (leaves(yaml.safe_load((CONFIGS / f"base/{name}.yaml").read_text()))
-                    for name in ("light", "mask_rcnn_r50_fpn"))  # fmt: skip
+    files = CONFIGS / "base/light.yaml", CONFIGS / "insight/mask_rcnn_r50_fpn.yaml"
+    light, large = (leaves(yaml.safe_load(file.read_text())) for file in files)
     assert [key for key, value in light.items() if large.get(key) == value] == []
 
 
-@pytest.mark.parametrize(
-    "model", ["nwpu_light_modules", "mask_rcnn_r50_fpn_insight", "isaid_mask_rcnn_r50_fpn_insight"]
-)
 @pytest.mark.parametrize("side", [14, 42, 56])
-def test_a_row_of_figure_8_differs_in_the_size_of_its_crop_and_has_as_many_patches(model, side):
-    row, ours = (leaves(load_config(str(CONFIGS / f"insight/{model}{end}.yaml"))) for end in (f"_crop_{side}", ""))
+def test_a_row_of_figure_8_differs_in_the_size_of_its_crop_and_has_as_many_patches(side):
+    row, ours = (leaves(load_config(["nwpu_light", "modules", *part])) for part in ([f"crop_{side}"], []))
     keys = [f"MODEL.PROMPT.{key}" for key in ("CROP_SIZE", "LPM.PATCH_SIZE", "LPM.STRIDE", "GPM.LOCAL_PATCH")]
     assert {key for key, value in row.items() if value != ours[key]} == set(keys)
     assert [row[key] / ours[key] for key in keys] == [side / 28] * 4

@@ -71,7 +71,7 @@ from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 insight.add_insight_config(get_cfg())
-assert "PromptRCNN" in META_ARCH_REGISTRY and "SOPSEG" in META_ARCH_REGISTRY
+assert "PromptRCNN" in META_ARCH_REGISTRY and "SOPSegMetaArch" in META_ARCH_REGISTRY
 assert any("nwpu" in name for name in DatasetCatalog.list())
 """)
     assert done.returncode == 0, done.stderr

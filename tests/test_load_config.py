@@ -1,8 +1,19 @@
+"""Reading configs: names and paths, what they inherit, and one line for each mistake."""
+
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 
 pytest.importorskip("detectron2")
-from insight.config import ConfigError, load_config
+from detectron2.config import get_cfg
+
+import insight
+from insight.config import ConfigError, configs_folder, dump_config, find_config, is_sopseg, load_config
+from insight.errors import InsightError
 
 
 def test_the_defaults_leave_every_part_off():
@@ -22,11 +33,22 @@ def test_overrides_come_after_the_file_and_its_base(tmp_path):
     "content, said",
     [
         ("_BASE_: absent.yaml", "absent.yaml"),
-        ("words", "expected sections of KEY: VALUE"),
-        ("MODEL: 3", "expected sections of KEY: VALUE"),
+        ("", "expected sections of KEY: VALUE, got None"),
+        ("words", "expected sections of KEY: VALUE, got 'words'"),
+        ("1: 2", "expected sections of KEY: VALUE, got {1: 2}"),
+        ("MODEL: 3", "MODEL: expected a section of KEY: VALUE, got 3"),
+        ("SOLVER: {MAX_ITER: {a: 1}}", "SOLVER.MAX_ITER: expected a value, got {'a': 1}"),
         ("MODEL: [a\n b: 3", "line 2"),
-        ("VERSION: 2\nMODEL: {NOT_THERE: 1}", "Non-existent config key: MODEL.NOT_THERE"),
-        ("VERSION: 2\nSOLVER: {MAX_ITER: many}", "for config key: SOLVER.MAX_ITER"),
+        ("VERSION: 1", "VERSION: expected 2, got 1"),
+        ("MODEL: {NOT_THERE: 1}", "there is no config key MODEL.NOT_THERE"),
+        ("SOLVER: {MAX_ITERS: 1}", "there is no config key SOLVER.MAX_ITERS; the nearest is SOLVER.MAX_ITER"),
+        ("SOLVER: {MAX_ITER: many}", "SOLVER.MAX_ITER: expected a value of type int, got many of type str"),
+        ("_BASE_: 3", "_BASE_: expected a file or a list of files, got 3"),
+        ("_BASE_: [3]", "_BASE_: expected a file or a list of files, got [3]"),
+        ("_BASE_: wrong.yaml", "inherits itself by way of _BASE_"),
+        ("_BASE_: [.]", "expected a YAML file, got a folder"),
+        ("_BASE_: https://example.com/a.yaml", "no such file"),
+        ("OUTPUT_DIR: '" + "-" * 100000 + "1'", "a value is nested too deeply"),
     ],
 )
 def test_a_wrong_file_is_one_line_that_names_it(tmp_path, content, said):
@@ -39,8 +61,173 @@ def test_a_wrong_file_is_one_line_that_names_it(tmp_path, content, said):
 
 
 def test_a_missing_file():
-    with pytest.raises(ConfigError, match="--config-file absent.yaml: no such file"):
+    with pytest.raises(ConfigError, match="^absent.yaml: no such file$"):
         load_config("absent.yaml")
+    with pytest.raises(ConfigError, match="nwpu_light.yaml: no such file; nwpu_light alone names a shipped config"):
+        load_config("configs/nwpu_light.yaml")
+
+
+def test_shipped_configs_are_found_by_name_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lpm").write_text("a file of the same name as a part")
+    (tmp_path / "mine.yaml").write_text("_BASE_: [nwpu_light, lpm]\nSOLVER: {BASE_LR: 0.5}\n")
+    mine, parts = load_config("mine.yaml"), load_config(["nwpu_light", "lpm", Path("mine.yaml")])
+    assert mine.MODEL.PROMPT.LPM.ENABLED and mine.SOLVER.BASE_LR == 0.5 and mine == parts
+    assert find_config("nwpu_light") == configs_folder() / "insight" / "nwpu_light.yaml"
+    assert load_config(str(find_config("nwpu_light"))) == load_config("nwpu_light")
+
+
+def test_the_configs_of_an_installed_package_come_before_those_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("insight.config.__file__", str(tmp_path / "insight" / "config.py"))
+    with pytest.raises(ConfigError, match="the shipped configs are missing"):
+        configs_folder()
+    for folder in (tmp_path / "configs", tmp_path / "insight" / "configs"):
+        folder.mkdir(parents=True)
+        assert configs_folder() == folder
+
+
+@pytest.mark.parametrize(
+    "name, near",
+    [
+        ("nwpu_lite", "the nearest: nwpu_light"),
+        ("mask_rcnn_r50", "the nearest: mask_rcnn_r50_fpn"),
+        ("quite_another", "there are area_loss, box_prompts"),
+    ],
+)
+def test_an_unknown_name_is_one_line_with_the_nearest(name, near):
+    with pytest.raises(ConfigError, match=f"^{name}: no such shipped config; {near}.*{name}.yaml\\)$"):
+        load_config(["nwpu_light", name])
+
+
+@pytest.mark.parametrize(
+    "names, key",
+    [
+        (["cascade", "scnet"], "MODEL.ROI_HEADS.NAME is 'CascadeMaskROIHeads' in cascade and 'SCNetROIHeads' in scnet"),
+        (["nwpu_light", "mask_rcnn_r50_fpn"], "MODEL.BACKBONE.NAME is 'build_timm_fpn_backbone' in nwpu_light and"),
+        (["sopseg_light", "nwpu_light"], "MODEL.META_ARCHITECTURE is "),
+        (["scnet_r50_fpn", "pointrend"], "MODEL.ROI_MASK_HEAD.NAME is 'SCNetMaskHead' in scnet_r50_fpn"),
+        (["cascade", "nwpu_light"], "MODEL.ROI_HEADS.NAME is 'CascadeMaskROIHeads' in cascade"),  # a part comes later
+    ],
+)
+def test_configs_that_contradict_each_other_are_one_line(tmp_path, names, key):
+    (tmp_path / "both.yaml").write_text(f"_BASE_: [{', '.join(names)}]")
+    for given in (names, str(tmp_path / "both.yaml")):
+        with pytest.raises(ConfigError, match=f"^{names[0]} and {names[1]} contradict each other: {key}"):
+            load_config(given)
+
+
+def test_a_file_may_replace_what_it_inherits(tmp_path):
+    (tmp_path / "mine.yaml").write_text("_BASE_: scnet_r50_fpn\nMODEL: {ROI_HEADS: {NAME: CascadeMaskROIHeads}}\n")
+    assert load_config(tmp_path / "mine.yaml").MODEL.ROI_HEADS.NAME == "CascadeMaskROIHeads"
+
+
+def test_files_that_inherit_each_other_end(tmp_path):
+    (tmp_path / "a.yaml").write_text("_BASE_: b.yaml")
+    (tmp_path / "b.yaml").write_text(f"_BASE_: [nwpu_light, {tmp_path}/../{tmp_path.name}/a.yaml]")
+    with pytest.raises(ConfigError, match="a.yaml: inherits itself by way of _BASE_"):
+        load_config(tmp_path / "a.yaml")
+    for number in range(40):  # each twice the next: 2^40 files
+        (tmp_path / f"{number}.yaml").write_text(f"_BASE_: [{number + 1}.yaml, {number + 1}.yaml]")
+    (tmp_path / "40.yaml").write_text("SEED: 1")
+    with pytest.raises(ConfigError, match="made of more than 200 files|through more than 30 files"):
+        load_config(tmp_path / "0.yaml")
+    with pytest.raises(ConfigError, match="made of more than 200 files"):
+        load_config(tmp_path / "20.yaml")
+
+
+PAYLOADS = {
+    "apply": "OUTPUT_DIR: !!python/object/apply:os.mkdir [{marker}]",
+    "new": "OUTPUT_DIR: !!python/object/new:os.mkdir [{marker}]",
+    "name": "OUTPUT_DIR: !!python/name:os.mkdir",
+    "module": "OUTPUT_DIR: !!python/module:antigravity",
+    "key": "? !!python/object/apply:os.mkdir [{marker}]\n: 1",
+    "base": "_BASE_: !!python/object/apply:os.mkdir [{marker}]",
+    "verbose": "OUTPUT_DIR: !<tag:yaml.org,2002:python/object/apply:os.mkdir> [{marker}]",
+}
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_a_config_runs_nothing(tmp_path, payload):
+    marker = tmp_path / "marker"
+    (tmp_path / "evil.yaml").write_text(PAYLOADS[payload].format(marker=marker))
+    (tmp_path / "heir.yaml").write_text("_BASE_: [nwpu_light, evil.yaml]")
+    for name in ("evil.yaml", "heir.yaml"):
+        with pytest.raises(ConfigError, match=r"evil.yaml: line 1: the tag !!python/\S+ is refused") as caught:
+            load_config(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    assert not marker.exists()
+
+
+def test_an_override_runs_nothing(tmp_path):
+    value = f"__import__('os').mkdir('{tmp_path}/marker')"
+    assert value == load_config((), ["OUTPUT_DIR", value]).OUTPUT_DIR
+    assert not (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize("files", [["nwpu_light", "insight"], ["pointrend_r50_fpn_insight"], ["sopseg_light"]])
+def test_a_dumped_config_merges_by_the_recipe_for_embedding(tmp_path, files):
+    if "pointrend" in files[0]:
+        pytest.importorskip("detectron2.projects.point_rend")
+    cfg = load_config(files, ["MODEL.DEVICE", "cpu"])
+    (tmp_path / "config.yaml").write_text(dump_config(cfg))
+    theirs = get_cfg()
+    insight.add_insight_config(theirs)
+    theirs.merge_from_file(str(tmp_path / "config.yaml"))
+    assert yaml.safe_load(theirs.dump()) == yaml.safe_load(cfg.dump())
+    assert is_sopseg(theirs) == (files == ["sopseg_light"])
+
+
+def test_a_dumped_config_merges_where_pointrend_is_not_installed(tmp_path):
+    (tmp_path / "config.yaml").write_text(dump_config(load_config("nwpu_light")))
+    program = """
+import sys
+sys.modules["detectron2.projects.point_rend"] = None
+import insight
+from detectron2.config import get_cfg
+cfg = get_cfg()
+insight.add_insight_config(cfg)
+assert "POINT_HEAD" not in cfg.MODEL
+cfg.merge_from_file("config.yaml")
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_keys_of_pointrend_that_are_set_before_stay():
+    pytest.importorskip("detectron2.projects.point_rend")
+    from detectron2.projects.point_rend import add_pointrend_config
+
+    cfg = get_cfg()
+    add_pointrend_config(cfg)
+    cfg.MODEL.POINT_HEAD.NUM_FC = 7
+    insight.add_insight_config(cfg)
+    assert cfg.MODEL.POINT_HEAD.NUM_FC == 7
+
+
+@pytest.mark.parametrize(
+    "overrides, said",
+    [
+        (["SEED"], "overrides: expected KEY VALUE pairs, SEED has no value"),
+        (["MODEL.WEIGHT", "a"], "overrides: there is no config key MODEL.WEIGHT; the nearest is MODEL.WEIGHTS"),
+        (["MODEL", "3"], "overrides: there is no config key MODEL"),
+        (["MODEL.WEIGHTS.X", "3"], "overrides: there is no config key MODEL.WEIGHTS.X; the nearest is MODEL.WEIGHTS"),
+        (["SEED", "one"], "overrides: SEED: expected a value of type int, got one of type str"),
+        (["SEED", "None"], "SEED: expected a value, got null"),
+        (["SEED", "9" * 400], "SEED: expected whole numbers of 64 bits, got one of 1329 bits"),
+        (["SEED", "9" * 5000], "overrides: SEED: expected a value of type int, got 9999"),
+        (["SOLVER.STEPS", f"({'9' * 400},)"], "SOLVER.STEPS: expected whole numbers of 64 bits"),
+        (["SEED", "-" * 100000 + "1"], "overrides: a value is nested too deeply"),
+        (["SEED", "1" + "+1" * 100000], "overrides: a value is nested too deeply"),
+    ],
+)
+def test_a_wrong_override_is_one_short_line(overrides, said):
+    with pytest.raises(ConfigError) as caught:
+        load_config((), overrides)
+    assert str(caught.value).startswith(said) and "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_a_config_error_is_the_users():
+    assert issubclass(ConfigError, InsightError) and issubclass(ConfigError, ValueError)
 
 
 @pytest.mark.parametrize("name", ["tpu9", "mps", "meta", "xpu", "cpu:3", "cuda:x", ""])
@@ -62,7 +249,7 @@ def test_a_gpu_beyond_those_that_there_are(monkeypatch):
     [
         ("MODEL.SOPSEG_BRANCH.ENABLED", "MODEL.META_ARCHITECTURE", ["GeneralizedRCNN", "SOPSEG"], "PromptRCNN"),
         ("MODEL.PROMPT.LPM.ENABLED", "MODEL.META_ARCHITECTURE", ["GeneralizedRCNN"], "PromptRCNN"),
-        ("MODEL.PROMPT.GPM.ENABLED", "MODEL.META_ARCHITECTURE", ["SOPSEG"], "PromptRCNN"),
+        ("MODEL.PROMPT.GPM.ENABLED", "MODEL.META_ARCHITECTURE", ["SOPSegMetaArch"], "PromptRCNN"),
         (
             "MODEL.PROMPT.SAMPLING.ENABLED",
             "MODEL.PROPOSAL_GENERATOR.NAME",
@@ -130,5 +317,7 @@ def test_cuda_becomes_the_cpu_only_where_there_is_no_gpu(monkeypatch, caplog, av
 def test_a_whole_number_for_a_float_is_told_how_to_write_it(tmp_path):
     (tmp_path / "config.yaml").write_text("SOLVER: {BASE_LR: 1}")
     for source in (("", ["SOLVER.BASE_LR", "1"]), (str(tmp_path / "config.yaml"),)):
-        with pytest.raises(ConfigError, match="for config key: SOLVER.BASE_LR; write 1.0$"):
+        with pytest.raises(
+            ConfigError, match="SOLVER.BASE_LR: expected a value of type float, got 1 of type int; write 1.0$"
+        ):
             load_config(*source)

@@ -16,7 +16,7 @@ def add_parser(commands) -> None:
         "Takes about 10 minutes on a laptop's CPU. A run that was stopped goes on where it was.",
     )
     add_config(parser, required=False)
-    parser.set_defaults(config_file=["configs/demo/scenes.yaml"])
+    parser.set_defaults(config_file=["scenes"])
     parser.add_argument("--output", default="output/demo", metavar="DIR", help="OUTPUT_DIR (default: %(default)s)")
     add_device(parser)
     add_overrides(parser)

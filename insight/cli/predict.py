@@ -21,7 +21,7 @@ def add_parser(commands) -> None:
             "--output found",
             "predict a.png --config-file output/light/config.yaml --boxes 10,20,50,60 --boxes 70,20,90,45 "
             "--output boxes",
-            "predict a.png --config-file configs/sopseg/light.yaml --weights sopseg.pth "
+            "predict a.png --config-file sopseg_light --weights sopseg.pth "
             "--oriented-boxes 40,50,30,10,15 --output ships",
         ),
         "Writes predictions.json (COCO) and a picture of each image. A run that was stopped goes on where it was.",

@@ -18,16 +18,19 @@ def add_parser(commands) -> None:
         run,
         "Make a table of results: do the runs that it lacks, and write it as Markdown, JSON and PNG",
         (
-            "table configs/tables/iai_2_nwpu.yaml",
-            "table configs/tables/iai_2_nwpu.yaml --seeds 1 MODEL.DEVICE cpu",
+            "table iai_2 --setup nwpu",
+            "table iai_2 --setup nwpu --seeds 1 MODEL.DEVICE cpu",
         ),
         "After a kill, the same command goes on. Tables with the same --output share their runs.",
     )
-    parser.add_argument("table", metavar="FILE", help="description of the table, such as those in configs/tables/")
+    parser.add_argument("table", metavar="TABLE", help="name of a table of the papers, such as iai_2, or a YAML file")
+    parser.add_argument(
+        "--setup", default="", metavar="NAME", help="setup of the table, or all (default: its only one)"
+    )
     parser.add_argument(
         "--output", default="output/tables", metavar="DIR", help="folder for runs and tables (default: %(default)s)"
     )
-    parser.add_argument("--seeds", metavar="K,K", help="seeds of the runs (default: those in FILE)")
+    parser.add_argument("--seeds", metavar="K,K", help="seeds of the runs (default: those of the table)")
     parser.add_argument(
         "--num-gpus", type=int, default=1, metavar="N", help="GPUs of a training (default: %(default)s)"
     )
@@ -39,20 +42,24 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from insight.engine.launch import check_num_gpus
     from insight.runtime.outputs import check_output_folder
-    from insight.tables import make_table, read_table
+    from insight.tables import make_table, read_table, table_setups
 
     output = check_output_folder(args.output)
     check_num_gpus(args.num_gpus)
     seeds = None if args.seeds is None else _seeds(args.seeds)
-    table = read_table(args.table)
-    if seeds is not None:
-        table = dataclasses.replace(table, seeds=seeds)
-    paths, failures = make_table(table, output, _command(args), overrides_of(args), args.num_gpus)
-    print(paths[0].read_text(encoding="utf-8"))
-    print(f"wrote {', '.join(map(str, paths))}")
-    for label, reason in failures.items():
-        print(f"error: {label}: {reason}", file=sys.stderr)
-    return 1 if failures else 0
+    setups = table_setups(args.table) if args.setup == "all" else ()
+    tables = [read_table(args.table, setup) for setup in setups or [args.setup]]
+    failed = False
+    for table in tables:
+        if seeds is not None:
+            table = dataclasses.replace(table, seeds=seeds)
+        paths, failures = make_table(table, output, _command(args), overrides_of(args), args.num_gpus)
+        print(paths[0].read_text(encoding="utf-8"))
+        print(f"wrote {', '.join(map(str, paths))}")
+        for label, reason in failures.items():
+            print(f"error: {label}: {reason}", file=sys.stderr)
+        failed = failed or bool(failures)
+    return int(failed)
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -64,7 +71,8 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 def _command(args: argparse.Namespace) -> str:
     """The command line, for the reader of the table."""
-    options = [] if args.seeds is None else ["--seeds", args.seeds]
+    options = ["--setup", args.setup] if args.setup else []
+    options += [] if args.seeds is None else ["--seeds", args.seeds]
     options += [] if args.num_gpus == 1 else ["--num-gpus", str(args.num_gpus)]
     options += [f"--{name.replace('_', '-')}" for name in ("strict", "skip_bad") if getattr(args, name)]
     return shlex.join(["insight", "table", args.table, "--output", args.output, *options, *map(str, args.opts)])

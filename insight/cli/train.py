@@ -20,7 +20,7 @@ from .parser import Parser
 from .reporting import report_errors
 
 _EXAMPLES = (
-    "train --config-file configs/insight/nwpu_light_insight.yaml OUTPUT_DIR output/light",
+    "train --config-file nwpu_light insight OUTPUT_DIR output/light",
     "train --config-file output/light/config.yaml --resume",
     "train --config-file output/light/config.yaml --num-gpus 4 SOLVER.AMP.ENABLED True",
 )

@@ -6,6 +6,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
+from insight.config import is_sopseg
 from insight.errors import InputError
 from insight.modeling.checkpointer import Checkpointer
 from insight.runtime.machine import describe_machine
@@ -21,7 +22,7 @@ def trainer_class(cfg: CfgNode) -> type[Trainer]:
     Args:
         cfg: the config.
     """
-    return SOPSegTrainer if cfg.MODEL.META_ARCHITECTURE == "SOPSEG" else Trainer
+    return SOPSegTrainer if is_sopseg(cfg) else Trainer
 
 
 def train(cfg: CfgNode, resume: bool = False) -> dict:
@@ -43,12 +44,12 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
     """Evaluate a checkpoint on DATASETS.TEST, and write the results to OUTPUT_DIR/results.json.
 
     Args:
-        cfg: the config; MODEL.WEIGHTS is the checkpoint. Plain SAM (SOPSEG with the mask decoder "sam") needs none, as
+        cfg: the config; MODEL.WEIGHTS is the checkpoint. Plain SAM (`is_sam`) needs none, as
             MODEL.SOPSEG.WEIGHTS holds all its weights.
         resume: evaluate OUTPUT_DIR's last checkpoint instead, if there is one.
 
     Returns:
-        The results, as `Trainer.test` gives them.
+        The results, as `Trainer.test` returns them.
 
     Raises:
         CheckpointError: there is no checkpoint, or it lacks a parameter of the model or has one of another shape.
@@ -96,4 +97,4 @@ def is_sam(cfg: CfgNode) -> bool:
         cfg: the config.
     """
     keys = cfg.MODEL.SOPSEG
-    return cfg.MODEL.META_ARCHITECTURE == "SOPSEG" and keys.DECODER == "sam" and bool(keys.WEIGHTS)
+    return is_sopseg(cfg) and keys.DECODER == "sam" and bool(keys.WEIGHTS)

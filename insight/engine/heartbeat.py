@@ -1,4 +1,4 @@
-"""Regular output from slow trainings."""
+"""Log lines of slow trainings."""
 
 import time
 
@@ -7,12 +7,12 @@ from detectron2.utils.events import EventWriter
 
 
 class Heartbeat(HookBase):
-    """Print Detectron2's metric line between its usual prints too, when those are far apart.
+    """Print Detectron2's metric line between its usual prints too, when those are far apart in time.
 
     Args:
         printer: writer of the line, such as CommonMetricPrinter.
         usual: iterations between the usual prints.
-        seconds: longest time without output.
+        seconds: longest time between two lines, s.
     """
 
     def __init__(self, printer: EventWriter, usual: int = 20, seconds: float = 30.0):
@@ -23,7 +23,7 @@ class Heartbeat(HookBase):
         self._last = time.monotonic()
 
     def after_step(self) -> None:
-        """Print if there was no output for too long."""
+        """Print, if the last line is too old."""
         done = self.trainer.iter + 1
         if done % self._usual == 0 or done == self.trainer.max_iter:
             self._last = time.monotonic()

@@ -1,4 +1,4 @@
-"""Robustness to noisy box prompts: mask IoU over the noise of the boxes."""
+"""Robustness to inexact box prompts: mask IoU over the noise of the boxes."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from torch import Tensor
 
-from insight.config import gives_masks
+from insight.config import gives_masks, is_sopseg
 from insight.data.mappers.detection import read_entry_image
 from insight.data.mappers.image_seed import image_seed
 from insight.errors import InputError
@@ -29,33 +29,33 @@ NOISES = (0.0, 0.05, 0.1, 0.2, 0.3)
 
 
 def jitter_curve(cfg: CfgNode, noises: Sequence[float] = NOISES, correct_boxes: float = 0.0) -> Metrics:
-    """Prompt a model with ground-truth boxes whose sides are shifted at random, and compare the masks.
+    """Measure the mask IoU of a model that is prompted with ground-truth boxes whose sides are shifted.
 
-    A noise of 0.1 shifts each side by up to a tenth of the box's extent, in either direction, uniformly. The draws
-    depend on the image alone, so that all models get the same. SOPSeg is prompted as its config defines.
+    A noise of 0.1 shifts each side by up to a tenth of the box's extent, uniformly in both directions. The draws depend
+    on the image alone, so that all models get the same boxes. SOPSeg gets the prompts of MODEL.SOPSEG.PROMPT.
 
     Args:
         cfg: the config; MODEL.WEIGHTS is the checkpoint.
-        noises: largest shifts, as fractions of the box's extent; from 0 to below 0.5.
+        noises: largest shifts, as fractions of the box's extent, 0 to below 0.5.
         correct_boxes: as `PromptPredictor.predict` takes it.
 
     Returns:
         {dataset: {"jitter": {"mIoU at 0.1": ..., "class mIoU at 0.1": ..., ...}}}, in percent.
 
     Raises:
-        CheckpointError: there is no checkpoint, or it does not fit the model.
-        InputError: a noise is out of range, the model or a dataset has no masks, or `correct_boxes` is not an IoU or is
-            given for SOPSeg.
+        CheckpointError: there is no checkpoint, or it does not fit.
+        InputError: a noise out of range, at which a box could turn over; a model or dataset without masks;
+            `correct_boxes` out of range, or given for SOPSeg.
     """
     check_correct_boxes(correct_boxes, cfg)
     if not all(0 <= noise < 0.5 for noise in noises):
         raise InputError(f"noises: expected numbers from 0 to below 0.5, got {', '.join(map(str, noises))}")
-    is_sopseg = cfg.MODEL.META_ARCHITECTURE == "SOPSEG"
-    if not (is_sopseg or gives_masks(cfg)):
-        raise InputError("MODEL.MASK_ON is False: the model has no masks to compare")
+    of_sopseg = is_sopseg(cfg)
+    if not (of_sopseg or gives_masks(cfg)):
+        raise InputError("MODEL.MASK_ON: expected True, as masks are compared, got False")
     for dataset in cfg.DATASETS.TEST:
         require_masks(dataset)
-    curves = _of_sopseg(cfg, noises) if is_sopseg else _of_detector(cfg, noises, correct_boxes)
+    curves = _of_sopseg(cfg, noises) if of_sopseg else _of_detector(cfg, noises, correct_boxes)
     return {dataset: {"jitter": dict(_named(noises, results))} for dataset, results in curves.items()}
 
 
@@ -110,13 +110,13 @@ def noisy_boxes(boxes: Tensor, noise: float, seed: int, size: tuple[int, int]) -
     """Shift the sides of boxes at random, and clip them to the image.
 
     Args:
-        boxes: (N, 4) XYXY, pixels.
+        boxes: (N, 4) float32 XYXY, image pixels.
         noise: largest shift of a side, as a fraction of the box's extent.
-        seed: seed of the draws; for one seed, shifts are proportional to the noise.
+        seed: seed of the draws; for one seed the shifts of all noises are in proportion.
         size: (height, width) of the image, pixels.
 
     Returns:
-        (N, 4) XYXY, pixels. A box that would leave the image entirely is not shifted.
+        (N, 4) float32 XYXY, image pixels. A box of which nothing would remain in the image is not shifted.
     """
     limits = boxes.new_tensor([size[1], size[0], size[1], size[0]])
     shifted = jitter_boxes(boxes, noise, torch.Generator().manual_seed(seed))

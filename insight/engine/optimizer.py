@@ -1,4 +1,4 @@
-"""The optimizer that SOLVER.OPTIMIZER names."""
+"""Optimizers of SOLVER.OPTIMIZER."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,9 +16,9 @@ def build_optimizer(
     """Build Detectron2's SGD, or AdamW with the same parameter groups, rates, decays and gradient clipping.
 
     Args:
-        cfg: the config; all SOLVER keys apply, MOMENTUM and NESTEROV to SGD only.
+        cfg: the config; all of SOLVER's keys apply, MOMENTUM and NESTEROV to SGD only.
         model: the model; its parameters that require a gradient are optimised.
-        lr_factor: name of a parameter -> factor of its learning rate.
+        lr_factor: from the name of a parameter to the factor of its learning rate; None leaves all rates.
 
     Returns:
         The optimizer.
@@ -33,7 +33,7 @@ def build_optimizer(
     elif keys.OPTIMIZER == "AdamW":
         kind = partial(torch.optim.AdamW, **options)
     else:
-        raise InputError(f'SOLVER.OPTIMIZER is {keys.OPTIMIZER!r}: expected "SGD" or "AdamW"')
+        raise InputError(f'SOLVER.OPTIMIZER: expected "SGD" or "AdamW", got {keys.OPTIMIZER!r}')
     groups = solver.get_default_optimizer_params(
         model,
         base_lr=keys.BASE_LR,

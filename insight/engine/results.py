@@ -1,4 +1,4 @@
-"""results.json: the results of a run, so that it need not be repeated."""
+"""config.yaml and results.json of a run, by which a finished run is recognised."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode
 
-from insight.config import load_config
+from insight.config import dump_config, load_config
 from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.json_values import plain
@@ -25,12 +25,12 @@ Metrics = dict[str, dict[str, dict[str, float]]]
 
 
 def write_config(cfg: CfgNode, evaluation: bool = False) -> None:
-    """Write the whole config to OUTPUT_DIR/config.yaml.
+    """Write the whole config to OUTPUT_DIR/config.yaml; call it once model, weights and data are known to fit.
 
     Args:
         cfg: the config.
-        evaluation: nothing will be trained: the config of a training in OUTPUT_DIR stays, and a warning is logged if it
-            differs, since the results of that training are replaced.
+        evaluation: True where nothing will be trained: the config of an earlier training in that folder is kept, with
+            a warning if it differs, as that training's results will be replaced.
 
     Raises:
         OSError: it cannot be written.
@@ -39,7 +39,7 @@ def write_config(cfg: CfgNode, evaluation: bool = False) -> None:
     if evaluation and path.is_file() and holds_checkpoint(cfg.OUTPUT_DIR):
         try:
             changes = _changes(path, cfg)
-        except ValueError as error:  # another program's training
+        except ValueError as error:  # the training of another program
             changes = [str(error)]
         if _lies_beside(path, cfg.MODEL.WEIGHTS):
             changes = [change for change in changes if not change.startswith("MODEL.WEIGHTS ")]
@@ -50,15 +50,15 @@ def write_config(cfg: CfgNode, evaluation: bool = False) -> None:
             )
         return
     with atomic_write(path) as file:
-        file.write(cfg.dump())
+        file.write(dump_config(cfg))
     _logger.info(f"Full config saved to {path}")
 
 
 def by_dataset(cfg: CfgNode, results: dict) -> Metrics:
-    """The results of `Trainer.test` by dataset; for a single dataset it leaves the name out.
+    """Bring the results of `Trainer.test` to one form; it leaves out the name of a single dataset.
 
     Args:
-        cfg: the config that was evaluated.
+        cfg: the config that was tested.
         results: the output of `Trainer.test`.
 
     Returns:
@@ -68,28 +68,28 @@ def by_dataset(cfg: CfgNode, results: dict) -> Metrics:
 
 
 def write_results(path: str | os.PathLike, results: Metrics, **more: Any) -> None:
-    """Write results to a JSON file, which is complete or absent.
+    """Write results atomically.
 
     Args:
-        path: the file.
+        path: the JSON file.
         results: {dataset: {task: {metric: value}}}; NaN becomes null.
-        more: other values to keep, beside "results".
+        more: other entries to write beside "results".
     """
     with atomic_write(path) as file:
         json.dump(plain({**more, "results": results}), file, indent=1)
 
 
 def read_results(path: str | os.PathLike) -> dict[str, Any]:
-    """Read what `write_results` wrote.
+    """Read a file of `write_results`.
 
     Args:
         path: the JSON file.
 
     Returns:
-        "results", with NaN for null, and the other values.
+        Its content: "results", with NaN for null, and the other entries.
 
     Raises:
-        InputError: the file holds something else.
+        InputError: not such a file.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -98,13 +98,13 @@ def read_results(path: str | os.PathLike) -> dict[str, Any]:
                 metrics.update((name, float("nan")) for name, value in metrics.items() if value is None)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{path}: expected the results of a run, got something else ({error!r}); remove the file"
+            f"{path}: expected the results of a run, got something else ({error!r:.200}); remove it"
         ) from error
     return content
 
 
 def config_digest(cfg: CfgNode | str) -> str:
-    """Digest of all keys that decide on the results of a run.
+    """Digest of the config keys that can change a run's results.
 
     Args:
         cfg: the config, or its YAML text.
@@ -112,27 +112,27 @@ def config_digest(cfg: CfgNode | str) -> str:
     Returns:
         16 hexadecimal digits.
     """
-    leaves = _leaves(yaml.safe_load(cfg.dump() if isinstance(cfg, CfgNode) else cfg))
+    leaves = _leaves(yaml.safe_load(dump_config(cfg) if isinstance(cfg, CfgNode) else cfg))
     return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def finished_run(folder: str | os.PathLike, cfg: CfgNode) -> dict[str, Any] | None:
-    """Read the results of a run, if it has ended.
+    """Read the results of a run, if it has finished.
 
     Args:
-        folder: OUTPUT_DIR of the run.
-        cfg: the expected config. Keys that are newer than the run count as left at their defaults; the device and the
-            number of loading processes do not matter.
+        folder: its OUTPUT_DIR.
+        cfg: the config to run. Keys that are newer than the run count as their defaults; the device and the number of
+            data-loading processes are not compared.
 
     Returns:
-        As `read_results`; None if there is no run, or it has not ended.
+        As `read_results`; None if there is no run, or an unfinished one.
 
     Raises:
         InputError: the folder holds a run of another config, with results or a checkpoint.
     """
     path, results = Path(folder, CONFIG), Path(folder, RESULTS)
     if not path.is_file() or not (results.is_file() or holds_checkpoint(folder)):
-        return None  # nothing was begun, or it failed before anything was made
+        return None  # no run, or one that failed before its first checkpoint
     changes = _changes(path, cfg)
     if changes:
         raise InputError(
@@ -145,10 +145,10 @@ def finished_run(folder: str | os.PathLike, cfg: CfgNode) -> dict[str, Any] | No
 
 
 def holds_checkpoint(folder: str | os.PathLike) -> bool:
-    """Whether a folder holds a checkpoint.
+    """Whether a run has left a checkpoint.
 
     Args:
-        folder: OUTPUT_DIR of a training.
+        folder: its OUTPUT_DIR.
     """
     return any(Path(folder).glob("*.pth"))
 
@@ -162,7 +162,7 @@ def _shown(changes: list[str]) -> str:
 
 
 def _changes(path: Path, cfg: CfgNode) -> list[str]:
-    """The keys in which the config of a run differs."""
+    """Differences between a run's config file and a config."""
     then, now = (_leaves(yaml.safe_load(c.dump())) for c in (load_config(str(path)), cfg))
     if _lies_beside(path, then["MODEL.WEIGHTS"]):
         then["MODEL.WEIGHTS"] = now["MODEL.WEIGHTS"]  # the run's own checkpoint was evaluated

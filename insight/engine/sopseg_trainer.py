@@ -1,4 +1,4 @@
-"""The trainer of SOPSeg: batches of objects, evaluation of prompted masks, and two learning rates."""
+"""The trainer of SOPSeg."""
 
 from collections.abc import Sequence
 
@@ -18,10 +18,10 @@ from .trainer import Trainer
 
 
 class SOPSegTrainer(Trainer):
-    """Train and evaluate a config whose MODEL.META_ARCHITECTURE is SOPSEG.
+    """Train and evaluate SOPSeg.
 
-    With MODEL.SOPSEG.MAGNIFY, SOLVER.IMS_PER_BATCH counts objects and DATALOADER.SAMPLER_TRAIN draws objects, so that
-    RepeatFactorTrainingSampler balances the classes. Otherwise both refer to images.
+    With MODEL.SOPSEG.MAGNIFY, a sample is an object: SOLVER.IMS_PER_BATCH counts objects, and DATALOADER's sampler
+    draws objects, so that RepeatFactorTrainingSampler balances the classes. Otherwise a sample is an image.
 
     Args:
         cfg: the config.
@@ -29,35 +29,35 @@ class SOPSegTrainer(Trainer):
 
     @classmethod
     def check_classes(cls, cfg: CfgNode, names: Sequence[str], trained: Sequence[str] = ()) -> None:
-        """Only training datasets must agree in their classes, which balance the objects drawn: SOPSeg predicts none."""
+        """Check that training sets have the same classes, which balance the draws; SOPSeg predicts no classes."""
         require_same_classes([name for name in names if name in cfg.DATASETS.TRAIN])
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
-        """The optimizer; parameters without weights in SAM learn MODEL.SOPSEG.SCRATCH_LR_FACTOR times as fast."""
+        """Build the optimizer, with MODEL.SOPSEG.SCRATCH_LR_FACTOR on the rate of layers that SAM does not have."""
         scratch = tuple(f"mask_decoder.{name}." for name in model.mask_decoder.FROM_SCRATCH)
         factor = cfg.MODEL.SOPSEG.SCRATCH_LR_FACTOR
         return build_optimizer(cfg, model, lr_factor=lambda name: factor if name.startswith(scratch) else 1.0)
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode, seed: int = 0) -> torch.utils.data.DataLoader:
-        """See `insight.engine.stream.build_train_loader`."""
+        """Build the training loader; see `insight.engine.stream.build_train_loader`."""
         split = one_object_each if cfg.MODEL.SOPSEG.MAGNIFY else None
         return build_train_loader(cfg, SOPSegMapper(cfg, is_train=True), seed, split=split)
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> torch.utils.data.DataLoader:
-        """A loader of the images of a test dataset with the prompts of their objects."""
+        """Build a loader of a test set's images with the prompts of their objects."""
         return build_detection_test_loader(cfg, dataset_name, mapper=SOPSegMapper(cfg, is_train=False))
 
     @classmethod
     def test(cls, cfg: CfgNode, model: torch.nn.Module, evaluators: list[DatasetEvaluator] | None = None) -> dict:
-        """Evaluate as Detectron2 does, in the precision of training."""
+        """Evaluate as Detectron2, in the precision of the training."""
         device = torch.device(cfg.MODEL.DEVICE)
         with torch.autocast(device.type, mixed_precision_dtype(device), enabled=cfg.SOLVER.AMP.ENABLED):
             return super().test(cfg, model, evaluators)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        """IoU and boundary IoU with the ground-truth masks."""
+        """Build the evaluator of IoU and boundary IoU with the ground-truth masks."""
         return PromptedEvaluator(dataset_name, output_dir=f"{cfg.OUTPUT_DIR}/inference")

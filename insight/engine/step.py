@@ -13,10 +13,10 @@ from .stream import ITERATION, derive_seed
 
 
 def mixed_precision_dtype(device: torch.device) -> torch.dtype:
-    """Choose the half precision type: bfloat16, which needs no loss scaling, unless the GPU lacks it.
+    """Choose the half-precision type: bfloat16, which needs no loss scaling, unless the GPU lacks it.
 
     Args:
-        device: device of the model.
+        device: the model's device.
 
     Returns:
         torch.bfloat16, or torch.float16 on GPUs before Ampere.
@@ -27,12 +27,12 @@ def mixed_precision_dtype(device: torch.device) -> torch.dtype:
 
 
 class TrainStep(AMPTrainer):
-    """Detectron2's training step, with mixed precision on CPUs too and a seed for every iteration.
+    """Detectron2's training step, with mixed precision on a CPU too and a seed for every iteration.
 
     Args:
-        model: batch -> dict of losses.
-        data_loader: endless batches.
-        optimizer: optimizer of the model's parameters.
+        model: the model; in training it returns losses by name.
+        data_loader: an endless iterable of batches.
+        optimizer: the optimizer of the model's parameters.
         seed: seed of the run.
         mixed_precision: compute in `mixed_precision_dtype` under autocast.
     """
@@ -45,7 +45,7 @@ class TrainStep(AMPTrainer):
         self.seed, self.mixed_precision = seed, mixed_precision
 
     def run_step(self) -> None:
-        """Run forward, backward and the update, and write the metrics.
+        """Run one iteration: forward, backward, update, metrics.
 
         Raises:
             InsightError: the loss is NaN or infinite.
@@ -59,7 +59,7 @@ class TrainStep(AMPTrainer):
         start = time.perf_counter()
         batch = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
-        # After loading, which may draw random numbers in this process, so that a resumed run draws the same ones.
+        # After loading, which draws numbers too if it runs in this process: a resumed run must draw the same numbers.
         seed_all_rng(derive_seed(self.seed, self.iter, ITERATION, comm.get_rank()))
         with torch.autocast(self.device.type, self.precision, enabled=self.mixed_precision):
             losses = self.model(batch)

@@ -1,4 +1,4 @@
-"""The stream of training batches: a function of the seed and the iteration, so that it can start anywhere."""
+"""The stream of training batches: a function of seed and iteration, so that it can start at any iteration."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -16,11 +16,11 @@ from insight.errors import InputError
 
 from .launch import check_batch
 
-SAMPLE, ITERATION = 1, 2  # what a derived seed is for
+SAMPLE, ITERATION = 1, 2  # purposes of derived seeds
 
 
 def derive_seed(*parts: int) -> int:
-    """Derive a well-mixed 32-bit seed from integers."""
+    """Mix integers into a 32-bit seed."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
@@ -32,9 +32,10 @@ class BatchStream(torch.utils.data.Sampler):
 
     Args:
         indices: endless indices of this process's share of the data (a Detectron2 training sampler).
-        batch_size: images per batch of this process.
+        batch_size: images per batch and process.
         seed: seed of the run, >= 0.
-        group_of: (index, seed of its augmentations) -> group; a batch holds images of one group. None: one group.
+        group_of: from (index, seed of its augmentations) to a group; a batch holds images of one group. None: all
+            images may mix.
 
     Attributes:
         start: iteration of the first batch.
@@ -68,11 +69,11 @@ class BatchStream(torch.utils.data.Sampler):
 
 
 class SeededDataset(torch.utils.data.Dataset):
-    """Map Detectron2's dataset dicts, each with the seed of its augmentations in "sample_seed".
+    """Detectron2's dataset dicts through a mapper, with the seed of the augmentations in "sample_seed".
 
     Args:
         dataset: dataset dicts.
-        mapper: dataset dict -> model input.
+        mapper: from a dataset dict to a model input.
     """
 
     def __init__(self, dataset: Sequence[dict], mapper: Callable[[dict], dict]):
@@ -86,22 +87,22 @@ class SeededDataset(torch.utils.data.Dataset):
 def build_train_loader(
     cfg: CfgNode, mapper: Callable[[dict], dict], seed: int, split: Callable[[list[dict]], list[dict]] | None = None
 ) -> torch.utils.data.DataLoader:
-    """Build the loader of DATASETS.TRAIN from Detectron2's DATALOADER keys and SOLVER.IMS_PER_BATCH.
+    """Build the loader of DATASETS.TRAIN, by Detectron2's DATALOADER and SOLVER.IMS_PER_BATCH keys.
 
     Args:
         cfg: the config.
-        mapper: dataset dict with "sample_seed" -> model input. With INPUT.ROTATE_90 and
-            DATALOADER.ASPECT_RATIO_GROUPING it must rotate images by `quarter_turns` of the seed, as
+        mapper: from a dataset dict with "sample_seed" to a model input. With INPUT.ROTATE_90 and
+            DATALOADER.ASPECT_RATIO_GROUPING it must rotate images by `quarter_turns(sample_seed)`, as
             `PromptDatasetMapper` does.
         seed: seed of the run, the same in every process.
-        split: dataset dicts of images -> dataset dicts of samples, to split or to filter them.
+        split: from the images' dataset dicts to those of the samples; None: a sample is an image.
 
     Returns:
         An endless loader of lists of model inputs; set `loader.batch_sampler.start` to begin at another iteration.
 
     Raises:
-        InputError: SOLVER.IMS_PER_BATCH cannot be divided among the processes, DATALOADER.SAMPLER_TRAIN is unknown, or
-            there is no annotation to learn from.
+        InputError: SOLVER.IMS_PER_BATCH does not divide among the processes, an unknown DATALOADER.SAMPLER_TRAIN, or
+            no image with annotations.
     """
     world_size = comm.get_world_size()
     check_batch(cfg.SOLVER.IMS_PER_BATCH, world_size)
@@ -110,13 +111,13 @@ def build_train_loader(
     except AssertionError as error:
         if not str(error).startswith("No valid data"):
             raise
-        raise InputError(f"DATASETS.TRAIN: {error} Expected images with annotations that are not crowds") from error
+        raise InputError(f"DATASETS.TRAIN: {error} Images need annotations other than crowds") from error
     if split is not None:
         dicts = split(dicts)
         if not dicts:
             raise InputError(
                 f"DATASETS.TRAIN, {', '.join(cfg.DATASETS.TRAIN)}: no annotation has a mask to learn from; "
-                "`insight annotate` turns boxes into masks"
+                "`insight annotate` makes masks from boxes"
             )
 
     def landscape(index: int, sample_seed: int) -> bool:
@@ -125,7 +126,7 @@ def build_train_loader(
         width, height = sides[::-1] if turned else sides
         return width > height
 
-    # Landscape and portrait images together would be mostly padding.
+    # A batch of landscape and portrait images would be mostly padding.
     group_of = landscape if cfg.DATALOADER.ASPECT_RATIO_GROUPING else None
     stream = BatchStream(_sampler(cfg, dicts, seed), cfg.SOLVER.IMS_PER_BATCH // world_size, seed, group_of)
     return torch.utils.data.DataLoader(
@@ -149,4 +150,4 @@ def _sampler(cfg: CfgNode, dicts: list[dict], seed: int) -> Iterable[int]:
         ratio = cfg.DATALOADER.RANDOM_SUBSET_RATIO
         return RandomSubsetTrainingSampler(len(dicts), ratio, seed_shuffle=seed, seed_subset=seed)
     known = "TrainingSampler, RepeatFactorTrainingSampler, RandomSubsetTrainingSampler"
-    raise InputError(f"DATALOADER.SAMPLER_TRAIN is {name!r}: expected one of {known}")
+    raise InputError(f"DATALOADER.SAMPLER_TRAIN: expected one of {known}, got {name!r}")

@@ -1,27 +1,28 @@
-"""The trainer: Detectron2's, with insight's data, evaluator, optimizer and step, and exact resumption."""
+"""Detectron2's trainer with insight's data, evaluator, optimizer and step, and exact resumption."""
 
+import contextlib
 import functools
 import logging
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
-from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, create_ddp_model
+from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, create_ddp_model, hooks
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import CommonMetricPrinter
 from detectron2.utils.logger import setup_logger
 
-import insight.modeling.registration  # noqa: F401 (a config may come from another process)
+from insight.checkpoint import CheckpointError
 from insight.config import gives_masks, semantic_classes
 from insight.data.datasets.coco import require_class_count, require_classes_of_model, require_same_classes
 from insight.data.formats.label_maps import with_usable_label_maps
 from insight.data.mappers.detection import PromptDatasetMapper
-from insight.errors import InputError
+from insight.errors import InputError, InsightError
 from insight.evaluation import CocoEvaluator
 from insight.modeling.checkpointer import Checkpointer
 from insight.modeling.prompt import projects_prompts
@@ -37,10 +38,10 @@ _WITH_ROI_HEADS = ("GeneralizedRCNN", "PromptRCNN")
 
 
 class Trainer(DefaultTrainer):
-    """Train and evaluate the model of a config.
+    """Train and evaluate the detector that a config describes.
 
-    If SEED is set, a training that was interrupted and resumed gives the same losses as one that was not: the batch,
-    the augmentations and the random choices of the model depend on SEED and the iteration alone.
+    With SEED set, an interrupted and resumed training gives the same losses as an uninterrupted one: the batch, the
+    augmentations and the model's own random choices in each iteration are functions of SEED and the iteration.
 
     Args:
         cfg: the config.
@@ -72,19 +73,20 @@ class Trainer(DefaultTrainer):
         self.register_hooks(self.build_hooks())
 
     def build_hooks(self) -> list[HookBase]:
-        """Detectron2's hooks and a heartbeat."""
+        """Build Detectron2's hooks and, in the main process, a heartbeat."""
         heartbeat = [Heartbeat(CommonMetricPrinter(self.max_iter))] if comm.is_main_process() else []
         return super().build_hooks() + heartbeat
 
     def train(self) -> dict:
-        """Train to the last iteration and evaluate; write config.yaml and, in the end, results.json to OUTPUT_DIR.
+        """Train to the last iteration and evaluate; write config.yaml and, at the end, results.json to OUTPUT_DIR.
 
         Returns:
-            The results of the last evaluation, as `Trainer.test` gives them.
+            The results of the last evaluation, as `Trainer.test` returns them.
         """
         if comm.is_main_process():
             write_config(self._given)
-        super().train()
+        with _user_errors_without_traceback():
+            super().train()
         if comm.is_main_process():
             write_results(
                 Path(self.cfg.OUTPUT_DIR, RESULTS),
@@ -95,11 +97,21 @@ class Trainer(DefaultTrainer):
             )
         return self._last_eval_results
 
+    def after_train(self) -> None:
+        """Detectron2's, but a training that failed is not evaluated, so that its own error is the one that is seen."""
+        if self.iter >= self.max_iter:
+            super().after_train()
+            return
+        for hook in self._hooks:
+            if not isinstance(hook, hooks.EvalHook):
+                with contextlib.suppress(OSError):  # of a disk that is full already
+                    hook.after_train()
+
     def resume_or_load(self, resume: bool = True) -> None:
-        """Go on from the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS.
+        """Resume from the last checkpoint of OUTPUT_DIR, or start from MODEL.WEIGHTS.
 
         Args:
-            resume: go on, if OUTPUT_DIR has a checkpoint.
+            resume: resume, if OUTPUT_DIR has a checkpoint.
         """
         super().resume_or_load(resume)
         self.data_loader.batch_sampler.start = self.start_iter
@@ -112,30 +124,42 @@ class Trainer(DefaultTrainer):
             self.checkpointer.save("model_final", iteration=self.max_iter - 1)  # it was killed just before that
 
     def state_dict(self) -> dict:
-        """Detectron2's state, and the class names, so that a checkpoint can be used without its dataset."""
+        """Detectron2's state and the class names, so that a checkpoint can be used without its dataset."""
         names = MetadataCatalog.get(self.cfg.DATASETS.TRAIN[0]).get("thing_classes")
         return {**super().state_dict(), "class_names": names}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Restore the state of a training.
+        """Continue a training where it stopped.
 
         Args:
             state_dict: the output of `state_dict`.
 
         Raises:
-            InputError: its classes are others, or in another order.
+            CheckpointError: it is damaged, or of another optimizer.
+            InputError: it was trained on other classes, or on these in another order.
         """
+        if not isinstance(state_dict, dict) or not isinstance(state_dict.get("iteration"), int):
+            raise CheckpointError(f"{self.cfg.OUTPUT_DIR}: the checkpoint's training state is damaged; start afresh")
         self.check_classes(self.cfg, self.cfg.DATASETS.TRAIN, trained=state_dict.get("class_names") or ())
-        super().load_state_dict(state_dict)
+        try:
+            super().load_state_dict(state_dict)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.cfg.OUTPUT_DIR}: the checkpoint's training state does not fit the config ({error!r:.200}); "
+                "resume with the config that the training was started with"
+            ) from error
 
     @classmethod
     def check_config(cls, cfg: CfgNode) -> None:
-        """Check before a training what would otherwise be found wrong only when it has ended, or not at all.
+        """Check, before a training, what would otherwise fail at its end or not at all.
+
+        Args:
+            cfg: the config.
 
         Raises:
+            InputError: no training set or no iteration; datasets whose classes differ, or are not as many as the
+                model's; TEST keys that cannot be used.
             OSError: a dataset or one of its images is missing.
-            InputError: there is no training dataset or no iteration, the classes of the datasets differ from each other
-                or from the model's in number, or TEST keys cannot be used.
         """
         if not cfg.DATASETS.TRAIN:
             raise InputError("DATASETS.TRAIN: expected the name of at least one dataset, got none")
@@ -153,7 +177,10 @@ class Trainer(DefaultTrainer):
         Args:
             cfg: the config.
             names: names of the datasets.
-            trained: the classes that the model was trained on, if known.
+            trained: names of the classes that the model was trained on, if known.
+
+        Raises:
+            InputError: they differ.
         """
         require_same_classes(names)
         if cfg.MODEL.META_ARCHITECTURE in _WITH_ROI_HEADS:
@@ -165,13 +192,13 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
-        """The optimizer; the projections of prompts learn MODEL.PROMPT.PROJECTION_LR_FACTOR times as fast."""
+        """Build the optimizer, with MODEL.PROMPT.PROJECTION_LR_FACTOR on the rate of the prompts' projections."""
         factor = cfg.MODEL.PROMPT.PROJECTION_LR_FACTOR
         return build_optimizer(cfg, model, lr_factor=lambda name: factor if projects_prompts(name) else 1.0)
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode, seed: int = 0) -> torch.utils.data.DataLoader:
-        """See `insight.engine.stream.build_train_loader`."""
+        """Build the training loader; see `insight.engine.stream.build_train_loader`."""
         labels, strict = semantic_classes(cfg), cfg.DATASETS.BAD == "strict"
         needed = bool(cfg.MODEL.SCNET.SEMANTIC.NUM_CLASSES)
         split = functools.partial(with_usable_label_maps, num_classes=labels, strict=strict, needed=needed)
@@ -179,12 +206,12 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> torch.utils.data.DataLoader:
-        """Detectron2's loader of a test dataset, with insight's mapper."""
+        """Build Detectron2's test loader with insight's mapper."""
         return build_detection_test_loader(cfg, dataset_name, mapper=PromptDatasetMapper(cfg, is_train=False))
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        """COCO AP as the TEST keys of the config define it."""
+        """Build the evaluator of COCO AP that the config's TEST keys ask for."""
         if cfg.TEST.BOUNDARY_AP and not gives_masks(cfg):
             logger = logging.getLogger(__name__)
             logger.warning("TEST.BOUNDARY_AP has no effect: MODEL.MASK_ON is False, so only boxes are evaluated")
@@ -197,3 +224,18 @@ class Trainer(DefaultTrainer):
             tasks=("bbox", *of_masks) if gives_masks(cfg) else ("bbox",),
             boundary_ratio=cfg.TEST.BOUNDARY_RATIO,
         )
+
+
+@contextlib.contextmanager
+def _user_errors_without_traceback() -> Iterator[None]:
+    """Keep Detectron2's training loop from logging tracebacks of errors that the command line reports in one line."""
+    logger = logging.getLogger("detectron2.engine.train_loop")
+
+    def is_ours(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], InsightError | OSError))
+
+    logger.addFilter(is_ours)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_ours)

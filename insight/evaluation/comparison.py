@@ -13,7 +13,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.structures import BoxMode, Instances
 
-from insight.config import gives_masks
+from insight.config import gives_masks, is_sopseg
 from insight.data.datasets.coco import require_classes_of_model
 from insight.data.formats.file_check import first, read_json
 from insight.data.formats.images import write_png
@@ -145,7 +145,7 @@ def draw_comparisons(
     """Draw a picture of each image, with a panel for the ground truth and one for each model.
 
     Args:
-        contenders: the models; their classes must be the dataset's. SOPSEG is always prompted, as its config has
+        contenders: the models; their classes must be the dataset's. SOPSeg is always prompted, as its config has
             it.
         dataset: registered name.
         entries: the output of `choose_entries` or `worst_entries`.
@@ -197,7 +197,7 @@ def _answerer(
     cfg: CfgNode, dataset: str, prompted: bool, score_threshold: float
 ) -> tuple[Callable[[dict, np.ndarray], Instances], bool]:
     """(entry, image) -> instances on the CPU, and whether they answer the annotations one by one."""
-    if cfg.MODEL.META_ARCHITECTURE == "SOPSEG":
+    if is_sopseg(cfg):
         model = build_model(cfg.clone()).eval()
         if cfg.MODEL.WEIGHTS or not cfg.MODEL.SOPSEG.WEIGHTS:
             Checkpointer(model, exact=True).load(cfg.MODEL.WEIGHTS, checkpointables=[])

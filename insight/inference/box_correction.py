@@ -8,6 +8,8 @@ from detectron2.structures import Boxes
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from insight.config import is_sopseg
+
 
 def check_correct_boxes(value: float, cfg: CfgNode | None = None, name: str = "correct_boxes") -> None:
     """Check the IoU below which a box is corrected.
@@ -23,7 +25,7 @@ def check_correct_boxes(value: float, cfg: CfgNode | None = None, name: str = "c
     # True would be taken for 1, which costs exact boxes most.
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
         raise ValueError(f"{name}: expected an IoU, from 0 (no box is corrected) to 1 (all are), got {value!r}")
-    if value and cfg is not None and cfg.MODEL.META_ARCHITECTURE == "SOPSEG":
+    if value and cfg is not None and is_sopseg(cfg):
         raise ValueError(f"{name}: SOPSeg takes boxes at their word, only a detector corrects them")
 
 

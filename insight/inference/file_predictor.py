@@ -8,6 +8,8 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.structures import Boxes, Instances
 
+from insight.config import is_sopseg
+
 from .box_correction import check_correct_boxes
 from .classes import class_indices
 from .predictor import PromptPredictor
@@ -51,7 +53,7 @@ def build_file_predictor(
     check_correct_boxes(correct_boxes, cfg, "--correct-boxes")
     if given_class is not None and not prompted:
         raise ValueError("--class: says what boxes hold: give --boxes, --oriented-boxes or --boxes-json")
-    if cfg.MODEL.META_ARCHITECTURE != "SOPSEG":
+    if not is_sopseg(cfg):
         return _detector(cfg, given_class, correct_boxes)
     if given_class is not None:
         raise ValueError("--class: SOPSeg knows no classes, its masks are of whatever a prompt holds")

@@ -16,6 +16,7 @@ import insight.modeling.registration  # noqa: F401 (a config may come from anoth
 from insight.data.formats.images import as_rgb, read_image
 from insight.data.mappers.detection import AtLeastOnePixel
 from insight.modeling.checkpointer import Checkpointer
+from insight.modeling.sopseg import SOPSeg
 from insight.structures.given_prompts import given_prompts
 from insight.structures.prompts import Prompts
 from insight.structures.rle import RLEMasks
@@ -71,9 +72,9 @@ class PromptPredictor:
                 raise ValueError(f"INPUT.MIN_SIZE_TEST: expected pixels, or 0 not to resize, got {sizes[0]}")
             if sizes[1] < 1:
                 raise ValueError(f"INPUT.MAX_SIZE_TEST: expected pixels, at least 1, got {sizes[1]}")
-        if type(self.model).__name__ == "SOPSEG":
+        if isinstance(self.model, SOPSeg):
             raise TypeError(
-                "SOPSEG neither finds nor classifies, as is asked here: SOPSegPredictor answers its prompts, "
+                "SOPSeg neither finds nor classifies, as is asked here: SOPSegPredictor answers its prompts, "
                 "tools/train_net.py --eval-only evaluates it"
             )
         if not hasattr(self.model, "segment_boxes"):

@@ -1,35 +1,34 @@
-"""Checkpoints that are whole or absent, and that say when they do not fit."""
+"""Detectron2's checkpointer, made safe: checkpoints that are whole or absent, and that say when they do not fit."""
 
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 
+from insight.checkpoint import CheckpointError, read_checkpoint, require_finite, require_state_dict
+from insight.config import is_sopseg
 from insight.runtime.atomic_files import atomic_write
-from insight.weights import not_finite
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is missing, damaged, or of another model."""
 
 
 class Checkpointer(DetectionCheckpointer):
     """Detectron2's checkpointer, made safe.
 
-    A file appears under its name only when it is whole, and is named in `last_checkpoint` only after that. Files are
-    read with `weights_only=True` (Detectron2's .pkl model-zoo files are pickles by nature and the one exception).
+    A file appears under its name only when it is whole, and `last_checkpoint` names it only after that. Files are read
+    by `insight.checkpoint.read_checkpoint`, which runs nothing that is in them; files of Detectron2's model zoo
+    (`.pkl`), of pycls (`.pyth`) and `.safetensors` load too.
 
-    What must fit: to resume, to evaluate and to predict, every parameter. To start a training from other weights, at
-    least one tensor; layers that predict, or take, logits of another number of classes start afresh, what is not in the
-    file stays initialised, both with a warning that lists it.
+    To resume, to evaluate and to predict, every parameter must fit. To start a training from other weights, at least
+    one tensor must: layers that depend on the number of classes start afresh if that differs, and parameters that the
+    file lacks stay initialised, both with a warning that lists them.
 
     Args:
         model: the model, bare or in DistributedDataParallel.
         save_dir: folder of the checkpoints.
-        exact: whether every parameter must fit also where nothing is resumed: for evaluation and prediction.
+        exact: require every parameter to fit even where nothing is resumed: for evaluation and prediction.
         checkpointables: as Detectron2's.
     """
 
@@ -42,28 +41,51 @@ class Checkpointer(DetectionCheckpointer):
         """Write `<save_dir>/<name>.pth`, then point `last_checkpoint` at it.
 
         Args:
-            name: file name without its ending.
+            name: file name without its suffix.
             kwargs: more to save, as in Detectron2.
 
         Raises:
-            OSError: it could not be written; the last checkpoint is still valid.
+            OSError: it cannot be written; the last checkpoint is still valid.
         """
         if not self.save_dir or not self.save_to_disk:
             return
         state = {key: part.state_dict() for key, part in self.checkpointables.items()}
         path = Path(self.save_dir, f"{name}.pth")
         self.logger.info(f"Saving checkpoint to {path}")
-        try:
-            with atomic_write(path, "wb") as file:
+        with atomic_write(path, "wb") as file:
+            try:
                 torch.save({"model": self.model.state_dict(), **state, **kwargs}, file)
-        except RuntimeError as error:  # what torch.save makes of a failed write
-            raise OSError(f"{path}: cannot be written, is the disk full? ({str(error).splitlines()[0]})") from error
+            except RuntimeError as error:
+                # A full disk, Ctrl-C or SIGTERM during a write: torch.save puts a failed assertion of its own over it.
+                reason = error.__context__
+                if isinstance(reason, OSError) or (reason and not isinstance(reason, Exception)):
+                    raise reason from None
+                raise
         self.tag_last_checkpoint(path.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Point `last_checkpoint` at a file of `save_dir`."""
-        with atomic_write(Path(self.save_dir, "last_checkpoint")) as file:
+        with atomic_write(self._last_checkpoint) as file:
             file.write(last_filename_basename)
+
+    def get_checkpoint_file(self) -> str:
+        """The file that `last_checkpoint` names.
+
+        Returns:
+            Its path; empty if there is no `last_checkpoint`.
+
+        Raises:
+            CheckpointError: it holds anything but the name of a file of `save_dir`, from which alone a run is resumed.
+        """
+        if not self.has_checkpoint():
+            return ""
+        name = self._last_name()
+        is_name = name.isprintable() and "\ufffd" not in name and len(name) < 256
+        if name in ("", ".", "..") or Path(name).name != name or not is_name:
+            raise CheckpointError(
+                f"{self._last_checkpoint}: expected the name of a file beside it, got {name!r:.80}{self._advice()}"
+            )
+        return os.path.join(self.save_dir, name)
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """Load a checkpoint.
@@ -79,45 +101,76 @@ class Checkpointer(DetectionCheckpointer):
             CheckpointError: the file is missing or damaged, does not fit the model, or holds NaN.
         """
         if not path and self.exact:
-            raise CheckpointError("MODEL.WEIGHTS is empty: a model with random weights is of no use here; name a file")
-        if _is_absent(path):
-            raise CheckpointError(f"{path}: no such checkpoint{self._way_on(path)}")
+            raise CheckpointError("MODEL.WEIGHTS is empty: expected a checkpoint, as random weights give no results")
+        if problem := _unusable(path):
+            raise CheckpointError(f"{path}: {problem}{self._way_on(path)}")
         self._loading = (path, self.exact or checkpointables is None)
         try:
             more = super().load(path, checkpointables)
         except OSError as error:
             if "://" not in path:
                 raise
-            raise CheckpointError(f"{path}: cannot be had ({error}); name a file instead, or '' for none") from error
+            raise CheckpointError(
+                f"{path}: cannot be downloaded ({error}); name a file instead, or '' for none"
+            ) from error
         finally:
             self._parsed_url_during_load = None  # super() leaves it set after an error, and then refuses to load again
-        if path and (name := not_finite(self.model.state_dict())) is not None:
-            raise CheckpointError(f"{path}: {name} holds NaN or infinity; did its training diverge?")
+        if path:
+            require_finite(self.model.state_dict(), path)
         return more
 
     def _load_file(self, filename: str) -> dict[str, Any]:
+        """Detectron2's reading of each kind of file, without its unpickling."""
         try:
-            return super()._load_file(filename)
-        except OSError:
-            raise
-        except Exception as error:  # reading foreign bytes as a pickle or an archive may raise anything
-            # Of torch's answer only the kind: it advises to read the file as a pickle, which may run what is in it.
-            kind = type(error).__name__
-            raise CheckpointError(
-                f"{filename}: not a checkpoint, damaged, or unsafe to load ({kind}){self._way_on(filename)}"
-            ) from error
+            content = read_checkpoint(filename)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}{self._way_on(filename)}") from None
+        heuristics = False
+        suffix = Path(filename).suffix.lower()
+        if suffix == ".pkl" and not {"model", "__author__"} <= content.keys():  # Caffe2, or Detectron
+            weights = require_state_dict(content.get("blobs", content), filename)
+            weights = {name: value for name, value in weights.items() if not name.endswith("_momentum")}
+            content, heuristics = {"model": weights, "__author__": "Caffe2"}, True
+        elif suffix == ".pyth" and "model_state" in content:
+            weights = require_state_dict(content["model_state"], filename)
+            weights = {name: value for name, value in weights.items() if not name.endswith("num_batches_tracked")}
+            content, heuristics = {"model": weights, "__author__": "pycls"}, True
+        elif "model" not in content:
+            content = {"model": content}
+        if suffix not in (".pkl", ".pyth"):
+            heuristics = self._asks_for_heuristics()
+        if heuristics:
+            content["matching_heuristics"] = True
+        require_state_dict(content["model"], filename)
+        return content
+
+    def _asks_for_heuristics(self) -> bool:
+        """Whether the name that is loaded ends in Detectron2's `?matching_heuristics=True`."""
+        queries = parse_qs(self._parsed_url_during_load.query)
+        wanted = queries.pop("matching_heuristics", ["False"]) == ["True"]
+        if queries:
+            raise CheckpointError(f"{self._loading[0]}: expected ?matching_heuristics=True or nothing behind the name")
+        return wanted
+
+    @property
+    def _last_checkpoint(self) -> Path:
+        return Path(self.save_dir, "last_checkpoint")
+
+    def _last_name(self) -> str:
+        return self._last_checkpoint.read_bytes()[:4096].decode(errors="replace").strip()
 
     def _way_on(self, path: str) -> str:
-        """What to do where the last checkpoint, if this is it, cannot be read."""
-        if not self.save_dir or os.path.normpath(path) != os.path.normpath(self.get_checkpoint_file()):
+        """What to do where a checkpoint cannot be read, if it is the one that `last_checkpoint` names."""
+        if not (self.save_dir and self.has_checkpoint()):
             return ""
-        others = [other for other in Path(self.save_dir).glob("model_*.pth") if other.name != Path(path).name]
-        newest = max(others, key=lambda other: other.stat().st_mtime, default=None)
-        advice = f": write another one's name there, such as {newest.name}" if newest else ""
-        return f"; {Path(self.save_dir, 'last_checkpoint')} names it{advice}"
+        if os.path.normpath(path) != os.path.normpath(os.path.join(self.save_dir, self._last_name())):
+            return ""
+        return f"; {self._last_checkpoint} names it{self._advice(Path(path).name)}"
 
-    def _torch_load(self, f: str) -> Any:
-        return torch.load(f, map_location="cpu", weights_only=True)
+    def _advice(self, unusable: str = "") -> str:
+        others = [other for other in Path(self.save_dir).glob("model_*.pth") if other.name != unusable]
+        newest = max(others, key=lambda other: other.stat().st_mtime, default=None)
+        return f": write another one's name there, such as {newest.name}" if newest else ""
 
     def _log_incompatible_keys(self, incompatible) -> None:
         path, exact = self._loading
@@ -132,7 +185,7 @@ class Checkpointer(DetectionCheckpointer):
         counts = [(theirs[0] - 1, ours[0] - 1) for key, theirs, ours in reshaped if key.endswith("cls_score.bias")]
         if counts and exact:  # its last output is the background
             problems.append(f"it was trained for {counts[0][0]} classes, the model has {counts[0][1]}")
-        refused = [entry for entry in reshaped if exact or not _hangs_on_classes(*entry)]
+        refused = [entry for entry in reshaped if exact or not _depends_on_classes(*entry)]
         if refused:
             shapes = [
                 f"{key}: {tuple(theirs)} in the file, {tuple(ours)} in the model" for key, theirs, ours in refused
@@ -149,32 +202,38 @@ class Checkpointer(DetectionCheckpointer):
 
 
 def require_weights(cfg: CfgNode, resume: bool = False) -> None:
-    """Whether the files that a config names for its model are there: at once, and not when each is read.
+    """Check that the weight files that a config names exist, before anything else is read.
 
     Args:
-        cfg: the config. URLs are left to Detectron2.
+        cfg: the config; URLs are not checked.
         resume: OUTPUT_DIR's last checkpoint, if there is one, takes the place of MODEL.WEIGHTS.
 
     Raises:
-        CheckpointError: a file is not there.
+        CheckpointError: a file does not exist.
     """
     named = {}
     if not (resume and Path(cfg.OUTPUT_DIR, "last_checkpoint").is_file()):
         named["MODEL.WEIGHTS"] = cfg.MODEL.WEIGHTS
-    if cfg.MODEL.META_ARCHITECTURE == "SOPSEG" and not cfg.MODEL.WEIGHTS:  # which hold all of the model
+    if is_sopseg(cfg) and not cfg.MODEL.WEIGHTS:  # which hold all of the model
         named["MODEL.SOPSEG.WEIGHTS"] = cfg.MODEL.SOPSEG.WEIGHTS
     if cfg.MODEL.SOPSEG_BRANCH.ENABLED:
         named["MODEL.SOPSEG_BRANCH.WEIGHTS"] = cfg.MODEL.SOPSEG_BRANCH.WEIGHTS
     for key, path in named.items():
-        if _is_absent(path):
-            raise CheckpointError(f"{key}: {path}: no such checkpoint")
+        if problem := _unusable(path):
+            raise CheckpointError(f"{key}: {path}: {problem}")
 
 
-def _is_absent(path: str) -> bool:
-    return bool(path) and "://" not in path and not os.path.isfile(path.partition("?")[0])
+def _unusable(path: str) -> str:
+    """What keeps a checkpoint from being read, as far as its name tells."""
+    if not path or "://" in path:
+        return ""
+    path = path.partition("?")[0]  # of Detectron2's queries
+    if os.path.isdir(path):
+        return "expected a weight file, got a folder"
+    return "" if os.path.isfile(path) else "no such checkpoint"
 
 
-def _hangs_on_classes(key: str, theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:
+def _depends_on_classes(key: str, theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:
     """Whether a parameter differs only because its layer predicts, or takes, logits of another number of classes."""
     if ".point_head." in key and len(theirs) == len(ours) > 1:  # PointRend's, which take a coarse mask's logits too
         return theirs[0] == ours[0] or theirs[1] - theirs[0] == ours[1] - ours[0]

@@ -1,20 +1,19 @@
-"""Importing this module registers insight's models with Detectron2."""
+"""Registers insight's models with Detectron2 when it is imported."""
 
 from importlib.util import find_spec
 
 from .backbone.timm_fpn import build_timm_fpn_backbone
-from .meta_arch.prompt_rcnn import PromptRCNN
-from .meta_arch.sopseg import SOPSEG
+from .meta_arch import PromptRCNN, SOPSegMetaArch
 from .proposal_generator.prompt_rpn import PromptRPN
 from .roi_heads import CascadeMaskROIHeads, SCNetMaskHead, SCNetROIHeads
 
 __all__ = [
-    "SOPSEG",
     "CascadeMaskROIHeads",
     "PromptRCNN",
     "PromptRPN",
     "SCNetMaskHead",
     "SCNetROIHeads",
+    "SOPSegMetaArch",
     "build_timm_fpn_backbone",
 ]
 

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 
 from .crop_regions import CropSchedule, crop_regions, random_positions
+from .points import BACKGROUND, FOREGROUND
 from .prompts import Prompts
+
+BORDER = 1e-3  # of a region's side: a point beyond it by less counts as seen
 
 
 class CropPlan(NamedTuple):
@@ -22,6 +25,18 @@ class CropPlan(NamedTuple):
     regions: Tensor
     index: Tensor
     resized: tuple[int, int] | None = None
+
+    def select(self, prompts: Tensor) -> "CropPlan":
+        """The plan for some of the prompts.
+
+        Args:
+            prompts: (M,) int64.
+
+        Returns:
+            The regions of these prompts, for M prompts.
+        """
+        used, index = self.index[prompts].unique(return_inverse=True)
+        return CropPlan(self.regions[used], index, self.resized)
 
 
 def one_crop_each(boxes: Tensor, schedule: CropSchedule | None = None, positions: Tensor | None = None) -> CropPlan:
@@ -111,6 +126,9 @@ def plan_crops(
 ) -> CropPlan:
     """The regions to look at for prompts: around objects where boxes tell their size, else the whole image.
 
+    A foreground point outside its box widens the region, as the object reaches to it. Background points do not: where
+    the region does not show them, they are left out (`split_off_unseen_points`).
+
     Args:
         prompts: N prompts, image pixels.
         image_size: (height, width) of the image, pixels.
@@ -126,7 +144,42 @@ def plan_crops(
     """
     if prompts.boxes is None or not magnify:
         return whole_image(prompts.count, image_size, size)
-    return shared_crops(prompts.boxes, shared) if shared else one_crop_each(prompts.boxes)
+    extents = _extents(prompts)
+    return shared_crops(extents, shared) if shared else one_crop_each(extents)
+
+
+def split_off_unseen_points(prompts: Prompts, plan: CropPlan) -> list[tuple[Tensor, Prompts, CropPlan]]:
+    """Leave out the background points that lie outside their prompt's crop.
+
+    A point is encoded by its position in the crop, so one outside would change the mask although the crop shows nothing
+    of it. It is removed, not relabelled as "no point", which the decoder would see too; so prompts are grouped by the
+    number of points that they keep.
+
+    Args:
+        prompts: N prompts, image pixels.
+        plan: their regions.
+
+    Returns:
+        Groups that together hold every prompt once: (n,) int64 indices of the prompts, the prompts, their plan.
+    """
+    everything = torch.arange(prompts.count, device=plan.index.device)
+    if prompts.boxes is None or prompts.points is None:
+        return [(everything, prompts, plan)]
+    region = plan.regions[plan.index].to(prompts.points)[:, None]
+    border = BORDER * (region[..., 2:] - region[..., :2])
+    outside = (prompts.points < region[..., :2] - border) | (prompts.points > region[..., 2:] + border)
+    seen = ~(outside.any(2) & (prompts.labels == BACKGROUND))
+    if seen.all():
+        return [(everything, prompts, plan)]
+    groups = []
+    for count in seen.sum(1).unique().tolist():
+        rows = (seen.sum(1) == count).nonzero()[:, 0]
+        part, kept = prompts.select(rows), seen[rows]
+        points, labels = (values[kept].unflatten(0, (len(rows), count)) for values in (part.points, part.labels))
+        part = part._replace(points=points if count else None, labels=labels if count else None)
+        rows = rows.to(plan.index.device)
+        groups.append((rows, part, plan.select(rows)))
+    return groups
 
 
 def training_crops(boxes: Tensor, shared: float = 0.0, generator: torch.Generator | None = None) -> CropPlan:
@@ -165,6 +218,16 @@ def check_shared(shared: float) -> None:
     """
     if not 0 <= shared < 1:
         raise ValueError(f"shared_crops (SHARED_CROPS): expected 0 or a fraction below 1, got {shared}")
+
+
+def _extents(prompts: Prompts) -> Tensor:
+    """(N, 4) XYXY, the boxes widened to their foreground points."""
+    if prompts.points is None:
+        return prompts.boxes
+    is_foreground = (prompts.labels == FOREGROUND)[..., None]
+    low = prompts.points.masked_fill(~is_foreground, torch.inf).amin(1)
+    high = prompts.points.masked_fill(~is_foreground, -torch.inf).amax(1)
+    return torch.cat([torch.minimum(prompts.boxes[:, :2], low), torch.maximum(prompts.boxes[:, 2:], high)], 1)
 
 
 def _with_context(boxes: Tensor, sizes: Tensor) -> Tensor:

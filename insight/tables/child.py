@@ -1,4 +1,4 @@
-"""Commands that end with the process that started them, however it ends."""
+"""Child processes that end with the process that started them, however it ends."""
 
 import contextlib
 import os
@@ -8,20 +8,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-PATIENCE = 30.0  # seconds that a command has to end by itself
+PATIENCE = 30.0  # seconds that a command has to end after SIGTERM
 
-# A program that the command replaces. It ends with this process; -I keeps its folder, the package's, out of sys.path.
+# A program that has itself killed with this process and then becomes the command. -I keeps its folder out of sys.path.
 _FOLLOW = ["-I", str(Path(__file__).resolve().parents[1] / "runtime" / "following.py")]
 
 
 @contextlib.contextmanager
 def child(command: Sequence[str], log: Path, keep_open: Sequence[int] = ()) -> Iterator[subprocess.Popen]:
-    """Start a command; when the block is left, it has ended, and so have the processes that it started.
+    """Run a command during the block; at the end of the block, it and the processes that it started have ended.
 
     Args:
-        command: program, by its path, and arguments.
-        log: gets what it prints.
-        keep_open: file descriptors that it inherits, such as those of locks that hold until it has ended.
+        command: path of a program, and arguments.
+        log: file for its output.
+        keep_open: file descriptors that it inherits, such as those of locks to hold until it has ended.
 
     Yields:
         The process.
@@ -36,7 +36,7 @@ def child(command: Sequence[str], log: Path, keep_open: Sequence[int] = ()) -> I
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            start_new_session=groups,  # Ctrl-C is for this process, which ends the command in its own way
+            start_new_session=groups,  # Ctrl-C goes to this process alone, which then ends the command
             pass_fds=tuple(keep_open) if groups else (),
         )
     try:

@@ -1,4 +1,4 @@
-"""Making a table: its runs, its measures, its files."""
+"""Making a table: its runs, measures and files."""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +8,9 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
+from insight.config import is_sopseg
 from insight.data.datasets import register_from_config, require_registered
+from insight.errors import InputError
 from insight.evaluation.comparison import Contender, choose_entries, draw_comparisons, worst_entries
 from insight.modeling.checkpointer import require_weights
 from insight.runtime.file_names import safe_name
@@ -29,23 +31,23 @@ def make_table(
     overrides: Sequence[str] = (),
     num_gpus: int = 1,
 ) -> tuple[list[Path], dict[str, str]]:
-    """Do the runs that a table lacks and write it, anew after each run, so that there is always one to look at.
+    """Make the runs that a table lacks and write the table, again after each run.
 
     Args:
         table: the table.
-        output: gets NAME.md, NAME.json, NAME.png, NAME/ with the pictures, and runs/, which tables with the same output
-            share.
-        command: that makes the table, for its reader.
-        overrides: KEY VALUE KEY VALUE ... for every row.
-        num_gpus: to train with.
+        output: folder for NAME.md, NAME.json, NAME.png, NAME/ with the pictures, and runs/, which tables with the same
+            output folder share.
+        command: the command that makes the table, to write into it.
+        overrides: KEY, VALUE, KEY, VALUE, ... for every row.
+        num_gpus: number of GPUs to train with.
 
     Returns:
-        The files, and by the label of each run that failed or is left to another process, why.
+        The files; and by label, why a run failed or is left to another process.
 
     Raises:
-        OSError: a data set of a run that is left to do, or of the pictures, is not there.
-        ValueError: weights that such a run starts from are not there, a config that cannot be used, a folder of another
-            run, a column that the results do not have, or a picture of an image that the data set does not have.
+        OSError: a dataset of a run to do, or of the pictures, is missing.
+        InputError: weights that a run starts from are missing, a config cannot be used, a folder holds another run, the
+            results lack a column, or the dataset lacks an image of the pictures.
     """
     runs = plan_runs(table, Path(output, "runs"), overrides)
     metrics = {column.metric for column in table.columns if column.is_measure}
@@ -53,7 +55,7 @@ def make_table(
     measures = {(name, metric): _count(cfg, metric) for name, cfg in cfgs.items() for metric in metrics - _TIMED}
     made = describe_machine(torch.device(runs[0].cfg.MODEL.DEVICE))
     first = [next(run for run in runs if run.row is row) for row in table.rows]
-    # Before the runs, so that a name that is wrong is not found days later.
+    # Before the runs, so that a wrong name is not found days later
     dataset, entries = _choose(table.pictures, first) if table.pictures else ("", [])
 
     def write(pictures: Sequence[Path] = ()) -> list[Path]:
@@ -82,7 +84,7 @@ _TIMED = {"fps", "speed"}
 
 
 def _load_datasets(runs: Sequence[Run]) -> None:
-    """So that what is missing is told at once, and not by each run in turn."""
+    """Load every dataset once, so that a missing one is an error now, not in each run."""
     loaded = set()
     for run in runs:
         register_from_config(run.cfg)
@@ -95,14 +97,14 @@ def _load_datasets(runs: Sequence[Run]) -> None:
 
 
 def _choose(pictures: Pictures, first: Sequence[Run]) -> tuple[str, list[dict]]:
-    """The data set to draw images of, and their entries, as far as they are known before the runs."""
+    """The dataset of the pictures, and the entries of its images as far as they are known before the runs."""
     register_from_config(first[0].cfg)
     dataset = first[0].cfg.DATASETS.TEST[0]
     require_registered([dataset], f"row {first[0].row.name!r}: DATASETS.TEST")
     if not pictures.worst:
         return dataset, choose_entries(dataset, pictures.images, pictures.count)
-    if first[-1].cfg.MODEL.META_ARCHITECTURE != "SOPSEG":
-        raise ValueError(f"pictures: worst: expected a SOPSEG as the last row, but {first[-1].row.name!r} is none")
+    if not is_sopseg(first[-1].cfg):
+        raise InputError(f"pictures: worst: expected a SOPSeg model in the last row, {first[-1].row.name!r} is none")
     return dataset, []
 
 

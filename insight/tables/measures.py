@@ -1,4 +1,4 @@
-"""Numbers of a model itself: parameters, multiply-adds, speed."""
+"""Measures of a model: parameters, multiply-adds, speed."""
 
 import itertools
 import statistics
@@ -11,44 +11,45 @@ from detectron2.modeling import build_model
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from insight.config import is_sopseg
 from insight.data.datasets import register_from_config
 from insight.engine import trainer_class
 from insight.errors import InputError
 from insight.modeling.checkpointer import Checkpointer
 from insight.modeling.sopseg import build_sopseg
 
-IMAGES = 20  # that speed is taken on
+IMAGES = 20  # on which speed is measured
 
 
 def count_parameters(cfg: CfgNode) -> int:
-    """Parameters of a config's model, frozen ones included; weights of frozen batch norms are none.
+    """Count the parameters of a config's model, frozen ones included; weights of frozen batch norms are buffers.
 
     Args:
         cfg: the config; no weights are loaded.
 
     Returns:
-        How many numbers they are.
+        The number of scalars.
     """
     return sum(parameter.numel() for parameter in _without_weights(cfg).parameters())
 
 
 def count_gmacs(cfg: CfgNode, prompts: int) -> float:
-    """Multiply-adds of SOPSeg for an image, as torch counts them: matrix products, convolutions and attention.
+    """Count the multiply-adds of SOPSeg on an image: matrix products, convolutions and attention, as torch counts them.
 
-    What papers give as GFLOPs are mostly these; counted strictly, a multiply-add is two floating-point operations.
+    Papers usually call them FLOPs; strictly, a multiply-add is two floating-point operations.
 
     Args:
-        cfg: the config; MODEL.META_ARCHITECTURE is SOPSEG.
-        prompts: oriented boxes, on one image. With MODEL.SOPSEG.MAGNIFY each has a crop of its own.
+        cfg: the config of a SOPSeg model.
+        prompts: number of oriented boxes on the image. With MODEL.SOPSEG.MAGNIFY each has a crop of its own.
 
     Returns:
-        Billions.
+        Billions of multiply-adds.
 
     Raises:
-        InputError: another model.
+        InputError: the model is not a SOPSeg.
     """
-    if cfg.MODEL.META_ARCHITECTURE != "SOPSEG":
-        raise InputError(f"gmacs: counted of SOPSEG only, not of {cfg.MODEL.META_ARCHITECTURE}")
+    if not is_sopseg(cfg):
+        raise InputError(f"gmacs: counted for SOPSeg only, got {cfg.MODEL.META_ARCHITECTURE}")
     keys = cfg.MODEL.SOPSEG
     crops = prompts if keys.MAGNIFY else 1
     size = keys.INPUT_SIZE
@@ -62,13 +63,14 @@ def count_gmacs(cfg: CfgNode, prompts: int) -> float:
 
 
 def measure_speed(configs: Sequence[CfgNode]) -> list[dict[str, float]]:
-    """Images a second of trained models, which take turns on the same images.
+    """Measure the speed of trained models, which take turns on the same images.
 
     Args:
         configs: their configs; MODEL.WEIGHTS are the checkpoints. The first of DATASETS.TEST must be the same.
 
     Returns:
-        For each "fps", the median, and "speed", the median over the images of how many times as fast as the first.
+        For each model "fps", images per second by the median time, and "speed", the median over the images of the time
+        of the first model divided by its own.
     """
     contenders = [_Contender(cfg) for cfg in configs]
     seconds: list[list[float]] = [[] for _ in contenders]
@@ -88,7 +90,7 @@ def measure_speed(configs: Sequence[CfgNode]) -> list[dict[str, float]]:
 
 
 class _Contender:
-    """A model and its inputs."""
+    """A model with its inputs."""
 
     def __init__(self, cfg: CfgNode):
         cfg = cfg.clone()
@@ -104,7 +106,7 @@ class _Contender:
 
     @torch.no_grad()
     def run(self, index: int) -> float:
-        """Seconds that an image takes."""
+        """Time of one image, in seconds."""
         start = self._now()
         self.model(self.inputs[index])
         return self._now() - start
@@ -116,8 +118,8 @@ class _Contender:
 
 
 def _without_weights(cfg: CfgNode) -> nn.Module:
-    if cfg.MODEL.META_ARCHITECTURE == "SOPSEG":
-        with torch.device("meta"):  # no memory is needed
+    if is_sopseg(cfg):
+        with torch.device("meta"):  # needs no memory
             return build_sopseg(cfg.MODEL.SOPSEG.ENCODER, cfg.MODEL.SOPSEG.DECODER)
     cfg = cfg.clone()
     cfg.defrost()

@@ -1,4 +1,4 @@
-"""The picture of a table."""
+"""The plot of a table."""
 
 import os
 
@@ -11,14 +11,14 @@ from .summary import Cell, Summary
 
 
 def draw(summary: Summary, path: str | os.PathLike) -> bool:
-    """Draw a table as its description asks; standard deviations are error bars.
+    """Draw the plot of a table, with standard deviations as error bars.
 
     Args:
         summary: the table.
-        path: the PNG file.
+        path: PNG file to write.
 
     Returns:
-        Whether there was a number to draw.
+        Whether there was a number to draw; without one, no file is written.
     """
     plot = summary.table.plot
     left, right = _chosen(summary)
@@ -49,7 +49,7 @@ def draw(summary: Summary, path: str | os.PathLike) -> bool:
 
 
 def _chosen(summary: Summary) -> tuple[list[int], list[int]]:
-    """Which columns to draw, on the left axis and on the right one."""
+    """Indices of the columns to draw on the left axis, and on the right axis."""
     plot = summary.table.plot
     origin = {column.metric: column.title for column in summary.table.columns}
 
@@ -84,6 +84,6 @@ def _line(
 
 
 def _numbers(cells: list[Cell]) -> tuple[np.ndarray, np.ndarray]:
-    """Means, NaN where there is none, and deviations, 0 where there is none."""
+    """Means, NaN if missing, and deviations, 0 if missing."""
     means = [np.nan if cell.mean is None else cell.mean for cell in cells]
     return np.array(means, float), np.array([cell.deviation or 0.0 for cell in cells])

@@ -1,7 +1,8 @@
-"""The runs that a table is made of, and where they lie."""
+"""The runs that a table is made of, and their folders."""
 
 import functools
 import hashlib
+import operator
 import os
 import re
 from collections.abc import Sequence
@@ -12,14 +13,15 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 
-from insight.config import load_config
+from insight.config import find_config, load_config
 from insight.engine.results import RESULTS, finished_run, read_results
+from insight.errors import InputError
 
 from .spec import Row, Table
 
-# What `insight measure` measures on a trained model, by the task that the results have it under.
+# Measurements on a trained model: the task in its results, and the sub-command of `insight measure`
 STEPS = {"missed": "missed", "jitter": "jitter", "prompt_use": "prompt-use"}
-_LONGEST = 200  # bytes of a folder's name, before the seed; a file system takes 255
+_LONGEST = 200  # bytes of a folder's name, before the seed; file systems take 255
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,12 @@ class Run:
     """A row of a table with one seed.
 
     Args:
-        row: what is run.
-        seed: None where nothing is drawn: `row.eval_only`.
+        row: the row.
+        seed: its seed; None where nothing is random: `row.eval_only`.
         folder: its OUTPUT_DIR.
-        overrides: KEY VALUE KEY VALUE ... for the row's config file.
-        cfg: the config that comes of it.
-        steps: what is measured on the trained model, of STEPS.
+        overrides: KEY, VALUE, KEY, VALUE, ... on top of the row's configs.
+        cfg: the resolved config.
+        steps: measurements on the trained model, of STEPS.
     """
 
     row: Row
@@ -44,22 +46,22 @@ class Run:
 
     @property
     def label(self) -> str:
-        """The row's name, and the seed."""
+        """The row's name and the seed."""
         return self.row.name if self.seed is None else f"{self.row.name}, seed {self.seed}"
 
     def trained(self) -> dict[str, Any] | None:
-        """What the run came to, as `finished_run` gives it, without the steps."""
+        """Results of the training, as `finished_run` returns them; None if it has not ended."""
         return finished_run(self.folder, self.cfg)
 
     def step_results(self, step: str) -> dict[str, Any] | None:
-        """What one of the steps came to; None if it was not done since the run ended."""
+        """Results of a measurement; None if it was not made since the training ended."""
         path, results = self.folder / f"{step}.json", self.folder / RESULTS
         if not path.is_file() or path.stat().st_mtime < results.stat().st_mtime:
             return None
         return read_results(path)
 
     def results(self) -> dict[str, Any] | None:
-        """As `trained`, with the metrics of the steps that were done."""
+        """Results of the training and of the measurements made so far; None if the training has not ended."""
         content = self.trained()
         if content is not None:
             for step in self.steps:
@@ -69,51 +71,52 @@ class Run:
 
 
 def plan_runs(table: Table, folder: str | os.PathLike, overrides: Sequence[str] = ()) -> list[Run]:
-    """The runs of a table: every row with the first seed, then with the next.
+    """List the runs of a table: every row with the first seed, then with the next.
 
-    A run's folder is named after its config file, the row's options and the seed, so that tables share their runs.
+    A run's folder is named after its configs, the row's options and the seed, so that tables share their runs.
 
     Args:
         table: the table.
-        folder: of all runs.
-        overrides: KEY VALUE KEY VALUE ... for every row; a row's own options count more.
+        folder: folder of all runs.
+        overrides: KEY, VALUE, KEY, VALUE, ... for every row; a row's own options take precedence.
 
     Returns:
         The runs, each once.
 
     Raises:
-        ValueError: of `load_config`; two rows are the same; a column is of a data set that a row is not evaluated on;
-            what the table needs was not given.
+        InputError: a config cannot be used; two rows are the same; a column is of a dataset that a row is not evaluated
+            on; or a config key that the table needs has no value.
     """
     tasks = {column.path[1] for column in table.columns if not column.is_measure}
     steps = tuple(step for step in STEPS if step in tasks)
     if not torch.cuda.is_available():
-        overrides = ["MODEL.DEVICE", "cpu", *overrides]  # which load_config would do with a warning for each
+        overrides = ["MODEL.DEVICE", "cpu", *overrides]  # load_config would warn at each run
     runs = {}
     for seed in table.seeds:
         for row in table.rows:
             run_seed = None if row.eval_only else seed
             values = [str(value) for pair in row.options.items() for value in pair]
-            place = Path(folder, row.config.resolve().parent.name, _name(row, run_seed))
+            place = Path(folder, find_config(row.configs[0]).resolve().parent.name, _name(row, run_seed))
             if place in runs:
                 if runs[place].row is not row:
-                    raise ValueError(f"rows {runs[place].row.name!r} and {row.name!r} are the same run")
+                    raise InputError(f"rows {runs[place].row.name!r} and {row.name!r} are the same run")
                 continue  # one for all seeds
             values = [*map(str, overrides), *values, "OUTPUT_DIR", str(place)]
             values += [] if run_seed is None else ["SEED", str(run_seed)]
             try:
-                cfg = load_config(str(row.config), values)
-            except ValueError as error:
-                raise ValueError(f"row {row.name!r}: {error}") from error
+                cfg = load_config(row.configs, values)
+            except InputError as error:
+                raise InputError(f"row {row.name!r}: {error}") from error
             _check(table, row, cfg)
             runs[place] = Run(row, run_seed, place, tuple(values), cfg, steps)
     return list(runs.values())
 
 
 def _name(row: Row, seed: int | None) -> str:
+    configs = "+".join(Path(config).stem for config in row.configs)
     options = [f"{key}_{value}" for key, value in row.options.items()]
-    *start, end = [row.config.stem, *options, "eval_only" if seed is None else f"seed{seed}"]
-    start = re.sub(r"[^\w.-]+", "_", "-".join(start))
+    *start, end = [configs, *options, "eval_only" if seed is None else f"seed{seed}"]
+    start = re.sub(r"[^\w.+-]+", "_", "-".join(start))
     if len(start.encode()) > _LONGEST:
         start = f"{start[: _LONGEST // 4]}-{hashlib.sha256(start.encode()).hexdigest()[:16]}"
     return f"{start}-{end}"
@@ -121,11 +124,15 @@ def _name(row: Row, seed: int | None) -> str:
 
 def _check(table: Table, row: Row, cfg: CfgNode) -> None:
     for key in table.needs:
-        if not functools.reduce(getattr, key.split("."), cfg):
-            raise ValueError(f"the table needs {key}: give {key} VALUE at the end of the command")
+        try:
+            value = functools.reduce(operator.getitem, key.split("."), cfg)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"needs: there is no config key {key!r:.80}") from error
+        if not value:
+            raise InputError(f"the table needs a value for {key}: add {key} VALUE to the overrides")
     for column in table.columns:
         if not column.is_measure and column.path[0] not in cfg.DATASETS.TEST:
-            raise ValueError(
+            raise InputError(
                 f"column {column.title!r} is of {column.path[0]}, but row {row.name!r} is evaluated on "
                 f"{', '.join(cfg.DATASETS.TEST) or 'nothing'} (DATASETS.TEST)"
             )

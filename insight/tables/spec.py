@@ -1,12 +1,15 @@
-"""The description of a table: a small YAML file that says which runs are its rows and which numbers its columns."""
+"""Descriptions of tables: YAML files that say which runs are the rows and which numbers the columns."""
 
 import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
 from typing import Any
 
-import yaml
+from insight.config import find_config, shipped_tables
+from insight.errors import InputError
+from insight.runtime.yaml_files import read_yaml
 
 MEASURES = ("parameters", "gmacs", "fps", "speed")  # of a row's model, not of its runs
 _PRECISIONS = ("bbox", "segm", "boundary")  # tasks whose metrics are average precisions
@@ -18,15 +21,15 @@ class Row:
     """A model of a table.
 
     Args:
-        name: what the table calls it.
-        config: its config file.
-        options: config values that differ from the file.
+        name: heading of the row.
+        configs: names of shipped configs and paths of files, merged from left to right.
+        options: config values that differ from the files'.
         eval_only: evaluate the weights that the config names, without training.
-        over: name of the row that its gains are over; empty for the first.
+        over: name of the row that its gains are relative to; empty for the first.
     """
 
     name: str
-    config: Path
+    configs: tuple[str, ...]
     options: dict[str, Any] = field(default_factory=dict)
     eval_only: bool = False
     over: str = ""
@@ -34,14 +37,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """A number that each row has.
+    """A number of each row.
 
     Args:
-        title: what the table calls it.
-        metric: "DATA SET/TASK/METRIC" of a run's results; one "*" in METRIC, and in the title, stands for all that
-            fit in any row. Or a measure of the model: "parameters", in millions; "gmacs/N", of N prompts on an image;
-            "fps" and "speed", images a second, and how many times those of the first row.
-        needed: a row without it is an error; otherwise its cell is empty.
+        title: heading of the column.
+        metric: "DATASET/TASK/METRIC" of a run's results; one "*" in METRIC, and in the title, stands for every metric
+            that fits in any row. Or a measure of the model: "parameters", in millions; "gmacs/N", for N prompts on an
+            image; "fps", images per second; "speed", the same as a multiple of the first row's.
+        needed: a row without the metric is an error; otherwise its cell is empty.
     """
 
     title: str
@@ -50,26 +53,26 @@ class Column:
 
     @property
     def is_measure(self) -> bool:
-        """Whether it is of the model, not of its runs."""
+        """Whether the number is of the model, not of its runs."""
         return self.metric.split("/")[0] in MEASURES
 
     @property
     def path(self) -> tuple[str, str, str]:
-        """Data set, task and metric of a column that is no measure."""
+        """Dataset, task and metric of a column that is not a measure."""
         return tuple(self.metric.split("/", 2))
 
 
 @dataclass(frozen=True)
 class Plot:
-    """What the picture shows.
+    """What the plot shows.
 
     Args:
-        kind: "bars", a group for each column, in it a bar for each row; or "lines".
-        along: lines only: "rows", a line for each column, or "columns", a line for each row.
-        x: lines only: where the rows, or the columns, lie on the axis.
-        label: of the x axis.
-        columns: titles of the columns to draw; empty for all that are no measures.
-        right: titles of the columns whose axis is on the right.
+        kind: "bars", a group per column with a bar per row; or "lines".
+        along: lines only: "rows", a line per column, or "columns", a line per row.
+        x: lines only: position of each row, or column, on the x axis.
+        label: label of the x axis.
+        columns: titles of the columns to draw; empty for all that are not measures.
+        right: titles of the columns on the right axis.
     """
 
     kind: str = "bars"
@@ -82,13 +85,13 @@ class Plot:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images of the data set, and beside each what the models make of it.
+    """Images of the dataset with the ground truth and each model's masks side by side.
 
     Args:
-        images: their file names; empty for some with many classes.
-        count: how many, where none are named.
-        prompted: prompt the models with the true boxes instead of letting them find objects.
-        worst: instead of many classes, those with the objects that the last row's model, a SOPSeg, segments worst.
+        images: file names; empty for a choice of images with many classes.
+        count: number of images, where none are named.
+        prompted: prompt the models with the ground-truth boxes instead of detecting objects.
+        worst: instead, choose the images with the objects that the last row's model, a SOPSeg, segments worst.
     """
 
     images: tuple[str, ...] = ()
@@ -99,18 +102,18 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of one of the papers, or of yours.
+    """A table of one of the papers, or your own.
 
     Args:
-        name: of its files.
-        title: its heading.
+        name: stem of its files.
+        title: heading.
         rows: the models.
         columns: the numbers.
-        seeds: a run of each row for each.
-        plot: its picture.
-        pictures: images that the models of the first seed are shown on; None for none.
-        note: what a reader must know.
-        needs: config keys that must not be empty, which whoever makes the table gives, such as MODEL.SOPSEG.WEIGHTS.
+        seeds: each row is run once per seed.
+        plot: its plot.
+        pictures: images to show the models of the first seed on; None for none.
+        note: what a reader must know, in Markdown.
+        needs: config keys that must be given, such as MODEL.SOPSEG.WEIGHTS.
     """
 
     name: str
@@ -124,25 +127,42 @@ class Table:
     needs: tuple[str, ...] = ()
 
 
-def read_table(path: str | os.PathLike) -> Table:
+def table_setups(name: str | os.PathLike) -> tuple[str, ...]:
+    """Return the names of the setups that a table is described for; empty if it has only one, without a name.
+
+    Args:
+        name: as in `read_table`.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    path = find_config(name, shipped_tables())
+    return tuple(_setups(path, _content(path)))
+
+
+def read_table(name: str | os.PathLike, setup: str = "") -> Table:
     """Read the description of a table.
 
     Args:
-        path: the YAML file; its config files are relative to it.
+        name: name of a shipped table, such as `iai_2`, or path of a YAML file; paths in it are relative to it.
+        setup: one of `table_setups`; may be left out where there is only one.
 
     Returns:
-        The table.
+        The table; its name is the file's, followed by the setup's.
 
     Raises:
-        ValueError: what is wrong with the file, in one line.
+        InputError: the file or the setup cannot be used.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; expected the description of a table, as in configs/tables/")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    path = find_config(name, shipped_tables())
+    content = _content(path)
+    setups = _setups(path, content)
+    if not setup and len(setups) == 1:
+        setup = next(iter(setups))
+    if setup not in setups and (setup or setups):
+        known = ", ".join(setups) or "none, this table has no setups"
+        raise InputError(f"setup: expected one of {known}, got {setup!r} ({path})")
+    if setup:
+        content = _fill(path, _rows_of_setup(path, content, setup, setups), setups[setup])
     _check(
         str(path),
         content,
@@ -153,49 +173,133 @@ def read_table(path: str | os.PathLike) -> Table:
     columns = tuple(_column(f"{path}: column {title!r}", title, m) for title, m in content["columns"].items())
     names = [row.name for row in rows]
     if not rows or len(set(names)) < len(names):
-        raise ValueError(f"{path}: rows: expected at least one, and no name twice, got {', '.join(names) or 'none'}")
+        raise InputError(f"{path}: rows: expected one or more, of different names, got {', '.join(names) or 'none'}")
     unknown = [row for row in rows if row.over not in ("", *names)]
     if unknown:
-        raise ValueError(f"{path}: row {unknown[0].name!r}: over: there is no row {unknown[0].over!r}")
+        raise InputError(f"{path}: row {unknown[0].name!r}: over: there is no row {unknown[0].over!r}")
     if not columns:
-        raise ValueError(f"{path}: columns: expected at least one TITLE: METRIC")
+        raise InputError(f"{path}: columns: expected one or more TITLE: METRIC, got none")
     seeds = content.get("seeds", [1])
-    if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds) or len(set(seeds)) < len(seeds):
-        raise ValueError(f"{path}: seeds: expected different whole numbers from 0 up, got {seeds}")
+    if not seeds or not all(type(seed) is int and 0 <= seed < 2**32 for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise InputError(f"{path}: seeds: expected different integers from 0 to 2^32 - 1, got {seeds!r:.80}")
     plot = _plot(f"{path}: plot", content.get("plot", {}), rows, columns)
     pictures = _pictures(f"{path}: pictures", content["pictures"]) if "pictures" in content else None
     needs = tuple(map(str, content.get("needs", [])))
-    note = content.get("note", "")
-    return Table(path.stem, content["title"], rows, columns, tuple(seeds), plot, pictures, note, needs)
+    title, note = content["title"], content.get("note", "")
+    name = f"{path.stem}_{setup}" if setup else path.stem
+    return Table(name, title, rows, columns, tuple(seeds), plot, pictures, note, needs)
+
+
+def _content(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a description; what it does not state it has from its _BASE_."""
+    if path.resolve() in chain:
+        raise InputError(f"{path}: inherits itself by way of _BASE_")
+    if len(chain) > 10:
+        raise InputError(f"{path}: inherited through more than 10 files by way of _BASE_")
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected KEY: VALUE pairs of title, rows and columns, got {content!r:.80}")
+    base = content.pop("_BASE_", "")
+    if not isinstance(base, str):
+        raise InputError(f"{path}: _BASE_: expected a file, got {base!r:.80}")
+    return _content(path.parent / base, (*chain, path.resolve())) | content if base else content
+
+
+def _setups(path: Path, content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    setups = content.pop("setups", {})
+    if not isinstance(setups, dict) or not all(
+        isinstance(name, str)
+        and re.fullmatch(r"\w[\w.-]*", name)
+        and isinstance(values, dict)
+        and all(isinstance(key, str) and _is_text_or_texts(value) for key, value in values.items())
+        for name, values in setups.items()
+    ):
+        raise InputError(f"{path}: setups: expected NAME: {{KEY: text or list of configs}}, got {setups!r:.80}")
+    return setups
+
+
+def _is_text_or_texts(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
+
+
+def _rows_of_setup(path: Path, content: dict[str, Any], setup: str, setups: dict[str, Any]) -> dict[str, Any]:
+    """The description with the rows that are in a setup: all without `setups`, or with the setup in it."""
+    if not isinstance(content.get("rows"), list):
+        return content
+    rows = []
+    for row in content["rows"]:
+        own = row.get("setups", list(setups)) if isinstance(row, dict) else list(setups)
+        if not isinstance(own, list) or not all(isinstance(name, str) and name in setups for name in own):
+            expected = ", ".join(setups)
+            raise InputError(
+                f"{path}: row {row.get('name')!r:.80}: setups: expected a list of some of {expected}, got {own!r:.80}"
+            )
+        if setup in own:
+            rows.append({k: v for k, v in row.items() if k != "setups"} if isinstance(row, dict) else row)
+    return {**content, "rows": rows}
+
+
+def _fill(path: Path, node: Any, values: dict[str, Any]) -> Any:
+    """Replace $KEY in all text by the setup's value; a value that is a list is spliced into the list around it."""
+    if isinstance(node, str):
+        if node.startswith("$") and node[1:] in values:
+            return values[node[1:]]
+        try:
+            return Template(node).substitute({key: value for key, value in values.items() if isinstance(value, str)})
+        except (KeyError, ValueError) as error:
+            known = ", ".join(f"${key}" for key in values)
+            raise InputError(f"{path}: {node!r:.80}: expected {known} ($$ is a $)") from error
+    if isinstance(node, dict):
+        return {_fill(path, key, values): _fill(path, value, values) for key, value in node.items()}
+    if not isinstance(node, list):
+        return node
+    filled = []
+    for item in node:
+        value = _fill(path, item, values)
+        filled += value if isinstance(item, str) and isinstance(value, list) else [value]
+    return filled
 
 
 def _row(where: str, node: object, folder: Path) -> Row:
-    _check(where, node, {"name": str, "config": str}, {"options": dict, "eval_only": bool, "over": str})
-    config = folder / node["config"]
-    if not config.is_file():
-        raise ValueError(f"{where} ({node['name']}): config: no such file: {config}")
-    return Row(node["name"], config, node.get("options", {}), node.get("eval_only", False), node.get("over", ""))
+    required = {"name": str, "config": (str, list)}
+    _check(where, node, required, {"options": dict, "eval_only": bool, "over": str})
+    given = [node["config"]] if isinstance(node["config"], str) else node["config"]
+    where = f"{where} ({node['name']}): config"
+    if not given or not all(isinstance(config, str) and config for config in given):
+        raise InputError(f"{where}: expected a config or a list of configs, got {node['config']!r:.80}")
+    configs = []
+    for config in given:
+        try:
+            path = find_config(config)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+        if not (folder / path).is_file():
+            raise InputError(f"{where}: no such file: {folder / path}")
+        configs.append(config if path.stem == config else str(folder / path))
+    return Row(
+        node["name"], tuple(configs), node.get("options", {}), node.get("eval_only", False), node.get("over", "")
+    )
 
 
 def _column(where: str, title: object, metric: object) -> Column:
     parts = metric.split("/", 2) if isinstance(metric, str) else []
     if parts[:1] == ["gmacs"]:
-        well_formed = len(parts) == 2 and parts[1].isdecimal() and int(parts[1]) > 0
+        well_formed = len(parts) == 2 and re.fullmatch(r"[1-9]\d{0,5}", parts[1], re.ASCII) is not None
     elif parts and parts[0] in MEASURES:
         well_formed = len(parts) == 1
     else:
         well_formed = len(parts) == 3 and all(parts) and metric.count("*") <= 1 and "*" not in parts[0] + parts[1]
     if not well_formed:
-        raise ValueError(
-            f"{where}: expected DATA SET/TASK/METRIC (such as nwpu_vhr10_val/segm/AP), parameters, gmacs/N, fps or "
-            f"speed, got {metric!r}"
+        raise InputError(
+            f"{where}: expected DATASET/TASK/METRIC (such as nwpu_vhr10_val/segm/AP), parameters, gmacs/N, fps or "
+            f"speed, got {metric!r:.80}"
         )
     if len(parts) == 3 and parts[1] in _PRECISIONS and not ("*" in metric or _PRECISION.fullmatch(parts[2])):
-        raise ValueError(
+        raise InputError(
             f"{where}: expected AP, AP50, AP75, APs, APm, APl or AP-CLASS of {parts[0]}/{parts[1]}, got {parts[2]!r}"
         )
     if ("*" in metric) != ("*" in str(title)):
-        raise ValueError(f"{where}: a * must be in both the title and the metric {metric}")
+        raise InputError(f"{where}: a * must be in both the title and the metric {metric}")
     return Column(str(title), metric)
 
 
@@ -205,13 +309,15 @@ def _plot(where: str, node: object, rows: tuple[Row, ...], columns: tuple[Column
     titles = [column.title for column in columns]
     unknown = [title for title in plot.columns + plot.right if title not in titles]
     if unknown:
-        raise ValueError(f"{where}: there is no column {unknown[0]!r}; they are {', '.join(titles)}")
+        raise InputError(f"{where}: there is no column {unknown[0]!r}, only {', '.join(titles)}")
     if plot.kind not in ("bars", "lines") or plot.along not in ("rows", "columns"):
-        raise ValueError(f"{where}: expected kind bars or lines, along rows or columns, got {plot.kind}, {plot.along}")
+        raise InputError(f"{where}: expected kind bars or lines, along rows or columns, got {plot.kind}, {plot.along}")
     if plot.kind == "lines":
         count = len(rows) if plot.along == "rows" else len(plot.columns or titles)
-        if len(plot.x) != count or not all(type(x) in (int, float) for x in plot.x):
-            raise ValueError(f"{where}: x: expected a number for each of the {count} {plot.along}, got {list(plot.x)}")
+        if len(plot.x) != count or not all(type(x) in (int, float) and abs(x) < 1e300 for x in plot.x):
+            raise InputError(
+                f"{where}: x: expected a number for each of the {count} {plot.along}, got {list(plot.x)!r:.80}"
+            )
     return plot
 
 
@@ -219,25 +325,32 @@ def _pictures(where: str, node: object) -> Pictures:
     _check(where, node, {}, {"images": list, "count": int, "prompted": bool, "worst": bool})
     pictures = Pictures(**{**node, "images": tuple(map(str, node.get("images", [])))})
     if pictures.count < 1:
-        raise ValueError(f"{where}: count: expected a whole number from 1 up, got {pictures.count}")
+        raise InputError(f"{where}: count: expected at least 1, got {pictures.count}")
     if pictures.images and pictures.worst:
-        raise ValueError(f"{where}: worst: not together with images, which are {', '.join(pictures.images)}")
+        raise InputError(f"{where}: worst: cannot be combined with images, got {', '.join(pictures.images)}")
     return pictures
 
 
-_KINDS = {int: "a whole number", str: "text", list: "a list", dict: "KEY: VALUE pairs", bool: "True or False"}
+_KINDS = {
+    int: "an integer",
+    str: "text",
+    list: "a list",
+    dict: "KEY: VALUE pairs",
+    bool: "True or False",
+    (str, list): "text or a list",
+}
 
 
-def _check(where: str, node: object, required: dict[str, type], optional: dict[str, type]) -> None:
+def _check(where: str, node: object, required: dict[str, Any], optional: dict[str, Any]) -> None:
     """Raise one line unless a YAML node is a mapping of these keys to these types."""
     known = required | optional
     if not isinstance(node, dict):
-        raise ValueError(f"{where}: expected KEY: VALUE pairs of {', '.join(known)}, got {node!r:.80}")
+        raise InputError(f"{where}: expected KEY: VALUE pairs of {', '.join(known)}, got {node!r:.80}")
     for key in required:
         if key not in node:
-            raise ValueError(f"{where}: {key} is missing")
+            raise InputError(f"{where}: expected the key {key}, which is missing")
     for key, value in node.items():
         if key not in known:
-            raise ValueError(f"{where}: there is no key {key!r}; expected {', '.join(known)}")
-        if not isinstance(value, known[key]):
-            raise ValueError(f"{where}: {key}: expected {_KINDS[known[key]]}, got {value!r:.80}")
+            raise InputError(f"{where}: unknown key {key!r}; expected {', '.join(known)}")
+        if not isinstance(value, known[key]) or (isinstance(value, bool) and known[key] is int):
+            raise InputError(f"{where}: {key}: expected {_KINDS[known[key]]}, got {value!r:.80}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from insight.engine.results import Metrics
+from insight.errors import InputError
 
 from .runs import STEPS, Run
 from .spec import Column, Table
@@ -17,8 +18,8 @@ class Cell:
     """A number of a row.
 
     Args:
-        values: of each run that is there; NaN where there is no ground truth.
-        gain: of the mean over that of the row to compare with, the difference; None for measures and in that row.
+        values: one per completed run; NaN where there is no ground truth.
+        gain: difference of the mean from that of the row to compare with; None for measures and in that row.
     """
 
     values: tuple[float, ...]
@@ -26,13 +27,13 @@ class Cell:
 
     @property
     def mean(self) -> float | None:
-        """Of the values that are numbers; None without any."""
+        """Mean of the values that are numbers; None if there are none."""
         known = [value for value in self.values if not math.isnan(value)]
         return statistics.fmean(known) if known else None
 
     @property
     def deviation(self) -> float | None:
-        """Sample standard deviation; None of fewer than two."""
+        """Sample standard deviation; None for fewer than two values."""
         known = [value for value in self.values if not math.isnan(value)]
         return statistics.stdev(known) if len(known) > 1 else None
 
@@ -43,10 +44,10 @@ class Summary:
 
     Args:
         table: the description.
-        columns: its columns, those with a * written out.
-        cells: a list for each row, a cell for each column.
+        columns: its columns, with every * expanded.
+        cells: for each row, a cell per column.
         runs: the runs.
-        results: for each run `Run.results`, None where it has not ended.
+        results: `Run.results` of each run, None where it has not ended.
     """
 
     table: Table
@@ -57,22 +58,22 @@ class Summary:
 
 
 def summarize(table: Table, runs: Sequence[Run], measures: dict[tuple[str, str], float]) -> Summary:
-    """Put together what is known.
+    """Gather the numbers of a table as far as they are known.
 
     Args:
         table: the table.
-        runs: of `plan_runs`.
-        measures: by row name and metric, what was measured of the model.
+        runs: the output of `plan_runs`.
+        measures: measures of the models, by row name and metric.
 
     Returns:
         The summary.
 
     Raises:
-        ValueError: a run has results, but not the metric of a column.
+        InputError: a run has results, but not the metric of a column.
     """
     results = tuple(run.results() for run in runs)
     metrics = [content["results"] if content else {} for content in results]
-    columns = [written_out for column in table.columns for written_out in _write_out(column, metrics)]
+    columns = [expanded for column in table.columns for expanded in _expand(column, metrics)]
     cells: list[tuple[Cell, ...]] = []
     for row in table.rows:
         own = [found for run, found in zip(runs, metrics) if run.row is row and found]
@@ -85,8 +86,8 @@ def summarize(table: Table, runs: Sequence[Run], measures: dict[tuple[str, str],
     return Summary(table, tuple(columns), tuple(gained), tuple(runs), results)
 
 
-def _write_out(column: Column, metrics: list[Metrics]) -> list[Column]:
-    """A column for each metric that a * stands for, in the order of the results."""
+def _expand(column: Column, metrics: list[Metrics]) -> list[Column]:
+    """Expand a * to a column per metric, in the order of the results."""
     if "*" not in column.metric:
         return [column]
     dataset, task, pattern = column.path
@@ -114,8 +115,8 @@ def _cell(column: Column, row: str, runs: list[Metrics], measures: dict[tuple[st
         if known is not None and name not in known and not column.needed:
             continue
         if known is None or name not in known:
-            there = ", ".join(known) if known else f"only the tasks {', '.join(found.get(dataset, {})) or '(none)'}"
-            raise ValueError(f"column {column.title!r}: row {row!r} has no {column.metric}; there are {there}")
+            there = ", ".join(known) if known else f"the tasks {', '.join(found.get(dataset, {})) or '(none)'}"
+            raise InputError(f"column {column.title!r}: row {row!r} has no {column.metric}, only {there}")
         values.append(known[name])
     return Cell(tuple(values))
 

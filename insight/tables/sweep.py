@@ -1,4 +1,4 @@
-"""Doing the runs that a table lacks, one after the other."""
+"""Making the runs that a table lacks, one after the other, each in a process of its own."""
 
 import json
 import sys
@@ -14,19 +14,21 @@ from insight.runtime.progress import Progress
 from .child import child
 from .runs import STEPS, Run
 
-OUTPUT = "output.txt"  # in a run's folder: what its command printed
+# -P: a folder named insight where the command is given is not imported.
+_INSIGHT = [sys.executable, "-P", "-m", "insight"]
+OUTPUT = "output.txt"  # in a run's folder: the output of its command
 
 
 @dataclass(frozen=True)
 class Job:
-    """A command that brings a run further.
+    """A command that makes a part of a run.
 
     Args:
-        label: what it does, for a person.
+        label: description for the progress bar.
         command: program and arguments.
-        log: gets what it prints.
-        folder: of the run.
-        iterations: of training; 0 where nothing is trained.
+        log: file for its output.
+        folder: folder of the run.
+        iterations: number of training iterations; 0 where nothing is trained.
     """
 
     label: str
@@ -37,58 +39,53 @@ class Job:
 
 
 def next_job(run: Run, num_gpus: int = 1) -> Job | None:
-    """What a run still lacks first.
+    """Return the first thing that a run lacks.
 
     Args:
         run: the run.
-        num_gpus: to train with.
+        num_gpus: number of GPUs to train with.
 
     Returns:
-        Its training, or the first step that was not done; None where it has all.
+        Its training, or the first measurement that was not made; None if the run is complete.
 
     Raises:
-        ValueError: its folder holds another run.
+        InputError: its folder holds another run.
     """
     if run.trained() is None:
         mode = ["evaluate"] if run.row.eval_only else ["train", "--resume"]
-        arguments = [*mode, "--config-file", str(run.row.config), "--num-gpus", str(num_gpus), *run.overrides]
+        command = [*_INSIGHT, *mode, "--config-file", *run.row.configs, "--num-gpus", str(num_gpus)]
         iterations = 0 if run.row.eval_only else run.cfg.SOLVER.MAX_ITER
-        return Job(run.label, _command(arguments), run.folder / OUTPUT, run.folder, iterations)
+        return Job(run.label, [*command, *run.overrides], run.folder / OUTPUT, run.folder, iterations)
     for step in run.steps:
         if run.step_results(step) is None:
-            arguments = ["measure", STEPS[step], "--config-file", str(run.folder / CONFIG)]
-            arguments += ["--output", str(run.folder / f"{step}.json")]
+            command = [*_INSIGHT, "measure", STEPS[step], "--config-file", str(run.folder / CONFIG)]
+            command += ["--output", str(run.folder / f"{step}.json")]
             if not run.row.eval_only:
-                arguments += ["--weights", str(run.folder / "model_final.pth")]
-            label = f"{run.label}: measure {STEPS[step]}"
-            return Job(label, _command(arguments), run.folder / f"{step}.txt", run.folder)
+                command += ["--weights", str(run.folder / "model_final.pth")]
+            return Job(f"{run.label}: measure {STEPS[step]}", command, run.folder / f"{step}.txt", run.folder)
     return None
 
 
-def _command(arguments: list[str]) -> list[str]:
-    return [sys.executable, "-m", "insight", *arguments]
-
-
 def do_runs(runs: Sequence[Run], after_each: Callable[[], None], num_gpus: int = 1) -> dict[str, str]:
-    """Do what the runs lack, with a progress bar. A run that fails is left, and the others go on.
+    """Complete the runs, with a progress bar. If a run fails, the others go on.
 
-    A run that another process is at work on is left to it, so the same command may be started several times.
+    A run that another process is working on is left to it, so several processes may make the same table.
 
     Args:
-        runs: in the order to do them in.
-        after_each: called whenever a run has come further.
-        num_gpus: to train with.
+        runs: the runs, in the order in which to make them.
+        after_each: called after each training and measurement.
+        num_gpus: number of GPUs to train with.
 
     Returns:
-        By the label of what failed or is left to others, why.
+        What failed or is left to other processes, and why, by label.
 
     Raises:
-        ValueError: the folder of a run holds another run; nothing was started then.
-        OSError: of `locked`, other than that another process holds a run.
+        InputError: the folder of a run holds another run; nothing was started then.
+        OSError: a run's lock cannot be taken, other than because another process holds it.
     """
     lacking = [(run, job) for run in runs if (job := next_job(run, num_gpus)) is not None]
     total = sum(job.iterations for _, job in lacking)
-    print(f"{len(runs) - len(lacking)} of {len(runs)} runs are there, {len(lacking)} to do", file=sys.stderr)
+    print(f"{len(runs) - len(lacking)} of {len(runs)} runs are complete, {len(lacking)} to do", file=sys.stderr)
     failures = {}
     with Progress(total, unit="iteration") as bar:
         for number, (run, first) in enumerate(lacking, 1):
@@ -99,26 +96,26 @@ def do_runs(runs: Sequence[Run], after_each: Callable[[], None], num_gpus: int =
                         bar.describe(f"{number}/{len(lacking)} {job.label}")
                         reason = execute(job, bar, lock.fileno())
                         if reason is None and next_job(run, num_gpus) == job:
-                            reason = "it ended, but left no results"
+                            reason = "the command ended without writing its results"
                         if reason is not None:
                             failures[job.label] = f"{reason} ({job.log})"
                             break
                         after_each()
             except BlockingIOError:
-                failures[first.label] = f"another process is at work on it ({run.folder})"
+                failures[first.label] = f"another process is working on it ({run.folder})"
     return failures
 
 
 def execute(job: Job, bar: Progress, lock: int) -> str | None:
-    """Do a job and show how far it is.
+    """Run a job and show its progress.
 
     Args:
         job: the job.
-        bar: counts iterations of training.
+        bar: progress bar, which counts training iterations.
         lock: file descriptor that stays open until the command has ended.
 
     Returns:
-        None, or in one line why it failed.
+        None, or why it failed, in one line.
     """
     seen = _iterations_done(job)
     bar.skip(seen)  # done by an earlier start
@@ -140,7 +137,7 @@ def execute(job: Job, bar: Progress, lock: int) -> str | None:
 
 
 def _iterations_done(job: Job) -> int:
-    """By the last line of Detectron2's metrics.json that is whole."""
+    """Iterations up to the last complete line of Detectron2's metrics.json."""
     try:
         with open(job.folder / "metrics.json", "rb") as file:
             file.seek(max(0, file.seek(0, 2) - 65536))

@@ -14,7 +14,7 @@ from insight.runtime.json_values import plain
 from .plot import draw
 from .summary import Cell, Summary
 
-_WIDEST = 12  # columns that a page shows side by side; more stand below each other, the models side by side
+_WIDEST = 12  # columns that fit a page; a wider table is transposed
 
 
 def write_table(
@@ -24,13 +24,13 @@ def write_table(
 
     Args:
         summary: the table.
-        folder: where they go.
-        command: that makes the table.
-        made: of `describe_machine`, of this process; runs tell their own.
+        folder: folder for the files.
+        command: the command that makes the table.
+        made: the output of `describe_machine` for this process; runs have their own.
         pictures: files in the folder to show in NAME.md.
 
     Returns:
-        The files, pictures among them.
+        The files, with the pictures.
     """
     paths = [Path(folder, safe_name(summary.table.name, f".{ending}")) for ending in ("md", "json")]
     with atomic_write(paths[0]) as file:
@@ -45,13 +45,13 @@ def write_table(
 
 
 def markdown(summary: Summary, command: str, made: dict[str, Any]) -> str:
-    """The table for a reader.
+    """Format a table as Markdown.
 
     Args:
-        summary, command, made: as `write_table`.
+        summary, command, made: as in `write_table`.
 
     Returns:
-        Markdown.
+        The text.
     """
     table = summary.table
     grid = [["", *(column.title for column in summary.columns)]]
@@ -65,7 +65,7 @@ def markdown(summary: Summary, command: str, made: dict[str, Any]) -> str:
     others = "".join(f"; {row.name}: over {row.over}" for row in table.rows if row.over)
     lines += [
         f"Mean ± sample standard deviation over the seeds ({seeds}); in parentheses the gain over the first row"
-        f"{others}. {len(done)} of {len(summary.runs)} runs are there; - is what is not.",
+        f"{others}. {len(done)} of {len(summary.runs)} runs are complete; - marks what is missing.",
         "",
         f"- command: `{command}`",
         f"- written: {made['date']}, commit {made['commit']}",
@@ -83,7 +83,7 @@ def _row(texts: list[str]) -> str:
 
 def _text(cell: Cell) -> str:
     if cell.mean is None:
-        return "no truth" if cell.values else "-"
+        return "no ground truth" if cell.values else "-"
     text = f"{cell.mean:.2f}"
     if cell.deviation is not None:
         text += f" ± {cell.deviation:.2f}"
@@ -91,7 +91,7 @@ def _text(cell: Cell) -> str:
 
 
 def _origin(made: dict[str, Any]) -> str:
-    """Where and with what a run was made, to the day."""
+    """Date, versions and hardware of a run."""
     hardware = made["gpu"] or f"{made['cpu']}, {made['threads']} of {made['cores']} threads"
     return f"{made['date'][:10]}, commit {made['commit']}, torch {made['torch']}, {hardware}, {made['machine']}"
 
@@ -109,7 +109,7 @@ def _as_json(summary: Summary, command: str, made: dict[str, Any]) -> dict[str, 
             for column, cell in zip(summary.columns, cells)
         }
         rows.append(
-            {"name": row.name, "config": str(row.config), "options": row.options, "cells": numbers, "runs": runs}
+            {"name": row.name, "config": list(row.configs), "options": row.options, "cells": numbers, "runs": runs}
         )
     columns = [dataclasses.asdict(column) for column in summary.columns]
     return {"title": summary.table.title, "command": command, "made": made, "columns": columns, "rows": rows}

@@ -139,7 +139,7 @@ def test_a_bad_image_is_told_with_code_1(annotate, boxes):
     ("arguments", "said"),
     [
         (["--input-size", "100"], "--input-size: expected a multiple of 64 up to 1024, got 100"),
-        (["--weights", "absent.pth"], "absent.pth: no such file"),
+        (["--weights", "absent.pth"], "absent.pth: no such checkpoint"),
         (["--weights", ""], "--weights: expected a checkpoint of SOPSeg, SAM or MobileSAM, got none"),
         (["--device", "tpu9"], "--device: expected cpu, cuda or cuda:N, got tpu9"),
         (["--classes", "plane"], "classes are in no category (they are square, bar); 1 are wrong: plane"),

@@ -67,7 +67,7 @@ def test_an_unknown_name_is_one_line(tmp_path, insight):
     done = insight("data show", "mien", "--output", tmp_path)
     assert done.code == 2
     last = done.err.strip().splitlines()[-1]
-    assert last.startswith("error: NAME: no data set is called 'mien'; insight's are: ")
+    assert last.startswith("error: NAME: unknown dataset 'mien'; insight's are: ")
     assert "scenes_val" in done.err and "Traceback" not in done.err
 
 

@@ -56,7 +56,7 @@ def test_pictures(insight, trained, tmp_path):
         ("measure missed", ["DATASETS.TEST", "()"], "DATASETS.TEST: expected the name of at least one dataset"),
         ("measure jitter", ["DATASETS.TEST", "()"], "DATASETS.TEST: expected the name of at least one dataset"),
         ("measure missed", ["--score-threshold", "50"], "--score-threshold 50.0: expected a number from 0 to 1"),
-        ("measure missed", ["DATASETS.TEST", "('elsewhere',)"], "DATASETS.TEST: no data set is called 'elsewhere'"),
+        ("measure missed", ["DATASETS.TEST", "('elsewhere',)"], "DATASETS.TEST: unknown dataset 'elsewhere'"),
         (
             "measure jitter",
             ["--correct-boxes", "2"],
@@ -72,7 +72,7 @@ def test_a_mistake_is_one_line(insight, trained, tmp_path, command, arguments, s
 
 def test_a_data_set_that_no_model_can_be_compared_on(insight, trained, tmp_path):
     done = insight("compare", "--runs", f"one={trained}", "--dataset", "elsewhere", "--output", tmp_path / "new")
-    assert done.code == 2 and "error: --dataset: no data set is called 'elsewhere'; insight's are: " in done.err
+    assert done.code == 2 and "error: --dataset: unknown dataset 'elsewhere'; insight's are: " in done.err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`insight predict` with a SOPSEG model, and with a detector whose masks are SOPSeg's."""
+"""`insight predict` with a SOPSeg model, and with a detector whose masks are SOPSeg's."""
 
 import json
 
@@ -17,10 +17,10 @@ BOX, ORIENTED = [10, 20, 30, 40], [50, 30, 30, 8, 30]
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A folder with two images, and config and checkpoint of a tiny SOPSEG model."""
+    """A folder with two images, and config and checkpoint of a tiny SOPSeg model."""
     save_tiny_checkpoint(tmp_path / "sopseg.pth", monkeypatch)
     sopseg = {"ENCODER": "vit_b", "DECODER": "sam", "INPUT_SIZE": 64}
-    model = {"META_ARCHITECTURE": "SOPSEG", "DEVICE": "cpu", "SOPSEG": sopseg}
+    model = {"META_ARCHITECTURE": "SOPSegMetaArch", "DEVICE": "cpu", "SOPSEG": sopseg}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"VERSION": 2, "MODEL": model}))
     for name in ("0.png", "1.png"):
         Image.fromarray(IMAGE).save(tmp_path / name)

@@ -35,13 +35,13 @@ def test_help(insight):
 @pytest.mark.parametrize(
     "change, arguments, said",
     [
-        ("title", [], "title is missing"),
+        ("title", [], "expected the key title, which is missing"),
         (None, ["--num-gpus", "-1"], "--num-gpus: expected at least 1, got -1"),
         (None, ["--num-gpus", "99"], "--num-gpus: expected at most "),
         (None, ["--seeds", "1,x"], "--seeds: expected whole numbers, as in 1,2, got '1,x'"),
         (None, ["--seeds", ""], "--seeds: expected whole numbers, as in 1,2, got ''"),
         (None, ["--seeds", "4294967296"], "row 'baseline': SEED: expected below 2^32"),
-        (None, ["SOLVER.MAX", "1"], "row 'baseline': KEY VALUE overrides: Non-existent key: SOLVER.MAX"),
+        (None, ["SOLVER.MAX", "1"], "row 'baseline': overrides: there is no config key SOLVER.MAX;"),
         (
             None,
             ["DATASETS.TEST", "('elsewhere',)"],
@@ -107,7 +107,7 @@ def test_a_killed_sweep_goes_on_and_repeats_nothing(start_insight, table, tmp_pa
 
     again = start_insight("table", table, "--output", output, *OVERRIDES)
     assert again.wait(500) == 0, again.output.read_text()
-    assert "1 of 2 runs are there, 1 to do" in again.output.read_text()
+    assert "1 of 2 runs are complete, 1 to do" in again.output.read_text()
     assert (first / "results.json").stat().st_mtime_ns == ended
     content = json.loads((output / "tiny_table.json").read_text())
     assert [len(row["runs"]) for row in content["rows"]] == [1, 1]

@@ -115,7 +115,7 @@ def test_a_detector_may_correct_the_boxes(tiny_cfg, tmp_path, monkeypatch):
 
 
 def test_sopseg_corrects_no_boxes(tiny_cfg):
-    tiny_cfg.MODEL.META_ARCHITECTURE = "SOPSEG"
+    tiny_cfg.MODEL.META_ARCHITECTURE = "SOPSegMetaArch"
     with pytest.raises(ValueError, match="^correct_boxes: SOPSeg takes boxes at their word"):
         jitter.jitter_curve(tiny_cfg, correct_boxes=0.5)
 
@@ -126,7 +126,7 @@ def test_a_noise_that_is_none_is_told(tiny_cfg, noise):
         jitter.jitter_curve(tiny_cfg, [noise])
 
 
-@pytest.mark.parametrize("architecture", ["PromptRCNN", "SOPSEG"])
+@pytest.mark.parametrize("architecture", ["PromptRCNN", "SOPSegMetaArch"])
 def test_a_data_set_without_masks_is_told_before_the_model_is_loaded(tiny_cfg, architecture):
     tiny_cfg.MODEL.META_ARCHITECTURE, tiny_cfg.MODEL.WEIGHTS = architecture, "there/is/none.pth"
     tiny_cfg.DATASETS.TEST = (*tiny_cfg.DATASETS.TEST, "test_boxes")

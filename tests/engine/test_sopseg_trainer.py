@@ -1,4 +1,4 @@
-"""SOPSEG through Detectron2's training loop, on rectangles."""
+"""SOPSegMetaArch through Detectron2's training loop, on rectangles."""
 
 import json
 
@@ -8,9 +8,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from helpers.tiny import write_dataset
 
+from insight.checkpoint import CheckpointError
 from insight.engine import evaluate, trainer_class
 from insight.engine.sopseg_trainer import SOPSegTrainer
-from insight.modeling.checkpointer import CheckpointError
 from insight.modeling.meta_arch import sopseg as face
 from insight.modeling.sopseg import SOPSeg, load_sopseg
 from insight.modeling.sopseg.decoders import build_decoder
@@ -26,7 +26,7 @@ def build_small(encoder, decoder):
 @pytest.fixture
 def cfg(tiny_cfg, monkeypatch):
     monkeypatch.setattr(face, "build_sopseg", build_small)
-    tiny_cfg.MODEL.META_ARCHITECTURE = "SOPSEG"
+    tiny_cfg.MODEL.META_ARCHITECTURE = "SOPSegMetaArch"
     tiny_cfg.INPUT.FORMAT = "RGB"
     tiny_cfg.MODEL.SOPSEG.INPUT_SIZE = 64
     tiny_cfg.SOLVER.OPTIMIZER = "AdamW"
@@ -150,7 +150,7 @@ def test_last_stages_can_be_trained(cfg):
 
 @pytest.mark.slow
 def test_a_checkpoint_is_one_of_load_sopseg(tiny_cfg, tmp_path):
-    tiny_cfg.MODEL.META_ARCHITECTURE = "SOPSEG"
+    tiny_cfg.MODEL.META_ARCHITECTURE = "SOPSegMetaArch"
     tiny_cfg.INPUT.FORMAT = "RGB"
     tiny_cfg.MODEL.SOPSEG.ENCODER = "vit_t"
     tiny_cfg.MODEL.SOPSEG.INPUT_SIZE = 64

@@ -1,5 +1,7 @@
+import errno
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -8,10 +10,49 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import HookBase
 from helpers.tiny import write_dataset
 
+from insight.checkpoint import CheckpointError
 from insight.config import load_config
 from insight.data.datasets import register_from_config
 from insight.engine import Trainer, evaluate
 from insight.engine.results import read_results
+
+
+def test_a_full_disk_at_the_last_checkpoint_is_the_one_reason(tiny_cfg, monkeypatch, caplog):
+    def save(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    evaluations = []
+    tiny_cfg.SOLVER.CHECKPOINT_PERIOD = tiny_cfg.SOLVER.MAX_ITER = 2
+    monkeypatch.setattr(Trainer, "test", lambda *_: evaluations.append(1) or {})
+    trainer = Trainer(tiny_cfg)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left on device") as error:
+        patch.setattr(torch, "save", save)
+        trainer.train()
+    assert error.value.filename == f"{tiny_cfg.OUTPUT_DIR}/model_0000001.pth" and error.value.__context__ is None
+    assert not evaluations and not any(record.exc_info for record in caplog.records)
+    assert not list(Path(tiny_cfg.OUTPUT_DIR).glob("*.pth"))
+    Trainer(tiny_cfg).train()
+    assert evaluations
+
+
+def test_a_bug_in_a_step_is_logged_with_its_traceback(tiny_cfg, monkeypatch, caplog):
+    trainer = Trainer(tiny_cfg)
+    monkeypatch.setattr(trainer, "run_step", lambda: [][0])
+    with pytest.raises(IndexError):
+        trainer.train()
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [IndexError]
+
+
+@pytest.mark.parametrize(
+    "state", [5, {}, {"iteration": "7"}, {"iteration": 1, "_trainer": {"optimizer": {"state": {}}}}]
+)
+def test_a_damaged_training_state_is_refused_in_one_line(tiny_cfg, state):
+    trainer = Trainer(tiny_cfg)
+    trainer.checkpointer.save("model_0000001")
+    path = Path(tiny_cfg.OUTPUT_DIR, "model_0000001.pth")
+    torch.save({**torch.load(path, weights_only=True), "trainer": state}, path)
+    with pytest.raises(CheckpointError, match=f"^{tiny_cfg.OUTPUT_DIR}: the checkpoint's training state [^\n]*$"):
+        Trainer(tiny_cfg).resume_or_load(resume=True)
 
 
 class Recorder(HookBase):

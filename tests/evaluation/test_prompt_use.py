@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from insight.evaluation.prompt_use import evaluate_prompt_use
-from insight.modeling.prompt import PromptEncoder, PromptPooler
+from insight.modeling.prompt import PromptPooler, RegionPromptEncoder
 from insight.modeling.prompt.local import LocalPrompt
 
 NAME, SIZE = "test_prompt_use", (40, 60)
@@ -44,7 +44,7 @@ class Obedient:
         self.model = nn.Module()
         if prompted:
             local = LocalPrompt(in_channels=3, crop_size=28, dim=4, patch_size=8, stride=4)
-            self.model.encoder = PromptEncoder(
+            self.model.encoder = RegionPromptEncoder(
                 crop_size=28, pixel_mean=[0.0] * 3, pixel_std=[1.0] * 3, local=local, global_to_local=None
             )
             pooler = PromptPooler(lambda features, boxes: torch.zeros(1, 1, 1, 1), [1], 1)

@@ -8,8 +8,10 @@ from detectron2.utils.visualizer import Visualizer
 from PIL import Image
 
 from insight import PromptPredictor
+from insight.checkpoint import CheckpointError
 from insight.inference import predictor as predictor_module
-from insight.modeling.checkpointer import Checkpointer, CheckpointError
+from insight.modeling.checkpointer import Checkpointer
+from insight.modeling.sopseg import SOPSeg
 from insight.structures.oriented_boxes import enclosing_boxes
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (128, 160, 3), dtype=np.uint8)
@@ -294,5 +296,5 @@ def test_an_image_of_one_pixel_that_is_read_only(predictor, monkeypatch):
 
 def test_sopseg_is_sent_where_its_prompts_are_answered():
     with pytest.raises(TypeError, match="SOPSegPredictor answers its prompts, tools/train_net.py") as caught:
-        PromptPredictor(type("SOPSEG", (torch.nn.Module,), {})())
+        PromptPredictor(SOPSeg(*(torch.nn.Identity() for _ in range(3))))
     assert "PromptRCNN" not in str(caught.value)

@@ -119,7 +119,7 @@ def test_the_count_is_that_of_mmdetections_models():
     ids=["mask_rcnn", "cascade_mask_rcnn", "scnet", "scnet_semantic"],
 )
 def test_parameters_are_those_of_the_public_models(name, options, published):
-    cfg = make_config(f"insight/{name}_r50_fpn_baseline.yaml", MODEL__ROI_HEADS__NUM_CLASSES=CLASSES, **options)
+    cfg = make_config(f"insight/{name}_r50_fpn.yaml", MODEL__ROI_HEADS__NUM_CLASSES=CLASSES, **options)
     ours = sum(p.numel() for p in build(cfg).parameters())
     print(f"{name}: {ours / 1e6:.2f} M, published {published / 1e6:.2f} M")
     assert ours == pytest.approx(published, rel=0.002)

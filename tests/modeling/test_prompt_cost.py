@@ -5,7 +5,7 @@ import torch
 from helpers.tiny_prompt_rcnn import make_config
 from torch.utils.flop_counter import FlopCounterMode
 
-from insight.modeling.prompt import PromptEncoder
+from insight.modeling.prompt import RegionPromptEncoder
 from insight.modeling.prompt.pooler import PromptPooler
 from insight.ops import has_ops
 
@@ -18,7 +18,7 @@ def attention_flops(local, global_tokens, *_, out_val=None, **__):
 
 def multiply_adds(cfg, boxes):
     """Of an image at 800 x 800 with this many boxes: prompts, and their way into a 7 x 7 box feature."""
-    encoder = PromptEncoder.from_config(cfg).eval()
+    encoder = RegionPromptEncoder.from_config(cfg).eval()
     feature = torch.zeros(boxes, 256, 7, 7)
     pooler = PromptPooler(lambda features, boxes: feature.clone(), encoder.prompt_channels, 256)
     mapping = {torch.ops.insight.global_to_local_attention: attention_flops}
@@ -33,7 +33,7 @@ def multiply_adds(cfg, boxes):
 @pytest.mark.skipif(not has_ops(), reason="the compiled library is not built")
 @pytest.mark.parametrize("row, a_box, an_image", [("lpm", 4.8e6, 0), ("gpm", 7.9e6, 1.47e9), ("insight", 13e6, 1.47e9)])
 def test_multiply_adds_are_those_of_the_docs(row, a_box, an_image):
-    cfg = make_config(f"insight/mask_rcnn_r50_fpn_{row}.yaml")
+    cfg = make_config("insight/mask_rcnn_r50_fpn.yaml", f"base/{row}.yaml")
     few, many = multiply_adds(cfg, 2), multiply_adds(cfg, 12)
     slope = (many - few) / 10
     assert slope == pytest.approx(a_box, rel=0.05)

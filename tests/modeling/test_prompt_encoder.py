@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from insight.modeling.prompt import GlobalToLocalPrompt, LocalPrompt, PromptEncoder
+from insight.modeling.prompt import GlobalToLocalPrompt, LocalPrompt, RegionPromptEncoder
 from insight.modeling.prompt.local import SpectralFilter
 
 MEAN, STD = [100.0, 110.0, 120.0], [50.0, 55.0, 60.0]
@@ -12,7 +12,7 @@ MEAN, STD = [100.0, 110.0, 120.0], [50.0, 55.0, 60.0]
 
 def make_encoder():
     torch.manual_seed(0)
-    return PromptEncoder(
+    return RegionPromptEncoder(
         crop_size=28,
         pixel_mean=MEAN,
         pixel_std=STD,
@@ -141,8 +141,8 @@ def test_a_box_sees_only_its_own_image():
         (lambda: GlobalToLocalPrompt(3, 28, 30, 4, 1, 32, 14), "NUM_HEADS 4 does not divide DIM 30"),
         (lambda: GlobalToLocalPrompt(3, 28, 32, 4, 1, 32, 9), "LOCAL_PATCH 9 does not divide CROP_SIZE 28"),
         (
-            lambda: PromptEncoder(crop_size=28, pixel_mean=MEAN, pixel_std=STD, local=None, global_to_local=None),
-            "needs a local or a global-to-local",
+            lambda: RegionPromptEncoder(crop_size=28, pixel_mean=MEAN, pixel_std=STD, local=None, global_to_local=None),
+            "expected a local or a global-to-local",
         ),
     ],
 )

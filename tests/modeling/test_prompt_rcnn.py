@@ -29,14 +29,15 @@ def parameters(cfg):
 
 
 def test_parameter_budgets_of_the_papers_table():
-    def of(name):
-        return parameters(make_config(f"insight/mask_rcnn_r50_fpn_{name}.yaml", MODEL__ROI_HEADS__NUM_CLASSES=15))
+    def of(*parts):
+        files = [f"base/{part}.yaml" for part in parts]
+        return parameters(make_config("insight/mask_rcnn_r50_fpn.yaml", *files, MODEL__ROI_HEADS__NUM_CLASSES=15))
 
-    baseline = of("baseline")
+    baseline = of()
     assert baseline == pytest.approx(44.1, rel=0.01)
     assert of("lpm") - baseline == pytest.approx(2.3, rel=0.05)
     assert of("gpm") - baseline == pytest.approx(5.1, rel=0.05)
-    assert of("area") == baseline
+    assert of("area_loss") == baseline
     assert of("insight") - baseline == pytest.approx(7.2, rel=0.05)
 
 
@@ -352,12 +353,12 @@ def test_a_pixel_std_of_the_wrong_length_is_named():
 
 
 def test_a_pixel_std_of_zero_is_named():
-    with pytest.raises(ValueError, match=r"PIXEL_STD must hold values above 0, got std \[57.0, 0.0, 58.0\]"):
+    with pytest.raises(ValueError, match=r"PIXEL_STD: expected values above 0, got \[57.0, 0.0, 58.0\]"):
         build(make_tiny_config(ALL, MODEL__PROMPT__PIXEL_STD=[57.0, 0.0, 58.0]))
 
 
 def test_an_unknown_branch_is_named():
-    with pytest.raises(ValueError, match=r"BRANCHES must name .* got \['boxes'\]"):
+    with pytest.raises(ValueError, match=r"BRANCHES: expected .* got \['boxes'\]"):
         build(make_tiny_config(ALL, MODEL__PROMPT__BRANCHES=["boxes"]))
 
 

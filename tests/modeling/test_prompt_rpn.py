@@ -140,10 +140,10 @@ def test_box_prompts_join_the_proposals_in_training_only():
 @pytest.mark.parametrize(
     "option, value, message",
     [
-        ("MODEL__RPN__AREA_LOSS__MODE", "mean", 'MODE must be "matched" or "literal"'),
-        ("MODEL__RPN__AREA_LOSS__IOU_THRESHOLD", 0.0, r"IOU_THRESHOLD must be in \(0, 1\]"),
-        ("MODEL__PROMPT__SAMPLING__FRACTION", 1.5, r"FRACTION must be in \[0, 1\]"),
-        ("MODEL__PROMPT__SAMPLING__JITTER", 0.5, r"JITTER must be in \[0, 0.5\)"),
+        ("MODEL__RPN__AREA_LOSS__MODE", "mean", 'MODE: expected "matched" or "literal"'),
+        ("MODEL__RPN__AREA_LOSS__IOU_THRESHOLD", 0.0, r"IOU_THRESHOLD: expected a number in \(0, 1\]"),
+        ("MODEL__PROMPT__SAMPLING__FRACTION", 1.5, r"FRACTION: expected a number in \[0, 1\]"),
+        ("MODEL__PROMPT__SAMPLING__JITTER", 0.5, r"JITTER: expected a number in \[0, 0.5\)"),
         ("MODEL__ROI_HEADS__PROPOSAL_APPEND_GT", True, "PROPOSAL_APPEND_GT"),
     ],
 )
@@ -155,6 +155,6 @@ def test_values_out_of_range_are_named(option, value, message):
 def test_a_training_that_sees_no_true_box_is_warned_of(caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("insight"), "propagate", True)
     build(make_tiny_config("base/insight.yaml"))
-    assert "no true box" not in caplog.text
+    assert "no ground-truth" not in caplog.text
     build(make_tiny_config("base/insight.yaml", MODEL__PROMPT__SAMPLING__ENABLED=False))
-    assert "no true box joins the proposals of a training; set the latter to True" in caplog.text
+    assert "no ground-truth box is added to the proposals in training; set the latter to True" in caplog.text

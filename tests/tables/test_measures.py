@@ -1,4 +1,4 @@
-"""Numbers of models: against other ways to count, and against time that passes only when it is told to."""
+"""Measures of models, against other ways to count and a simulated clock."""
 
 import pytest
 import torch
@@ -9,8 +9,8 @@ from torch import nn
 from insight.config import load_config
 from insight.tables import measures
 
-SOPSEG = ["MODEL.META_ARCHITECTURE", "SOPSEG", "MODEL.SOPSEG.ENCODER", "vit_t", "MODEL.SOPSEG.INPUT_SIZE", "128",
-          "MODEL.DEVICE", "cpu"]  # fmt: skip
+SOPSEG = ["MODEL.META_ARCHITECTURE", "SOPSegMetaArch", "MODEL.SOPSEG.ENCODER", "vit_t",
+          "MODEL.SOPSEG.INPUT_SIZE", "128", "MODEL.DEVICE", "cpu"]  # fmt: skip
 
 
 def sopseg(*options):
@@ -40,7 +40,7 @@ def test_the_count_is_that_of_known_layers(monkeypatch):
 
 
 def test_only_sopseg_is_counted():
-    with pytest.raises(ValueError, match="gmacs: counted of SOPSEG only, not of GeneralizedRCNN"):
+    with pytest.raises(ValueError, match="gmacs: counted for SOPSeg only, got GeneralizedRCNN"):
         measures.count_gmacs(load_config("", ["MODEL.DEVICE", "cpu"]), 1)
 
 

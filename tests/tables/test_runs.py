@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from insight.engine.results import write_results
+from insight.errors import InputError
 from insight.tables.runs import plan_runs
 
 
@@ -35,15 +36,35 @@ def test_a_data_set_that_a_row_is_not_evaluated_on_is_told_before_anything_runs(
 
 def test_an_option_that_is_none_names_its_row(description, read, tmp_path):
     description["rows"][1]["options"] = {"SOLVER.RATE": 1}
-    with pytest.raises(ValueError, match="row 'faster': KEY VALUE overrides: Non-existent key: SOLVER.RATE"):
+    with pytest.raises(ValueError, match="row 'faster': overrides: there is no config key SOLVER.RATE"):
         plan_runs(read(description), tmp_path)
 
 
 def test_what_a_table_needs_must_be_given(description, read, tmp_path):
     description["needs"] = ["MODEL.WEIGHTS"]
-    with pytest.raises(ValueError, match="the table needs MODEL.WEIGHTS: give MODEL.WEIGHTS VALUE"):
+    with pytest.raises(ValueError, match="the table needs a value for MODEL.WEIGHTS: add MODEL.WEIGHTS VALUE"):
         plan_runs(read(description), tmp_path)
     assert plan_runs(read(description), tmp_path, ["MODEL.WEIGHTS", "some.pth"])
+
+
+@pytest.mark.parametrize("key", ["NOPE.X", "MODEL.X", "MODEL.WEIGHTS.X", "", "x" * 1000])
+def test_a_need_that_is_no_config_key_is_one_line(description, read, tmp_path, key):
+    description["needs"] = [key]
+    with pytest.raises(InputError, match=f"^needs: there is no config key '{key[:60]}") as caught:
+        plan_runs(read(description), tmp_path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+def test_rows_name_recipes_and_parts(description, read, tmp_path):
+    (tmp_path / "parts.yaml").write_text("SOLVER: {BASE_LR: 0.5}\n")
+    description["rows"][0]["config"] = ["tiny.yaml", "cascade", "parts.yaml"]
+    description["rows"][1] = {"name": "shipped", "config": ["nwpu_light", "lpm"]}
+    description["columns"] = {"parameters": "parameters"}
+    first, second = plan_runs(read(description), tmp_path / "runs")[:2]
+    assert first.cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG and first.cfg.SOLVER.BASE_LR == 0.5
+    assert first.folder == tmp_path / "runs" / tmp_path.name / "tiny+cascade+parts-seed1"
+    assert second.cfg.MODEL.PROMPT.LPM.ENABLED and second.row.configs == ("nwpu_light", "lpm")
+    assert second.folder == tmp_path / "runs" / "insight" / "nwpu_light+lpm-seed1"
 
 
 def test_two_rows_that_are_one_run_are_told(description, read, tmp_path):

@@ -44,7 +44,7 @@ def test_classes_without_truth_and_runs_that_are_not_there(summary_of, runs, mad
     assert bar.mean is None and len(bar.values) == 1
     assert (ap.mean, ap.deviation, ap.gain) == (13.0, None, 2.0)
     text = markdown(summary, "make it", made)
-    assert "| faster | no truth | 13.00 (+2.00) |" in text and "3 of 4 runs are there" in text
+    assert "| faster | no ground truth | 13.00 (+2.00) |" in text and "3 of 4 runs are complete" in text
 
 
 def test_gains_over_another_row_than_the_first(summary_of, description, made):
@@ -81,10 +81,10 @@ def test_what_is_too_wide_for_a_page_stands_below_each_other(summary_of, made):
 
 
 def test_a_metric_that_no_run_has_is_one_line_with_those_that_it_has(summary_of):
-    said = "column 'x': row 'baseline' has no small_val/segm/AP-ship; there are AP, AP-bar"
+    said = "column 'x': row 'baseline' has no small_val/segm/AP-ship, only AP, AP-bar"
     with pytest.raises(ValueError, match=said):
         summary_of(columns={"x": "small_val/segm/AP-ship"})
-    with pytest.raises(ValueError, match="no small_val/bbox/AP; there are only the tasks segm"):
+    with pytest.raises(ValueError, match="no small_val/bbox/AP, only the tasks segm"):
         summary_of(columns={"x": "small_val/bbox/AP"})
 
 

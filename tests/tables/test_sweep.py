@@ -84,7 +84,7 @@ def test_what_another_process_works_on_is_left_to_it(runs, executed):
     runs[0].folder.mkdir(parents=True)
     with portalocker.Lock(runs[0].folder / ".table.lock", timeout=0):
         failures = sweep.do_runs(runs, lambda: None)
-    assert executed == ALL[1:] and "another process is at work on it" in failures["baseline, seed 1"]
+    assert executed == ALL[1:] and "another process is working on it" in failures["baseline, seed 1"]
 
 
 def test_steps_follow_the_training(description, read, tmp_path, executed, runs):
@@ -96,16 +96,17 @@ def test_steps_follow_the_training(description, read, tmp_path, executed, runs):
 
 
 def test_the_commands(description, read, tmp_path, finish):
+    description["rows"][0]["config"] = ["tiny.yaml", "cascade"]
     description["rows"][1]["eval_only"] = True
     description["columns"]["after"] = "small_val/missed/AP"
     first, second = plan_runs(read(description), tmp_path / "runs")[:2]
     job = sweep.next_job(first, num_gpus=4)
-    config = str(tmp_path / "tiny.yaml")
-    insight = [sys.executable, "-m", "insight"]
-    assert job.command[:6] == [*insight, "train", "--resume", "--config-file"]
-    assert job.command[6:] == [config, "--num-gpus", "4", *first.overrides] and job.iterations == 8
+    insight = [sys.executable, "-P", "-m", "insight"]
+    configs = ["--config-file", str(tmp_path / "tiny.yaml"), "cascade"]
+    assert job.command[: len(insight) + 7] == [*insight, "train", "--resume", *configs, "--num-gpus", "4"]
+    assert job.command[len(insight) + 7 :] == list(first.overrides) and job.iterations == 8
     job = sweep.next_job(second)
-    assert job.command[3] == "evaluate" and "--resume" not in job.command and job.iterations == 0
+    assert job.command[len(insight)] == "evaluate" and "--resume" not in job.command and job.iterations == 0
     finish(first)
     finish(second)
     weights = ["--weights", f"{first.folder}/model_final.pth"]

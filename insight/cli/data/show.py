@@ -17,7 +17,7 @@ def add_parser(tasks) -> None:
         "Draw the ground truth of a dataset, as it is on disk or as training sees it",
         (
             "data show nwpu_vhr10_train --count 8 --output pictures",
-            "data show --augmented --config-file configs/insight/nwpu_light_insight.yaml",
+            "data show --augmented --config-file nwpu_light",
         ),
     )
     add_dataset(parser, nargs="?", help="registered dataset (default: the first of DATASETS.TRAIN of the config)")

@@ -71,7 +71,7 @@ class SOPSegMapper:
         """Arguments from a config."""
         keys = cfg.MODEL.SOPSEG
         if cfg.INPUT.FORMAT != "RGB":  # SAM's weights know no other
-            raise InputError(f"INPUT.FORMAT: expected RGB, which SOPSEG always reads, got {cfg.INPUT.FORMAT!r}")
+            raise InputError(f"INPUT.FORMAT: expected RGB, which SOPSeg always reads, got {cfg.INPUT.FORMAT!r}")
         return {
             "is_train": is_train,
             "input_size": keys.INPUT_SIZE,
@@ -91,8 +91,8 @@ class SOPSegMapper:
                 evaluation, those whose mask covers no pixel's centre.
 
         Returns:
-            What `SOPSEG.forward` takes; for evaluation also "image_id", "height", "width", "truth" (N COCO RLE) and
-            "classes" (N ints).
+            What `SOPSegMetaArch.forward` takes; for evaluation also "image_id", "height", "width", "truth" (N COCO RLE)
+            and "classes" (N ints).
 
         Raises:
             OSError: the image cannot be read.

@@ -1,4 +1,4 @@
-"""Any timm model with a feature pyramid, as a Detectron2 backbone."""
+"""timm models with a feature pyramid as Detectron2 backbones."""
 
 import math
 
@@ -12,23 +12,26 @@ from timm.layers.format import Format
 from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import Tensor, nn
 
+from insight.errors import InputError
+
 from .weights import load_backbone_weights
 
 
 class TimmBackbone(Backbone):
-    """The features of a timm model, named as Detectron2 names a ResNet's: "res2" has stride 4, "res5" stride 32.
+    """A timm model whose features have the names of Detectron2's ResNets: "res2" has stride 4, "res5" stride 32.
 
     Args:
-        name: of a timm model that supports features_only and takes images of any size.
-        out_features: of "res1" (stride 2) to "res6", those to return.
+        name: name of a timm model that supports features_only and accepts images of any size.
+        out_features: names of the features to return, "res1" (stride 2) to "res6".
         in_channels: channels of the images.
-        weights: "": random; a file; "timm": from timm's hub; "package:NAME": held by an installed package.
-        freeze_at: stages to freeze, counted from the stem.
+        weights: "" for random weights, a file, "timm" for timm's hub, or "package:NAME" for an installed package.
+        freeze_at: number of stages to freeze, counted from the stem.
         frozen_norm: keep the statistics and affine parameters of every BatchNorm fixed.
 
     Raises:
-        ValueError: if timm has no such model, it gives no feature pyramid, it was built for images of one size, or a
-            feature is asked for that it lacks.
+        InputError: no such model, one without a feature pyramid or for images of one size only, a feature that it
+            lacks, or freeze_at out of range.
+        CheckpointError: the weights cannot be read, or are of another model.
     """
 
     def __init__(
@@ -45,33 +48,33 @@ class TimmBackbone(Backbone):
         try:
             net = _create(name, features_only=True, in_chans=in_channels, pretrained=weights == "timm")
         except (RuntimeError, AttributeError) as error:
-            raise ValueError(f"MODEL.TIMM.NAME {name!r}: timm cannot build its features ({error})") from error
+            raise InputError(f"MODEL.TIMM.NAME {name!r}: timm cannot build its features ({error})") from error
         strides = net.feature_info.reduction()
         names = [f"res{int(math.log2(stride))}" for stride in strides]
         missing = [f for f in out_features if f not in names]
         if missing:
-            raise ValueError(
+            raise InputError(
                 f"MODEL.FPN.IN_FEATURES asks for {missing}; {name} of timm has {names}: change it or MODEL.TIMM.NAME"
             )
         self.net = net
-        self._channels_last = getattr(net, "output_fmt", Format.NCHW) == Format.NHWC  # Swin's, for one
+        self._channels_last = getattr(net, "output_fmt", Format.NCHW) == Format.NHWC  # such as Swin
         self._names = names
         self._out_features = list(out_features)
         self._out_feature_strides = dict(zip(names, strides))
         self._out_feature_channels = dict(zip(names, net.feature_info.channels()))
         self._check_image_sizes(name, in_channels)
-        if weights not in ("", "timm"):  # after the check: of a model that is refused, its weights do not matter
+        if weights not in ("", "timm"):  # after the check, so that an unsuitable model is refused for what it is
             load_backbone_weights(net, weights)
         _freeze(net, freeze_at, frozen_norm)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Features of images.
+        """Compute the features of images.
 
         Args:
-            x: (B, C, H, W), normalised.
+            x: (B, C, H, W) float, normalised.
 
         Returns:
-            By name (B, C_l, H / stride, W / stride).
+            Feature maps (B, C_l, H / stride, W / stride) by name.
         """
         features = dict(zip(self._names, self.net(x)))
         if self._channels_last:
@@ -79,16 +82,16 @@ class TimmBackbone(Backbone):
         return {name: features[name] for name in self._out_features}
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and stride of each feature that `forward` returns."""
+        """Channels and stride of each feature that `forward` returns, by name."""
         return {
             name: ShapeSpec(channels=self._out_feature_channels[name], stride=self._out_feature_strides[name])
             for name in self._out_features
         }
 
     def _check_image_sizes(self, name: str, in_channels: int) -> None:
-        """Refuse a model that only works at the size it was made for, which timm does not announce, by trying one."""
+        """Try an unusual size, since timm does not tell which models work at one size only."""
         step = max([32, *(shape.stride for shape in self.output_shape().values())])
-        height, width = 3 * step, 5 * step  # odd multiples: hardly a window fills the features evenly
+        height, width = 3 * step, 5 * step  # odd multiples, which few attention windows divide
         image = next(self.net.parameters()).new_zeros((1, in_channels, height, width))
         try:
             with torch.no_grad():
@@ -99,16 +102,16 @@ class TimmBackbone(Backbone):
                     raise ValueError(f"{feature}, of stride {shape.stride}, is {found[1]} x {found[2]} then")
         except (AssertionError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ValueError(
+            raise InputError(
                 f"MODEL.TIMM.NAME {name!r}: cannot take images of any size, as a detector needs, such as {height} x "
-                f"{width} ({reason}); take another model, docs/config.md names some"
+                f"{width} ({reason}); choose another model, docs/config.md names some"
             ) from error
         finally:
             self.train()
 
 
 def _create(name: str, **options) -> nn.Module:
-    """A timm model that takes images of any size, if it must be told."""
+    """Create a timm model for images of any size."""
     try:
         return timm.create_model(name, strict_img_size=False, **options)
     except TypeError as error:
@@ -118,10 +121,10 @@ def _create(name: str, **options) -> nn.Module:
 
 
 def _freeze(net: nn.Module, freeze_at: int, frozen_norm: bool) -> None:
-    """Fix the first stages of a timm feature network, and the BatchNorm of them or of all."""
+    """Freeze the first stages of a timm feature network, and the BatchNorms of these or of all."""
     stages = net.feature_info.module_name()
     if not 0 <= freeze_at <= len(stages):
-        raise ValueError(f"MODEL.TIMM.FREEZE_AT must be between 0 and the {len(stages)} stages, got {freeze_at}")
+        raise InputError(f"MODEL.TIMM.FREEZE_AT: expected 0 to {len(stages)}, the number of stages, got {freeze_at}")
     # timm's feature networks write a stage's dots as underscores or keep them; modules are listed in forward order.
     names = [name for name, _ in net.named_modules()]
     frozen: list[str] = []
@@ -140,14 +143,14 @@ def _freeze(net: nn.Module, freeze_at: int, frozen_norm: bool) -> None:
 
 @BACKBONE_REGISTRY.register()
 def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
-    """A timm model with Detectron2's FPN, from MODEL.TIMM and MODEL.FPN.
+    """Build a timm model with Detectron2's FPN, from MODEL.TIMM and MODEL.FPN.
 
     Args:
         cfg: a config with insight's keys.
         input_shape: channels of the images.
 
     Returns:
-        The backbone, with features p2 (or the stride of the first of MODEL.FPN.IN_FEATURES) to one beyond the last.
+        The backbone, with a feature for each of MODEL.FPN.IN_FEATURES ("p2" for stride 4, ...) and one coarser.
     """
     bottom_up = TimmBackbone(
         cfg.MODEL.TIMM.NAME,

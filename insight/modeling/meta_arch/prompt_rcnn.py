@@ -1,4 +1,4 @@
-"""Promptable Mask R-CNN and its kin: Detectron2's GeneralizedRCNN with a prompt encoder."""
+"""Promptable R-CNN: Detectron2's GeneralizedRCNN with a prompt encoder."""
 
 import logging
 from collections.abc import Sequence
@@ -14,26 +14,27 @@ from detectron2.utils.logger import log_first_n
 from fvcore.transforms import HFlipTransform
 from torch import Tensor, nn
 
-from insight.modeling.prompt import PROMPT_FEATURE, PromptEncoder, add_prompts
+from insight.errors import InputError
+from insight.modeling.prompt import PROMPT_FEATURE, RegionPromptEncoder, add_prompts
 from insight.modeling.sopseg import SOPSegBranch
 from insight.structures.prompts import Prompts
 from insight.structures.rle import RLEMasks
 
 NO_PROMPT_IMAGE = (
-    'an input has no "prompt_image": its prompts read the resized "image" and not every pixel there is; '
-    "insight.data.mappers.detection.PromptDatasetMapper and insight.PromptPredictor give it (docs/model.md)"
+    'an input has no "prompt_image", the image at full resolution: prompts are read from the resized "image" instead; '
+    "use insight.data.mappers.detection.PromptDatasetMapper or insight.PromptPredictor (docs/model.md)"
 )
 
 
 @dataclass(frozen=True)
 class EncodedImages:
-    """A batch of images after the backbone: what any number of detections and box prompts start from.
+    """A batch of encoded images, from which boxes can be detected or box prompts answered any number of times.
 
     Args:
         images: the network's input, normalised and padded.
-        features: feature maps by name, "prompt" where prompts are on, and what the RoI heads know of whole images.
-        sources: each image as it was before the network's resize, uint8 (C, H, W); those of a model that reads none
-            are the resized ones.
+        features: feature maps by name, the PromptContext under "prompt" if prompts are on, and the image-level features
+            of the RoI heads, if they have any.
+        sources: per image uint8 (C, H, W): the image before the network's resize, or "image" if the input has no other.
     """
 
     images: ImageList
@@ -43,40 +44,39 @@ class EncodedImages:
 
 @META_ARCH_REGISTRY.register()
 class PromptRCNN(GeneralizedRCNN):
-    """R-CNN of any RoI heads whose features are joined with box prompts.
+    """R-CNN with any RoI heads, to whose features box prompts are added.
 
-    With LPM and GPM off it is GeneralizedRCNN: same parameters, same losses. Images are encoded apart from what is
-    asked of them, so `encode` once serves many calls of `detect` and `segment_boxes`.
+    With LPM and GPM off it is GeneralizedRCNN: same parameters, same losses. Encoding is separate from answering, so
+    one call of `encode` serves many calls of `segment_boxes` and `correct_boxes`.
 
-    Beyond Detectron2's keys an input dictionary may hold "prompt_image", uint8 (C, H, W) in INPUT.FORMAT order: the
-    same view as "image", not resized, for prompts and the SOPSeg branch to read; where Detectron2's test-time
-    augmentation flips "image", its flip is taken. Without it they read "image", of which prompts warn once. In training
-    it may hold "sem_seg", integers (H, W), the label of each pixel of "image": RoI heads find these, or None, as
-    "sem_seg" in the features. `segment_boxes` hands them "given_box_features" (N, D), what their box head, of a cascade
-    the last one, makes of the boxes.
+    In addition to Detectron2's keys an input dictionary may hold
+    - "prompt_image", uint8 (C, H, W) in INPUT.FORMAT order: the view of "image" before its resize, from which prompts
+      and the SOPSeg branch read. Where Detectron2's test-time augmentation flips "image", it is flipped too. Without
+      it, "image" is read, with a warning if prompts are on.
+    - "sem_seg" in training, integers (H, W): the label of each pixel of "image". RoI heads find these, or None, under
+      "sem_seg" in the features.
+    In `segment_boxes` RoI heads also find "given_box_features" (N, D): the (last) box head's features of the boxes.
 
-    With a SOPSeg branch, masks are SOPSeg's for the boxes that the detector finds: in `inference`, at the size of the
-    output, as `RLEMasks`. The detector's own mask branch, if it has one, is trained as ever and used for the classes
-    that the SOPSeg branch leaves out.
+    With a SOPSeg branch, the masks of detected boxes are SOPSeg's, at the size of the output, as `RLEMasks`. The
+    detector's own mask branch, if it has one, is trained as usual and serves the classes that the SOPSeg branch omits.
 
     Source: Insight Any Instance, section III and Figure 4.
 
     Args:
-        prompt_encoder: encodes images and boxes, or None.
-        prompt_branches: of "box" and "mask", those whose features are joined with prompts.
-        sopseg_branch: gives the masks, or None.
+        prompt_encoder: encodes images and boxes; None for no prompts.
+        prompt_branches: branches whose features get prompts: "box", "mask" or both.
+        sopseg_branch: computes the masks; None for the detector's own.
         kwargs: as GeneralizedRCNN's.
 
     Raises:
-        ValueError: the SOPSeg branch is for classes that there are not, or leaves out some in a model that has no other
-            masks.
+        InputError: the SOPSeg branch names unknown classes, or omits some in a model that has no other masks.
     """
 
     @configurable
     def __init__(
         self,
         *,
-        prompt_encoder: PromptEncoder | None = None,
+        prompt_encoder: RegionPromptEncoder | None = None,
         prompt_branches: tuple[str, ...] = ("box", "mask"),
         sopseg_branch: SOPSegBranch | None = None,
         **kwargs,
@@ -93,7 +93,7 @@ class PromptRCNN(GeneralizedRCNN):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         arguments = super().from_config(cfg)
         # Last, so that the other parameters draw the same initial values with prompts as without.
-        arguments["prompt_encoder"] = PromptEncoder.from_config(cfg)
+        arguments["prompt_encoder"] = RegionPromptEncoder.from_config(cfg)
         arguments["prompt_branches"] = tuple(cfg.MODEL.PROMPT.BRANCHES)
         branch = cfg.MODEL.SOPSEG_BRANCH
         if branch.ENABLED:
@@ -104,7 +104,7 @@ class PromptRCNN(GeneralizedRCNN):
 
     @property
     def has_own_masks(self) -> bool:
-        """Whether masks of the model's own mask branch are among its answers; the others are the SOPSeg branch's."""
+        """Whether the results include masks of the model's own mask branch, not only the SOPSeg branch's."""
         return self.roi_heads.mask_on and (self.sopseg_branch is None or bool(self.sopseg_branch.classes))
 
     def _roi_channels(self) -> int:
@@ -112,17 +112,17 @@ class PromptRCNN(GeneralizedRCNN):
         return shapes[self.roi_heads.in_features[0]].channels
 
     def encode(self, batched_inputs: list[dict[str, Any]]) -> EncodedImages:
-        """Run all that depends on the images alone.
+        """Run everything that depends on the images alone.
 
         Args:
             batched_inputs: Detectron2's input dictionaries.
 
         Returns:
-            What `detect` and `segment_boxes` start from.
+            The encoded images, the input of `segment_boxes` and `correct_boxes`.
         """
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
-        if hasattr(self.roi_heads, "encode"):  # heads that look at whole images themselves
+        if hasattr(self.roi_heads, "encode"):  # heads with features of whole images
             features = self.roi_heads.encode(features)
         sources = [self._move_to_current_device(_source(x)) for x in batched_inputs]
         if self.prompt_encoder is not None:
@@ -132,13 +132,13 @@ class PromptRCNN(GeneralizedRCNN):
         return EncodedImages(images, features, sources)
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Instances]]:
-        """Losses in training, detections otherwise; see GeneralizedRCNN.forward.
+        """Compute losses in training, detections otherwise; see GeneralizedRCNN.forward.
 
         Args:
             batched_inputs: Detectron2's input dictionaries.
 
         Returns:
-            Losses by name, or for each image {"instances": Instances}.
+            Losses by name, or per image {"instances": Instances}.
         """
         if not self.training:
             return self.inference(batched_inputs)
@@ -157,16 +157,16 @@ class PromptRCNN(GeneralizedRCNN):
         detected_instances: list[Instances] | None = None,
         do_postprocess: bool = True,
     ) -> list[dict[str, Instances]] | list[Instances]:
-        """Detect, or complete given detections; see GeneralizedRCNN.inference.
+        """Detect objects, or add masks to given detections; see GeneralizedRCNN.inference.
 
         Args:
             batched_inputs: Detectron2's input dictionaries.
-            detected_instances: per image, "pred_boxes" and "pred_classes" to complete by masks instead of detecting.
+            detected_instances: per image Instances with "pred_boxes" and "pred_classes"; None to detect.
             do_postprocess: resize the results to the "height" and "width" of the inputs.
 
         Returns:
-            For each image {"instances": Instances}; without post-processing the Instances themselves, which have no
-            masks if there is a SOPSeg branch: its masks belong to images, not to the network's input.
+            Per image {"instances": Instances}; without post-processing the Instances themselves, which have no masks if
+            there is a SOPSeg branch, as its masks are in pixels of the image and not of the network's input.
         """
         encoded = self.encode(batched_inputs)
         if detected_instances is None:
@@ -206,18 +206,17 @@ class PromptRCNN(GeneralizedRCNN):
     def segment_boxes(
         self, encoded: EncodedImages, boxes: list[Tensor], classes: list[Tensor] | None = None
     ) -> list[Instances]:
-        """Class and mask of given boxes, as they are: no regression, no suppression, no order but theirs.
+        """Predict class and mask of given boxes, without regression, suppression or reordering.
 
         Args:
-            encoded: of `encode`.
-            boxes: per image (N_i, 4) XYXY in pixels of the network's input.
-            classes: per image (N_i,) int64, what the boxes hold; by default the box head says (of a cascade, the mean
-                of its stages). A box is taken to hold an object, so background is never the answer, but the score is
-                the probability with background among the answers.
+            encoded: the output of `encode`.
+            boxes: per image (N_i, 4) float XYXY, pixels of the network's input.
+            classes: per image (N_i,) int64, known class indices; None for the box head's prediction (of a cascade, the
+                mean of its stages). Background is never predicted, but counts in the softmax that gives the score.
 
         Returns:
-            Per image, Instances in the frame of the network's input with pred_boxes (the given boxes), pred_classes,
-            scores and, with `has_own_masks`, pred_masks (N_i, 1, S, S), the mask branch's probabilities.
+            Per image Instances, in pixels of the network's input, with pred_boxes (as given), pred_classes, scores and,
+            with `has_own_masks`, pred_masks (N_i, 1, S, S), the mask branch's probabilities.
 
         Raises:
             RuntimeError: if the model is in training mode.
@@ -242,17 +241,17 @@ class PromptRCNN(GeneralizedRCNN):
     def correct_boxes(
         self, encoded: EncodedImages, boxes: list[Tensor], classes: list[Tensor] | None = None
     ) -> list[Tensor]:
-        """Given boxes as the box head would have them: its regression, of a cascade stage after stage.
+        """Apply the box head's regression to given boxes, of a cascade stage after stage.
 
         Args:
-            encoded: of `encode`.
-            boxes: per image (N_i, 4) XYXY in pixels of the network's input.
-            classes: per image (N_i,) int64, what the boxes hold, where the regression is by class; by default the box
-                head says, as in `segment_boxes`.
+            encoded: the output of `encode`.
+            boxes: per image (N_i, 4) float XYXY, pixels of the network's input.
+            classes: per image (N_i,) int64, known class indices, where the regression depends on the class; None for
+                the box head's prediction, as in `segment_boxes`.
 
         Returns:
-            Per image (N_i, 4) XYXY, clipped to the network's input; where a stage would leave nothing of a box, that
-            stage leaves it as it was, which may be outside.
+            Per image (N_i, 4) float32 XYXY, pixels of the network's input, clipped to it. A stage that would leave an
+            empty box keeps the box it was given, which may lie outside.
 
         Raises:
             RuntimeError: if the model is in training mode.
@@ -287,26 +286,26 @@ class PromptRCNN(GeneralizedRCNN):
     def _pool(self, features: dict[str, Any], instances: list[Instances]) -> Tensor:
         heads = self.roi_heads
         if not hasattr(heads, "box_pooler"):
-            raise ValueError(
-                f"{type(heads).__name__} cannot answer box prompts: expected heads with a box_pooler, as those on a "
-                "feature pyramid have (StandardROIHeads, CascadeROIHeads and theirs)"
+            raise InputError(
+                f"MODEL.ROI_HEADS.NAME: {type(heads).__name__} cannot answer box prompts: expected heads with a "
+                "box_pooler, as StandardROIHeads, CascadeROIHeads and their subclasses have"
             )
         return heads.box_pooler([features[name] for name in heads.box_in_features], [x.pred_boxes for x in instances])
 
     def _box_features(self, features: dict[str, Any], instances: list[Instances]) -> list[Tensor]:
-        """Per stage (N, D), what its box head makes of `pred_boxes` as they are; one stage but for a cascade."""
+        """Per stage of the box head (one, unless it is a cascade), its features (N, D) of `pred_boxes`."""
         pooled = self._pool(features, instances)
         return [head(pooled) for head in _stages(self.roi_heads.box_head)]
 
     def _class_scores(self, box_features: list[Tensor], instances: list[Instances]) -> tuple[Tensor, ...]:
-        """Per image (N_i, K), the probabilities of the K classes for `pred_boxes` as they are."""
+        """Per image, the probabilities (N_i, K) of the K classes for `pred_boxes`."""
         stages = zip(_stages(self.roi_heads.box_predictor), box_features)
         per_stage = [predictor.predict_probs(predictor(x), instances) for predictor, x in stages]
         return tuple(torch.stack(scores).mean(dim=0)[:, : self.roi_heads.num_classes] for scores in zip(*per_stage))
 
 
 def _source(batched_input: dict[str, Any]) -> Tensor:
-    """What prompts read. Detectron2's test-time augmentation flips "image" alone, and says so in "transforms"."""
+    """The image that prompts read. Detectron2's test-time augmentation flips only "image", noted in "transforms"."""
     if "prompt_image" not in batched_input:
         return batched_input["image"]
     transforms = getattr(batched_input.get("transforms"), "transforms", ())
@@ -318,11 +317,10 @@ def _check_branch_classes(classes: Sequence[int], roi_heads: nn.Module) -> None:
     key, last = "MODEL.SOPSEG_BRANCH.CLASSES", roi_heads.num_classes - 1
     for given in classes:
         if type(given) is not int or not 0 <= given <= last:
-            raise ValueError(f"{key}: expected indices of the model's classes, 0 to {last}, got {given!r}")
+            raise InputError(f"{key}: expected indices of the model's classes, 0 to {last}, got {given!r}")
     if not roi_heads.mask_on:
-        raise ValueError(
-            f"{key}: the classes that it leaves out have no masks, as MODEL.MASK_ON is False; leave it empty ([]), "
-            "which is all classes"
+        raise InputError(
+            f"{key}: the other classes would have no masks, as MODEL.MASK_ON is False; use [], which means all classes"
         )
 
 

@@ -1,4 +1,4 @@
-"""SOPSeg as a Detectron2 meta-architecture: trained on crops, evaluated and used on images with prompts."""
+"""SOPSeg as a Detectron2 meta-architecture: trained on crops, evaluated on images with prompts."""
 
 import logging
 from typing import Any
@@ -18,20 +18,19 @@ _logger = logging.getLogger(__name__)
 
 
 @META_ARCH_REGISTRY.register()
-class SOPSEG(SOPSeg):
-    """SOPSeg behind Detectron2's interface; its checkpoints load with `load_sopseg`, and those of SAM load here.
+class SOPSegMetaArch(SOPSeg):
+    """SOPSeg with Detectron2's interface. Its checkpoints load with `load_sopseg`, and those of SAM load here.
 
     Args:
-        model: encoders and decoder.
-        input_size: side of the crops, pixels.
-        magnify: cut a region out around each object; otherwise all objects are seen in one crop, the whole image.
-        iou_weight: weight of the loss of the predicted IoU.
+        model: the model, whose encoders and decoder are taken over.
+        input_size: side of the crops, pixels; a multiple of 64 up to 1024.
+        magnify: cut a region out around each object; False sees all objects in one crop, the whole image.
         shared_crops: let close objects share a crop, at this fraction of their own magnification or more; 0: never.
-        trained_stages: last stages (of a ViT, blocks) of the image encoder that are trained; the rest is frozen.
+        iou_weight: weight of the loss of the predicted IoU.
+        trained_stages: number of last stages (of a ViT, blocks) of the image encoder to train; the others are frozen.
 
     Raises:
-        ValueError: shared_crops is neither 0 nor between 0 and 1, no encoder takes crops of input_size, or this one has
-            fewer stages than trained_stages.
+        InputError: shared_crops, input_size or trained_stages out of range.
 
     Source: SOPSeg, Figure 1.
     """
@@ -57,15 +56,15 @@ class SOPSEG(SOPSeg):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         keys = cfg.MODEL.SOPSEG
-        if keys.WEIGHTS and not cfg.MODEL.WEIGHTS:  # which holds all of the model
+        if keys.WEIGHTS and not cfg.MODEL.WEIGHTS:  # MODEL.WEIGHTS would replace all of them
             model = load_sopseg(keys.WEIGHTS, keys.ENCODER, keys.DECODER)
             _logger.info(f"Starting from SAM's weights in {keys.WEIGHTS}")
         else:
             model = build_sopseg(keys.ENCODER, keys.DECODER)
             if not cfg.MODEL.WEIGHTS:
                 _logger.warning(
-                    "MODEL.SOPSEG.WEIGHTS and MODEL.WEIGHTS are empty: all weights are random, and what is frozen "
-                    "stays so; name a checkpoint of SAM"
+                    "MODEL.SOPSEG.WEIGHTS and MODEL.WEIGHTS are empty: all weights are random, and frozen ones stay "
+                    "random; set MODEL.SOPSEG.WEIGHTS to a checkpoint of SAM"
                 )
         return {
             "model": model,
@@ -78,27 +77,27 @@ class SOPSEG(SOPSeg):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The model's device."""
         return self.prompt_encoder.no_mask_embed.weight.device
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Instances]]:
-        """Losses in training, masks of the prompted objects otherwise.
+        """Compute losses in training, masks of the prompted objects otherwise.
 
         Args:
-            batched_inputs: of `SOPSegMapper`. In training: "crops" (R, 3, s, s) float32, normalised; "prompts" of N
-                objects in crop pixels; "index" (N,) int64, their crops; "masks" (N, s, s) bool. Otherwise: "image"
-                uint8 (3, H, W) RGB, "prompts" in its pixels, with boxes, and perhaps "classes" (N ints).
+            batched_inputs: from `SOPSegMapper`. In training: "crops" (R, 3, s, s) float32, normalised; "prompts" of N
+                objects, crop pixels; "index" (N,) int64, their crops; "masks" (N, s, s) bool. Otherwise: "image" uint8
+                (3, H, W) RGB; "prompts" with boxes, image pixels; optionally "classes" (N ints).
 
         Returns:
-            Losses by name, or for each image {"instances": Instances}, one for each prompt in its order: pred_boxes
-            (as given), scores (predicted IoU), pred_masks (RLEMasks), pred_classes (as given, else 0).
+            Losses by name, or per image {"instances": Instances} with one instance per prompt, in order: pred_boxes
+            (as given), scores (predicted IoU), pred_masks (RLEMasks), pred_classes (as given, or 0).
         """
         if self.training:
             return self._losses(batched_inputs)
         return [{"instances": self._segment(one)} for one in batched_inputs]
 
     def _losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """The mean over all objects. Those with points and those without are decoded apart, as when they are used."""
+        """Mean losses over all objects. Prompts with and without points are decoded apart, as in inference."""
         kinds: dict[bool, list[dict[str, Any]]] = {}
         for one in batched_inputs:
             kinds.setdefault(one["prompts"].points is None, []).append(one)
@@ -118,7 +117,7 @@ class SOPSEG(SOPSeg):
               for parts in zip(*(one["prompts"] for one in batched_inputs)))
         )  # fmt: skip
         masks = torch.cat([one["masks"] for one in batched_inputs]).to(self.device)
-        one_each = torch.equal(index, torch.arange(len(crops), device=self.device))  # then nothing need be copied
+        one_each = torch.equal(index, torch.arange(len(crops), device=self.device))  # then no embedding is copied
         prediction = self.decode(crops, self.encode(crops), prompts, None if one_each else index)
         return sopseg_loss(prediction, masks, self.iou_weight)
 

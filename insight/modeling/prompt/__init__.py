@@ -1,10 +1,9 @@
-"""The prompt paradigm of Insight Any Instance: box prompts, read from the image, that join the features of their boxes.
+"""The prompt paradigm of Insight Any Instance: prompts of boxes, encoded from the image, are added to RoI features.
 
 Nothing here needs Detectron2: `add_prompts` and `PromptPooler` work on the built modules that they are given.
 """
 
-from .context import PromptContext
-from .encoder import PromptEncoder
+from .encoder import PromptContext, RegionPromptEncoder
 from .global_to_local import GlobalToLocalPrompt
 from .local import LocalPrompt
 from .pooler import PROMPT_FEATURE, PromptPooler, add_prompts, projects_prompts
@@ -15,8 +14,8 @@ __all__ = [
     "GlobalToLocalPrompt",
     "LocalPrompt",
     "PromptContext",
-    "PromptEncoder",
     "PromptPooler",
+    "RegionPromptEncoder",
     "add_prompts",
     "projects_prompts",
     "sample_box_prompts",

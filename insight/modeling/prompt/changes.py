@@ -1,4 +1,4 @@
-"""Prompts changed on their way to the features, to measure what a trained model takes from them."""
+"""Ablation of prompts in a trained model, to measure what they contribute."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .context import PromptContext
-from .encoder import PromptEncoder
+from .encoder import PromptContext, RegionPromptEncoder
 from .pooler import PROMPT_FEATURE, PromptPooler
 
 SILENT, MEAN, NEIGHBOUR, CONTEXT = "silent", "mean", "of the box before", "context of the image before"
@@ -20,14 +19,14 @@ SILENT, MEAN, NEIGHBOUR, CONTEXT = "silent", "mean", "of the box before", "conte
 
 @dataclasses.dataclass(frozen=True)
 class PromptChange:
-    """What is changed.
+    """An ablation.
 
     Args:
-        kind: SILENT: there is no prompt. MEAN: every box gets the mean of the prompts of all boxes so far, which says
-            nothing but where in a box a cell lies. NEIGHBOUR: the prompt of the box before, in the order in which the
-            model asks, be it of another image. CONTEXT: a box's own crop and place, and the image before.
-        module: "LPM" or "GPM", whose prompts are changed; None for both.
-        branch: "box" or "mask", where they are changed; None for both.
+        kind: SILENT: no prompt. MEAN: the mean prompt of all boxes so far, which depends on the position within a box
+            alone. NEIGHBOUR: the prompt of the previous box, in the order in which the model encodes them, possibly of
+            another image. CONTEXT: the box's own crop and position, with the global tokens of the previous image.
+        module: "LPM" or "GPM", the module whose prompts are changed; None for both.
+        branch: "box" or "mask", the branch in which they are changed; None for both.
     """
 
     kind: str
@@ -39,16 +38,16 @@ class PromptChange:
 
 
 def possible_changes(model: nn.Module) -> list[PromptChange]:
-    """The changes that mean something for a model.
+    """List the ablations that apply to a model.
 
     Args:
-        model: with PromptPoolers and at most one PromptEncoder, as `PromptRCNN` is.
+        model: a model with PromptPoolers and at most one RegionPromptEncoder, such as `PromptRCNN`.
 
     Returns:
-        For each prompt module that is on, SILENT, MEAN and NEIGHBOUR, and CONTEXT for GPM; where both branches have
-        prompts, SILENT for each.
+        SILENT, MEAN and NEIGHBOUR for each prompt module, CONTEXT for GPM and, if both branches have prompts, SILENT
+        for each branch.
     """
-    encoders = [module for module in model.modules() if isinstance(module, PromptEncoder)]
+    encoders = [module for module in model.modules() if isinstance(module, RegionPromptEncoder)]
     modules = [name for encoder in encoders for name in _modules(encoder)]
     changes = [PromptChange(kind, module) for module in modules for kind in (SILENT, MEAN, NEIGHBOUR)]
     if "GPM" in modules:
@@ -58,20 +57,20 @@ def possible_changes(model: nn.Module) -> list[PromptChange]:
 
 
 class ChangedPrompts:
-    """A context manager within which a model's prompts are changed; it may be entered again and again.
+    """A reusable context manager within which a model's prompts are changed.
 
-    Between its uses it remembers what MEAN, NEIGHBOUR and CONTEXT need of the boxes and images that it has seen.
+    What MEAN, NEIGHBOUR and CONTEXT need of earlier boxes and images is kept between its uses.
 
     Args:
-        model: the model, in evaluation.
-        change: what to change.
+        model: the model, in evaluation mode.
+        change: the ablation.
     """
 
     def __init__(self, model: nn.Module, change: PromptChange):
         self._change = change
         self._poolers = [pooler for branch, pooler in _poolers(model) if change.branch in (None, branch)]
         self._memories: dict[tuple[int, str], _Memory] = defaultdict(_Memory)
-        self._contexts: tuple[PromptContext | None, PromptContext | None] = (None, None)  # of the image before, and now
+        self._contexts: tuple[PromptContext | None, PromptContext | None] = (None, None)  # previous, current
 
     def __enter__(self) -> ChangedPrompts:
         self._hooks = ExitStack()
@@ -90,34 +89,34 @@ class ChangedPrompts:
         return [*maps, _Changed(self, pooler, context)], boxes
 
     def encode(self, pooler: PromptPooler, context: PromptContext, boxes: list[Tensor]) -> list[Tensor]:
-        """The prompts of boxes, changed.
+        """Encode boxes as changed prompts.
 
         Args:
-            pooler: who asks.
-            context: of the images.
+            pooler: the pooler that adds them.
+            context: the encoded images.
             boxes: as `PromptContext.encode` takes them.
 
         Returns:
-            What it returns.
+            As `PromptContext.encode`.
         """
         if self._change.kind == CONTEXT:
-            context = self._with_the_tokens_before(context)
+            context = self._with_previous_tokens(context)
         prompts = context.encode(boxes)
         for index, name in enumerate(_modules(context.encoder)):
             if self._change.module in (None, name):
                 prompts[index] = self._memories[id(pooler), name].changed(self._change.kind, prompts[index])
         return prompts
 
-    def _with_the_tokens_before(self, context: PromptContext) -> PromptContext:
+    def _with_previous_tokens(self, context: PromptContext) -> PromptContext:
         if context is not self._contexts[1]:
             self._contexts = self._contexts[1], context
-        before = self._contexts[0] or context  # the first image has none before it
+        before = self._contexts[0] or context  # the first image has no previous one
         return dataclasses.replace(context, global_tokens=before.global_tokens)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Changed:
-    """Stands in for a PromptContext."""
+    """A PromptContext whose prompts are changed."""
 
     changes: ChangedPrompts
     pooler: PromptPooler
@@ -128,7 +127,7 @@ class _Changed:
 
 
 class _Memory:
-    """What one pooler has seen of one module's prompts."""
+    """One module's prompts so far, in one pooler."""
 
     def __init__(self):
         self._sum: Tensor | float = 0.0
@@ -149,13 +148,13 @@ class _Memory:
         return prompt
 
 
-def _modules(encoder: PromptEncoder) -> list[str]:
-    """The prompt modules that are on, in the order of their prompts."""
+def _modules(encoder: RegionPromptEncoder) -> list[str]:
+    """Names of the prompt modules, in the order of their prompts."""
     modules = (("LPM", encoder.local), ("GPM", encoder.global_to_local))
     return [name for name, module in modules if module is not None]
 
 
 def _poolers(model: nn.Module) -> list[tuple[str, PromptPooler]]:
-    """Every PromptPooler once, with its branch."""
+    """Every PromptPooler with the name of its branch."""
     found = [(name, module) for name, module in model.named_modules() if isinstance(module, PromptPooler)]
     return [("box" if name.endswith("box_pooler") else "mask", pooler) for name, pooler in found]

@@ -1,4 +1,4 @@
-"""Global-to-local prompt module (GPM): what the whole image says to the parts of one instance."""
+"""Global-to-local prompt module (GPM): the parts of an instance attend to the whole image."""
 
 import torch
 import torch.nn.functional as F
@@ -6,19 +6,19 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from insight import ops
+from insight.errors import InputError
 
 
 class GlobalToLocalPrompt(nn.Module):
     """Global-to-local prompt module.
 
-    Whole images become global tokens and crops become part tokens by patch partition. `depth` times, both sides attend
-    to themselves and then the parts attend to the image (Eq. 5, which has no projections: keys = values = global
-    tokens). The global side never sees a box, so `encode_images` runs all its loops once an image, and every box of
-    every branch reads the result.
+    Whole images are partitioned into global tokens, crops into part tokens. `depth` times, each side attends to itself,
+    and then the parts attend to the image (Eq. 5, which has no projections: keys = values = global tokens). The global
+    side does not depend on boxes, so `encode_images` runs all its loops once per image, for all boxes of all branches.
 
-    Both sides share one frame of positions: a part takes the image's table at the place of its centre, plus a table of
-    places within the crop. Eq. 5 compares tokens without projections, so a frame of its own would hide from a part
-    where in the image it lies.
+    Both sides share position embeddings: a part gets the image's embedding at its centre, plus one of its place within
+    the crop. As Eq. 5 compares tokens without projections, separate embeddings could not tell a part where it lies in
+    the image.
 
     Source: Insight Any Instance, section III-B2, Figure 6 and Eq. 5.
 
@@ -27,17 +27,17 @@ class GlobalToLocalPrompt(nn.Module):
         crop_size: side of the crop, pixels.
         dim: channels of a token.
         num_heads: attention heads.
-        depth: loops.
+        depth: number of loops.
         global_patch: side of a patch of the whole image, network-input pixels.
         local_patch: side of a patch of the crop, pixels.
 
     Raises:
-        ValueError: if the heads do not divide the channels or the patches do not tile the crop.
+        InputError: num_heads does not divide dim, or local_patch does not divide crop_size.
     """
 
     POSITIONS = 25  # side of the position table: the paper's 800 x 800 image in patches of 32
     GLOBAL_MLP_RATIO = 4
-    PART_MLP_RATIO = 1  # a part block runs for every box, a global block once an image
+    PART_MLP_RATIO = 1  # a part block runs for every box, a global block once per image
     READOUT_RATIO = 3
 
     def __init__(
@@ -52,9 +52,9 @@ class GlobalToLocalPrompt(nn.Module):
     ):
         super().__init__()
         if dim % num_heads:
-            raise ValueError(f"MODEL.PROMPT.GPM.NUM_HEADS {num_heads} does not divide DIM {dim}")
+            raise InputError(f"MODEL.PROMPT.GPM.NUM_HEADS {num_heads} does not divide DIM {dim}")
         if crop_size % local_patch:
-            raise ValueError(f"MODEL.PROMPT.GPM.LOCAL_PATCH {local_patch} does not divide CROP_SIZE {crop_size}")
+            raise InputError(f"MODEL.PROMPT.GPM.LOCAL_PATCH {local_patch} does not divide CROP_SIZE {crop_size}")
         self.num_heads = num_heads
         self.global_patch = global_patch
         self.grid = crop_size // local_patch
@@ -71,10 +71,10 @@ class GlobalToLocalPrompt(nn.Module):
         self.global_blocks = nn.ModuleList(Block(dim, num_heads, self.GLOBAL_MLP_RATIO, True) for _ in range(depth))
         self.global_norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(depth))
         self.part_blocks = nn.ModuleList(Block(dim, num_heads, self.PART_MLP_RATIO, True) for _ in range(depth))
-        for block in self.part_blocks:  # on a CPU a fused kernel for a box's few parts takes three times as long
+        for block in self.part_blocks:  # for the few parts of a box, a CPU's fused kernel is three times slower
             block.attn.fused_attn = False
         self.part_norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(depth))
-        # All parts of an instance together, once a box: parameters that cost a multiply-add each.
+        # Reads all parts of an instance together, once per box: each parameter costs one multiply-add.
         width = parts * dim
         self.readout = nn.Sequential(
             nn.LayerNorm(width),
@@ -91,18 +91,18 @@ class GlobalToLocalPrompt(nn.Module):
     def encode_images(
         self, images: list[Tensor], sizes: list[tuple[int, int]], mean: Tensor, std: Tensor
     ) -> tuple[Tensor, ...]:
-        """Global tokens of whole images, of every loop.
+        """Compute the global tokens of whole images in every loop.
 
-        Each image is stretched to fill the grid of the largest of the batch (by less than a patch where all are of one
+        Each image is stretched to the grid of the batch's largest image (by less than a patch if all have the same
         size), so that no token is padding.
 
         Args:
             images: per image (C, H, W), uint8 or float, at any resolution.
             sizes: per image (height, width) of the network's input, pixels.
-            mean, std: (C,) of the images' values.
+            mean, std: (C,), with which the images are normalised.
 
         Returns:
-            `depth` tensors (B, G, dim), normalised for use as keys and values.
+            `depth` tensors (B, G, dim), layer-normalised: the keys and values of Eq. 5.
         """
         patch = self.global_patch
         rows = -(-max(height for height, _ in sizes) // patch)
@@ -126,13 +126,13 @@ class GlobalToLocalPrompt(nn.Module):
         """Encode crops in the context of their images.
 
         Args:
-            crops: (N, C, crop_size, crop_size), normalised.
-            boxes: (N, 4) XYXY, fractions of the image: where the crops were cut.
-            global_tokens: of `encode_images`.
+            crops: (N, C, crop_size, crop_size) float, normalised.
+            boxes: (N, 4) float XYXY, fractions of the image: where the crops were cut.
+            global_tokens: the output of `encode_images`.
             image_index: (N,) int64, the image of each crop.
 
         Returns:
-            (N, dim, grid, grid), grid = crop_size / local_patch.
+            (N, dim, grid, grid) tokens, grid = crop_size / local_patch.
         """
         parts = _tokens(self.part_patches, crops) + self.part_positions + self._image_positions(boxes)
         for block, norm, tokens in zip(self.part_blocks, self.part_norms, global_tokens):
@@ -142,7 +142,7 @@ class GlobalToLocalPrompt(nn.Module):
         return self.norm(parts).transpose(1, 2).unflatten(2, (self.grid, self.grid))
 
     def _image_positions(self, boxes: Tensor) -> Tensor:
-        """The image's position embedding at the centre of each part of each box: (N, parts, dim)."""
+        """(N, parts, dim), the image's position embedding at the centre of each part of each box."""
         corner, size = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
         places = (corner + size * self.part_centres) * 2 - 1  # grid_sample's frame: -1 to 1 across the image
         table = self.global_positions
@@ -151,10 +151,7 @@ class GlobalToLocalPrompt(nn.Module):
 
 
 def _tokens(patches: nn.Conv2d, images: Tensor) -> Tensor:
-    """Patches of (N, C, H, W) images, embedded: (N, tokens, dim).
-
-    The convolution's stride is its kernel, so that it is one product, which a CPU computes about 1.4 times as fast.
-    """
+    """Embed the patches of (N, C, H, W) images: (N, tokens, dim). On a CPU 1.4 times as fast as a convolution."""
     side = patches.kernel_size[0]
     rows = images.unflatten(3, (-1, side)).unflatten(2, (-1, side)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
     return F.linear(rows, patches.weight.flatten(1), patches.bias)

@@ -1,15 +1,16 @@
-"""Local prompt module (LPM): the texture of an instance, read from its crop without downsampling."""
+"""Local prompt module (LPM): the texture of an instance, from its crop at full resolution."""
 
 import torch
 from torch import Tensor, nn
 
+from insight.errors import InputError
+
 
 class SpectralFilter(nn.Module):
-    """Learnable embedding of the spectrum of a crop; the identity at the start of training.
+    """Learnable filter of the spectrum of a crop, initialised to the identity.
 
-    The paper says only that learnable embeddings are added between the Fourier transform and its inverse. Added alone
-    they would be one constant image, the same for every instance, so the spectrum is scaled as well:
-    F -> F (1 + scale) + shift, a filter as large as the crop plus the paper's term.
+    The paper only says that learnable embeddings are added between the Fourier transform and its inverse. Alone they
+    would add the same constant image to every instance, so the spectrum is scaled too: F -> F (1 + scale) + shift.
 
     Source: Insight Any Instance, section III-B1; form of the filter as in GFNet (Rao et al., 2021).
 
@@ -29,27 +30,27 @@ class SpectralFilter(nn.Module):
         """Filter crops.
 
         Args:
-            crops: (N, C, size, size).
+            crops: (N, C, size, size) float.
 
         Returns:
             (N, C, size, size) float32.
         """
-        if len(crops) == 0:  # MKL refuses to transform nothing; the parameters still belong in the graph
+        if len(crops) == 0:  # MKL refuses empty input; the parameters must still get a gradient
             return crops.float() + 0 * (self.scale.sum() + self.shift.sum())
         # Half precision has no FFT on the CPU, and on CUDA only for powers of two.
         with torch.autocast(crops.device.type, enabled=False):
             spectrum = torch.fft.rfft2(crops.float(), norm="ortho")
-            # A model in channels_last stores these 4-D parameters otherwise than complex numbers are.
+            # In channels_last these 4-D parameters do not have the memory layout of complex numbers.
             scale, shift = (torch.view_as_complex(part.float().contiguous()) for part in (self.scale, self.shift))
-            spectrum = torch.addcmul(shift, spectrum, 1 + scale)  # one pass over what is the largest tensor here
+            spectrum = torch.addcmul(shift, spectrum, 1 + scale)  # one pass over the largest tensor here
             return torch.fft.irfft2(spectrum, s=(self.size, self.size), norm="ortho")
 
 
 class LocalPrompt(nn.Module):
-    """Local prompt module: overlapping patches of the crop and of its filtered twin, joined and mixed by MLPs.
+    """Local prompt module: overlapping patches of the crop and of the filtered crop, mixed by MLPs.
 
-    Its parameters sit where a box uses them once: `instance` reads all parts together and tells every part. An MLP of
-    the same size on each token would cost as many times more as there are tokens.
+    Most parameters are in `instance`, an MLP that runs once per box: it reads all tokens together, and its output is
+    added to each. An MLP of the same size on every token would cost as many times more as there are tokens.
 
     Source: Insight Any Instance, section III-B1 and Figure 5.
 
@@ -61,7 +62,7 @@ class LocalPrompt(nn.Module):
         stride: step between patches, pixels; patch_size - stride must be even and not negative.
 
     Raises:
-        ValueError: if the patches do not tile the crop evenly around the bins of the RoI feature.
+        InputError: the patches do not fit the crop.
     """
 
     INSTANCE_RATIO = 5  # hidden channels of `instance`, as a multiple of dim
@@ -69,12 +70,12 @@ class LocalPrompt(nn.Module):
     def __init__(self, in_channels: int, crop_size: int, dim: int, patch_size: int, stride: int):
         super().__init__()
         if patch_size < stride or (patch_size - stride) % 2 or crop_size % stride:
-            raise ValueError(
+            raise InputError(
                 f"MODEL.PROMPT.LPM.PATCH_SIZE {patch_size} and STRIDE {stride} do not fit CROP_SIZE {crop_size}: the "
                 "stride must divide the crop size, and the patch size must be the stride plus an even number"
             )
-        # With this padding the i-th patch is centred on the i-th of crop_size / stride equal bins of the box, as an
-        # RoI feature's bins are, so that prompt and feature of one place meet.
+        # With this padding the i-th patch is centred on the i-th of crop_size / stride equal bins of the box, as the
+        # bins of an RoI feature are, so that prompt and feature refer to the same place.
         padding = (patch_size - stride) // 2
         self.grid = crop_size // stride
         self.spatial_patches = nn.Conv2d(in_channels, dim, patch_size, stride, padding)
@@ -97,10 +98,10 @@ class LocalPrompt(nn.Module):
         """Encode crops.
 
         Args:
-            crops: (N, C, crop_size, crop_size), normalised.
+            crops: (N, C, crop_size, crop_size) float, normalised.
 
         Returns:
-            (N, dim, grid, grid), grid = crop_size / stride.
+            (N, dim, grid, grid) tokens, grid = crop_size / stride.
         """
         patches = self.spatial_patches(crops), self.frequency_patches(self.filter(crops))
         tokens = self.norm(torch.cat([x.flatten(2).transpose(1, 2) for x in patches], dim=2))  # (N, grid^2, 2 dim)

@@ -1,4 +1,4 @@
-"""Where boxes meet features: a pooler that adds prompts, for any RoI heads of Detectron2."""
+"""A pooler that adds prompts to RoI features, for any RoI heads of Detectron2."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from insight.errors import InputError
+
 PROMPT_FEATURE = "prompt"  # the entry of a feature dictionary that holds the PromptContext
 
 
 class PromptPooler(nn.Module):
-    """A pooler whose output is the RoI feature plus the prompts of the same boxes.
+    """A pooler that adds the prompts of boxes to their RoI features.
 
-    Each prompt is projected to the channels of the RoI feature and resized to its grid, bilinearly. The projections
-    start at zero: training starts at the model without prompts.
+    Each prompt is projected to the channels of the RoI feature and resized bilinearly to its grid. The projections are
+    initialised to zero: training starts from the model without prompts.
 
     Args:
-        pooler: pools features: (features, boxes) -> (N, C, h, w), a tensor of its own, which may be overwritten.
+        pooler: the wrapped pooler, (features, boxes) -> (N, C, h, w); its output may be overwritten.
         prompt_channels: channels of each prompt.
-        out_channels: C, channels of the RoI feature.
+        out_channels: channels of the RoI feature, C.
     """
 
     def __init__(self, pooler: Callable[..., Tensor], prompt_channels: Sequence[int], out_channels: int):
@@ -35,8 +37,9 @@ class PromptPooler(nn.Module):
         """Pool features and add prompts.
 
         Args:
-            features: what the wrapped pooler takes, and the PromptContext: last of a list, or "prompt" of a dictionary.
-            boxes: per image Detectron2's Boxes (N_i), XYXY in pixels of the network's input.
+            features: the wrapped pooler's input and the PromptContext: a list that ends with it, or a dictionary with
+                it as "prompt".
+            boxes: per image Detectron2's Boxes (N_i), XYXY, pixels of the network's input.
 
         Returns:
             (N, C, h, w), N = sum of N_i.
@@ -52,29 +55,25 @@ class PromptPooler(nn.Module):
 
 
 def projects_prompts(name: str) -> bool:
-    """Whether a model's parameter is one of those that project prompts to RoI features.
+    """Whether a parameter belongs to a PromptPooler's projections.
 
     Args:
-        name: of the parameter, as `named_parameters` gives it.
-
-    Returns:
-        True for the weights of every PromptPooler's projections.
+        name: name of the parameter in the model.
     """
     return "_pooler.fusion." in name
 
 
 def add_projected(feature: Tensor, weight: Tensor, prompt: Tensor) -> Tensor:
-    """feature + resize(weight @ prompt), the resize bilinear with half-pixel centres.
+    """Compute feature + resize(weight @ prompt), with bilinear resizing and half-pixel centres.
 
-    RoI features of a thousand boxes are large, so a pass over them is what costs: the last product adds to the feature
-    as it goes. A prompt of a grid nearly as fine is resized first, a coarse one after the projection, by a product with
-    a small matrix: whichever multiplies less. It is about three times as fast as convolving, resizing and adding on a
-    CPU. Where no gradient is wanted the feature itself is added to, which saves its copy.
+    The RoI features of a thousand boxes are large, so the cost is the number of passes over them: the last product adds
+    to the feature directly, in place if no gradient is required. A prompt is resized before or after its projection,
+    whichever needs fewer multiplications. A CPU takes a third of the time of convolving, resizing and adding.
 
     Args:
-        feature: (N, C, H, W); may be overwritten.
-        weight: (C, D).
-        prompt: (N, D, h, w).
+        feature: (N, C, H, W) float; may be overwritten.
+        weight: (C, D) float.
+        prompt: (N, D, h, w) float.
 
     Returns:
         (N, C, H, W).
@@ -105,20 +104,20 @@ def add_prompts(
         roi_heads: Detectron2's StandardROIHeads or a subclass (Cascade, PointRend, ...).
         prompt_channels: channels of each prompt.
         out_channels: channels of the RoI features.
-        branches: of "box" and "mask", those that get prompts.
+        branches: the branches that get prompts: "box", "mask" or both.
 
     Raises:
-        ValueError: if a branch is unknown, or the heads have no pooler for it.
+        InputError: an unknown branch, or heads without a pooler for it.
     """
     unknown = set(branches) - {"box", "mask"}
     if unknown or not branches:
-        raise ValueError(f'MODEL.PROMPT.BRANCHES must name "box", "mask" or both, got {list(branches)}')
+        raise InputError(f'MODEL.PROMPT.BRANCHES: expected "box", "mask" or both, got {list(branches)}')
     for branch in branches:
         names = getattr(roi_heads, f"{branch}_in_features", None)
         if names is None:
-            raise ValueError(
+            raise InputError(
                 f"MODEL.PROMPT.BRANCHES has {branch!r}, but {type(roi_heads).__name__} has no {branch} branch on a "
-                "feature pyramid; use heads that pool, as StandardROIHeads or CascadeROIHeads do, with this branch on"
+                "feature pyramid; use heads with this branch and a pooler, such as StandardROIHeads or CascadeROIHeads"
             )
         setattr(roi_heads, f"{branch}_in_features", [*names, PROMPT_FEATURE])
         pooler = getattr(roi_heads, f"{branch}_pooler")
@@ -129,11 +128,11 @@ def add_prompts(
 
 
 def _prompt_pooling_head(head: nn.Module, prompt_channels: Sequence[int], out_channels: int) -> None:
-    """Wrap the pooling method of a head that pools for itself, as PointRend's mask head does."""
+    """Wrap the pooling method of a head that pools by itself, as PointRend's mask head does."""
     if not hasattr(head, "_roi_pooler"):
-        raise ValueError(
-            f"prompts cannot join {type(head).__name__}: it gets whole feature maps and has no _roi_pooler; "
-            "set POOLER_TYPE of its branch, or take the branch out of MODEL.PROMPT.BRANCHES"
+        raise InputError(
+            f"MODEL.PROMPT.BRANCHES: {type(head).__name__} reads whole feature maps, to which no prompts can be added; "
+            "set POOLER_TYPE of its branch, or remove the branch from MODEL.PROMPT.BRANCHES"
         )
     head.prompt_pooler = PromptPooler(head._roi_pooler, prompt_channels, out_channels)
-    head.__dict__["_roi_pooler"] = head.prompt_pooler  # a module set by attribute would hide behind the method
+    head.__dict__["_roi_pooler"] = head.prompt_pooler  # set as an attribute, the module would be hidden by the method

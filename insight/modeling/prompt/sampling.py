@@ -1,4 +1,4 @@
-"""Box prompts for training: ground-truth boxes, all or some, jittered as if a person had drawn them."""
+"""Box prompts for training: jittered ground-truth boxes."""
 
 import torch
 from torch import Tensor
@@ -7,20 +7,18 @@ from insight.structures.boxes import jitter_boxes
 
 
 def sample_box_prompts(boxes: Tensor, fraction: float, jitter: float, size: tuple[int, int]) -> Tensor:
-    """Choose ground-truth boxes at random and jitter them.
-
-    The draws come from torch's default generator: `torch.manual_seed` repeats them.
+    """Sample ground-truth boxes and jitter them, with torch's default generator.
 
     Source: Insight Any Instance, section III-C.
 
     Args:
-        boxes: (N, 4) XYXY, pixels.
-        fraction: probability that a box is chosen.
-        jitter: largest shift of an edge as a fraction of the box's side along it.
+        boxes: (N, 4) float XYXY, pixels.
+        fraction: probability that a box is sampled.
+        jitter: largest shift of an edge, as a fraction of the box's extent.
         size: (height, width) of the image, pixels.
 
     Returns:
-        (M, 4) XYXY, pixels, M <= N; none is empty.
+        (M, 4) float XYXY, pixels, M <= N; clipped to the image, none empty.
     """
     chosen = boxes[torch.rand(len(boxes), device=boxes.device) < fraction]
     limits = boxes.new_tensor([size[1], size[0], size[1], size[0]])

@@ -15,11 +15,12 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor
 
 from insight import ops
+from insight.errors import InputError
 from insight.modeling.prompt.sampling import sample_box_prompts
 
 _logger = logging.getLogger(__name__)
 
-# Detectron2's logit of an added ground-truth box: as sure as float32 can say.
+# The logit that Detectron2 gives to added ground-truth boxes.
 PROMPT_LOGIT = math.log((1.0 - 1e-10) / (1 - (1.0 - 1e-10)))
 
 
@@ -27,9 +28,9 @@ PROMPT_LOGIT = math.log((1.0 - 1e-10) / (1 - (1.0 - 1e-10)))
 class PromptRPN(RPN):
     """RPN with the proposal area loss (PAreaLoss) and, in training, sampled box prompts.
 
-    Detectron2 decodes proposals without gradient, so a loss on them would train nothing. "matched" decodes the sampled
-    positive anchors with gradient, beside the regression loss on the same anchors; "literal" keeps the gradient of the
-    proposals that leave non-maximum suppression and applies Algorithm 1 to them all.
+    Detectron2 decodes proposals without gradient, so a loss on them would train nothing. Mode "matched" decodes the
+    sampled positive anchors, on which the regression loss is computed too, with gradient. Mode "literal" applies
+    Algorithm 1 to all proposals that remain after non-maximum suppression, and keeps their gradient.
 
     In mode "matched" a box of IoU t or more with its ground truth has an area between t and 1/t times the true one, so
     no term exceeds (1/t - 1)^2. In mode "literal" a term has no bound.
@@ -38,14 +39,14 @@ class PromptRPN(RPN):
 
     Args:
         area_loss_mode: "matched", "literal", or None for no area loss.
-        area_loss_weight: factor of the area loss.
-        area_loss_iou: mode "matched": least IoU of a decoded box with its ground truth.
-        prompt_fraction: probability that a ground-truth box joins the proposals of a training step; 0 for none.
-        prompt_jitter: largest shift of each edge of such a box, as a fraction of the box's side.
+        area_loss_weight: weight of the area loss.
+        area_loss_iou: in mode "matched", least IoU of a decoded box with its ground truth.
+        prompt_fraction: probability that a ground-truth box is added to the proposals of a training step; 0 adds none.
+        prompt_jitter: largest shift of each edge of such a box, as a fraction of the box's extent.
         kwargs: as RPN's.
 
     Raises:
-        ValueError: on a value out of range.
+        InputError: a value out of range.
     """
 
     @configurable
@@ -61,13 +62,13 @@ class PromptRPN(RPN):
     ):
         super().__init__(**kwargs)
         if area_loss_mode not in (None, "matched", "literal"):
-            raise ValueError(f'MODEL.RPN.AREA_LOSS.MODE must be "matched" or "literal", got {area_loss_mode!r}')
+            raise InputError(f'MODEL.RPN.AREA_LOSS.MODE: expected "matched" or "literal", got {area_loss_mode!r}')
         if not 0 < area_loss_iou <= 1:
-            raise ValueError(f"MODEL.RPN.AREA_LOSS.IOU_THRESHOLD must be in (0, 1], got {area_loss_iou}")
+            raise InputError(f"MODEL.RPN.AREA_LOSS.IOU_THRESHOLD: expected a number in (0, 1], got {area_loss_iou}")
         if not 0 <= prompt_fraction <= 1:
-            raise ValueError(f"MODEL.PROMPT.SAMPLING.FRACTION must be in [0, 1], got {prompt_fraction}")
+            raise InputError(f"MODEL.PROMPT.SAMPLING.FRACTION: expected a number in [0, 1], got {prompt_fraction}")
         if not 0 <= prompt_jitter < 0.5:
-            raise ValueError(f"MODEL.PROMPT.SAMPLING.JITTER must be in [0, 0.5), got {prompt_jitter}")
+            raise InputError(f"MODEL.PROMPT.SAMPLING.JITTER: expected a number in [0, 0.5), got {prompt_jitter}")
         self.area_loss_mode = area_loss_mode
         self.area_loss_weight = area_loss_weight
         self.area_loss_iou = area_loss_iou
@@ -84,31 +85,31 @@ class PromptRPN(RPN):
             arguments["area_loss_iou"] = area.IOU_THRESHOLD
         if sampling.ENABLED:
             if cfg.MODEL.ROI_HEADS.PROPOSAL_APPEND_GT:
-                raise ValueError(
-                    "MODEL.PROMPT.SAMPLING.ENABLED mixes jittered ground-truth boxes into the proposals, but "
-                    "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT adds every one of them exact; set the latter to False"
+                raise InputError(
+                    "MODEL.PROMPT.SAMPLING.ENABLED adds jittered ground-truth boxes to the proposals, but "
+                    "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT adds all exact ones; set the latter to False"
                 )
             arguments["prompt_fraction"] = sampling.FRACTION
             arguments["prompt_jitter"] = sampling.JITTER
         elif not cfg.MODEL.ROI_HEADS.PROPOSAL_APPEND_GT:
             _logger.warning(
-                "MODEL.PROMPT.SAMPLING.ENABLED and MODEL.ROI_HEADS.PROPOSAL_APPEND_GT are both False: no true box "
-                "joins the proposals of a training; set the latter to True for Detectron2's way"
+                "MODEL.PROMPT.SAMPLING.ENABLED and MODEL.ROI_HEADS.PROPOSAL_APPEND_GT are both False: no ground-truth "
+                "box is added to the proposals in training; set the latter to True to train as Detectron2 does"
             )
         return arguments
 
     def forward(
         self, images: ImageList, features: dict[str, Any], gt_instances: list[Instances] | None = None
     ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """Proposals and, in training, losses; see RPN.forward.
+        """Compute proposals and, in training, losses; see RPN.forward.
 
         Args:
             images: the network's input.
             features: feature maps by name.
-            gt_instances: per image, the ground truth with gt_boxes; needed in training.
+            gt_instances: per image, the ground truth with gt_boxes; required in training.
 
         Returns:
-            Per image, Instances with proposal_boxes and objectness_logits, best first; losses by name.
+            Per image, Instances with proposal_boxes and objectness_logits, best first; and losses by name.
         """
         proposals, losses = super().forward(images, features, gt_instances)
         if not self.training:
@@ -129,7 +130,7 @@ class PromptRPN(RPN):
         pred_anchor_deltas: list[Tensor],
         gt_boxes: list[Tensor],
     ) -> dict[str, Tensor]:
-        """RPN's losses and, in mode "matched", "loss_rpn_area"; see RPN.losses.
+        """Compute RPN's losses and, in mode "matched", "loss_rpn_area"; see RPN.losses.
 
         Args:
             anchors: per level, R_l boxes.
@@ -152,26 +153,26 @@ class PromptRPN(RPN):
     def _matched_area_loss(
         self, anchors: Tensor, deltas: Tensor, labels: list[Tensor], gt_boxes: list[Tensor]
     ) -> Tensor:
-        """Algorithm 1 on the positive anchors, decoded in float32 with gradient, normalised as the RPN's other losses.
+        """Algorithm 1 on the positive anchors, decoded in float32 with gradient.
 
-        Algorithm 1 divides by the number of proposals, Detectron2 divides the RPN's losses by that of all sampled
-        anchors, some forty times as many. Undone, that difference makes the area loss drown the others.
+        Normalised by the number of sampled anchors, as the RPN's other losses. Algorithm 1 divides by the number of
+        proposals; divided by that of positive anchors, some forty times fewer, the loss would dominate the others.
         """
         total = deltas.new_zeros((), dtype=torch.float32)
         for image_deltas, image_labels, image_gt in zip(deltas, labels, gt_boxes):
             positive = (image_labels == 1).nonzero()[:, 0]
             decoded = self.box2box_transform.apply_deltas(image_deltas[positive].float(), anchors[positive])
-            # One row an anchor became one row an object; others of the image are no anchor's target.
+            # From one row per anchor to one row per object; objects without an anchor do not count.
             objects = image_gt[positive].unique(dim=0)
             total = total + ops.area_loss(decoded, objects, iou_threshold=self.area_loss_iou, reduction="sum")
         return total / (len(labels) * self.batch_size_per_image)
 
     @staticmethod
     def _literal_area_loss(proposals: list[Instances], gt_instances: list[Instances]) -> Tensor:
-        """Mean over the images of Algorithm 1 on all proposals."""
+        """Algorithm 1 on all proposals, mean over the images."""
         losses = []
         for image_proposals, targets in zip(proposals, gt_instances):
-            objects = targets.gt_boxes[targets.gt_boxes.nonempty()].tensor  # an area of 0 would make the loss explode
+            objects = targets.gt_boxes[targets.gt_boxes.nonempty()].tensor  # the loss divides by the area
             losses.append(ops.area_loss(image_proposals.proposal_boxes.tensor, objects))
         return torch.stack(losses).mean()
 
@@ -182,7 +183,7 @@ class PromptRPN(RPN):
         pred_anchor_deltas: list[Tensor],
         image_sizes: list[tuple[int, int]],
     ) -> list[Instances]:
-        """Proposals of each image; see RPN.predict_proposals. In training in mode "literal" they keep their gradient.
+        """Select proposals, which keep their gradient in training in mode "literal"; see RPN.predict_proposals.
 
         Args:
             anchors: per level, R_l boxes.
@@ -207,7 +208,7 @@ class PromptRPN(RPN):
         )
 
     def _add_prompts(self, proposals: Instances, targets: Instances) -> Instances:
-        """The proposals of one image with box prompts added."""
+        """Add box prompts to the proposals of one image."""
         prompts = sample_box_prompts(
             targets.gt_boxes.tensor, self.prompt_fraction, self.prompt_jitter, proposals.image_size
         )

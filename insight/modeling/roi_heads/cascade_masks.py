@@ -1,4 +1,4 @@
-"""Cascade Mask R-CNN with a mask head a stage, as the public MMDetection configuration has it."""
+"""Cascade Mask R-CNN with a mask head per stage, as in the public MMDetection configuration."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .cascade_stages import CascadeStages, Stage
 
 @ROI_HEADS_REGISTRY.register()
 class CascadeMaskROIHeads(CascadeStages):
-    """Box stages of a cascade, each with a mask head that trains on the stage's boxes.
+    """A cascade whose stages each have a mask head, trained on the stage's boxes.
 
-    A mask is the mean of what all heads say of the final box.
+    The predicted mask is the mean of all heads' masks of the final box.
 
     Source: Cascade R-CNN (arXiv 1906.09756), section 5, the strategy with segmentation at every stage.
     """
@@ -41,7 +41,7 @@ class CascadeMaskROIHeads(CascadeStages):
         return {f"{name}_stage{stage.index}": weight * loss for name, loss in losses.items()}
 
     def _forward_mask(self, features: dict[str, Any], instances: list[Instances]) -> list[Instances]:
-        """Masks of `pred_boxes` in inference; see StandardROIHeads._forward_mask."""
+        """Predict the masks of `pred_boxes`; see StandardROIHeads._forward_mask."""
         if not self.mask_on:
             return instances
         pooled = self._pool_masks(features, [x.pred_boxes for x in instances])

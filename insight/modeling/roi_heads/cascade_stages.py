@@ -1,4 +1,4 @@
-"""Detectron2's cascade with weighted stages, open to what wants to learn from the boxes of a stage."""
+"""Detectron2's cascade with weighted stages and mask losses on each stage's boxes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from detectron2.structures import ImageList, Instances, pairwise_iou
 from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
+from insight.errors import InputError
+
 
 @dataclass(frozen=True)
 class Stage:
     """A training step of one stage.
 
     Args:
-        index: 0 for the first stage.
+        index: index of the stage, from 0.
         proposals: per image, N_i boxes with the ground truth that the stage assigns: gt_classes, gt_boxes.
-        shared: (N, D), what the box head makes of them, N = sum of N_i.
-        predictions: of the stage's predictor.
+        shared: (N, D), the box head's features of these boxes, N = sum of N_i.
+        predictions: the output of the stage's predictor.
         predictor: the stage's predictor.
     """
 
@@ -36,14 +38,14 @@ class Stage:
     predictor: FastRCNNOutputLayers
 
     def foreground(self, targets: list[Instances], num_classes: int) -> tuple[list[Instances], Tensor]:
-        """The proposals that lie on an object, with its mask.
+        """Select the proposals that lie on an object, with its mask.
 
         Args:
             targets: per image, the ground truth with gt_boxes and gt_masks.
             num_classes: K; a proposal of class K is background.
 
         Returns:
-            Per image, the foreground with gt_masks; (N,) bool, which of the stage's proposals they are.
+            Per image, the foreground proposals with gt_masks; and (N,) bool, which of the stage's proposals they are.
         """
         foreground, selected = select_foreground_proposals(self.proposals, num_classes)
         for instances, target in zip(foreground, targets):
@@ -54,33 +56,33 @@ class Stage:
 
 
 class CascadeStages(CascadeROIHeads):
-    """A cascade whose stages weigh their losses, and whose masks learn from the boxes that a stage refined.
+    """A cascade with a loss weight per stage, whose masks are trained on refined boxes.
 
     Detectron2's own cascade weighs its stages alike, scales the gradient to the features by 1/3, and trains its mask
     head on the boxes before the first stage. Inference is Detectron2's.
 
     Args:
-        stage_weights: of each stage's losses.
+        stage_weights: weight of each stage's losses.
         kwargs: as CascadeROIHeads'.
 
     Raises:
-        ValueError: if the weights are not one a stage; from a config, also if masks are on without a pooler.
+        InputError: not one weight per stage; from a config, also masks without a pooler.
     """
 
     @configurable
     def __init__(self, *, stage_weights: Sequence[float], **kwargs: Any):
         super().__init__(**kwargs)
         if len(stage_weights) != self.num_cascade_stages:
-            raise ValueError(
-                f"MODEL.ROI_BOX_CASCADE_HEAD.LOSS_WEIGHTS has {len(stage_weights)} values, IOUS has "
-                f"{self.num_cascade_stages}: give one a stage"
+            raise InputError(
+                f"MODEL.ROI_BOX_CASCADE_HEAD.LOSS_WEIGHTS: expected {self.num_cascade_stages} values, one per stage "
+                f"(IOUS), got {len(stage_weights)}"
             )
         self.stage_weights = list(stage_weights)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         if cfg.MODEL.MASK_ON and not cfg.MODEL.ROI_MASK_HEAD.POOLER_TYPE:
-            raise ValueError(f"{cls.__name__} needs a mask pooler, but MODEL.ROI_MASK_HEAD.POOLER_TYPE is empty")
+            raise InputError(f"{cls.__name__} needs a mask pooler, but MODEL.ROI_MASK_HEAD.POOLER_TYPE is empty")
         arguments = super().from_config(cfg, input_shape)
         arguments["stage_weights"] = cfg.MODEL.ROI_BOX_CASCADE_HEAD.LOSS_WEIGHTS
         return arguments
@@ -92,7 +94,7 @@ class CascadeStages(CascadeROIHeads):
         proposals: list[Instances],
         targets: list[Instances] | None = None,
     ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """Losses in training, detections otherwise; see ROIHeads.forward.
+        """Compute losses in training, detections otherwise; see ROIHeads.forward.
 
         Args:
             images: the network's input.
@@ -101,7 +103,7 @@ class CascadeStages(CascadeROIHeads):
             targets: per image, the ground truth; needed in training.
 
         Returns:
-            The sampled proposals and the losses by name, or the detections and nothing.
+            The sampled proposals and the losses by name; or the detections and an empty dictionary.
         """
         features = self.encode(features)
         if not self.training:
@@ -119,20 +121,20 @@ class CascadeStages(CascadeROIHeads):
         return proposals, losses
 
     def encode(self, features: dict[str, Any]) -> dict[str, Any]:
-        """Run what depends on whole images alone; here nothing.
+        """Add features of whole images; the base class has none.
 
         Args:
             features: feature maps by name.
 
         Returns:
-            The same, with what the heads know of the images; as it is if it has that already.
+            The same with the heads' features of whole images, unless they are there already.
         """
         return features
 
     def _train_stages(
         self, features: dict[str, Any], proposals: list[Instances], targets: list[Instances]
     ) -> Iterator[Stage]:
-        """Run the stages, each on the boxes of the one before."""
+        """Run the stages, each on the boxes of the previous one."""
         maps = [features[name] for name in self.box_in_features]
         sizes = [x.image_size for x in proposals]
         boxes = None
@@ -146,9 +148,9 @@ class CascadeStages(CascadeROIHeads):
             yield Stage(index, proposals, shared, predictions, predictor)
 
     def _image_losses(self, features: dict[str, Any], targets: list[Instances]) -> dict[str, Tensor]:
-        """Losses of what `encode` makes of whole images, weighted, by name; here none."""
+        """Weighted losses of the features that `encode` adds, by name."""
         return {}
 
     @abstractmethod
     def _mask_losses(self, features: dict[str, Any], stage: Stage, targets: list[Instances]) -> dict[str, Tensor]:
-        """Losses of the masks that learn from the boxes of a stage, weighted, by name."""
+        """Weighted losses of the masks that are trained on the boxes of a stage, by name."""

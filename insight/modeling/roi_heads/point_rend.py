@@ -1,4 +1,4 @@
-"""PointRend's mask head, for batches without objects too. Detectron2's project point_rend must be installed."""
+"""PointRend's mask head, for batches without objects too. Needs Detectron2's project point_rend."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor
 
 @ROI_MASK_HEAD_REGISTRY.register()
 class InsightPointRendMaskHead(PointRendMaskHead):
-    """Detectron2's head, whose training stops with an error at a batch in which no box lies on an object.
+    """PointRend's mask head that also trains on batches in which no box lies on an object.
 
-    Its number of classes is MODEL.ROI_HEADS.NUM_CLASSES; MODEL.POINT_HEAD.NUM_CLASSES is not read. Its masks are of no
-    class if either MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK or MODEL.POINT_HEAD.CLS_AGNOSTIC_MASK says so.
+    The number of classes is MODEL.ROI_HEADS.NUM_CLASSES; MODEL.POINT_HEAD.NUM_CLASSES is ignored. The masks are
+    class-agnostic if MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK or MODEL.POINT_HEAD.CLS_AGNOSTIC_MASK is True.
 
     Args:
         cfg: the config.
-        input_shape: of the feature maps, by name.
+        input_shape: shapes of the feature maps, by name.
     """
 
     def __init__(self, cfg: CfgNode, input_shape: dict[str, ShapeSpec]):
@@ -33,18 +33,17 @@ class InsightPointRendMaskHead(PointRendMaskHead):
         super().__init__(cfg, input_shape)
 
     def forward(self, features: dict[str, Any], instances: list[Instances]) -> dict[str, Tensor] | list[Instances]:
-        """Losses in training, masks otherwise; see PointRendMaskHead.forward.
+        """Compute losses in training, masks otherwise; see PointRendMaskHead.forward.
 
         Args:
             features: feature maps by name.
-            instances: per image, the boxes; in training with their ground truth.
+            instances: per image, the boxes, with their ground truth in training.
 
         Returns:
             Losses by name, or the instances with pred_masks.
         """
         if self.training and not any(len(x) for x in instances):
-            # Of the pooler too, whose prompts would have no gradient otherwise: processes that train together would
-            # wait for it for ever.
+            # The pooler takes part, so that its prompts get a gradient: DistributedDataParallel would wait for it.
             pooled = self._roi_pooler(features, [x.proposal_boxes for x in instances])
             nothing = sum(x.sum() for x in (pooled, *self.parameters())) * 0
             return {"loss_mask": nothing, "loss_mask_point": nothing}

@@ -1,4 +1,4 @@
-"""SOPSeg: small objects from prompts. Needs no Detectron2."""
+"""SOPSeg: segmentation of small objects from prompts. Needs no Detectron2."""
 
 from .branch import SOPSegBranch
 from .checkpoint import load_sopseg

@@ -1,12 +1,12 @@
-"""SOPSeg behind a detector: a mask for each of its boxes, read from the image at full resolution."""
+"""SOPSeg as the mask branch of a detector: masks of its boxes, from the image at full resolution."""
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from insight.checkpoint import CheckpointError
 from insight.structures.crop_plans import check_shared, plan_crops
 from insight.structures.prompts import Prompts
 from insight.structures.rle import RLEMasks
@@ -18,22 +18,22 @@ from .model import SOPSeg
 
 
 class SOPSegBranch:
-    """The mask branch that a detector can borrow.
+    """A mask branch for detectors.
 
-    It is no part of the detector: it is not trained with it, its weights stay in a file of their own and out of the
-    detector's checkpoints, and are read by `load` or when the first mask is asked for.
+    It is no submodule of the detector and not trained with it. Its weights stay in a file of their own, out of the
+    detector's checkpoints; `load` or the first call of `masks` reads them.
 
     Args:
         weights: checkpoint of SOPSeg or SAM.
         input_size: side of the crops, pixels; a multiple of 64 up to 1024.
-        channels: "RGB" or "BGR", of the images that it will be given.
+        channels: channel order of the images, "RGB" or "BGR".
         shared_crops: let close objects share a crop, at this fraction of their own magnification or more; 0: never.
-        classes: indices of the detector's classes that get their masks here, the others keeping the detector's own;
-            empty: all.
+        classes: indices of the detector's classes that get these masks; the others keep the detector's own. Empty for
+            all classes.
 
     Raises:
-        FileNotFoundError: no such checkpoint.
-        ValueError: crops of this size are not possible, or shared_crops is neither 0 nor between 0 and 1.
+        CheckpointError: no such checkpoint.
+        InputError: input_size or shared_crops out of range.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class SOPSegBranch:
         shared_crops: float = 0.0,
         classes: Sequence[int] = (),
     ):
-        if not Path(weights).is_file():
-            raise FileNotFoundError(f"MODEL.SOPSEG_BRANCH.WEIGHTS: {str(weights)!r} is no file; name a checkpoint")
+        if not os.path.isfile(weights):
+            raise CheckpointError(f"MODEL.SOPSEG_BRANCH.WEIGHTS: expected a checkpoint, got {os.fspath(weights)!r}")
         check_input_size(input_size, "MODEL.SOPSEG_BRANCH.INPUT_SIZE")
         check_shared(shared_crops)
         self.weights, self.input_size, self.channels = weights, input_size, channels
@@ -53,20 +53,19 @@ class SOPSegBranch:
         self._model: SOPSeg | None = None
 
     def load(self) -> SOPSeg:
-        """Read the weights, once; `masks` does so too, but a long run wants to know at its start that they fit.
+        """Read the weights, once. Call it at the start of a long run, so that wrong weights fail early.
 
         Returns:
             The model.
 
         Raises:
-            ValueError: a file that is corrupt, needs pickle, or holds another model.
+            CheckpointError: a file that is damaged or unsafe, or holds another model.
         """
         if self._model is None:
             try:
                 self._model = load_sopseg(self.weights)
-            except ValueError as error:
-                reason = str(error).removeprefix("weights: ")
-                raise ValueError(f"MODEL.SOPSEG_BRANCH.WEIGHTS: {reason}") from error
+            except CheckpointError as error:
+                raise CheckpointError(f"MODEL.SOPSEG_BRANCH.WEIGHTS: {error}") from None
         return self._model
 
     def masks(
@@ -77,21 +76,21 @@ class SOPSegBranch:
         classes: Tensor,
         own: RLEMasks | None = None,
     ) -> RLEMasks:
-        """Segment what is in boxes, those of its classes.
+        """Segment the objects in boxes of the branch's classes.
 
         Args:
-            image: (3, h, w) uint8 in the order of `channels`, on the device to compute on: a view of what the boxes
-                are in, the sharper the better.
+            image: (3, h, w) uint8, channels in the order of `channels`, on the device to compute on; a view of the
+                image at any resolution, best the highest.
             prompts: N prompts with boxes, in pixels of an image of `mask_size`.
             mask_size: (height, width) of the masks.
-            classes: (N,) int64, what the boxes hold.
-            own: the detector's N masks; only asked for where the branch has `classes`.
+            classes: (N,) int64, class indices of the boxes.
+            own: the detector's N masks; required if the branch is limited to some classes.
 
         Returns:
             The N masks, in order.
 
         Raises:
-            ValueError: a file that is corrupt, needs pickle, or holds another model.
+            CheckpointError: a file that is damaged or unsafe, or holds another model.
         """
         if not self.classes:
             return self._segment(image, prompts, mask_size)

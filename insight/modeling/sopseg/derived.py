@@ -14,7 +14,7 @@ class DerivedTensors:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, tuple[tuple, Tensor]] = {}
+        self._kept: dict[Hashable, tuple[Tensor, Tensor]] = {}  # a copy of the source, and the result
 
     def get(self, source: Tensor, key: Hashable, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """`compute(source)`, computed anew only when the source has changed since the last call with this key.
@@ -30,10 +30,14 @@ class DerivedTensors:
         takes_gradient = source.requires_grad and torch.is_grad_enabled()
         if takes_gradient or torch.compiler.is_compiling() or source.is_inference():
             return compute(source)
-        stamp = (source.data_ptr(), source._version, source.dtype, source.device)
         kept = self._kept.get(key)
-        if kept is None or kept[0] != stamp:
+        if kept is None or not _is_same(kept[0], source):
             # A tensor made in inference mode could not be used in a later training step.
             with torch.inference_mode(False), torch.no_grad():
-                kept = self._kept[key] = (stamp, compute(source))
+                kept = self._kept[key] = (source.detach().clone(), compute(source))
         return kept[1]
+
+
+def _is_same(kept: Tensor, source: Tensor) -> bool:
+    # By value, since writes through `.data` leave no other trace. So the source should be small.
+    return kept.dtype == source.dtype and kept.device == source.device and torch.equal(kept, source)

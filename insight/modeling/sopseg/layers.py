@@ -1,4 +1,4 @@
-"""Small layers that several parts of SAM share; parameter names are segment-anything's."""
+"""Layers that several parts of SAM share, with segment-anything's parameter names."""
 
 import torch
 from torch import Tensor, nn
@@ -47,10 +47,10 @@ class MLP(nn.Module):
 
 
 def upscaling(channels: int) -> nn.Sequential:
-    """SAM's output upscaling: channels -> channels / 8 at four times the resolution.
+    """Build SAM's output upscaling, from `channels` to `channels` / 8 at four times the resolution.
 
     Args:
-        channels: channels of the image tokens, 256 in SAM.
+        channels: channels of the image embedding, 256 in SAM.
 
     Returns:
         The layers, with segment-anything's parameter names.
@@ -65,7 +65,7 @@ def upscaling(channels: int) -> nn.Sequential:
 
 
 def neck(in_channels: int, out_channels: int) -> nn.Sequential:
-    """The convolutions that end every SAM image encoder.
+    """Build the convolutions at the end of every SAM image encoder.
 
     Args:
         in_channels: channels of the encoder's tokens.

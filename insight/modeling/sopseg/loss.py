@@ -4,33 +4,35 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from insight.errors import InputError
+
 from .decoders import MaskPrediction
 
 
 def sopseg_loss(prediction: MaskPrediction, masks: Tensor, iou_weight: float = 5.0) -> dict[str, Tensor]:
-    """The terms of the loss; their sum is what is minimised.
+    """Compute the terms of the loss, to be summed.
 
     Decoders without edges get the mask terms at the scales that they predict, and the IoU term.
 
     Args:
-        prediction: of N prompts, for crops of H x W.
-        masks: (N, H, W) bool or 0 / 1, the true masks in the crops' frame.
-        iou_weight: lambda_iou.
+        prediction: masks of N prompts, in crops of H x W pixels.
+        masks: (N, H, W) bool or 0 / 1, the ground truth, crop pixels.
+        iou_weight: weight of the IoU term (lambda_iou).
 
     Returns:
-        "loss_mask_i" and, where edges are predicted, "loss_edge_i" for each scale i, each the sum of binary
-        cross-entropy and Dice, and "loss_iou", weighted. All 0 (with a gradient) when N = 0.
+        Scalars by name: "loss_mask_i" and, if edges are predicted, "loss_edge_i" for each scale i, each the sum of
+        binary cross-entropy and Dice loss, and "loss_iou", weighted. All are 0, with a gradient, if N = 0.
 
     Raises:
-        ValueError: masks of another shape than the prediction.
+        InputError: masks and prediction differ in shape.
 
-    Source: SOPSeg, Eq. 13. The paper does not say how the mask is reduced to a scale: here a pixel is object where
-    at least half of it is. The true IoU is taken at the crop's resolution.
+    Source: SOPSeg, Eq. 13. The paper does not say how masks are downsampled: here a pixel is foreground if at least
+    half of it is. The true IoU is that at the crop's resolution.
     """
     logits = prediction.mask_logits
     expected = tuple(logits[:, 0].shape)
     if masks.shape != expected:
-        raise ValueError(f"masks: expected shape {expected} as the prediction's, got {tuple(masks.shape)}")
+        raise InputError(f"masks: expected shape {expected} as the prediction's, got {tuple(masks.shape)}")
     masks = masks[:, None].float()
     losses = {}
     for scale, stage in prediction.stages.items():
@@ -44,17 +46,17 @@ def sopseg_loss(prediction: MaskPrediction, masks: Tensor, iou_weight: float = 5
 
 
 def edge_targets(masks: Tensor) -> Tensor:
-    """Soft edges: the morphological gradient (3 x 3 dilation less erosion), smoothed with a 3 x 3 Gaussian.
+    """Compute soft edges: the morphological gradient (3 x 3 dilation minus erosion), smoothed with a 3 x 3 Gaussian.
 
-    The border of the map is no edge of an object that leaves it.
+    The border of the map is no edge of an object that extends beyond it.
 
     Args:
         masks: (N, 1, h, w) float, 0 or 1.
 
     Returns:
-        (N, 1, h, w) float in 0 .. 1.
+        (N, 1, h, w) float, 0 to 1.
 
-    Source: SOPSeg, Optimization Objective; the paper does not name the operator that finds the edge.
+    Source: SOPSeg, Optimization Objective; the paper does not name the edge operator.
     """
     dilated = F.max_pool2d(masks, 3, stride=1, padding=1)
     eroded = -F.max_pool2d(-masks, 3, stride=1, padding=1)
@@ -64,14 +66,14 @@ def edge_targets(masks: Tensor) -> Tensor:
 
 
 def mask_iou(predicted: Tensor, true: Tensor) -> Tensor:
-    """Intersection over union of pairs of masks.
+    """Compute the intersection over union of pairs of masks.
 
     Args:
         predicted: (..., h, w) bool.
         true: (..., h, w) bool.
 
     Returns:
-        (...) float; 0 where both are empty.
+        (...) float; 0 if both masks are empty.
     """
     intersection = (predicted & true).sum((-2, -1))
     union = (predicted | true).sum((-2, -1))
@@ -80,7 +82,7 @@ def mask_iou(predicted: Tensor, true: Tensor) -> Tensor:
 
 def _bce_and_dice(logits: Tensor, target: Tensor) -> Tensor:
     bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2, 3))
-    # Squares in the denominator (Milletari et al. 2016): with soft targets, the least loss is at the target itself.
+    # Squares in the denominator (Milletari et al. 2016): with soft targets, the minimum is at the target itself.
     probability = logits.sigmoid()
     overlap = 2 * (probability * target).sum((1, 2, 3))
     total = (probability.square() + target.square()).sum((1, 2, 3))

@@ -1,8 +1,9 @@
-"""SOPSeg assembled: magnified crops and prompts in, masks at the crops' resolution out."""
+"""The SOPSeg model: from magnified crops and prompts to masks at the crops' resolution."""
 
 import torch
 from torch import Tensor, nn
 
+from insight.errors import InputError
 from insight.structures.prompts import Prompts
 
 from .decoders import DecoderInput, MaskPrediction, build_decoder
@@ -16,11 +17,11 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 class SOPSeg(nn.Module):
     """SAM with a choice of mask decoders; with SAM's own decoder it is SAM.
 
-    The state dict has segment-anything's names, with those of the decoder's additions under `mask_decoder`.
+    The state dict has segment-anything's names; additions of the decoder are under `mask_decoder`.
 
     Args:
         image_encoder: from `build_encoder`.
-        prompt_encoder: SAM's.
+        prompt_encoder: SAM's prompt encoder.
         mask_decoder: from `build_decoder`.
 
     Source: SOPSeg, Figure 1.
@@ -33,30 +34,30 @@ class SOPSeg(nn.Module):
         self.mask_decoder = mask_decoder
 
     def freeze_encoders(self, trained_stages: int = 0) -> None:
-        """Fix the image and prompt encoder, as the paper trains; nothing in them depends on training mode.
+        """Freeze the image and prompt encoders, as in the paper. Neither depends on training mode.
 
         Args:
-            trained_stages: last stages of the image encoder (of a ViT, blocks) that stay trainable, and then its neck
-                too; 0 in the paper.
+            trained_stages: number of last stages (of a ViT, blocks) of the image encoder that stay trainable, together
+                with its neck; 0 in the paper.
 
         Raises:
-            ValueError: the encoder has not so many.
+            InputError: the encoder has fewer stages.
         """
         self.image_encoder.requires_grad_(False)
         self.prompt_encoder.requires_grad_(False)
         stages = self.image_encoder.stages
         if not 0 <= trained_stages <= len(stages):
-            raise ValueError(f"trained_stages: expected 0 to {len(stages)}, got {trained_stages}")
+            raise InputError(f"trained_stages: expected 0 to {len(stages)}, got {trained_stages}")
         if trained_stages:
             stages[len(stages) - trained_stages :].requires_grad_(True)
             self.image_encoder.neck.requires_grad_(True)
 
     def for_inference(self, device: str | torch.device, dtype: torch.dtype | None = None) -> "SOPSeg":
-        """Make this model ready to segment: moved, cast, in evaluation mode.
+        """Prepare the model for inference, in place: move, cast, set to evaluation mode.
 
         Args:
-            device: where to compute.
-            dtype: what to compute in, torch.float32 or torch.bfloat16; None: what it has.
+            device: the device to compute on.
+            dtype: torch.float32 or torch.bfloat16; None keeps the model's.
 
         Returns:
             The model itself.
@@ -80,19 +81,19 @@ class SOPSeg(nn.Module):
             boxes: (N, 4) float XYXY, pixels of the crop.
             points: (N, P, 2) float XY, pixels of the crop.
             labels: (N, P) 1 foreground, 0 background, -1 no point.
-            image_index: (N,) int64, the crop of each prompt. May be left out where N = B (one prompt a crop, in
-                order; no embedding is copied) or B = 1 (all prompts on the one crop).
+            image_index: (N,) int64, the crop of each prompt. May be omitted if N = B (one prompt per crop, in order; no
+                embedding is copied) or B = 1 (one crop for all prompts).
 
         Returns:
-            Mask and edge logits (N, 1, H, W), predicted IoU (N,) and what the loss supervises.
+            Mask and edge logits (N, 1, H, W), predicted IoU (N,) and the logits that the loss supervises.
 
         Raises:
-            TypeError, ValueError: arguments of another kind or shape.
+            InputError: arguments of another type or shape.
         """
         return self.decode(crops, self.encode(crops), Prompts(boxes, points, labels), image_index)
 
     def encode(self, crops: Tensor) -> ImageFeatures:
-        """Features of crops, to be decoded with any number of prompts.
+        """Compute the features of crops, which serve any number of prompts.
 
         Args:
             crops: (B, 3, H, W) as in forward.
@@ -105,11 +106,11 @@ class SOPSeg(nn.Module):
     def decode(
         self, crops: Tensor, features: ImageFeatures, prompts: Prompts, image_index: Tensor | None = None
     ) -> MaskPrediction:
-        """Segment the prompted objects from features computed before.
+        """Segment the prompted objects from encoded crops.
 
         Args:
             crops: (B, 3, H, W) as in forward.
-            features: of these crops, from `encode`.
+            features: the output of `encode` for these crops.
             prompts: N prompts, pixels of the crop.
             image_index: as in forward.
 
@@ -121,19 +122,19 @@ class SOPSeg(nn.Module):
     def decoder_input(
         self, crops: Tensor, features: ImageFeatures, prompts: Prompts, image_index: Tensor | None = None
     ) -> DecoderInput:
-        """Embed prompts for the mask decoder (for `mask_decoder.multimask`; `decode` calls it itself).
+        """Embed prompts for the mask decoder. `decode` does so itself; `mask_decoder.multimask` needs it.
 
         Args:
             crops, features, prompts, image_index: as in decode.
 
         Returns:
-            What the mask decoder takes.
+            The input of the mask decoder.
         """
         size = tuple(crops.shape[2:])
         sparse, dense = self.prompt_encoder(size, *prompts)
         if image_index is None and len(sparse) != len(crops):
             if len(crops) != 1:
-                raise ValueError(
+                raise InputError(
                     f"image_index: expected the crop of each of the {len(sparse)} prompts, as there are {len(crops)} "
                     "crops; got none"
                 )
@@ -143,7 +144,7 @@ class SOPSeg(nn.Module):
 
 
 def build_sopseg(encoder: str = "vit_l", decoder: str = "edge") -> SOPSeg:
-    """A SOPSeg model with random weights.
+    """Build a SOPSeg model with random weights.
 
     Args:
         encoder: "vit_t", "vit_b", "vit_l" or "vit_h".
@@ -153,7 +154,7 @@ def build_sopseg(encoder: str = "vit_l", decoder: str = "edge") -> SOPSeg:
         The model.
 
     Raises:
-        ValueError: another name.
+        InputError: an unknown name.
     """
     image_encoder = build_encoder(encoder)
     return SOPSeg(image_encoder, PromptEncoder(), build_decoder(decoder, image_encoder.shallow_channels))

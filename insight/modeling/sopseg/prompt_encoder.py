@@ -1,10 +1,12 @@
-"""SAM's prompt encoder, for any input size: points, boxes and masks to embeddings."""
+"""SAM's prompt encoder for any input size: embeds points, boxes and masks."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from insight.errors import InputError
 from insight.structures.points import BACKGROUND, FOREGROUND, NOT_A_POINT
 
 from .derived import DerivedTensors
@@ -13,10 +15,10 @@ from .layers import LayerNorm2d
 
 
 class PromptEncoder(nn.Module):
-    """Prompts in pixels of the encoder's input to the embeddings that the mask decoder takes.
+    """Embeds prompts for the mask decoder.
 
-    State dict and output are those of segment-anything's `PromptEncoder`; the input size is an argument of
-    forward, because none of the weights depends on it.
+    State dict and output are those of segment-anything's `PromptEncoder`. The input size is an argument of forward, as
+    no weight depends on it.
 
     Args:
         embed_dim: channels of an embedding.
@@ -56,15 +58,15 @@ class PromptEncoder(nn.Module):
             image_size: (height, width) of the encoder's input, pixels.
             boxes: (N, 4) float XYXY, pixels of the input.
             points: (N, P, 2) float XY, pixels of the input.
-            labels: (N, P) 1 foreground, 0 background, -1 no point (to fill up rows with fewer points).
+            labels: (N, P) 1 foreground, 0 background, -1 no point (pads rows with fewer points).
             masks: (N, 1, H / 4, W / 4) float, logits of an earlier prediction.
 
         Returns:
-            Sparse embeddings (N, T, embed_dim), points before box corners, with one "no point" token where there
-            are points and no boxes; dense embeddings (N, embed_dim, H / 16, W / 16).
+            Sparse embeddings (N, T, embed_dim): points before box corners, and one "no point" token if there are points
+            but no boxes; and dense embeddings (N, embed_dim, H / 16, W / 16).
 
         Raises:
-            ValueError: neither boxes nor points, points without labels, or shapes that do not agree.
+            InputError: neither boxes nor points, points without labels, or shapes that do not agree.
         """
         _check_prompts(boxes, points, labels)
         tokens = []
@@ -81,7 +83,7 @@ class PromptEncoder(nn.Module):
         return sparse, dense
 
     def dense_position_encoding(self, image_size: tuple[int, int]) -> Tensor:
-        """The position encoding of every image token.
+        """Encode the position of every image token.
 
         Args:
             image_size: (height, width) of the encoder's input, pixels.
@@ -109,12 +111,27 @@ class PromptEncoder(nn.Module):
 
 
 class PositionEncoding(nn.Module):
-    """Random Fourier features of positions. Always float32: in bfloat16 a position would be off by pixels."""
+    """Random Fourier features of positions.
+
+    The matrix stays float32 whatever the model is cast to: in bfloat16 a position would be off by pixels.
+
+    Args:
+        frequencies: number of frequencies, half of the channels.
+    """
 
     def __init__(self, frequencies: int) -> None:
         super().__init__()
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, frequencies))
         self._derived = DerivedTensors()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "PositionEncoding":
+        """Move, but do not cast, the matrix."""
+        matrix = self.positional_encoding_gaussian_matrix
+        super()._apply(fn, recurse)
+        moved = self.positional_encoding_gaussian_matrix
+        if moved.dtype != matrix.dtype:
+            self.positional_encoding_gaussian_matrix = matrix.to(moved.device)
+        return self
 
     def forward(self, points: Tensor, image_size: tuple[int, int]) -> Tensor:
         """Encode positions.
@@ -154,22 +171,22 @@ def _encode_grid(matrix: Tensor, height: int, width: int) -> Tensor:
 def _fourier(matrix: Tensor, position: Tensor) -> Tensor:
     """(..., 2) positions in 0 .. 1 -> (..., 2 * frequencies)."""
     x, y = (2 * position - 1).unbind(-1)
-    to_x, to_y = matrix.float()
+    to_x, to_y = matrix
     phase = 2 * math.pi * (x[..., None] * to_x + y[..., None] * to_y)  # no matmul, which autocast would round
     return torch.cat([phase.sin(), phase.cos()], -1)
 
 
 def _check_prompts(boxes: Tensor | None, points: Tensor | None, labels: Tensor | None) -> None:
     if boxes is None and points is None:
-        raise ValueError("prompts: give boxes, points with labels, or both")
+        raise InputError("prompts: give boxes, points with labels, or both")
     if boxes is not None and (boxes.dim() != 2 or boxes.shape[1] != 4):
-        raise ValueError(f"boxes: expected shape (N, 4), got {tuple(boxes.shape)}")
+        raise InputError(f"boxes: expected shape (N, 4), got {tuple(boxes.shape)}")
     if points is None:
         return
     if points.dim() != 3 or points.shape[2] != 2:
-        raise ValueError(f"points: expected shape (N, P, 2), got {tuple(points.shape)}")
+        raise InputError(f"points: expected shape (N, P, 2), got {tuple(points.shape)}")
     if labels is None or labels.shape != points.shape[:2]:
         got = "none" if labels is None else tuple(labels.shape)
-        raise ValueError(f"labels: expected shape {tuple(points.shape[:2])}, one for each point, got {got}")
+        raise InputError(f"labels: expected shape {tuple(points.shape[:2])}, one for each point, got {got}")
     if boxes is not None and len(boxes) != len(points):
-        raise ValueError(f"points: expected those of {len(boxes)} prompts as boxes, got {len(points)}")
+        raise InputError(f"points: expected those of {len(boxes)} prompts as boxes, got {len(points)}")

@@ -17,6 +17,7 @@ from .crops import cut_crops
 from .decoders import MaskPrediction
 from .encoders import STRIDE, ImageFeatures
 from .model import SOPSeg
+from .unseen_points import without_unseen_points
 
 T = TypeVar("T")
 
@@ -75,6 +76,7 @@ def encode_regions(model: SOPSeg, image: Tensor, plan: CropPlan, input_size: int
 
 
 @torch.no_grad()
+@without_unseen_points
 def segment_objects(
     model: SOPSeg,
     image: Tensor,

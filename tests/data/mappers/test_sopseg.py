@@ -161,5 +161,5 @@ def test_without_a_seed_the_image_decides_also_if_its_id_is_text(entry):
 
 
 def test_another_order_of_colours_is_refused():
-    with pytest.raises(ValueError, match="INPUT.FORMAT: expected RGB, which SOPSEG always reads, got 'BGR'"):
+    with pytest.raises(ValueError, match="INPUT.FORMAT: expected RGB, which SOPSeg always reads, got 'BGR'"):
         SOPSegMapper(load_config("", ["INPUT.FORMAT", "BGR"]), is_train=True)

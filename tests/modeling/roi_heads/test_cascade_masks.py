@@ -132,7 +132,7 @@ def test_losses_fall_in_a_few_steps():
 
 
 def test_weights_that_do_not_fit_the_stages_are_named():
-    with pytest.raises(ValueError, match="LOSS_WEIGHTS has 2 values, IOUS has 3"):
+    with pytest.raises(ValueError, match=r"LOSS_WEIGHTS: expected 3 values, one per stage \(IOUS\), got 2"):
         build(make_tiny_config(CASCADE, MODEL__ROI_BOX_CASCADE_HEAD__LOSS_WEIGHTS=[1.0, 0.5]))
 
 

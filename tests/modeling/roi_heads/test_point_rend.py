@@ -8,8 +8,9 @@ from helpers.tiny_prompt_rcnn import TINY, build, losses_of, make_inputs, wake_p
 
 pytest.importorskip("detectron2.projects.point_rend")
 
+from insight.checkpoint import CheckpointError
 from insight.config import load_config
-from insight.modeling.checkpointer import Checkpointer, CheckpointError
+from insight.modeling.checkpointer import Checkpointer
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 PROMPTS = ("MODEL.PROMPT.LPM.ENABLED", True, "MODEL.PROMPT.GPM.ENABLED", True)

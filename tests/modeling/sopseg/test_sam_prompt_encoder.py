@@ -1,5 +1,7 @@
 """The prompt encoder against segment-anything's, at several input sizes."""
 
+import copy
+
 import pytest
 import torch
 
@@ -51,6 +53,34 @@ def test_positions_keep_their_precision_under_autocast(model):
     with torch.autocast("cpu", torch.bfloat16):
         found, _ = model.prompt_encoder((1024, 1024), boxes, points, labels)
     assert torch.equal(found, exact)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_positions_keep_their_precision_in_a_model_of_half_precision(dtype):
+    encoder = PromptEncoder()
+    twin = copy.deepcopy(encoder).to(dtype)
+    assert twin.no_mask_embed.weight.dtype == dtype
+    matrix = "pe_layer.positional_encoding_gaussian_matrix"
+    assert torch.equal(twin.state_dict()[matrix], encoder.state_dict()[matrix])
+    for size in ((256, 256), (1024, 768)):
+        assert torch.equal(twin.dense_position_encoding(size), encoder.dense_position_encoding(size))
+    points = torch.tensor([[[1000.0, 3.0], [1001.0, 3.0]]])
+    assert torch.equal(twin.pe_layer(points, (1024, 1024)), encoder.pe_layer(points, (1024, 1024)))
+    assert PromptEncoder().to("meta").pe_layer.positional_encoding_gaussian_matrix.is_meta
+
+
+@torch.no_grad()
+def test_positions_follow_the_matrix():
+    """Also where it is written to behind autograd's back."""
+    encoder = PromptEncoder()
+    before = encoder.dense_position_encoding((128, 128))
+    assert encoder.dense_position_encoding((128, 128)) is not None
+    encoder.pe_layer.positional_encoding_gaussian_matrix.data.mul_(2)
+    after = encoder.dense_position_encoding((128, 128))
+    fresh = PromptEncoder()
+    fresh.load_state_dict(encoder.state_dict())
+    assert torch.equal(after, fresh.dense_position_encoding((128, 128))) and not torch.equal(after, before)
 
 
 @pytest.mark.parametrize(

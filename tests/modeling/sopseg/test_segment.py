@@ -117,6 +117,26 @@ def test_points_alone(model):
     torch.testing.assert_close(regions, torch.tensor([[0.0, 0, 120, 120]] * 2))
 
 
+def test_a_background_point_outside_the_crop_changes_nothing(model):
+    boxes = torch.tensor([[10.0, 10, 26, 26], [70.0, 50, 90, 66], [20.0, 60, 40, 80]])
+    inside, far = [[11.0, 11.0], [71.0, 51.0], [21.0, 61.0]], [[119.0, 89.0], [0.0, 0.0], [119.0, 0.0]]
+    plan = one_crop_each(boxes)
+
+    def answer(points, labels):
+        return gather(model, plan, Prompts(boxes, torch.tensor(points).transpose(0, 1), torch.tensor(labels)))[0]
+
+    plain = gather(model, plan, Prompts(boxes))[0]
+    torch.testing.assert_close(answer([far], [[0]] * 3), plain, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(answer([far, far], [[0, 0]] * 3), plain, atol=1e-4, rtol=1e-4)
+    clicked = answer([inside], [[0]] * 3)
+    assert not torch.allclose(clicked, plain, atol=1e-2)
+    torch.testing.assert_close(answer([far, inside], [[0, 0]] * 3), clicked, atol=1e-4, rtol=1e-4)
+    # Rows of a call that keep different numbers of points do not influence each other.
+    mixed = answer([inside[:1] + far[1:]], [[0]] * 3)
+    torch.testing.assert_close(mixed[0], clicked[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(mixed[1:], plain[1:], atol=1e-4, rtol=1e-4)
+
+
 def test_no_prompts(model):
     nothing = Prompts(torch.zeros(0, 4))
     assert list(segment_objects(model, IMAGE, nothing, one_crop_each(nothing.boxes), 64)) == []

@@ -1,12 +1,11 @@
 """Checkpoints load completely or not at all, and an error says what is wrong with the file."""
 
-import argparse
-
 import pytest
 import torch
 
+from insight.checkpoint import CheckpointError
 from insight.modeling.sopseg import build_sopseg, load_sopseg
-from insight.modeling.sopseg.checkpoint import identify, read_state_dict
+from insight.modeling.sopseg.checkpoint import identify
 
 
 @pytest.fixture(scope="module")
@@ -64,43 +63,24 @@ def test_own_checkpoints_come_back(tmp_path, decoder):
     torch.save({"model": model.state_dict(), "iteration": 7}, tmp_path / "model.pth")
     loaded = load_sopseg(tmp_path / "model.pth", encoder="vit_t", decoder=decoder).state_dict()
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in model.state_dict().items())
-    with pytest.raises(ValueError, match=f"holds the mask decoder '{decoder}', expected 'sam' or plain SAM"):
+    with pytest.raises(CheckpointError, match=f"expected the mask decoder 'sam' or SAM's, got '{decoder}'"):
         load_sopseg(tmp_path / "model.pth", decoder="sam")
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="weights: .*nowhere.pth: no such file"):
+    with pytest.raises(CheckpointError, match="nowhere.pth: no such checkpoint"):
         load_sopseg(tmp_path / "nowhere.pth")
 
 
 def test_wrong_encoder(sam_file):
-    with pytest.raises(ValueError, match="mobile_sam.pt holds a vit_t image encoder, expected vit_l"):
+    with pytest.raises(CheckpointError, match="mobile_sam.pt: expected the image encoder vit_l, got vit_t"):
         load_sopseg(sam_file, encoder="vit_l")
 
 
-@pytest.mark.parametrize(
-    "content, message",
-    [
-        (b"", "is corrupt or no PyTorch checkpoint"),
-        (b"this is a text file", "is corrupt or no PyTorch checkpoint"),
-        (b"\x89PNG\r\n\x1a\n", "is no PyTorch checkpoint"),
-    ],
-)
-def test_no_checkpoint(tmp_path, content, message):
-    (tmp_path / "file.pth").write_bytes(content)
-    with pytest.raises(ValueError, match=message) as error:
+def test_a_file_that_cannot_be_read(tmp_path):
+    (tmp_path / "file.pth").write_bytes(b"this is a text file")
+    with pytest.raises(CheckpointError, match="file.pth: damaged, or not a weight file"):
         load_sopseg(tmp_path / "file.pth")
-    assert len(str(error.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-def test_truncated_checkpoint(tmp_path, sam_state, zipped):
-    torch.save(sam_state, tmp_path / "whole.pth", _use_new_zipfile_serialization=zipped)
-    whole = (tmp_path / "whole.pth").read_bytes()
-    (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="cut.pth is corrupt") as error:
-        load_sopseg(tmp_path / "cut.pth")
-    assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -109,47 +89,35 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, sam_state, value):
     broken = sam_state[name].clone()
     broken[0, 3] = value
     torch.save({**sam_state, name: broken}, tmp_path / "diverged.pth")
-    with pytest.raises(ValueError, match=f"diverged.pth: {name} holds NaN or infinity"):
+    with pytest.raises(CheckpointError, match=f"diverged.pth: {name} holds NaN or infinity"):
         load_sopseg(tmp_path / "diverged.pth")
 
 
-def test_pickled_objects_are_refused(tmp_path, sam_state):
-    torch.save({"model": sam_state, "args": argparse.Namespace(lr=1)}, tmp_path / "training.pth")
-    with pytest.raises(ValueError, match="training.pth holds Python objects, which would need pickle; save its state"):
-        load_sopseg(tmp_path / "training.pth")
-
-
-def test_no_state_dict(tmp_path):
-    torch.save({"epoch": 3}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match="other.pth holds no state dict"):
-        read_state_dict(tmp_path / "other.pth")
-
-
 def test_other_models_are_told_apart():
-    with pytest.raises(ValueError, match="file is a checkpoint of another model; expected SAM"):
+    with pytest.raises(CheckpointError, match="^file: expected a checkpoint of SAM .*, got another model$"):
         identify({"backbone.weight": torch.zeros(1)}, "file")
-    with pytest.raises(ValueError, match="file is a checkpoint of SAM 2"):
+    with pytest.raises(CheckpointError, match="^file: expected a checkpoint of SAM .*, got SAM 2$"):
         identify({"image_encoder.trunk.pos_embed": torch.zeros(1)}, "file")
     small = {
         "image_encoder.pos_embed": torch.zeros(1, 14, 14, 384),
         "image_encoder.blocks.0.norm1.weight": torch.ones(1),
     }
-    with pytest.raises(ValueError, match=r"holds a ViT with 1 blocks of 384 channels; expected vit_b \(12 of 768\)"):
+    with pytest.raises(CheckpointError, match=r"vit_b \(12 of 768\), .* got a ViT with 1 blocks of 384 channels"):
         identify(small, "file")
 
 
 def test_wrong_size(tmp_path, sam_state):
     name = "image_encoder.layers.2.blocks.0.attn.attention_biases"
     torch.save({**sam_state, name: torch.zeros(5, 49)}, tmp_path / "size.pth")
-    with pytest.raises(ValueError, match=rf"size.pth has {name} of shape \(5, 49\), expected \(5, 196\)"):
+    with pytest.raises(CheckpointError, match=rf"size.pth: {name}: expected shape \(5, 196\), got \(5, 49\)"):
         load_sopseg(tmp_path / "size.pth")
 
 
 def test_incomplete_or_foreign_tensors(tmp_path, sam_state):
     lacking = {name: tensor for name, tensor in sam_state.items() if name != "mask_decoder.iou_token.weight"}
     torch.save(lacking, tmp_path / "lacking.pth")
-    with pytest.raises(ValueError, match=r"it lacks mask_decoder.iou_token.weight \(1 missing, 0 unknown\)"):
+    with pytest.raises(CheckpointError, match=r"mask_decoder.iou_token.weight is missing \(1 missing, 0 unknown\)"):
         load_sopseg(tmp_path / "lacking.pth", decoder="edge")
     torch.save({**sam_state, "adapter.weight": torch.zeros(1)}, tmp_path / "adapter.pth")
-    with pytest.raises(ValueError, match=r"an unknown tensor adapter.weight \(0 missing, 1 unknown\)"):
+    with pytest.raises(CheckpointError, match=r"adapter.weight is unknown \(0 missing, 1 unknown\)"):
         load_sopseg(tmp_path / "adapter.pth")

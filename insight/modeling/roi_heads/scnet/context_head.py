@@ -1,4 +1,4 @@
-"""Which classes an image shows, and the feature that knows it."""
+"""SCNet's global context head: multi-label classification of images."""
 
 import torch
 import torch.nn.functional as F
@@ -8,13 +8,13 @@ from .residual import ResidualBlock
 
 
 class GlobalContextHead(nn.Module):
-    """Multi-label classification of the image; what it is read from joins every RoI feature.
+    """Multi-label classification of an image, whose feature is added to every RoI feature.
 
     Source: SCNet, section 3.3 (global context branch).
 
     Args:
-        channels: of the feature map.
-        num_classes: K.
+        channels: channels of the feature map.
+        num_classes: number of classes, K.
     """
 
     BLOCKS = 2
@@ -33,18 +33,18 @@ class GlobalContextHead(nn.Module):
             x: (B, C, H, W), the coarsest feature map.
 
         Returns:
-            Logits (B, K) and the context feature (B, C).
+            Logits (B, K) and context feature (B, C).
         """
         context = self.blocks(x).mean(dim=(2, 3))
         return self.predictor(context), context
 
 
 def context_loss(logits: Tensor, classes: list[Tensor]) -> Tensor:
-    """Binary cross-entropy of the classes that each image shows, mean over images and classes.
+    """Compute the binary cross-entropy of the classes in each image, mean over images and classes.
 
     Args:
         logits: (B, K).
-        classes: per image, the class of each object, int64.
+        classes: per image (N_i,) int64, the class of each object.
 
     Returns:
         A scalar, float32.

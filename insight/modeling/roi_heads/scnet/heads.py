@@ -13,6 +13,7 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
 from insight.config import semantic_classes
+from insight.errors import InputError
 from insight.modeling.roi_heads.cascade_stages import CascadeStages, Stage
 
 from .context_head import GlobalContextHead, context_loss
@@ -24,27 +25,27 @@ from .semantic_labels import semantic_labels, semantic_loss
 
 @ROI_HEADS_REGISTRY.register()
 class SCNetROIHeads(CascadeStages):
-    """A cascade of boxes, and one mask head on the boxes of its last stage, in training as in use.
+    """A cascade of boxes with one mask head on the boxes of its last stage, in training as in inference.
 
-    The mask head also gets what the last box head knows of the same box (feature relay). Every RoI feature is joined
-    with the context of its image and, where the semantic branch is on, with semantic features: the poolers do it, so
-    whatever wraps them, such as prompts, works on top.
+    The mask head also gets the last box head's feature of the same box (feature relay). The context of the image and,
+    with the semantic branch, semantic features are added to every RoI feature. The poolers do so, and can be wrapped
+    again, for example by prompts.
 
-    Labels of the semantic branch come from the feature dictionary's "sem_seg" where it has them, as PromptRCNN puts
-    them there, and else from the masks of the instances: their classes, and one more for the rest. The box feature to
-    relay comes from "given_box_features" where the dictionary has it, as PromptRCNN puts it there for the boxes that it
-    is given, and else from the boxes themselves.
+    The semantic branch is trained on the label maps under "sem_seg" in the features, where PromptRCNN puts them; for
+    images without one, on the masks of the instances: their classes, and one more label for the rest. The box feature
+    to relay is "given_box_features" in the features, if it is there (PromptRCNN puts it there for given boxes);
+    otherwise it is computed from the boxes.
 
     Source: SCNet (arXiv 2012.10150), section 3; loss weights and layers of its MMDetection configuration.
 
     Args:
-        scene_in_features: names of the levels that the context head (the last) and the semantic head (all) see.
+        scene_in_features: names of the levels that the context head (the last) and the semantic head (all) read.
         context_head: classifies images.
-        context_weight: of its loss.
-        semantic_head: segments images, or None.
-        semantic_weight: of its loss.
-        semantic_stride: of its feature map, pixels.
-        semantic_of_masks: whether it learns the classes of masks, where an image has no label map.
+        context_weight: weight of its loss.
+        semantic_head: segments images; None for no semantic branch.
+        semantic_weight: weight of its loss.
+        semantic_stride: stride of its feature map, pixels.
+        semantic_of_masks: train the semantic branch on the masks of images without a label map.
         relay: from the box head's feature to the mask branch.
         kwargs: as CascadeStages'.
     """
@@ -76,12 +77,12 @@ class SCNetROIHeads(CascadeStages):
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         if not cfg.MODEL.MASK_ON:
-            raise ValueError("SCNetROIHeads is a model of masks: set MODEL.MASK_ON True, or take CascadeROIHeads")
+            raise InputError("SCNetROIHeads predicts masks: set MODEL.MASK_ON to True, or use CascadeROIHeads")
         arguments = super().from_config(cfg, input_shape)
         scnet, names = cfg.MODEL.SCNET, cfg.MODEL.SCNET.IN_FEATURES
         missing = [name for name in (*names, scnet.SEMANTIC.LEVEL) if name not in input_shape]
         if missing or scnet.SEMANTIC.LEVEL not in names:
-            raise ValueError(
+            raise InputError(
                 f"MODEL.SCNET.IN_FEATURES {list(names)} and SEMANTIC.LEVEL {scnet.SEMANTIC.LEVEL!r}: the former must "
                 f"be levels of the backbone ({', '.join(input_shape)}), the latter one of them"
             )
@@ -92,7 +93,7 @@ class SCNetROIHeads(CascadeStages):
             semantic_head = SemanticHead(channels, len(names), names.index(scnet.SEMANTIC.LEVEL), labels)
         for branch, keys in (("box", cfg.MODEL.ROI_BOX_HEAD), ("mask", cfg.MODEL.ROI_MASK_HEAD)):
             semantic_pooler = None
-            if semantic_head is not None:  # pools its features as the branch pools the pyramid's
+            if semantic_head is not None:  # pools as the branch's own pooler
                 semantic_pooler = ROIPooler(
                     keys.POOLER_RESOLUTION, [1 / stride], keys.POOLER_SAMPLING_RATIO, keys.POOLER_TYPE
                 )
@@ -116,7 +117,7 @@ class SCNetROIHeads(CascadeStages):
         }
 
     def encode(self, features: dict[str, Any]) -> dict[str, Any]:
-        """Add "scene"; see CascadeStages.encode."""
+        """Add SceneFeatures as "scene"; see CascadeStages.encode."""
         if SCENE_FEATURE in features:
             return features
         maps = [features[name] for name in self.scene_in_features]
@@ -126,7 +127,7 @@ class SCNetROIHeads(CascadeStages):
         return {**features, SCENE_FEATURE: SceneFeatures(*scene)}
 
     def forward_with_given_boxes(self, features: dict[str, Any], instances: list[Instances]) -> list[Instances]:
-        """Masks of given boxes; see StandardROIHeads.forward_with_given_boxes.
+        """Predict the masks of given boxes; see StandardROIHeads.forward_with_given_boxes.
 
         Args:
             features: feature maps by name.
@@ -159,7 +160,7 @@ class SCNetROIHeads(CascadeStages):
         return {name: sum(self.stage_weights) * loss for name, loss in losses.items()}
 
     def _forward_mask(self, features: dict[str, Any], instances: list[Instances]) -> list[Instances]:
-        """Masks of `pred_boxes` in inference; see StandardROIHeads._forward_mask."""
+        """Predict the masks of `pred_boxes`; see StandardROIHeads._forward_mask."""
         if not self.mask_on:
             return instances
         boxes = [x.pred_boxes for x in instances]

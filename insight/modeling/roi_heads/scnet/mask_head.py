@@ -11,31 +11,33 @@ from detectron2.modeling.roi_heads.mask_head import BaseMaskRCNNHead
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
+from insight.errors import InputError
+
 from .residual import ResidualBlock
 
 
 @ROI_MASK_HEAD_REGISTRY.register()
 class SCNetMaskHead(BaseMaskRCNNHead):
-    """Residual blocks, twice the resolution, a mask a class.
+    """Residual blocks, upsampling by two, and a mask per class.
 
     Source: SCNet, section 4.2: 12 convolutions, paired into residual blocks.
 
     Args:
-        input_shape: of the RoI features.
-        num_classes: K, or 1 for masks without class.
-        num_convs: convolutions in blocks of two.
-        conv_dim: channels after up-sampling.
+        input_shape: shape of the RoI features.
+        num_classes: number of classes, K, or 1 for class-agnostic masks.
+        num_convs: number of convolutions; even, as a block has two.
+        conv_dim: channels after the upsampling.
         kwargs: as BaseMaskRCNNHead's.
 
     Raises:
-        ValueError: if the number of convolutions is odd.
+        InputError: an odd number of convolutions.
     """
 
     @configurable
     def __init__(self, input_shape: ShapeSpec, *, num_classes: int, num_convs: int, conv_dim: int, **kwargs: Any):
         super().__init__(**kwargs)
         if num_convs % 2:
-            raise ValueError(f"SCNetMaskHead pairs its convolutions: MODEL.ROI_MASK_HEAD.NUM_CONV {num_convs} is odd")
+            raise InputError(f"MODEL.ROI_MASK_HEAD.NUM_CONV: SCNetMaskHead expects an even number, got {num_convs}")
         self.blocks = nn.Sequential(*(ResidualBlock(input_shape.channels) for _ in range(num_convs // 2)))
         self.deconv = nn.ConvTranspose2d(input_shape.channels, conv_dim, 2, stride=2)
         self.predictor = nn.Conv2d(conv_dim, num_classes, 1)

@@ -1,4 +1,4 @@
-"""What the box head knows of a box, handed to the mask head."""
+"""SCNet's feature relay: the box head's feature of a box, for the mask head."""
 
 import torch.nn.functional as F
 from fvcore.nn import weight_init
@@ -6,15 +6,15 @@ from torch import Tensor, nn
 
 
 class FeatureRelayHead(nn.Module):
-    """A fully connected layer from the box head's feature to a grid over the box.
+    """A fully connected layer from the box head's feature to a feature grid over the box.
 
     Source: SCNet, section 3.2 (feature relay).
 
     Args:
-        in_channels: of the box head's feature.
-        out_channels: of the mask branch's RoI features.
-        grid: side of the grid that the layer gives.
-        resolution: side of the mask branch's RoI features, to which the grid is brought.
+        in_channels: channels of the box head's feature.
+        out_channels: channels of the mask branch's RoI features.
+        grid: side of the layer's output grid.
+        resolution: side of the mask branch's RoI features, to which the grid is resized.
     """
 
     def __init__(self, in_channels: int, out_channels: int, grid: int, resolution: int):

@@ -1,16 +1,16 @@
-"""The block that SCNet's heads are made of."""
+"""The residual block of SCNet's heads."""
 
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), without norms and without a ReLU at its end.
+    """x + conv(relu(conv(x))), without normalisation or a final ReLU.
 
-    It starts as x: nothing else keeps a stack of such blocks from doubling the variance with each.
+    It is initialised to the identity; otherwise each block of a stack would double the variance.
 
     Args:
-        channels: of input and output.
+        channels: channels of input and output.
     """
 
     def __init__(self, channels: int):

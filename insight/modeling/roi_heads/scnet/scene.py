@@ -1,4 +1,4 @@
-"""What is known of whole images, and the pooler that joins it with the features of their boxes."""
+"""Features of whole images, and the pooler that adds them to the features of boxes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SCENE_FEATURE = "scene"  # the entry of a feature dictionary that holds the Scen
 
 @dataclass(frozen=True)
 class SceneFeatures:
-    """A batch of images as SCNet's context and semantic heads see it.
+    """Outputs of SCNet's context and semantic heads for a batch of images.
 
     Args:
-        class_logits: (B, K), the classes that each image shows.
-        context: (B, C).
+        class_logits: (B, K), logits of the classes in each image.
+        context: (B, C), context features.
         semantic_logits: (B, S, H, W), or None without a semantic head.
-        semantic: (B, C, H, W), or None without a semantic head.
+        semantic: (B, C, H, W), semantic features, or None without a semantic head.
     """
 
     class_logits: Tensor
@@ -31,7 +31,7 @@ class SceneFeatures:
 
 
 class ScenePooler(nn.Module):
-    """A pooler whose output is the RoI feature plus its image's context plus the semantic feature of the same box.
+    """A pooler that adds the image's context and the semantic feature of the same box to the RoI feature.
 
     Args:
         pooler: pools features: (features, boxes) -> (N, C, h, w).
@@ -44,10 +44,10 @@ class ScenePooler(nn.Module):
         self.semantic_pooler = semantic_pooler
 
     def forward(self, features: Sequence[Any], boxes: list[Any]) -> Tensor:
-        """Pool features and add what is known of the images.
+        """Pool features and add those of the images.
 
         Args:
-            features: what the wrapped pooler takes, and the SceneFeatures.
+            features: the wrapped pooler's feature maps, then the SceneFeatures.
             boxes: per image Detectron2's Boxes (N_i), XYXY in pixels of the network's input.
 
         Returns:

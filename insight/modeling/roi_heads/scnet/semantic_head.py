@@ -1,4 +1,4 @@
-"""The class of every place of an image, and the feature map that knows it."""
+"""SCNet's semantic head: semantic segmentation of images."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,17 @@ from .residual import ResidualBlock
 
 
 class SemanticHead(nn.Module):
-    """Semantic segmentation from all levels of a feature pyramid, fused at one; its features join the RoI features.
+    """Semantic segmentation from all levels of a feature pyramid, whose features are added to the RoI features.
 
-    The features start small, so that training starts near the model without them.
+    The features are initialised small, so that training starts near the model without them.
 
     Source: SCNet, section 3.3; Hybrid Task Cascade (arXiv 1901.07518), section 3.2, for the fusion.
 
     Args:
-        channels: of each level and of the features.
-        num_levels: levels of the pyramid.
-        fusion_level: index of the level whose size the others are brought to.
-        num_classes: classes, background included.
+        channels: channels of each level and of the features.
+        num_levels: number of levels of the pyramid.
+        fusion_level: index of the level to whose size the others are resized.
+        num_classes: number of labels, S, including the background.
     """
 
     BLOCKS = 2
@@ -42,10 +42,10 @@ class SemanticHead(nn.Module):
         """Segment images.
 
         Args:
-            maps: each level (B, C, H_l, W_l).
+            maps: (B, C, H_l, W_l) for each level.
 
         Returns:
-            Logits (B, S, H, W) and features (B, C, H, W) at the size of the fusion level.
+            Logits (B, S, H, W) and features (B, C, H, W), of the size of the fusion level.
         """
         size = maps[self.fusion_level].shape[-2:]
         fused = 0

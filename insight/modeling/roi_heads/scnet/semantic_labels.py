@@ -1,4 +1,4 @@
-"""What the semantic head learns: the class of the place at the centre of each of its cells."""
+"""Targets of the semantic head: the label at the centre of each of its cells."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from detectron2.structures import BitMasks, Instances, PolygonMasks
 from detectron2.structures.masks import polygons_to_bitmask
 from torch import Tensor
 
-IGNORED = 255  # label of places that teach nothing: padding, and what a file calls so
+IGNORED = 255  # label of cells without a target: padding, and ignored pixels of label maps
 
 
 def semantic_labels(
@@ -18,15 +18,15 @@ def semantic_labels(
     stride: int,
     background: int | None,
 ) -> Tensor:
-    """Labels for the cells of a grid over padded images.
+    """Compute the labels of the cells of a grid over padded images.
 
     Args:
         targets: per image, the ground truth with gt_masks, gt_boxes and gt_classes.
-        maps: per image (H, W), the label of each pixel; None where there is none.
+        maps: per image integers (H, W), the label of each pixel; None for an image without a label map.
         size: (rows, columns) of the grid.
         stride: side of a cell, pixels.
-        background: without a map the labels are the masks' classes, and this outside all masks; None: such an image
-            is IGNORED, as labels of maps are others than the instances' classes.
+        background: label outside all masks, for images without a map, whose other labels are the masks' classes; None
+            ignores such images, for label maps with other labels than the instances' classes.
 
     Returns:
         (B, rows, columns) int64; padding is IGNORED.
@@ -42,7 +42,7 @@ def semantic_labels(
 
 
 def semantic_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy, mean over the cells that are not IGNORED; 0 where all are.
+    """Compute the cross-entropy, mean over the cells that are not IGNORED; 0 if all are.
 
     Args:
         logits: (B, S, H, W).
@@ -56,7 +56,7 @@ def semantic_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _sampled(pixels: Tensor, stride: int) -> Tensor:
-    """(..., H, W) -> the pixel at the centre of each cell whose centre lies inside."""
+    """The pixel of (..., H, W) at the centre of each cell whose centre lies inside."""
     return pixels[..., stride // 2 :: stride, stride // 2 :: stride]
 
 
@@ -76,6 +76,6 @@ def _covered_cells(masks: BitMasks | PolygonMasks, size: tuple[int, int], stride
     """(N, rows, columns) bool."""
     if isinstance(masks, BitMasks):
         return _sampled(masks.tensor, stride)
-    # Drawn small: full-size bitmaps of hundreds of objects would cost more than the head.
+    # Rasterised at the grid's size: full-size bitmaps of hundreds of objects would cost more than the head.
     drawn = [polygons_to_bitmask([ring / stride for ring in polygons], *size) for polygons in masks.polygons]
     return torch.stack([torch.from_numpy(bitmap) for bitmap in drawn])

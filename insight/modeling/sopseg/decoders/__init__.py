@@ -1,6 +1,8 @@
-"""Mask decoders under one interface: DecoderInput in, MaskPrediction out."""
+"""Mask decoders with one interface, from DecoderInput to MaskPrediction."""
 
 from torch import nn
+
+from insight.errors import InputError
 
 from .edge import EdgeDecoder
 from .hq import HQDecoder
@@ -17,7 +19,7 @@ DECODERS: dict[str, type[SAMDecoder]] = {
 
 
 def build_decoder(name: str, shallow_channels: int) -> nn.Module:
-    """A mask decoder with random weights.
+    """Build a mask decoder with random weights.
 
     Args:
         name: one of DECODERS: SAM's, HQ-SAM's, Matting Anything's, or SOPSeg's own ("edge").
@@ -27,10 +29,10 @@ def build_decoder(name: str, shallow_channels: int) -> nn.Module:
         A module from DecoderInput to MaskPrediction.
 
     Raises:
-        ValueError: another name.
+        InputError: an unknown name.
     """
     if name not in DECODERS:
-        raise ValueError(f"decoder: expected one of {', '.join(DECODERS)}, got {name!r}")
+        raise InputError(f"decoder: expected one of {', '.join(DECODERS)}, got {name!r}")
     return DECODERS[name](shallow_channels)
 
 

@@ -1,4 +1,4 @@
-"""SOPSeg's decoder: masks and edges side by side, then progressive refinement."""
+"""SOPSeg's decoder: masks and edges in parallel, then progressive refinement."""
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ from .sam import SAMDecoder, dynamic_masks
 class EdgeDecoder(SAMDecoder):
     """SAM's decoder with an edge token, a second upscaling for edges, and progressive refinement.
 
-    SAM's other three masks and its IoU head stay in the state dict, unused and without gradient, so that SAM
-    checkpoints load and a trained decoder can be read back by SAM.
+    SAM's other three masks and its IoU head stay in the state dict, frozen and unused, so that SAM's checkpoints load
+    and SAM can load a trained decoder.
 
     Args:
         shallow_channels: channels of the encoder's shallow features.
@@ -36,7 +36,7 @@ class EdgeDecoder(SAMDecoder):
 
     @torch.no_grad()
     def initialise_from_sam(self) -> None:
-        """Start the edge branch from the weights of SAM's first mask; call it after loading SAM's weights."""
+        """Copy the weights of SAM's first mask to the edge branch; call it after loading SAM's weights."""
         self.edge_token.weight.copy_(self.mask_tokens.weight[:1])
         self.edge_mlp.load_state_dict(self.output_hypernetworks_mlps[0].state_dict())
         self.edge_upscaling.load_state_dict(self.output_upscaling.state_dict())
@@ -48,7 +48,7 @@ class EdgeDecoder(SAMDecoder):
             inputs: crops, features and prompts.
 
         Returns:
-            Mask and edge at full resolution and the predicted IoU; stages at 1/4, 1/2 and 1/1.
+            Mask and edge at the crop's resolution and the predicted IoU; stages at 1/4, 1/2 and 1/1.
         """
         tokens = self.attend(inputs, self.edge_token.weight)
         mask = self.low_res_masks(tokens, [0])

@@ -9,18 +9,18 @@ from insight.modeling.sopseg.layers import LayerNorm2d
 from .prediction import DecoderInput, MaskPrediction, resize_logits
 from .sam import SAMDecoder
 
-GUIDANCE = 4  # channels that each stage adds to its features: the image and SAM's mask
+GUIDANCE = 4  # channels that are concatenated to the features of each stage: the image and SAM's mask
 
 
 class MattingDecoder(SAMDecoder):
     """SAM's decoder followed by Matting Anything's mask-to-matte head.
 
-    Differences from the original: layer normalisation in place of spectral and batch normalisation (as in the
-    other decoders here, so that a comparison compares designs), SAM's mask given as a probability, and logits in
-    place of (tanh + 1) / 2, which is the same function up to a factor of 2 on its argument.
+    Differences from the original: layer normalisation instead of spectral and batch normalisation, as in the other
+    decoders here; SAM's mask as a probability; and logits instead of (tanh + 1) / 2, which is the sigmoid of twice its
+    argument.
 
     Args:
-        shallow_channels: channels of the encoder's shallow features, which this decoder does not use.
+        shallow_channels: channels of the encoder's shallow features; unused.
         dim: channels of a token.
 
     Source: Li et al. 2024, Matting Anything; sizes of its `sam_decoder_deep`.
@@ -46,7 +46,7 @@ class MattingDecoder(SAMDecoder):
             inputs: crops, features and prompts.
 
         Returns:
-            The mask at full resolution, with SAM's predicted IoU; stages at 1/8, 1/4 and 1/1.
+            The mask at the crop's resolution, with SAM's predicted IoU; stages at 1/8, 1/4 and 1/1.
         """
         tokens = self.attend(inputs)
         coarse = self.low_res_masks(tokens, [0]).sigmoid()
@@ -83,7 +83,7 @@ def _stage(in_channels: int, out_channels: int, blocks: int) -> nn.Sequential:
 
 
 class _Block(nn.Module):
-    """Residual block, the first of a stage with twice the resolution."""
+    """Residual block; the first of a stage doubles the resolution."""
 
     def __init__(self, in_channels: int, out_channels: int, enlarge: bool) -> None:
         super().__init__()

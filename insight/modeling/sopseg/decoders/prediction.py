@@ -1,4 +1,4 @@
-"""What every mask decoder takes and returns, so that they can stand in for each other."""
+"""The input and output of every mask decoder."""
 
 from typing import NamedTuple
 
@@ -12,13 +12,13 @@ class DecoderInput(NamedTuple):
     """Crops, their features and N prompts.
 
     Attributes:
-        crops: (B, 3, H, W) the encoder's input, normalised.
-        features: the encoder's output for the B crops.
+        crops: (B, 3, H, W) float, the encoder's input, normalised.
+        features: the encoder's output for the crops.
         image_pe: (1, C, H / 16, W / 16) position encoding of the image tokens.
         sparse: (N, T, C) prompt embeddings.
         dense: (N, C, H / 16, W / 16) mask prompt embeddings.
-        image_index: (N,) int64, the crop of each prompt; None where each crop has one prompt, in order (B = N), so
-            that nothing need be copied.
+        image_index: (N,) int64, the crop of each prompt; None for one prompt per crop, in order (B = N), which saves a
+            copy.
     """
 
     crops: Tensor
@@ -29,7 +29,7 @@ class DecoderInput(NamedTuple):
     image_index: Tensor | None = None
 
     def of_prompt(self, per_image: Tensor) -> Tensor:
-        """The rows of a per-image tensor that belong to each prompt.
+        """Select the row of a per-image tensor for each prompt.
 
         Args:
             per_image: (B, ...).
@@ -47,7 +47,7 @@ class MaskPrediction(NamedTuple):
         mask_logits: (N, 1, H, W) at the crop's resolution; the mask is where they are above 0.
         edge_logits: (N, 1, H, W), or None from decoders that predict no edges.
         iou: (N,) the predicted IoU of each mask.
-        stages: what the loss supervises: for each scale i, logits (N, 1 or 2, H / i, W / i): mask, then edge if any.
+        stages: the logits that the loss supervises, by scale i: (N, 1 or 2, H / i, W / i), mask and, if any, edge.
     """
 
     mask_logits: Tensor
@@ -57,7 +57,7 @@ class MaskPrediction(NamedTuple):
 
 
 def resize_logits(logits: Tensor, crops: Tensor) -> Tensor:
-    """Bring logits to the resolution of the crops.
+    """Resize logits to the resolution of the crops.
 
     Args:
         logits: (N, C, h, w).

@@ -8,7 +8,7 @@ from insight.modeling.sopseg.layers import LayerNorm2d
 
 from .prediction import DecoderInput
 
-MAPS = 2  # a prediction is a mask map and an edge map
+MAPS = 2  # mask and edge
 IMAGE_CHANNELS = 3
 
 
@@ -18,12 +18,12 @@ class ProgressiveRefinement(nn.Module):
     Args:
         shallow_channels: channels of F_s.
         deep_channels: channels of F_d.
-        feature_width: channels that each of F_s and F_d is reduced to at 1/8.
+        feature_width: channels to which F_s and F_d are each reduced at 1/8.
         widths: channels of X_4, X_2 and X_1.
 
-    Source: SOPSeg, Eq. 9 to 12. The widths are not in the paper; these meet its cost (about 3 M parameters and
-    2.2 GMACs for a crop of 256 x 256 with ViT-L). Each mask is the previous mask plus a correction that starts at
-    zero, so that training starts from SAM's mask; edges, for which SAM offers no start, are predicted afresh.
+    Source: SOPSeg, Eq. 9 to 12. The widths are not in the paper; these match its cost (about 3 M parameters and
+    2.2 GMACs for a crop of 256 x 256 with ViT-L). Each mask is the previous mask plus a correction that is initialised
+    to zero, so that training starts from SAM's mask; edges are predicted anew at each scale.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ProgressiveRefinement(nn.Module):
         self.iou_head = IoUHead(widths[-1])
 
     def forward(self, inputs: DecoderInput, deep: Tensor, initial: Tensor) -> tuple[dict[int, Tensor], Tensor]:
-        """Refine the masks and edges of N prompts; what depends on a crop alone is computed once a crop.
+        """Refine the masks and edges of N prompts.
 
         Args:
             inputs: crops of H x W, their features and the prompts.
@@ -52,16 +52,16 @@ class ProgressiveRefinement(nn.Module):
             initial: (N, 2, H / 4, W / 4) P_0, logits of mask and edge.
 
         Returns:
-            P_4, P_2 and P_1 by their scale, logits (N, 2, H / i, W / i), and the predicted IoU (N,).
+            P_4, P_2 and P_1 by their scale i, logits (N, 2, H / i, W / i), and the predicted IoU (N,).
         """
         shallow = inputs.of_prompt(self.reduce_shallow(inputs.features.shallow))
         x = torch.cat([shallow, self.reduce_deep(deep)], 1)
         logits = initial
-        seen = F.avg_pool2d(initial.sigmoid(), 2)  # P_8: what R_1 sees; logits would be unbounded
+        seen = F.avg_pool2d(initial.sigmoid(), 2)  # P_8, the input of R_1; logits would be unbounded
         stages = {}
         for scale, block, head in zip((8, 4, 2), self.blocks, self.heads):
             image = inputs.of_prompt(F.avg_pool2d(inputs.crops, scale))
-            # Channels last: normalisation is over a pixel's channels, and convolutions of so few of them are faster.
+            # Channels last: normalisation is over the channels, and convolutions of so few channels are faster.
             x = block(torch.cat([x, image, seen], 1).contiguous(memory_format=torch.channels_last))
             mask, edge = head(x).chunk(2, 1)
             previous = F.interpolate(logits[:, :1], x.shape[2:], mode="bilinear", align_corners=False)
@@ -72,7 +72,7 @@ class ProgressiveRefinement(nn.Module):
 
 
 class FeatureReduction(nn.Module):
-    """Convolution, normalisation and twice the resolution: F_16 to F_8."""
+    """Convolution, normalisation and upsampling by two: F_16 to F_8."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class FeatureReduction(nn.Module):
 
 
 class RefinementBlock(nn.Module):
-    """Residual block R_j: a convolution, twice the resolution, another convolution."""
+    """Residual block R_j: convolution, upsampling by two, convolution."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class RefinementBlock(nn.Module):
 
 
 class IoUHead(nn.Module):
-    """Convolution, ReLU, average pooling, linear: the quality of a mask, Eq. 12."""
+    """Prediction of a mask's IoU by convolution, ReLU, average pooling and a linear layer, Eq. 12."""
 
     def __init__(self, channels: int, hidden: int = 32) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""SAM's own mask decoder, the base of the others."""
+"""SAM's mask decoder, the base class of the others."""
 
 from typing import NamedTuple
 
@@ -12,13 +12,13 @@ from .two_way import TwoWayTransformer
 
 
 class AttendedTokens(NamedTuple):
-    """The two-way transformer's output.
+    """The output of the two-way transformer.
 
     Attributes:
-        iou: (N, C) the IoU token.
-        masks: (N, 4, C) the mask tokens.
-        extra: (N, K, C) tokens that a subclass added.
-        image: (N, C, h, w) image tokens after the transformer, F_d of SOPSeg.
+        iou: (N, C), the IoU token.
+        masks: (N, 4, C), the mask tokens.
+        extra: (N, K, C), a subclass's tokens.
+        image: (N, C, h, w), the image tokens: F_d of SOPSeg.
     """
 
     iou: Tensor
@@ -31,14 +31,14 @@ class SAMDecoder(nn.Module):
     """Mask decoder with the state dict and output of segment-anything's `MaskDecoder`.
 
     Args:
-        shallow_channels: channels of the encoder's shallow features, which this decoder does not use.
+        shallow_channels: channels of the encoder's shallow features; unused.
         dim: channels of a token.
 
     Source: Kirillov et al. 2023, Segment Anything, appendix A.
     """
 
     NUM_MASKS = 4  # one for unambiguous prompts, three for a single point
-    FROM_SCRATCH: tuple[str, ...] = ()  # submodules that SAM's weights do not start
+    FROM_SCRATCH: tuple[str, ...] = ()  # submodules without weights in SAM's checkpoints
 
     def __init__(self, shallow_channels: int, dim: int = 256) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class SAMDecoder(nn.Module):
             inputs: crops, features and prompts.
 
         Returns:
-            SAM's first mask, bilinearly enlarged to the crop.
+            SAM's first mask, resized bilinearly to the crop.
         """
         tokens = self.attend(inputs)
         mask = self.low_res_masks(tokens, [0])
@@ -64,7 +64,7 @@ class SAMDecoder(nn.Module):
         return MaskPrediction(resize_logits(mask, inputs.crops), None, iou, {4: mask})
 
     def multimask(self, inputs: DecoderInput) -> tuple[Tensor, Tensor]:
-        """SAM's three masks for an ambiguous prompt (whole, part, subpart).
+        """Predict SAM's three masks for an ambiguous prompt (whole, part, subpart).
 
         Args:
             inputs: crops, features and prompts.
@@ -77,14 +77,14 @@ class SAMDecoder(nn.Module):
         return masks, self.iou_prediction_head(tokens.iou)[:, 1:]
 
     def attend(self, inputs: DecoderInput, extra_tokens: Tensor | None = None) -> AttendedTokens:
-        """Let output tokens, prompts and image attend to each other.
+        """Run the transformer on output tokens, prompts and image.
 
         Args:
             inputs: crops, features and prompts.
-            extra_tokens: (K, C) output tokens of a subclass; they go after SAM's own, which keep their places.
+            extra_tokens: (K, C) a subclass's output tokens, which follow SAM's own.
 
         Returns:
-            Every token after the transformer.
+            The tokens after the transformer.
         """
         output_tokens = [self.iou_token.weight, self.mask_tokens.weight]
         if extra_tokens is not None:
@@ -104,10 +104,10 @@ class SAMDecoder(nn.Module):
         )
 
     def low_res_masks(self, tokens: AttendedTokens, which: list[int]) -> Tensor:
-        """Mask logits of some of the mask tokens.
+        """Compute the mask logits of some mask tokens.
 
         Args:
-            tokens: every token after the transformer.
+            tokens: the output of `attend`.
             which: indices of the mask tokens.
 
         Returns:
@@ -118,7 +118,7 @@ class SAMDecoder(nn.Module):
 
 
 def dynamic_masks(weights: Tensor, features: Tensor) -> Tensor:
-    """Masks as products of token vectors with pixel features.
+    """Compute masks as products of token vectors and pixel features.
 
     Args:
         weights: (N, K, D).

@@ -1,4 +1,4 @@
-"""The two-way transformer of SAM's mask decoder: prompt tokens and image tokens attend to each other."""
+"""The two-way transformer of SAM's mask decoder, between prompt tokens and image tokens."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,7 +13,7 @@ class TwoWayTransformer(nn.Module):
         depth: number of blocks.
         dim: channels of a token.
         num_heads: attention heads.
-        mlp_dim: hidden channels of the perceptron.
+        mlp_dim: hidden channels of the MLP.
 
     Source: Kirillov et al. 2023, Segment Anything, appendix A.
     """
@@ -43,7 +43,7 @@ class TwoWayTransformer(nn.Module):
 
 
 class TwoWayBlock(nn.Module):
-    """Self-attention of the tokens, tokens to image, perceptron, image to tokens."""
+    """Self-attention of the tokens, tokens to image, MLP, image to tokens."""
 
     def __init__(self, dim: int, num_heads: int, mlp_dim: int, first: bool) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class TwoWayBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose inner dimension may be smaller than the tokens'."""
+    """Multi-head attention with a configurable inner dimension."""
 
     def __init__(self, dim: int, num_heads: int, downsample: int = 1) -> None:
         super().__init__()

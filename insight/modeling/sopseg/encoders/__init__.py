@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from insight.errors import InputError
+
 from .features import MAX_SIZE, STRIDE, ImageFeatures, check_input_size
 from .tiny_vit import TinyViTEncoder
 from .vit import ViTEncoder
@@ -16,22 +18,23 @@ ENCODERS = ("vit_t", *VIT_CONFIGS)
 
 
 def build_encoder(name: str) -> nn.Module:
-    """A SAM image encoder with random weights.
+    """Build a SAM image encoder with random weights.
 
     Args:
         name: one of ENCODERS.
 
     Returns:
-        A module from (B, 3, H, W) images to ImageFeatures, with the attributes shallow_channels and global_heads.
+        A module from (B, 3, H, W) images to ImageFeatures, with the attributes shallow_channels, global_heads, stages
+        and neck.
 
     Raises:
-        ValueError: another name.
+        InputError: an unknown name.
     """
     if name == "vit_t":
         return TinyViTEncoder()
     if name in VIT_CONFIGS:
         return ViTEncoder(*VIT_CONFIGS[name])
-    raise ValueError(f"encoder: expected one of {', '.join(ENCODERS)}, got {name!r}")
+    raise InputError(f"encoder: expected one of {', '.join(ENCODERS)}, got {name!r}")
 
 
 __all__ = [

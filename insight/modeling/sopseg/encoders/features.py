@@ -1,26 +1,28 @@
-"""What every image encoder of SOPSeg returns, and the input sizes that it takes."""
+"""The output of SOPSeg's image encoders, and the input sizes that they accept."""
 
 from numbers import Integral
 from typing import NamedTuple
 
 from torch import Tensor
 
+from insight.errors import InputError
+
 STRIDE = 16  # input pixels per token, in every SAM image encoder
 SIZE_STEP, MAX_SIZE = 64, 1024
 
 
 def check_input_size(size: int, name: str) -> None:
-    """Check the side of an encoder's input before there is one.
+    """Check the side of an encoder's input.
 
     Args:
-        size: pixels.
-        name: of the argument or config key that gave it.
+        size: side, pixels.
+        name: name of the argument or config key, for the error.
 
     Raises:
-        ValueError: no encoder takes such an input.
+        InputError: not a multiple of 64 up to 1024.
     """
     if not isinstance(size, Integral) or size % SIZE_STEP or not SIZE_STEP <= size <= MAX_SIZE:
-        raise ValueError(f"{name}: expected a multiple of {SIZE_STEP} up to {MAX_SIZE}, got {size!r}")
+        raise InputError(f"{name}: expected a multiple of {SIZE_STEP} up to {MAX_SIZE}, got {size!r}")
 
 
 class ImageFeatures(NamedTuple):
@@ -28,7 +30,7 @@ class ImageFeatures(NamedTuple):
 
     Attributes:
         embedding: (B, 256, H / 16, W / 16), SAM's image embedding.
-        shallow: (B, shallow_channels, H / 16, W / 16), F_s of SOPSeg: an early feature, rich in detail.
+        shallow: (B, shallow_channels, H / 16, W / 16), an early, detailed feature: F_s of SOPSeg.
     """
 
     embedding: Tensor
@@ -36,24 +38,23 @@ class ImageFeatures(NamedTuple):
 
 
 def check_images(images: Tensor) -> None:
-    """Refuse input that an image encoder cannot take.
+    """Check the input of an image encoder.
 
     Args:
-        images: (B, 3, H, W) floating point, normalised.
+        images: (B, 3, H, W) float, normalised.
 
     Raises:
-        TypeError: not a floating-point tensor.
-        ValueError: not of that shape, or a side that is not a multiple of 64 up to 1024.
+        InputError: another dtype or shape, or a side that is not a multiple of 64 up to 1024.
     """
     if not images.is_floating_point():
-        raise TypeError(
+        raise InputError(
             f"images: expected a floating-point tensor, normalised with PIXEL_MEAN and PIXEL_STD, got {images.dtype}"
         )
     if images.dim() != 4 or images.shape[1] != 3:
-        raise ValueError(f"images: expected shape (B, 3, H, W), got {tuple(images.shape)}")
+        raise InputError(f"images: expected shape (B, 3, H, W), got {tuple(images.shape)}")
     for side in images.shape[2:]:
         if side % SIZE_STEP or not SIZE_STEP <= side <= MAX_SIZE:
-            raise ValueError(
+            raise InputError(
                 f"images: expected height and width that are multiples of {SIZE_STEP} up to {MAX_SIZE}, "
                 f"got {images.shape[2]} x {images.shape[3]}"
             )

@@ -14,12 +14,12 @@ DIMS = (64, 128, 160, 320)
 DEPTHS = (2, 2, 6, 2)
 NUM_HEADS = (None, 4, 5, 10)  # stage 0 is convolutional
 WINDOWS = (None, 7, 14, 7)
-STRIDES = (2, 2, 1)  # of the step after stages 0, 1 and 2; MobileSAM keeps stage 3 at 1/16
-UNUSED = ("head.", "norm_head.")  # the ImageNet classifier, which MobileSAM's checkpoint carries along
+STRIDES = (2, 2, 1)  # of the downsampling after stages 0, 1 and 2; MobileSAM keeps stage 3 at 1/16
+UNUSED = ("head.", "norm_head.")  # the ImageNet classifier, which MobileSAM's checkpoint includes
 
 
 class TinyViTEncoder(nn.Module):
-    """TinyViT-5M with SAM's neck; state dict of MobileSAM's `vit_t`, less its unused classifier.
+    """TinyViT-5M with SAM's neck. The state dict is that of MobileSAM's `vit_t` without its unused classifier.
 
     Batch normalisation always uses its stored statistics.
 
@@ -40,7 +40,7 @@ class TinyViTEncoder(nn.Module):
 
     @property
     def stages(self) -> nn.ModuleList:
-        """What can be trained apart from what comes before it, in order."""
+        """The stages, in order, of which the last ones can be trained alone."""
         return self.layers
 
     def forward(self, images: Tensor) -> ImageFeatures:
@@ -50,10 +50,10 @@ class TinyViTEncoder(nn.Module):
             images: (B, 3, H, W) float, normalised RGB; H and W multiples of 64 up to 1024.
 
         Returns:
-            The image embedding and the first features at 1/16, the input of stage 2 (as in HQ-SAM for ViT-T).
+            The image embedding and, as shallow feature, the first one at 1/16, the input of stage 2 (as in HQ-SAM).
 
         Raises:
-            TypeError, ValueError: images of another kind.
+            InputError: images of another dtype or shape.
         """
         check_images(images)
         x = self.patch_embed(images)
@@ -70,7 +70,7 @@ def _drop_classifier(module: nn.Module, state_dict: dict, prefix: str, *_) -> No
 
 
 class FixedBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation that uses its stored statistics, in training too."""
+    """Batch normalisation with its stored statistics, in training too."""
 
     def train(self, mode: bool = True) -> "FixedBatchNorm2d":
         return super().train(False)
@@ -97,7 +97,7 @@ class PatchEmbed(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks at one resolution, then the step to the next stage."""
+    """Blocks at one resolution, then the downsampling to the next stage."""
 
     def __init__(self, index: int) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class MBConv(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """The step between stages: more channels and, with stride 2, half the resolution."""
+    """Downsampling between stages: more channels and, with stride 2, half the resolution."""
 
     def __init__(self, dim: int, out_dim: int, stride: int) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class PatchMerging(nn.Module):
 
 
 class TinyViTBlock(nn.Module):
-    """Windowed attention, a depth-wise convolution, and a perceptron."""
+    """Windowed attention, a depth-wise convolution and an MLP."""
 
     def __init__(self, dim: int, num_heads: int, window: int) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class TinyViTBlock(nn.Module):
 
 
 class NormMLP(nn.Module):
-    """Layer normalisation and a two-layer perceptron."""
+    """Layer normalisation and a two-layer MLP."""
 
     def __init__(self, dim: int, hidden_dim: int) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ class NormMLP(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Attention inside windows with one learned bias for each head and each distance (|dy|, |dx|)."""
+    """Attention within windows, with a learned bias per head and distance (|dy|, |dx|)."""
 
     def __init__(self, dim: int, num_heads: int, window: int) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ class WindowAttention(nn.Module):
         return self.proj(attend_windows(self.qkv(self.norm(x)), self.window, self._attend))
 
     def _attend(self, qkv: Tensor) -> Tensor:
-        """Attention inside each of M equal windows: (M, h, w, 3 C) -> (M, h, w, C)."""
+        """Attention within each of M equal windows: (M, h, w, 3 C) -> (M, h, w, C)."""
         m, h, w, channels = qkv.shape
         heads, head_dim = self.num_heads, channels // 3 // self.num_heads
         q, k, v = qkv.reshape(m, h * w, heads, 3, head_dim).permute(3, 0, 2, 1, 4)  # each (M, heads, h w, head_dim)
@@ -202,11 +202,7 @@ class WindowAttention(nn.Module):
 
 
 def _window_bias(table: Tensor, window: int, h: int, w: int) -> Tensor:
-    """Bias of the h x w real queries for the real keys and, if the window is cut, for one key of all padding.
-
-    Returns:
-        (heads, h w, h w) or (heads, h w, h w + 1).
-    """
+    """(heads, h w, h w) bias of a window; if it is cut, (heads, h w, h w + 1), the last for one key of all padding."""
     offsets = torch.arange(window, device=table.device)
     distance = (offsets[:, None] - offsets[None, :]).abs()
     index = distance[:h, None, :, None] * window + distance[None, :w, None, :]  # query y, x; key y, x

@@ -1,4 +1,4 @@
-"""SAM's ViT image encoder: any input size from one checkpoint, windowed attention without padding."""
+"""SAM's ViT image encoder for any input size, with windowed attention without padding."""
 
 from collections.abc import Sequence
 
@@ -14,18 +14,18 @@ from .windows import attend_windows, padding_logit
 
 
 class ViTEncoder(nn.Module):
-    """ViT with windowed and a few global attention blocks and decomposed relative positions.
+    """ViT with windowed attention, a few global attention blocks and decomposed relative positions.
 
-    State dict and output are those of segment-anything's `ImageEncoderViT` built for 1024 x 1024 pixels. Other
-    input sizes interpolate the position table (bilinear) and the global blocks' relative positions (linear).
+    State dict and output are those of segment-anything's `ImageEncoderViT` for 1024 x 1024 pixels. For other input
+    sizes the position table (bilinear) and the global blocks' relative positions (linear) are interpolated.
 
     Args:
         embed_dim: channels of a token.
         depth: number of blocks.
-        num_heads: attention heads of a block.
+        num_heads: number of attention heads.
         global_blocks: indices of the blocks with global attention; F_s is the output of the first.
         window: side of an attention window, tokens.
-        table_size: side of the position table, tokens (the input size of the checkpoint / 16).
+        table_size: side of the position table, tokens (the checkpoint's input size / 16).
         out_channels: channels of the image embedding.
 
     Source: Kirillov et al. 2023, Segment Anything; SOPSeg, Eq. 3 (position embedding interpolation).
@@ -52,11 +52,10 @@ class ViTEncoder(nn.Module):
             for i in range(depth)
         )
         self.neck = neck(embed_dim, out_channels)
-        self._derived = DerivedTensors()
 
     @property
     def stages(self) -> nn.ModuleList:
-        """What can be trained apart from what comes before it, in order."""
+        """The blocks, in order, of which the last ones can be trained alone."""
         return self.blocks
 
     def forward(self, images: Tensor) -> ImageFeatures:
@@ -66,10 +65,10 @@ class ViTEncoder(nn.Module):
             images: (B, 3, H, W) float, normalised RGB; H and W multiples of 64 up to 1024.
 
         Returns:
-            The image embedding and the output of the first global attention block.
+            The image embedding and, as shallow feature, the output of the first global attention block.
 
         Raises:
-            TypeError, ValueError: images of another kind.
+            InputError: images of another dtype or shape.
         """
         check_images(images)
         x = self.patch_embed(images)
@@ -84,17 +83,13 @@ class ViTEncoder(nn.Module):
     def _position_table(self, height: int, width: int) -> Tensor:
         if self.pos_embed.shape[1:3] == (height, width):
             return self.pos_embed
-        return self._derived.get(
-            self.pos_embed,
-            (height, width),
-            lambda table: F.interpolate(
-                table.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=False
-            ).permute(0, 2, 3, 1),
-        )
+        table = self.pos_embed.permute(0, 3, 1, 2)  # interpolating it is faster than a cache that compares it
+        resized = F.interpolate(table, (height, width), mode="bilinear", align_corners=False)
+        return resized.permute(0, 2, 3, 1)
 
 
 class PatchEmbed(nn.Module):
-    """Non-overlapping patches to tokens, channels last."""
+    """Embedding of non-overlapping patches, channels last."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
@@ -105,7 +100,7 @@ class PatchEmbed(nn.Module):
 
 
 class Block(nn.Module):
-    """Transformer block; window 0 means global attention."""
+    """Transformer block; window 0 is global attention."""
 
     def __init__(self, dim: int, num_heads: int, window: int, table_size: int) -> None:
         super().__init__()
@@ -120,7 +115,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention with decomposed relative positions, over windows or over the whole grid."""
+    """Multi-head attention with decomposed relative positions, within windows or over the whole grid."""
 
     def __init__(self, dim: int, num_heads: int, window: int, table_size: int) -> None:
         super().__init__()
@@ -137,7 +132,7 @@ class Attention(nn.Module):
         return self.proj(attend_windows(qkv, self.window, self._attend) if self.window else self._attend(qkv))
 
     def _attend(self, qkv: Tensor) -> Tensor:
-        """Attention inside each of M equal windows: (M, h, w, 3 C) -> (M, h, w, C)."""
+        """Attention within each of M equal windows: (M, h, w, 3 C) -> (M, h, w, C)."""
         m, h, w, channels = qkv.shape
         heads, head_dim = self.num_heads, channels // 3 // self.num_heads
         q, k, v = qkv.reshape(m, h * w, 3, heads, head_dim).permute(2, 0, 3, 1, 4)  # each (M, heads, h w, head_dim)
@@ -161,7 +156,7 @@ class Attention(nn.Module):
         return out.transpose(1, 2).reshape(m, h, w, heads * head_dim)
 
     def _relative(self, name: str, length: int) -> Tensor:
-        """(length, length, head_dim): the relative position embedding of query i and key j, along one axis."""
+        """(length, length, head_dim), the relative position embedding of query i and key j along one axis."""
         table = getattr(self, name)
         return self._derived.get(table, (name, length), lambda table: _relative_positions(table, length))
 

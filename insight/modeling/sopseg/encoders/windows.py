@@ -7,11 +7,11 @@ from torch import Tensor
 
 
 def attend_windows(tokens: Tensor, window: int, attend: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply a function to every window of a grid; windows at the right and lower border are cut to the grid.
+    """Apply a function to every window of a grid; windows at the right and lower border are cut off at the grid.
 
-    SAM and TinyViT pad the grid up to a multiple of the window instead, and compute on the padding: at 256 pixels
-    input a 16 x 16 grid becomes 28 x 28, two thirds of it padding. The padding tokens are constant, so the
-    attention function can account for them with one constant key (`padding_logit`) and none need be computed.
+    SAM and TinyViT pad the grid to a multiple of the window instead, and compute on the padding: for 256 pixels a
+    16 x 16 grid becomes 28 x 28, two thirds of it padding. As padding tokens are constant, the attention function can
+    account for all of them with one constant key (`padding_logit`).
 
     Args:
         tokens: (B, H, W, C).
@@ -32,7 +32,7 @@ def attend_windows(tokens: Tensor, window: int, attend: Callable[[Tensor], Tenso
 
 
 def padding_logit(rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
-    """The logit of one key that stands for all padding keys of a window.
+    """Compute the bias of one key that replaces all padding keys of a window.
 
     All padding keys share one key vector and one value vector and differ only in their position bias, so
     sum_j exp(q k + bias_j) = exp(q k + logsumexp_j bias_j): a single key with that bias gives the same softmax.
@@ -40,11 +40,11 @@ def padding_logit(rows: Tensor, columns: Tensor, height: int, width: int) -> Ten
     Args:
         rows: (..., window) bias of each query for each row of keys of the whole window.
         columns: (..., window) the same for the columns; the bias of a key is the sum of both.
-        height: rows of the window that hold tokens.
-        width: columns of the window that hold tokens; not both equal to the window.
+        height: number of rows of the window within the grid.
+        width: number of columns of the window within the grid; not both equal to the window.
 
     Returns:
-        (...) the log of the summed exponentials over the keys outside height x width.
+        (...) the logsumexp of the biases of the keys outside height x width.
     """
     below = rows[..., height:], columns
     beside = rows[..., :height], columns[..., width:]
@@ -53,7 +53,7 @@ def padding_logit(rows: Tensor, columns: Tensor, height: int, width: int) -> Ten
 
 
 def _spans(length: int, window: int) -> list[tuple[int, int, int]]:
-    """(start, end, window side) of the run of full windows and of the cut one, whichever exist."""
+    """(start, end, window side) of the full windows and of the cut one, as far as they exist."""
     full = length - length % window
     spans = [(0, full, window), (full, length, length - full)]
     return [span for span in spans if span[0] < span[1]]

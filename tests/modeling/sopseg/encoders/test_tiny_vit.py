@@ -1,5 +1,7 @@
 """The ViT-T encoder against timm's TinyViT, which pads its windows."""
 
+import copy
+
 import pytest
 import torch
 
@@ -39,6 +41,18 @@ def test_batch_statistics_are_never_used(encoder):
     encoder.eval()
     assert torch.equal(found, expected)
     assert all(torch.equal(before[name], tensor) for name, tensor in encoder.named_buffers())
+
+
+@torch.no_grad()
+def test_biases_follow_the_weights(encoder):
+    encoder, images = copy.deepcopy(encoder), torch.randn(1, 3, 64, 64)
+    before = encoder(images).embedding
+    for block in encoder.layers[2].blocks:
+        block.attn.attention_biases.data.mul_(2)
+    changed = encoder(images).embedding
+    fresh = TinyViTEncoder().eval()
+    fresh.load_state_dict(encoder.state_dict())
+    assert torch.equal(changed, fresh(images).embedding) and not torch.equal(changed, before)
 
 
 @torch.no_grad()
