@@ -26,9 +26,9 @@ from helpers.tiny_sopseg import save_tiny_checkpoint
 import insight.cli.main
 from insight.cli.main import build_parser
 from insight.cli.parser import Parser
-from insight.config import add_insight_config, find_config, load_config, shipped_tables
+from insight.config import add_insight_config, find_config, load_config
 from insight.errors import InsightError
-from insight.tables import read_table
+from insight.tables import read_table, table_setups
 
 # --- Names and links ------------------------------------------------------------------------------------------------
 
@@ -111,8 +111,8 @@ def check_command(command: Command) -> None:
         assert lacks_arguments and not command.whole, message.getvalue()
         return
     if "table" in args and not args.table.isupper():
-        assert args.table in shipped_tables(), f"{args.table}: no such table"
-        read_table(args.table, args.setup)
+        for setup in table_setups(args.table) if args.setup == "all" else [args.setup]:
+            read_table(args.table, setup)
     if args.parser.forwards:
         return
     given = getattr(args, "config_file", [])
