@@ -1,15 +1,18 @@
 # Everything from a fresh clone: `make demo` trains and prompts a small model, `make test` runs the tests.
-# Each creates .venv, installs, builds what is missing, and is quick the second time.
+# Each target creates .venv, installs and builds what is missing, and is quick the second time.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# Processes that run the tests; each computes in one thread. "auto": one for each core.
+TEST_PROCESSES ?= auto
+WORKFLOWS := $(wildcard .github/workflows/*.yml)
 
 SOURCES := setup.py $(wildcard csrc/*.cpp csrc/*/*)
 # What setup.py reads of the environment: another value is another build.
 OPTIONS := $(foreach name,FORCE_CUDA TORCH_CUDA_ARCH_LIST CUDA_HOME INSIGHT_BUILD_OPS DEBUG,$(name)=$($(name)))
 
-.PHONY: help install demo test lint bench gpu-check clean always
+.PHONY: help install demo test lint docs wheel-check bench gpu-check clean always
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,12 +22,22 @@ install: $(VENV)/.built  ## Create .venv, install the dependencies, build the li
 demo: install  ## Train a small prompt model on synthetic scenes, evaluate it, prompt it (about 10 minutes)
 	$(BIN)/python tools/demo.py
 
-test: install  ## Run the tests (PYTEST_ARGS="-m 'slow or not slow'" for all)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: install  ## Run the tests on all cores (PYTEST_ARGS="-m 'slow or not slow'" for all tests)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
-lint: install  ## Check style: ruff, clang-format
+lint: install  ## Check style, types, CITATION.cff and the CI workflows
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	find csrc tests/ops/cuda_on_host -type f | xargs $(BIN)/clang-format --dry-run -Werror
+	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(BIN)/zizmor --offline --quiet --no-progress $(WORKFLOWS)
+
+docs: install  ## Build the documentation site into site/; broken links fail
+	$(BIN)/mkdocs build --strict
+
+wheel-check: install  ## Build the source distribution and the wheel, install it elsewhere, and try it
+	$(BIN)/python scripts/check_wheel.py
 
 bench: install  ## Measure the kernels and the detector against PyTorch, as ratios
 	$(BIN)/python benchmarks/run.py
@@ -33,22 +46,22 @@ gpu-check: $(VENV)/.deps  ## On a machine with a GPU: build with CUDA, test, san
 	$(BIN)/python benchmarks/gpu_check.py
 
 clean:  ## Remove the environment and what was built
-	rm -rf $(VENV) build insight/*.so insight/_build.json *.egg-info
+	rm -rf $(VENV) build dist site insight/*.so insight/_build.json *.egg-info
 
 # A stamp is written last, so an install that was cut off starts again where it left.
-$(VENV)/.deps: pyproject.toml constraints.txt scripts/install_detectron2.py
+$(VENV)/.deps: pyproject.toml constraints.txt insight/runtime/detectron2_install.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	  "insight needs Python 3.11 or later, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt "setuptools<81" wheel ninja pybind11 torch torchvision
+	$(BIN)/python -m pip install --quiet -c constraints.txt "setuptools>=77,<81" wheel ninja pybind11 torch torchvision
 	INSIGHT_BUILD_OPS=0 $(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation \
-	  -e ".[detectron2,light,test]"
-	$(BIN)/python scripts/install_detectron2.py
+	  -e ".[detectron2,light,test,dev,docs]"
+	$(BIN)/python -m insight install-detectron2
 	touch $@
 
 $(VENV)/.built: $(VENV)/.deps $(VENV)/.options $(SOURCES) $(if $(wildcard insight/_C.so),,always)
 	$(BIN)/python setup.py --quiet build_ext --inplace
-	$(BIN)/python -m insight.info
+	$(BIN)/python -m insight info
 	touch $@
 
 $(VENV)/.options: $(VENV)/.deps always

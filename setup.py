@@ -15,11 +15,13 @@ Environment:
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent.resolve()
 
@@ -151,10 +153,10 @@ def extensions():
     return [ops_extension(debug), rle_extension(debug)]
 
 
-class Build(cpp_extension.BuildExtension):
+class BuildExtensions(cpp_extension.BuildExtension):
     """Names `_C.so` without the Python that it does not depend on, and `_rle` with the one that it does.
 
-    What `_C.so` is built with stands beside it, in `_build.json`, for `python -m insight.info`.
+    What `_C.so` is built with stands beside it, in `_build.json`, for `insight info`.
     """
 
     def run(self):
@@ -171,8 +173,18 @@ class Build(cpp_extension.BuildExtension):
         return super().get_ext_filename(name)
 
 
+class BuildPython(build_py):
+    """Copies `configs/` into the package, as `insight/configs/`; an editable install reads it where it is."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib, "insight", "configs")
+            shutil.rmtree(target, ignore_errors=True)  # a config that was renamed since an earlier build
+            shutil.copytree(ROOT / "configs", target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+
+
 setup(
     ext_modules=extensions(),
-    package_data={"insight": ["_C.so", "_build.json"]},
-    cmdclass={"build_ext": Build},
+    cmdclass={"build_ext": BuildExtensions, "build_py": BuildPython},
 )

@@ -99,7 +99,8 @@ def require_state_dict(content: Any, source: str | os.PathLike) -> dict[str, Ten
         problem = "an empty dictionary"
     if not problem:
         other = next((name for name, value in content.items() if not isinstance(value, Tensor)), None)
-        problem = other is not None and f"{_kind(content[other])} under {_shown(other)}"
+        if other is not None:
+            problem = f"{_kind(content[other])} under {_shown(other)}"
     if problem:
         raise CheckpointError(f"{source}: expected a state dict (tensors by name), got {problem}")
     return content
@@ -254,6 +255,7 @@ def _as_plain(value: Any, done: dict[int, Any]) -> Any:
             raise ValueError("a container that holds itself")
         return done[id(value)]
     done[id(value)] = None
+    plain: Any
     if type(value) is _Array:
         plain = value.tensor()
     elif isinstance(value, dict):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
+from insight.runtime.detectron2_install import EXTRA, missing_dependencies
 from insight.runtime.machine import cpu_name
 
 from . import __version__, ops
 from .ops import _ext
-from .runtime.detectron2_install import EXTRA, missing_dependencies
 from .structures import _rle_ext
 
 # Import name, and the name of the distribution if the module has no __version__.

@@ -39,6 +39,13 @@ def test_the_ops_load_torch_alone(program):
     assert "torch" in imported and not imported & set(HEAVY)
 
 
+@pytest.mark.parametrize("module", ["insight", "insight.ops"])
+def test_importing_takes_little_beyond_torch(module):
+    """In seconds of this process's own CPU time, of which a busy machine takes little more; the best of three."""
+    timed = f"import time, torch; start = time.process_time(); import {module}; print(time.process_time() - start)"
+    assert min(float(run(timed).stdout) for _ in range(3)) < 0.3
+
+
 def test_the_log_of_imports_shows_what_is_loaded():
     assert {"cv2", "pycocotools"} <= imported_by("import insight.inference.sopseg_predictor")
 

@@ -1,5 +1,6 @@
-"""What setup.py and the install script do about what they need and do not find."""
+"""What setup.py does about what it needs and does not find, and what it puts into the package."""
 
+import os
 import runpy
 import subprocess
 import sys
@@ -45,8 +46,13 @@ def test_the_coder_of_masks_finds_its_headers(missing, monkeypatch):
     assert any(Path(folder, "pybind11", "pybind11.h").is_file() for folder in extension.include_dirs)
 
 
-def test_detectron2_that_imports_is_left_alone():
-    done = subprocess.run(
-        [sys.executable, "scripts/install_detectron2.py"], capture_output=True, text=True, cwd=ROOT, check=True
-    )
-    assert done.stdout == "detectron2 is here already\n"
+def test_the_package_holds_the_configs(tmp_path):
+    removed = tmp_path / "insight" / "configs" / "removed.yaml"
+    removed.parent.mkdir(parents=True)
+    removed.touch()  # of an earlier build
+    command = [sys.executable, "setup.py", "--quiet", "build_py", "--build-lib", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, env=os.environ | {"INSIGHT_BUILD_OPS": "0"}, check=True)
+    configs = {path.relative_to(ROOT / "configs") for path in (ROOT / "configs").rglob("*.yaml")}
+    built = tmp_path / "insight"
+    assert configs and {path.relative_to(built / "configs") for path in built.rglob("*.yaml")} == configs
+    assert (built / "py.typed").is_file() and not list(built.rglob("*.so"))

@@ -1,6 +1,7 @@
 """Argument checks shared by the operators."""
 
 import operator
+from typing import SupportsIndex, cast
 
 import torch
 from torch import Tensor
@@ -39,9 +40,9 @@ def as_integer(value: object, expected: str, given: object) -> int:
     `expected` and `given` (the argument that holds the value) if it is not an integer.
     """
     if isinstance(value, int | torch.SymInt):
-        return value
+        return cast(int, value)
     try:
-        return operator.index(value)
+        return operator.index(cast(SupportsIndex, value))
     except TypeError:
         raise InputError(f"{expected}, got {given}") from None
 

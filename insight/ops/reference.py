@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -182,7 +182,7 @@ def _join_heads(tokens: Tensor) -> Tensor:
 def _check_image_index(image_index: Tensor, images: int) -> None:
     outside = ((image_index < 0) | (image_index >= images)).nonzero()
     if len(outside):
-        position = outside[0].item()
+        position = int(outside[0])
         raise RuntimeError(
             f"image_index must lie in [0, {images}), the batch size of global_tokens; got "
             f"{image_index[position].item()} at position {position}"
@@ -217,7 +217,7 @@ def crop_resize(
     channels = images.shape[1]
     out_dtype = images.dtype if images.is_floating_point() else torch.float32
     dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
-    places = {"dtype": dtype, "device": images.device}
+    places: dict[str, Any] = {"dtype": dtype, "device": images.device}
     mean = torch.as_tensor(0.0 if mean is None else mean, **places).reshape(-1, 1, 1)
     std = torch.as_tensor(1.0 if std is None else std, **places).reshape(-1, 1, 1)
     crops = []
@@ -256,7 +256,7 @@ def crop_resize_backward(
         (B, C, H, W) in the dtype of `grad`.
     """
     dtype = torch.float64 if grad.dtype == torch.float64 else torch.float32
-    places = {"dtype": dtype, "device": grad.device}
+    places: dict[str, Any] = {"dtype": dtype, "device": grad.device}
     images = torch.zeros((batch, grad.shape[1], image_height, image_width), **places)
     with torch.autocast(grad.device.type, enabled=False):
         windows = _windows(images.shape, boxes, image_index, grad.shape[2:], antialias)

@@ -5,8 +5,8 @@ PyPI has no Detectron2 under its own name. With access to GitHub, the official w
     pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2
 
 `install` is for everyone else: it takes the Python part of Detectron2's main branch from a package that carries it
-(sal-detectron2, 2024). insight uses nothing of Detectron2's compiled part, so that is left out and any version of Python
-and torch will do.
+(sal-detectron2, 2024). insight uses nothing of Detectron2's compiled part, so that is left out and any version of
+Python and torch will do.
 """
 
 import importlib

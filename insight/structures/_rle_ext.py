@@ -14,7 +14,7 @@ from . import rle_reference
 
 def _load() -> tuple[ModuleType | None, str | None]:
     found = find_spec("insight._rle")
-    if found is not None and (reason := truncation(found.origin)) is not None:
+    if found is not None and found.origin is not None and (reason := truncation(found.origin)) is not None:
         return None, reason
     try:
         return import_module("insight._rle"), None

@@ -23,7 +23,7 @@ class CropPlan(NamedTuple):
     """
 
     regions: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment] # of tuple, whose method nobody needs here
     resized: tuple[int, int] | None = None
 
     def select(self, prompts: Tensor) -> "CropPlan":
@@ -72,9 +72,9 @@ def whole_image(count: int, image_size: tuple[int, int], size: int) -> CropPlan:
     Source: segment-anything's ResizeLongestSide.
     """
     height, width = image_size
-    resized = tuple(max(1, int(side * size / max(image_size) + 0.5)) for side in image_size)
-    region = torch.tensor([[0.0, 0.0, size * width / resized[1], size * height / resized[0]]])
-    return CropPlan(region, torch.zeros(count, dtype=torch.int64), resized)
+    resized_height, resized_width = (max(1, int(side * size / max(image_size) + 0.5)) for side in image_size)
+    region = torch.tensor([[0.0, 0.0, size * width / resized_width, size * height / resized_height]])
+    return CropPlan(region, torch.zeros(count, dtype=torch.int64), (resized_height, resized_width))
 
 
 def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | None = None) -> CropPlan:
@@ -103,7 +103,7 @@ def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | N
     sizes = own[:, 2] - own[:, 0]
     needed = _with_context(boxes.double(), sizes)
     index = torch.full((len(boxes),), -1)
-    regions = []
+    regions: list[Tensor] = []
     for seed in sizes.argsort(stable=True).tolist():
         if index[seed] >= 0:
             continue
@@ -117,8 +117,8 @@ def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | N
             continue
         centre = (needed[members, :2].amin(0) + needed[members, 2:].amax(0)) / 2
         regions.append(torch.cat([centre - side / 2, centre + side / 2]))
-    regions = torch.stack(regions) if regions else boxes.new_zeros(0, 4)
-    return CropPlan(regions.float(), index)
+    stacked = torch.stack(regions) if regions else boxes.new_zeros(0, 4)
+    return CropPlan(stacked.float(), index)
 
 
 def plan_crops(
@@ -163,7 +163,7 @@ def split_off_unseen_points(prompts: Prompts, plan: CropPlan) -> list[tuple[Tens
         Groups that together hold every prompt once: (n,) int64 indices of the prompts, the prompts, their plan.
     """
     everything = torch.arange(prompts.count, device=plan.index.device)
-    if prompts.boxes is None or prompts.points is None:
+    if prompts.boxes is None or prompts.points is None or prompts.labels is None:
         return [(everything, prompts, plan)]
     region = plan.regions[plan.index].to(prompts.points)[:, None]
     border = BORDER * (region[..., 2:] - region[..., :2])
@@ -175,7 +175,9 @@ def split_off_unseen_points(prompts: Prompts, plan: CropPlan) -> list[tuple[Tens
     for count in seen.sum(1).unique().tolist():
         rows = (seen.sum(1) == count).nonzero()[:, 0]
         part, kept = prompts.select(rows), seen[rows]
-        points, labels = (values[kept].unflatten(0, (len(rows), count)) for values in (part.points, part.labels))
+        points, labels = (
+            values[rows][kept].unflatten(0, (len(rows), count)) for values in (prompts.points, prompts.labels)
+        )
         part = part._replace(points=points if count else None, labels=labels if count else None)
         rows = rows.to(plan.index.device)
         groups.append((rows, part, plan.select(rows)))
@@ -222,9 +224,10 @@ def check_shared(shared: float) -> None:
 
 def _extents(prompts: Prompts) -> Tensor:
     """(N, 4) XYXY, the boxes widened to their foreground points."""
-    if prompts.points is None:
+    assert prompts.boxes is not None, "points alone have no extent"
+    if prompts.points is None or prompts.labels is None:
         return prompts.boxes
-    is_foreground = (prompts.labels == FOREGROUND)[..., None]
+    is_foreground = prompts.labels.eq(FOREGROUND)[..., None]
     low = prompts.points.masked_fill(~is_foreground, torch.inf).amin(1)
     high = prompts.points.masked_fill(~is_foreground, -torch.inf).amax(1)
     return torch.cat([torch.minimum(prompts.boxes[:, :2], low), torch.maximum(prompts.boxes[:, 2:], high)], 1)

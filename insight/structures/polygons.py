@@ -19,7 +19,8 @@ def mask_to_polygons(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> list
     Returns:
         One (N, 2) int64 array of corners (x, y) in pixels for each 4-connected part; pixel i covers [i, i + 1).
     """
-    outlines, holes = [], []
+    outlines: list[np.ndarray] = []
+    holes: list[np.ndarray] = []
     for outline in _loops(np.asarray(mask, bool)):
         x, y = outline.T
         area = np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))
@@ -50,12 +51,13 @@ def _loops(mask: np.ndarray) -> list[np.ndarray]:
     while leaving:
         start = at = next(iter(leaving))
         heading, corners = leaving[start][0], []
-        previous = None
+        previous: int | None = None
         while True:
             choices = leaving[at]
             if previous is not None:
                 # Where two parts touch at a corner, the right turn stays with the same part.
-                heading = min(choices, key=lambda d: (previous + 1 - d) % 4)
+                last = previous
+                heading = min(choices, key=lambda d: (last + 1 - d) % 4)
             choices.remove(heading)
             if not choices:
                 del leaving[at]
@@ -63,7 +65,7 @@ def _loops(mask: np.ndarray) -> list[np.ndarray]:
                 corners.append(at)
             previous = heading
             at = (at[0] + _STEPS[heading][0], at[1] + _STEPS[heading][1])
-            if at == start and (start not in leaving or (previous + 1) % 4 not in leaving[start]):
+            if at == start and (start not in leaving or (heading + 1) % 4 not in leaving[start]):
                 break
         loops.append(np.array(corners))
     return loops

@@ -23,9 +23,11 @@ class Prompts(NamedTuple):
     labels: Tensor | None = None
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override] # of tuple, whose method nobody needs here
         """N."""
-        return len(self.boxes if self.boxes is not None else self.points)
+        given = self.boxes if self.boxes is not None else self.points
+        assert given is not None, "Prompts has neither boxes nor points"
+        return len(given)
 
     def select(self, index: Tensor | slice) -> "Prompts":
         """The prompts of some objects.

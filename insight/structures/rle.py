@@ -168,7 +168,8 @@ class RLEMasks:
 
     def __init__(self, codes: list[dict], image_size: tuple[int, int]):
         self.codes = list(codes)
-        self.image_size = tuple(image_size)
+        height, width = image_size
+        self.image_size = (height, width)
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -202,7 +203,8 @@ class RLEMasks:
         Returns:
             The N masks.
         """
-        size = tuple(bitmaps.shape[1:])
+        height, width = bitmaps.shape[1:]
+        size = (height, width)
         return cls([encode_crop(bitmap, (0, 0), size) for bitmap in bitmaps.cpu().numpy()], size)
 
     def replace(self, where: Tensor, masks: "RLEMasks") -> "RLEMasks":

@@ -265,7 +265,7 @@ MODEL = ["--config-file", "@CONFIG"]
             "--noise: expected numbers from 0 to below 0.5",
         ),
         (["measure jitter", *MODEL, *OUTPUT, "--noise", "x"], "argument --noise: invalid float value: 'x'"),
-        (["measure prompt-use", *MODEL, *OUTPUT, "DATASETS.TEST", "('nope',)"], "DATASETS.TEST: no data set"),
+        (["measure prompt-use", *MODEL, *OUTPUT, "DATASETS.TEST", "('nope',)"], "DATASETS.TEST: unknown dataset"),
         (["plot", "absent", *OUTPUT], "absent/metrics.json: no such file"),
         (["plot", "@IMAGES", "--output", "@IMAGES"], "--output: expected a file to write, but @IMAGES is a folder"),
         (["plot", "@RUN", *OUTPUT], "@RUN/metrics.json, line 2: expected a JSON object"),

@@ -1,20 +1,29 @@
 """The implementations of an operator: compiled kernels, CUDA kernels run on the CPU, and the PyTorch fallback."""
 
 import importlib
+import os
 
 import pytest
 import torch
 from helpers import cuda_on_host as on_host
 
 from insight.ops import reference
+from insight.runtime.locks import locked
 
 
 @pytest.fixture(scope="session")
 def cuda_on_host_library(tmp_path_factory):
-    """The CUDA half of the library, compiled for the CPU and loaded."""
+    """The CUDA half of the library, compiled for the CPU and loaded; all processes of a test run share it."""
     if on_host.COMPILER is None:
         pytest.skip("no g++")
-    torch.ops.load_library(str(on_host.build(tmp_path_factory.mktemp("cuda_on_host"))))
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cuda_on_host"
+    folder.mkdir(exist_ok=True)
+    with locked(folder / "lock", patience=600):
+        compiled = folder / "compiled.txt"
+        if not compiled.is_file():
+            compiled.write_text(str(on_host.build(folder)))
+    torch.ops.load_library(compiled.read_text())
 
 
 @pytest.fixture
