@@ -58,8 +58,8 @@ def _predictor(config: str, prompts: bool, side: int, device: torch.device) -> P
 
 
 def _answer(predictor: PromptPredictor, boxes: np.ndarray, **how: float) -> tuple[Tensor, Tensor]:
-    found = predictor.predict(boxes, **how)
-    return found.scores, found.pred_classes
+    found = predictor.predict(boxes=boxes, **how)
+    return found.scores, found.class_ids
 
 
 def _encode_and_answer(predictor: PromptPredictor, image: np.ndarray, boxes: np.ndarray) -> tuple[Tensor, Tensor]:

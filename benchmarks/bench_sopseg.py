@@ -66,7 +66,7 @@ def cases(device: torch.device) -> Iterator[Case]:
 
 
 def _ours(predictor: SOPSegPredictor, image: np.ndarray, boxes: Tensor) -> Tensor:
-    return predictor.predict(image, boxes).masks.areas()
+    return predictor.predict(image=image, boxes=boxes).masks.areas()
 
 
 def _first_call(predictor: SamPredictor, image: np.ndarray, boxes: Tensor) -> Tensor:

@@ -14,23 +14,29 @@ from .version import __version__
 if TYPE_CHECKING:
     from . import ops, structures
     from .config import add_insight_config
+    from .inference.detections import masks
+    from .inference.prediction import Prediction
     from .inference.predictor import PromptPredictor
     from .inference.sopseg_predictor import SOPSegPredictor
 
 __all__ = [
+    "Prediction",
     "PromptPredictor",
     "SOPSegPredictor",
     "__version__",
     "add_insight_config",
+    "masks",
     "ops",
     "structures",
 ]
 
 # Public name and the module that it comes from; None for a module of this package.
 _LAZY = {
+    "Prediction": ".inference.prediction",
     "PromptPredictor": ".inference.predictor",
     "SOPSegPredictor": ".inference.sopseg_predictor",
     "add_insight_config": ".config",
+    "masks": ".inference.detections",
     "ops": None,
     "structures": None,
 }

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from insight.data.formats.images import read_image, write_png
-from insight.structures.rle import decode_crop
+from insight.structures.rle import decode_crop, rle_box
 
 from .candidates import Candidate, Verdict
 
@@ -107,7 +106,7 @@ def _window(candidate: Candidate) -> tuple[int, int, int]:
     """x, y and side, in image pixels, of a square around box and mask; may leave the image."""
     low, high = candidate.corners.min(0), candidate.corners.max(0)
     if candidate.measured["area"]:
-        x, y, w, h = coco_mask.toBbox(candidate.code)
+        x, y, w, h = rle_box(candidate.code)
         low, high = np.minimum(low, (x, y)), np.maximum(high, (x + w, y + h))
     extent = max(_LEAST_SIDE, int(np.ceil(_MARGIN * (high - low).max())))
     x0, y0 = np.rint((low + high - extent) / 2).astype(int).tolist()

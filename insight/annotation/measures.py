@@ -4,9 +4,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from insight.structures.rle import decode_crop
+from insight.structures.rle import decode_crop, rle_area, rle_box
 
 
 def measure_mask(code: dict, corners: np.ndarray) -> dict[str, Any]:
@@ -23,8 +22,8 @@ def measure_mask(code: dict, corners: np.ndarray) -> dict[str, Any]:
         "components": number of its parts (8-connected),
         "largest_part": share of the mask that its largest part is.
     """
-    x, y, width, height = coco_mask.toBbox(code).astype(int).tolist()
-    result = {"area": int(coco_mask.area(code)), "bbox": [x, y, width, height]}
+    x, y, width, height = rle_box(code)
+    result = {"area": rle_area(code), "bbox": [x, y, width, height]}
     if not result["area"]:
         return result
     rows, columns = code["size"]

@@ -41,9 +41,9 @@ def demonstrate(cfg: CfgNode) -> dict[str, float]:
         nonlocal seconds, prompts
         predictor.set_image(image)
         start = time.perf_counter()
-        instances = predictor.predict(boxes)
+        found = predictor.predict(boxes=boxes)
         seconds, prompts = seconds + time.perf_counter() - start, prompts + len(boxes)
-        return instances.pred_masks
+        return found.masks
 
     dataset = cfg.DATASETS.TEST[0]
     prompted = evaluate_prompted(masks_of, dataset, image_format="RGB")
@@ -68,14 +68,13 @@ def draw_answers(predictor: PromptPredictor, dataset: str, folder: Path) -> None
         image = read_entry_image(entry, "RGB")
         predictor.set_image(image)
         found = predictor.detect()
-        halves = [_draw(image, found[found.scores >= 0.5], predictor.class_names)]
+        halves = [_draw(image, found[found.scores >= 0.5])]
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in entry["annotations"]]
         if boxes:
-            halves.append(_draw(image, predictor.predict(boxes), predictor.class_names, boxes))
+            halves.append(_draw(image, predictor.predict(boxes=boxes), boxes))
         write_png(folder / f"{Path(os.fspath(entry['file_name'])).stem}.png", np.hstack(halves))
 
 
-def _draw(image, instances, class_names, boxes=None):
-    classes = instances.pred_classes.tolist()
-    labels = [class_names[c] for c in classes]
-    return draw_instances(image, instances.pred_masks, boxes if boxes is None else np.array(boxes), labels, classes)
+def _draw(image, found, boxes=None):
+    boxes = boxes if boxes is None else np.array(boxes)
+    return draw_instances(image, found.masks, boxes, found.class_names, found.class_ids.tolist())

@@ -20,7 +20,7 @@ from insight.inference.predictor import PromptPredictor
 from insight.modeling.checkpointer import Checkpointer
 from insight.runtime.progress import progress
 from insight.structures.boxes import jitter_boxes
-from insight.structures.rle import annotation_to_rle
+from insight.structures.rle import segmentation_to_rle
 
 from .entry import is_sam, trainer_class
 from .results import Metrics, by_dataset
@@ -96,12 +96,12 @@ def _on_dataset(
             continue
         size = entry["height"], entry["width"]
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
-        truth = [annotation_to_rle(a["segmentation"], size) for a in annotations]
+        truth = [segmentation_to_rle(a["segmentation"], size) for a in annotations]
         classes = [a["category_id"] for a in annotations]
         predictor.set_image(read_entry_image(entry, "RGB"), order="RGB")  # once for all noises
         for noise, metric in zip(noises, metrics):
             prompts = noisy_boxes(torch.tensor(np.array(boxes, np.float32)), noise, image_seed(entry["image_id"]), size)
-            masks = predictor.predict(prompts, correct_boxes=correct_boxes).pred_masks
+            masks = predictor.predict(boxes=prompts, correct_boxes=correct_boxes).masks
             metric.update(masks, truth, classes, entry["image_id"])
     return [metric.result() for metric in metrics]
 

@@ -11,9 +11,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from insight.errors import InputError
-from insight.structures.rle import decode_crop
-
-from .coco import masks_to_rle
+from insight.structures.rle import decode_crop, masks_to_rle
 
 BOUNDARY_RATIO = 0.005  # SOPSeg's, for small objects; Cheng et al. take 0.02
 

@@ -9,14 +9,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.coco import convert_to_coco_dict
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
 from faster_coco_eval import COCO, COCOeval_faster
-from pycocotools import mask as coco_mask
 from tabulate import tabulate
 
 from insight.data.formats.coco import only_images, read_coco
@@ -25,6 +23,7 @@ from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.file_names import safe_name
 from insight.runtime.json_values import plain
+from insight.structures.rle import masks_to_rle, rle_area, segmentation_to_rle
 
 _ALL = 1e5**2
 AREA_PROFILES = {
@@ -243,25 +242,6 @@ def instances_to_coco(instances: Instances, image_id: int) -> list[dict]:
     return results
 
 
-def masks_to_rle(masks) -> list[dict]:
-    """Masks as COCO RLE that JSON can hold.
-
-    Args:
-        masks: (N, H, W) bool tensor or array, or a sequence of COCO RLE with counts as bytes or str.
-
-    Returns:
-        N dicts {"size": [H, W], "counts": str}.
-    """
-    if isinstance(masks, torch.Tensor):
-        masks = masks.numpy()
-    if isinstance(masks, np.ndarray):
-        masks = [coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in masks]
-    return [
-        {"size": list(m["size"]), "counts": m["counts"].decode() if isinstance(m["counts"], bytes) else m["counts"]}
-        for m in masks
-    ]
-
-
 def average_precision(
     truth: dict,
     results: list[dict],
@@ -368,8 +348,4 @@ def _area(annotation: dict, size: tuple[int, int]) -> float:
     mask = annotation.get("segmentation")
     if not mask:
         return annotation["bbox"][2] * annotation["bbox"][3]
-    if isinstance(mask, list):
-        mask = coco_mask.merge(coco_mask.frPyObjects(mask, *size))
-    elif isinstance(mask["counts"], list):
-        mask = coco_mask.frPyObjects(mask, *size)
-    return float(coco_mask.area(mask))
+    return float(rle_area(segmentation_to_rle(mask, size)))

@@ -23,7 +23,7 @@ from insight.errors import InputError
 from insight.inference.predictor import PromptPredictor
 from insight.modeling.checkpointer import Checkpointer
 from insight.runtime.progress import progress
-from insight.structures.rle import annotation_to_rle
+from insight.structures.rle import segmentation_to_rle
 from insight.visualization.dataset_pictures import picture_name
 from insight.visualization.overlays import draw_instances
 
@@ -166,7 +166,7 @@ def draw_comparisons(
     for entry in progress(entries, "Drawing", "image"):
         image = read_entry_image(entry, "RGB")
         annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
-        truth = [annotation_to_rle(a["segmentation"], image.shape[:2]) for a in annotations]
+        truth = [segmentation_to_rle(a["segmentation"], image.shape[:2]) for a in annotations]
         classes = [a["category_id"] for a in annotations]
         panels = [_panel("ground truth", image, truth, classes, [names[c] for c in classes])]
         for name, (answer, is_prompted) in answers:
@@ -217,8 +217,8 @@ def _answerer(
         predictor.set_image(image)
         if prompted:
             boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in entry["annotations"]]
-            return predictor.predict(boxes)
-        found = predictor.detect()
+            return predictor.predict(boxes=boxes).to_instances()
+        found = predictor.detect().to_instances()
         return found[found.scores >= score_threshold]
 
     return ask, prompted

@@ -10,6 +10,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from insight.runtime.progress import progress
+from insight.structures.rle import segmentation_to_rle
 
 FOREGROUND, BACKGROUND = 0.5, 0.1  # IoU: a detection is right from the one on, and of the background up to the other
 CAUSES = ("classification", "localisation", "both", "duplicate", "background", "missed")
@@ -203,15 +204,11 @@ def _iou(detections: list[dict], annotations: list[dict], task: str, size: tuple
     if task == "bbox":
         one, other = ([entry["bbox"] for entry in entries] for entries in (detections, annotations))
     else:
-        one, other = ([_rle(entry, size) for entry in entries] for entries in (detections, annotations))
+        one, other = (
+            [segmentation_to_rle(entry["segmentation"], size) for entry in entries]
+            for entries in (detections, annotations)
+        )
     return np.asarray(coco_mask.iou(one, other, [int(crowd)] * len(annotations)), float)
-
-
-def _rle(entry: dict, size: tuple[int, int]) -> dict:
-    mask = entry["segmentation"]
-    if isinstance(mask, list):
-        return coco_mask.merge(coco_mask.frPyObjects(mask, *size))
-    return coco_mask.frPyObjects(mask, *size) if isinstance(mask["counts"], list) else mask
 
 
 def _match(iou: np.ndarray) -> np.ndarray:

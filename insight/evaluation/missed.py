@@ -12,6 +12,7 @@ from detectron2.structures import Boxes, BoxMode, Instances, pairwise_iou
 from torch import Tensor
 
 from insight.data.mappers.detection import read_entry_image
+from insight.inference.prediction import Prediction
 from insight.runtime.progress import progress
 
 from .coco import CocoEvaluator, possible_tasks
@@ -26,10 +27,10 @@ class Predictor(Protocol):
     def set_image(self, image: np.ndarray, order: str) -> None:
         """Set the image, (H, W, 3) uint8."""
 
-    def detect(self) -> Instances:
+    def detect(self) -> Prediction:
         """Find instances in it without prompts."""
 
-    def predict(self, boxes: Tensor) -> Instances:
+    def predict(self, *, boxes: Tensor) -> Prediction:
         """Segment boxes, one instance each."""
 
 
@@ -78,7 +79,7 @@ def evaluate_missed(
     dicts = DatasetCatalog.get(dataset_name)
     for entry in progress(dicts, "Prompting with missed instances", "image"):
         predictor.set_image(read_entry_image(entry, "RGB"), order="RGB")
-        found = predictor.detect()
+        found = predictor.detect().to_instances()
         if not evaluators:
             tasks = ("segm", "bbox") if found.has("pred_masks") else ("bbox",)
             task = possible_tasks(tasks, dicts, dataset_name)[0]
@@ -90,7 +91,9 @@ def evaluate_missed(
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
         boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
         missed = is_missed(boxes, torch.tensor([a["category_id"] for a in annotations]), found, least_score)
-        with_answers = Instances.cat([found, predictor.predict(boxes[missed])]) if missed.any() else found
+        with_answers = found
+        if missed.any():
+            with_answers = Instances.cat([found, predictor.predict(boxes=boxes[missed]).to_instances()])
         for evaluator, instances in zip(evaluators.values(), (found, with_answers)):
             evaluator.process([entry], [{"instances": instances}])
         numbers["instances"] += len(boxes)

@@ -50,7 +50,7 @@ def evaluate_prompt_use(
         predictor.set_image(read_entry_image(entry, "RGB"), order="RGB")
         for name, manager in managers.items():
             with manager:
-                found = predictor.detect()
+                found = predictor.detect().to_instances()
             if not evaluators:
                 tasks = ("bbox", "segm") if found.has("pred_masks") else ("bbox",)
                 tasks = possible_tasks(tasks, dicts, dataset_name)

@@ -13,10 +13,10 @@ from tabulate import tabulate
 from insight.data.mappers.detection import read_entry_image
 from insight.errors import InputError
 from insight.runtime.progress import progress
-from insight.structures.rle import annotation_to_rle
+from insight.structures.rle import masks_to_rle, segmentation_to_rle
 
 from .boundary import BOUNDARY_RATIO, boundary_distance, boundary_iou
-from .coco import masks_to_rle, require_masks
+from .coco import require_masks
 
 
 class PromptedIoU:
@@ -145,7 +145,7 @@ def evaluate_prompted(
             continue
         boxes = np.array([BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations])
         size = (entry["height"], entry["width"])
-        truth = [annotation_to_rle(a["segmentation"], size) for a in annotations]
+        truth = [segmentation_to_rle(a["segmentation"], size) for a in annotations]
         predicted = predict(read_entry_image(entry, image_format), boxes)
         metric.update(predicted, truth, [a["category_id"] for a in annotations], entry["image_id"])
     return metric.result()

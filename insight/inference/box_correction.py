@@ -1,4 +1,4 @@
-"""Box prompts drawn in haste: a model corrects those that it would have elsewhere."""
+"""Correction of loose box prompts by the box head's regression."""
 
 from numbers import Real
 
@@ -9,37 +9,38 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from insight.config import is_sopseg
+from insight.errors import InputError
 
 
 def check_correct_boxes(value: float, cfg: CfgNode | None = None, name: str = "correct_boxes") -> None:
     """Check the IoU below which a box is corrected.
 
     Args:
-        value: 0 to correct none, 1 to correct all, or between.
-        cfg: config of the model that is to correct, if it is at hand.
-        name: of the argument, for the error.
+        value: from 0, which corrects no box, to 1, which corrects all.
+        cfg: config of the model that is to correct them, if it is known.
+        name: the argument's name, for error messages.
 
     Raises:
-        ValueError: it is not a number from 0 to 1, or the model cannot correct boxes.
+        InputError: it is not a number from 0 to 1, or the model cannot correct boxes.
     """
-    # True would be taken for 1, which costs exact boxes most.
+    # bool is a Real: True would mean 1, which corrects every box.
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
-        raise ValueError(f"{name}: expected an IoU, from 0 (no box is corrected) to 1 (all are), got {value!r}")
+        raise InputError(f"{name}: expected an IoU from 0 (correct no box) to 1 (correct all), got {value!r}")
     if value and cfg is not None and is_sopseg(cfg):
-        raise ValueError(f"{name}: SOPSeg takes boxes at their word, only a detector corrects them")
+        raise InputError(f"{name}: SOPSeg uses boxes as they are; only a detector corrects them")
 
 
 def corrected_where_far(boxes: Tensor, corrected: Tensor, below: float, image_size: tuple[int, int]) -> Tensor:
-    """Boxes, or what a model makes of them where that is elsewhere.
+    """Replace boxes by the model's where the two overlap too little.
 
     Args:
-        boxes: (N, 4) XYXY, as a person gave them; what lies outside the image does not count.
+        boxes: (N, 4) XYXY, as given; their parts outside the image do not count.
         corrected: (N, 4) XYXY in the same frame.
-        below: the IoU of the two from which on the given box stays.
+        below: the IoU below which a box is replaced.
         image_size: (height, width) of the image.
 
     Returns:
-        (N, 4).
+        (N, 4) XYXY.
     """
     inside, corrected = Boxes(boxes.clone()), Boxes(corrected.clone())
     inside.clip(image_size)

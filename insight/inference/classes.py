@@ -1,36 +1,68 @@
-"""Classes as people give them: by name or by number."""
+"""Classes as callers give them: by name or by index."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from insight.errors import InputError
 
-def class_indices(
-    classes: str | int | Sequence[str | int] | Tensor, count: int, class_names: Sequence[str], name: str = "classes"
-) -> Tensor:
-    """The class of each of some boxes.
+Classes = str | int | Sequence[str | int] | Tensor
+
+
+def class_indices(classes: Classes, count: int, class_names: Sequence[str], name: str = "classes") -> Tensor:
+    """Resolve known classes to indices.
 
     Args:
-        classes: a name or an index from 0 for all boxes, or one for each; tensor, array or list.
-        count: how many boxes there are.
+        classes: a name or an index from 0, for all boxes or one per box; a tensor, array or list.
+        count: number of boxes.
         class_names: names of the K classes.
-        name: what to call `classes` in an error.
+        name: the argument's name, for error messages.
 
     Returns:
         (count,) int64, from 0 to K - 1.
 
     Raises:
-        ValueError: a class that there is not, or neither one class nor one for each box.
+        InputError: an unknown class, or neither one class nor one per box.
     """
-    each = classes.tolist() if hasattr(classes, "tolist") else classes
-    if isinstance(each, str | int):
-        each = [each] * count
-    if len(each) != count:
-        raise ValueError(f"{name}: expected one class for all boxes or one for each of {count}, got {len(each)}")
+    each = _one_each(classes, count, name)
     indices = {known: index for index, known in enumerate(class_names)}
     indices |= {index: index for index in range(len(class_names))}
     for one in each:
         if one not in indices:
-            raise ValueError(f"{name}: there is no class {one!r}; the model knows {', '.join(class_names)}")
+            raise InputError(f"{name}: unknown class {one!r}; the model's classes are {', '.join(class_names)}")
     return torch.tensor([indices[one] for one in each], dtype=torch.int64)
+
+
+def label_classes(classes: Classes, count: int, name: str = "classes") -> tuple[Tensor, list[str]]:
+    """Number the classes that a caller gives to a model without classes of its own.
+
+    Args:
+        classes: a name or an index from 0, for all prompts or one per prompt; a tensor, array or list.
+        count: number of prompts.
+        name: the argument's name, for error messages.
+
+    Returns:
+        Class ids (count,) int64, and the names that they index: those given in order of first appearance, or the
+        numbers up to the largest index given.
+
+    Raises:
+        InputError: neither one class nor one per prompt, a negative index, or names mixed with indices.
+    """
+    each = _one_each(classes, count, name)
+    if all(isinstance(one, str) for one in each):
+        names = list(dict.fromkeys(each)) or ["object"]
+        return torch.tensor([names.index(one) for one in each], dtype=torch.int64), names
+    if not all(isinstance(one, int) and one >= 0 for one in each):
+        raise InputError(f"{name}: expected class names or indices from 0, got {each!r:.80}")
+    return torch.tensor(each, dtype=torch.int64), [str(index) for index in range(max(each) + 1)]
+
+
+def _one_each(classes: Classes, count: int, name: str) -> list[str | int]:
+    each = classes.tolist() if hasattr(classes, "tolist") else classes
+    if isinstance(each, str | int):
+        return [each] * count
+    if not isinstance(each, Sequence) or len(each) != count:
+        got = len(each) if isinstance(each, Sequence) else repr(each)
+        raise InputError(f"{name}: expected one class for all boxes or one for each of {count}, got {got}")
+    return [one.item() if hasattr(one, "item") else one for one in each]

@@ -1,39 +1,53 @@
-"""Prediction on image files: an overlay picture for each, one COCO JSON file for all."""
+"""Prediction on image files: an overlay picture for each, and one COCO JSON file for all."""
 
 import glob
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from detectron2.structures import Instances
 
 from insight.data.formats.images import SUFFIXES, read_image, write_png
+from insight.errors import InputError, InsightError
+from insight.runtime.digests import file_digest
 from insight.runtime.file_names import safe_name
+from insight.runtime.locks import output_folder
 from insight.runtime.progress import progress
-from insight.visualization.overlays import draw_instances
 
 from .coco_results import CocoResults
-from .file_predictor import FilePredictor
+from .prediction import Prediction
 from .prompt_files import BoxPrompts
 
 _logger = logging.getLogger(__name__)
 
 
+class FilePredictor(NamedTuple):
+    """A model for prediction on files.
+
+    Attributes:
+        class_names: names of its classes.
+        answer: (image (H, W, 3) uint8 RGB, prompts or None) -> Prediction, one instance for each prompt in order, or
+            what is found without prompts.
+    """
+
+    class_names: list[str]
+    answer: Callable[[np.ndarray, BoxPrompts | None], Prediction]
+
+
 def find_images(inputs: Sequence[str]) -> list[Path]:
-    """The image files that a person means.
+    """Find image files.
 
     Args:
-        inputs: files, folders (the images directly in them, without hidden files) and glob patterns.
+        inputs: files, folders (for the images directly in them, without hidden files) and glob patterns.
 
     Returns:
-        The files, each once, in order of input and then of name.
+        The files, each once, in the order of the inputs and then by name.
 
     Raises:
-        ValueError: an input is no file, folder or pattern that finds something, or a folder has no images.
+        InputError: an input is not a file or folder, a pattern matches nothing, or a folder has no images.
     """
     found: dict[Path, None] = {}
     for text in inputs:
@@ -41,11 +55,11 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
         if path.is_dir():
             files = sorted(p for p in path.iterdir() if _is_image(p))
             if not files:
-                raise ValueError(f"{path}: the folder has no images ({' '.join(SUFFIXES)})")
+                raise InputError(f"{path}: the folder has no images ({' '.join(SUFFIXES)})")
         else:
             files = [path] if path.is_file() else _matches(text)
             if not files:
-                raise ValueError(f"{text}: no such image file or folder")
+                raise InputError(f"{text}: no such image file or folder")
         found.update(dict.fromkeys(files))
     return list(found)
 
@@ -55,7 +69,7 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    # Hidden are the companions ._NAME of macOS, which hold no pixels.
+    # macOS leaves hidden companions ._NAME that contain no pixels.
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
@@ -66,87 +80,109 @@ def predict_files(
     prompts: BoxPrompts | dict[str, BoxPrompts] | None = None,
     settings: dict[str, Any] | None = None,
 ) -> tuple[int, dict[Path, str]]:
-    """Predict on image files with a progress bar.
+    """Predict on image files, with a progress bar.
 
-    Writes `overlays/<name>.png` for each image and `predictions.json` for all, in `output`. A run that was killed goes
-    on where it stopped when started again with the same settings; files that have changed, and others of the same
-    name, are answered anew. A file that cannot be used is left out, and has no picture.
+    Writes `overlays/<name>.png` for each image and `predictions.json` for all to `output`. An interrupted run resumes
+    when it is started again with the same settings; images whose content has changed are predicted anew. A file that
+    cannot be used is skipped and has no picture. The folder is locked meanwhile.
 
     Args:
         predictor: the model.
-        images: the files; their names must differ, as `prompts` and the results know them by these.
+        images: the files. Results and `prompts` refer to them by file name; those that share one, by their path from
+            the folder that holds all images.
         output: the folder to write to.
-        prompts: for every image, or by file name; None detects without prompts. Images that have no entry are left
-            out, with a warning.
-        settings: what else the results depend on, as JSON values.
+        prompts: for every image, or by name; None detects without prompts. Images without an entry are skipped, with a
+            warning.
+        settings: everything else the results depend on, as JSON values.
 
     Returns:
-        How many images were answered, and the files that could not be used, and why. If none could be used, nothing
-        was written, and the results of an earlier run stay.
+        The number of predicted images, and for each file that could not be used the reason. If none could be used,
+        nothing was written, and the results of an earlier run stay.
 
     Raises:
-        ValueError: two images of the same name, or boxes for a name that no image has.
+        InputError: an image is given twice, or prompts name an unknown image.
+        BlockingIOError: another process is writing to the folder.
     """
-    by_name = {path.name: path for path in images}
-    if len(by_name) < len(images):
-        twice = next(path for path in images if by_name[path.name] != path)
-        raise ValueError(f"two images are named {twice.name}: {twice} and {by_name[twice.name]}; predict them apart")
+    by_name = _names(images)
     if isinstance(prompts, dict):
         unknown = sorted(prompts.keys() - by_name.keys())
         if unknown:
-            raise ValueError(
-                f"--boxes-json has boxes for {unknown[0]} ({len(unknown)} such), but no image has that name"
-            )
+            raise InputError(f"boxes: no image is named {unknown[0]!r} ({len(unknown)} unknown names)")
         unasked = sorted(by_name.keys() - prompts.keys())
         if unasked:
-            _logger.warning(f"{len(unasked)} images have no boxes and are left out ({unasked[0]} first)")
+            _logger.warning(f"{len(unasked)} images have no boxes and are skipped ({unasked[0]} first)")
         by_name = {name: path for name, path in by_name.items() if name in prompts}
         settings = {**(settings or {}), "boxes": {name: one.to_json() for name, one in prompts.items()}}
     elif prompts is not None:
         settings = {**(settings or {}), "boxes": prompts.to_json()}
-    output = Path(output)
-    states = {name: _state(path) for name, path in by_name.items()}
-    results = CocoResults(output / "predictions.json", predictor.class_names, settings or {}, states)
-    stems = Counter(path.stem for path in by_name.values())
+    with output_folder(output) as folder:
+        return _predict_to(folder, predictor, by_name, prompts, settings or {})
+
+
+def _predict_to(
+    output: Path,
+    predictor: FilePredictor,
+    by_name: dict[str, Path],
+    prompts: BoxPrompts | dict[str, BoxPrompts] | None,
+    settings: dict[str, Any],
+) -> tuple[int, dict[Path, str]]:
+    """`predict_files` in a folder that is locked, on images by name."""
+    states = {name: _digest(path) for name, path in by_name.items()}
+    results = CocoResults(output / "predictions.json", predictor.class_names, settings, states)
+    pictures = _pictures(list(by_name))
     failures: dict[Path, str] = {}
     outdated = []
     for name, path in progress(by_name.items(), "Predicting", "image"):
         if name in results:
             continue
-        overlay = output / "overlays" / safe_name(path.stem if stems[path.stem] == 1 else name, ".png")
+        overlay = output / "overlays" / pictures[name]
         try:
             image = read_image(path)
-            asked = prompts.get(name) if isinstance(prompts, dict) else prompts
-            instances = predictor.answer(image, asked)
-        except (OSError, ValueError) as error:
+            prediction = predictor.answer(image, prompts.get(name) if isinstance(prompts, dict) else prompts)
+        except (OSError, ValueError, InsightError) as error:
             failures[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
             outdated.append(overlay)
             continue
-        write_png(overlay, _draw(image, instances, predictor.class_names, asked))
-        results.add(name, instances, [] if asked is None else asked.corners.flatten(1).tolist())
+        write_png(overlay, prediction.plot(image))
+        results.add(name, prediction)
     if failures and len(failures) == len(by_name):
         results.discard()
         return 0, failures
     for overlay in outdated:
-        overlay.unlink(missing_ok=True)  # of an earlier run, whose results are gone
+        overlay.unlink(missing_ok=True)  # of an earlier run whose results are gone
     results.finish()
     return len(by_name) - len(failures), failures
 
 
-def _state(path: Path) -> list | None:
-    """What changes with the file; None if it cannot be looked at, which is told when its turn comes."""
+def _names(images: Sequence[Path]) -> dict[str, Path]:
+    """What each image is called in results: its file name, or a path if others have the same file name."""
+    counts = Counter(path.name for path in images)
+    if max(counts.values(), default=1) > 1:
+        root = os.path.commonpath([path.absolute().parent for path in images])
+    named: dict[str, Path] = {}
+    for path in images:
+        name = path.name if counts[path.name] == 1 else os.path.relpath(path.absolute(), root)
+        if name in named:
+            raise InputError(f"images: {path} is given twice")
+        named[name] = path
+    return named
+
+
+def _pictures(names: Sequence[str]) -> dict[str, str]:
+    """The file name of each image's overlay, one that every file system can hold."""
+    stems = Counter(os.path.splitext(name)[0] for name in names)
+    pictures = {}
+    for name in names:
+        stem = os.path.splitext(name)[0]
+        picture = stem if stems[stem] == 1 else name
+        folder, last = os.path.split(picture)
+        pictures[name] = os.path.join(folder, safe_name(last, ".png"))
+    return pictures
+
+
+def _digest(path: Path) -> str | None:
+    """The digest of a file's content; None if it cannot be read, which is reported when its turn comes."""
     try:
-        state = path.stat()
-    except OSError:
+        return file_digest(path)
+    except (OSError, InputError):
         return None
-    return [str(path.resolve()), state.st_size, state.st_mtime_ns]
-
-
-def _draw(image: np.ndarray, instances: Instances, class_names: list[str], asked: BoxPrompts | None) -> np.ndarray:
-    classes = instances.pred_classes.tolist()
-    labels = [f"{class_names[c]} {score:.2f}" for c, score in zip(classes, instances.scores.tolist())]
-    masks = instances.pred_masks if instances.has("pred_masks") else None
-    boxes = instances.pred_boxes.tensor.numpy()
-    if asked is not None and len(asked.corners):  # as they were asked for
-        boxes = [*boxes[: len(asked.boxes)], *asked.corners.flatten(1).numpy()]
-    return draw_instances(image, masks, boxes, labels, classes if len(class_names) > 1 else None)

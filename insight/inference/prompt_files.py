@@ -1,4 +1,4 @@
-"""Box prompts from the command line and from JSON files."""
+"""Box prompts as text and in JSON files."""
 
 import os
 from collections.abc import Sequence
@@ -9,48 +9,47 @@ import torch
 from torch import Tensor
 
 from insight.data.formats.file_check import read_json
+from insight.errors import InputError
 from insight.structures.boxes import validate_boxes
 from insight.structures.oriented_boxes import oriented_corners
+from insight.structures.prompt_inputs import shortened
 
 _FORMS = {4: "x1, y1, x2, y2", 5: "centre x, centre y, width, height, angle in degrees", 8: "x1, y1 ... x4, y4"}
 _ORIENTED = (5, 8)
 
 
 class BoxPrompts(NamedTuple):
-    """Boxes to ask for in an image.
+    """Box prompts of an image.
 
     Attributes:
         boxes: (N, 4) float32 XYXY, pixels.
-        corners: (M, 4, 2) float32, oriented boxes, pixels. They follow `boxes` in results.
+        corners: (M, 4, 2) float32 corners of oriented boxes, pixels. They follow `boxes` in results.
     """
 
     boxes: Tensor
     corners: Tensor
 
     def to_json(self) -> list:
-        """As lists of numbers."""
+        """The boxes as lists of numbers."""
         return [self.boxes.tolist(), self.corners.tolist()]
 
 
 def parse_boxes(boxes: Sequence[str], oriented_boxes: Sequence[str] = ()) -> BoxPrompts:
-    """Boxes as written on a command line.
+    """Parse boxes from text.
 
     Args:
         boxes: "x1,y1,x2,y2" each, pixels.
-        oriented_boxes: "cx,cy,w,h,angle" each (counter-clockwise degrees), or all as the eight coordinates of corners.
+        oriented_boxes: "cx,cy,w,h,angle" each (degrees, counter-clockwise), or all as the eight coordinates of corners.
 
     Returns:
         The boxes.
 
     Raises:
-        ValueError: a text is not so many numbers, or a box is inverted or without area.
+        InputError: a text with another count of numbers, or a box that is inverted or has no area.
     """
-    horizontal = [_numbers(text, "--boxes", (4,)) for text in boxes]
-    oriented = [_numbers(text, "--oriented-boxes", _ORIENTED) for text in oriented_boxes]
-    return BoxPrompts(
-        validate_boxes(horizontal, None, name="--boxes"),
-        oriented_corners(oriented, name="--oriented-boxes"),
-    )
+    horizontal = [_numbers(text, "boxes", (4,)) for text in boxes]
+    oriented = [_numbers(text, "oriented_boxes", _ORIENTED) for text in oriented_boxes]
+    return BoxPrompts(validate_boxes(horizontal, None), oriented_corners(oriented))
 
 
 def _numbers(text: str, argument: str, counts: Sequence[int]) -> list[float]:
@@ -60,36 +59,36 @@ def _numbers(text: str, argument: str, counts: Sequence[int]) -> list[float]:
         numbers = []
     if len(numbers) not in counts:
         forms = " or ".join(f"{count} numbers ({_FORMS[count]})" for count in counts)
-        raise ValueError(f"{argument} {text}: expected {forms}, separated by commas, in pixels")
+        raise InputError(f"{argument}: expected {forms}, separated by commas, in pixels, got {text!r:.80}")
     return numbers
 
 
 def read_boxes(path: str | os.PathLike) -> BoxPrompts | dict[str, BoxPrompts]:
-    """Boxes in a JSON file.
+    """Read boxes from a JSON file.
 
     Args:
-        path: holds a list of boxes for every image, or {"image file name": list of boxes, ...}. A list holds boxes of
-            one form: of 4 numbers (x1, y1, x2, y2), or oriented, of 5 (centre, size, angle) or 8 numbers (corners).
+        path: a list of boxes for every image, or {"image file name": list of boxes, ...}. All boxes of a list have one
+            form: 4 numbers (x1, y1, x2, y2), or oriented, 5 (centre, size, angle) or 8 numbers (corners).
 
     Returns:
-        The boxes, or those of each file name.
+        The boxes for every image, or by file name.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no JSON, has another form, or a box in it is not one.
+        InputError: it is not JSON, has another form, or contains an invalid box.
     """
     path = Path(path)
     content = read_json(path)
     if isinstance(content, list):
         return _from_rows(content, f"{path}: boxes")
     if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
-        raise ValueError(
-            f"{path}: is a COCO file, expected {{'image file name': [[x1, y1, x2, y2], ...], ...}}; tools/annotate.py "
-            "takes COCO files"
+        raise InputError(
+            f"{path}: is a COCO file, expected {{'image file name': [[x1, y1, x2, y2], ...], ...}}; `insight annotate` "
+            "reads COCO files"
         )
     if isinstance(content, dict):
         return {name: _from_rows(rows, f"{path}: {name}") for name, rows in content.items()}
-    raise ValueError(
+    raise InputError(
         f"{path}: expected a list of boxes [[x1, y1, x2, y2], ...], or such a list for each image's file name, "
         f"got {type(content).__name__}"
     )
@@ -99,7 +98,7 @@ def _from_rows(rows, name: str) -> BoxPrompts:
     lengths = {len(row) if isinstance(row, list) else 0 for row in rows} if isinstance(rows, list) else {0}
     if not lengths <= {4} and lengths not in ({5}, {8}):
         forms = ", or ".join(f"{count} ({meaning})" for count, meaning in _FORMS.items())
-        raise ValueError(f"{name}: expected a list of boxes that are all of {forms} numbers, got {rows!r:.80}")
+        raise InputError(f"{name}: expected a list of boxes, all of {forms} numbers, got {shortened(rows)}")
     if lengths <= {4}:
         return BoxPrompts(validate_boxes(rows, None, name), torch.zeros(0, 4, 2))
     return BoxPrompts(torch.zeros(0, 4), oriented_corners(rows, name))

@@ -1,18 +1,20 @@
-"""The least score that a person asks a tool for."""
+"""The lowest score that counts."""
+
+from insight.errors import InputError
 
 
 def check_score_threshold(value: float) -> float:
-    """Say whether a --score-threshold can be one.
+    """Validate a score threshold.
 
     Args:
-        value: what was given; detections below it are left out.
+        value: detections with a lower score are left out.
 
     Returns:
-        It.
+        The value.
 
     Raises:
-        ValueError: it is not a number from 0 to 1.
+        InputError: it is not a number from 0 to 1.
     """
-    if not 0 <= value <= 1:  # not a number is neither
-        raise ValueError(f"--score-threshold {value}: expected a number from 0 to 1")
+    if not 0 <= value <= 1:  # False for NaN
+        raise InputError(f"score_threshold: expected a number from 0 to 1, got {value}")
     return value

@@ -1,76 +1,62 @@
-"""SOPSeg on images and prompts. Needs no Detectron2."""
+"""SOPSeg's predictor: masks from boxes, oriented boxes and points. Needs no Detectron2."""
 
 import os
-from typing import NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from pycocotools import mask as coco_mask
-from torch import Tensor
 
-from insight.data.formats.images import as_rgb, read_image
+from insight.errors import InputError
 from insight.modeling.sopseg import DECODERS, EncodedCrops, SOPSeg, encode_regions, image_masks, load_sopseg
 from insight.modeling.sopseg.encoders import MAX_SIZE, check_input_size
+from insight.modeling.sopseg.image_masks import CropLogits
 from insight.runtime.machine import parse_device
 from insight.structures.crop_plans import check_shared, plan_crops
-from insight.structures.given_prompts import given_prompts
+from insight.structures.prompt_inputs import to_numbers
+from insight.structures.prompts import ParsedPrompts, Prompts, parse_prompts
 from insight.structures.rle import RLEMasks
+
+from .classes import Classes, label_classes
+from .image_input import NoImageError, to_rgb
+from .prediction import Prediction
 
 CROP_SIZE = 256  # pixels, of the crop around an object, as in the paper
 
 
-class PromptedMasks(NamedTuple):
-    """What was found for N prompts, in their order.
-
-    Attributes:
-        masks: run-length encoded, of the whole image; `.to_bitmaps()` makes (N, H, W) bool, `.codes` is COCO RLE.
-        scores: (N,) float32, the IoU of each mask with the true one, as the model predicts it.
-        boxes: (N, 4) float32 XYXY in pixels of the image: as given, around the oriented box that was given, or for
-            points alone around the mask.
-    """
-
-    masks: RLEMasks
-    scores: Tensor
-    boxes: Tensor
-
-
 class SOPSegPredictor:
-    """Masks of the objects that boxes, oriented boxes or points tell of.
+    """Segment the objects indicated by boxes, oriented boxes or points.
 
-    Each box is answered from a crop around it, magnified to 256 pixels, and, unless crops are shared, independently
-    of all others. Memory does not grow with the number of prompts. For many questions about one image, clicks above
-    all, `set_image` once.
+    Each box is answered from a crop around it, magnified to 256 pixels, and independently of all others unless crops
+    are shared. Memory does not grow with the number of prompts.
 
     Args:
-        weights: checkpoint of SOPSeg, or of SAM (`sam_vit_*.pth`, MobileSAM's); or a model, which is not copied: it is
-            itself moved to `device`, cast to `dtype` and set to evaluation.
-        encoder: "vit_t", "vit_b", "vit_l" or "vit_h", for an early error if the checkpoint holds another; None takes
-            what it holds.
+        weights: checkpoint of SOPSeg or SAM (`sam_vit_*.pth`, MobileSAM's); or a model, which is not copied but moved
+            to `device`, cast to `dtype` and set to evaluation mode.
+        encoder: "vit_t", "vit_b", "vit_l" or "vit_h", to fail early if the checkpoint has another; None accepts any.
         decoder: "sam", "hq", "matting" or "edge", likewise.
-        input_size: side of the crops, pixels; a multiple of 64 up to 1024. One checkpoint serves all. None: 256 for the
-            crop around an object, 1024, as SAM, for the whole image.
-        magnify: False looks at the whole image for every prompt, as SAM does.
-        shared_crops: let close objects share a crop, in which each is magnified at this fraction of what it would be
-            alone or more (0.8, say): faster, and a little coarser; 0: never.
+        input_size: side of the crops, pixels; a multiple of 64 up to 1024, for any checkpoint. None uses 256 for the
+            crop around an object and 1024, as SAM, for the whole image.
+        magnify: False answers every prompt from the whole image, as SAM does.
+        shared_crops: let nearby objects share a crop in which each has at least this fraction of its own magnification
+            (0.8, say); faster and slightly coarser. 0 shares none.
         device: where to compute.
-        dtype: what to compute in: torch.float32, or torch.bfloat16 for less memory, and faster on CPUs that know it
-            (GPUs were not measured), with masks that differ at their edges. None takes a model as it is, checkpoints in
-            float32.
+        dtype: torch.float32, or torch.bfloat16 for less memory and, on CPUs that support it, more speed, with masks
+            that differ at their edges. None keeps a model's dtype and loads checkpoints in float32.
 
     Raises:
-        FileNotFoundError: no such checkpoint.
-        TypeError: weights that are neither a file's name nor a SOPSeg.
-        ValueError: a file that is corrupt, needs pickle, or holds another model; another input size, dtype or device.
+        CheckpointError: no such checkpoint, or a file that is corrupt, requires pickle or holds another model.
+        InputError: weights of another type, or an invalid input size, dtype or device.
 
     Source: SOPSeg, Figure 1.
 
     Example:
         >>> predictor = SOPSegPredictor("sopseg_vit_l.pth")
-        >>> found = predictor.predict("harbour.png", oriented_boxes=[[35, 40, 60, 14, 30]])
-        >>> found.scores, found.masks.to_bitmaps()
         >>> predictor.set_image("harbour.png")
-        >>> clicked = predictor.predict(points=[[[30, 40]]], labels=[[1]])
+        >>> ships = predictor.predict(oriented_boxes=[[35, 40, 60, 14, 30]])
+        >>> ships.scores, np.asarray(ships.masks)
+        >>> clicked = predictor.predict(points=[[30, 40]], labels=[1])
     """
+
+    class_names = ("object",)  # SOPSeg has no classes
 
     def __init__(
         self,
@@ -88,14 +74,14 @@ class SOPSegPredictor:
         if input_size is not None:
             check_input_size(input_size, "input_size")
         if dtype not in (None, torch.float32, torch.bfloat16):
-            raise ValueError(f"dtype: expected torch.float32 or torch.bfloat16, got {dtype}")
+            raise InputError(f"dtype: expected torch.float32 or torch.bfloat16, got {dtype}")
         if not isinstance(weights, SOPSeg | str | os.PathLike):
-            raise TypeError(f"weights: expected the name of a checkpoint or a SOPSeg, got {type(weights).__name__}")
+            raise InputError(f"weights: expected a checkpoint's path or a SOPSeg, got {type(weights).__name__}")
         device = parse_device(str(device), "device")
         model = weights if isinstance(weights, SOPSeg) else load_sopseg(weights, encoder)
         if decoder is not None and type(model.mask_decoder) is not DECODERS.get(decoder):
             held = next(name for name, kind in DECODERS.items() if kind is type(model.mask_decoder))
-            raise ValueError(f"weights: {weights} holds the mask decoder {held!r}, expected {decoder!r}")
+            raise InputError(f"{weights}: expected the mask decoder {decoder!r}, got {held!r}")
         self.model = model.for_inference(device, dtype)
         self.crop_size, self.whole_image_size = input_size or CROP_SIZE, input_size or MAX_SIZE
         self.magnify, self.shared_crops = magnify, shared_crops
@@ -103,94 +89,145 @@ class SOPSegPredictor:
 
     @property
     def image_size(self) -> tuple[int, int] | None:
-        """(height, width) in pixels, of the image that is set."""
+        """(height, width) in pixels of the image that is set; None before the first."""
         return None if self._image is None else self._image.size
 
-    def set_image(self, image: np.ndarray | str | os.PathLike) -> None:
-        """Keep an image; `predict` without one then refers to it.
+    def set_image(self, image: Any, order: str = "RGB") -> None:
+        """Set the image that `predict` refers to; it replaces the previous one.
 
-        The whole image is encoded by the first prompt that needs it, points alone for example, and no more: the next
-        ones only decode. Crops around boxes are encoded in every call. Another image takes the place of this one.
+        The whole image is encoded by the first prompt that needs it, such as points alone, and later prompts only
+        decode. Crops around boxes are encoded in every call.
 
         Args:
-            image: as `predict` takes it.
+            image: a path, an array (H, W, 3) uint8, a Pillow image of any mode, or a tensor (3, H, W) uint8; see
+                `to_rgb`.
+            order: order of the channels of an array or tensor, "RGB" or "BGR".
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: an image of another type or shape.
+            InputError: another type, shape or dtype.
         """
-        self._image = _Image(image)
+        self._image = _Image(image, order)
 
     def predict(
         self,
-        image: np.ndarray | str | os.PathLike | None = None,
-        boxes=None,
-        oriented_boxes=None,
-        points=None,
-        labels=None,
-    ) -> PromptedMasks:
-        """Segment the objects that are pointed at.
+        *,
+        boxes: Any = None,
+        oriented_boxes: Any = None,
+        points: Any = None,
+        labels: Any = None,
+        classes: Classes | None = None,
+        image: Any = None,
+        order: str = "RGB",
+        multimask: bool = False,
+        mask_input: Any = None,
+        return_logits: bool = False,
+    ) -> Prediction:
+        """Segment the prompted objects.
 
         Args:
-            image: a file, or uint8 RGB (H, W, 3); grey and alpha are understood too (`insight.data.formats.images`).
-                None: the one that was set; an image given here is forgotten after the call, and the other stays set.
-            boxes: (N, 4) XYXY in pixels of the image; tensor, array or nested list. A box may leave the image in part.
+            boxes: (N, 4) XYXY in pixels of the image, or one box (4,): numbers in any form, Detectron2's `Boxes`, or
+                detections of supervision or ultralytics. A box may extend beyond the image.
             oriented_boxes: (M, 5) centre x, centre y, width, height in pixels, angle in degrees (counter-clockwise as
-                displayed), or (M, 8) or (M, 4, 2) corners. Follow `boxes` in the result.
-            points: (N, P, 2) XY in pixels of the image, P for each object: more about `boxes`, or all there is. Points
-                alone do not tell the size of their object, so that it cannot be magnified: they are answered from the
-                whole image, as SAM does.
-            labels: (N, P), 1 for a point on the object, 0 for one beside it, -1 to fill up rows with fewer points.
+                displayed), or (M, 8) or (M, 4, 2) corners, or one such box; Detectron2's `RotatedBoxes`, or detections
+                of supervision or ultralytics. They follow `boxes` in the result.
+            points: (N, P, 2) XY in pixels of the image, P for each object, alone or with `boxes`; (P, 2) for one
+                object. Points alone do not tell the size of their object, so it cannot be magnified: they are answered
+                from the whole image, as SAM does.
+            labels: (N, P), or (P,) for one object: 1 for a point on the object, 0 for a point beside it, -1 to pad rows
+                with fewer points.
+            classes: names or indices, for all prompts or one per prompt. SOPSeg has no classes; they are only recorded
+                in the result.
+            image: an image for this call only; None for the one that was set.
+            order: order of the channels of `image`, as in `set_image`.
+            multimask: give SAM's three masks (whole, part, subpart) for each prompt. The result has 3 N instances, the
+                three of a prompt in a row; `prompt_ids` holds the prompt of each.
+            mask_input: (N, s / 4, s / 4) logits, the `logits.low_res` of an earlier prediction for the same prompts
+                without `multimask`, or a selection from one with it.
+            return_logits: keep the logits of the masks in `logits`; they need memory for every prompt.
 
         Returns:
-            Masks, scores and boxes, on the CPU, one for each prompt in its order.
+            One instance for each prompt in order, with masks and, as scores, predicted IoU.
 
         Raises:
             OSError: the file cannot be read.
-            RuntimeError: no image, here or set.
-            ValueError: an image of another type or shape; no prompts; a prompt that is NaN, without area, wholly
-                outside the image, or of the wrong shape.
+            NoImageError: no image was set or given.
+            InputError: an invalid image, no prompts, or a prompt that is not finite, has no area, lies entirely outside
+                the image, or has another shape.
         """
-        seen = self._image if image is None else _Image(image)
+        seen = self._image if image is None else _Image(image, order)
         if seen is None:
-            raise RuntimeError("no image to predict on: give one, or call set_image(image) first")
-        groups = given_prompts(seen.size, boxes, oriented_boxes, points, labels)
-        if not groups:
-            raise ValueError("predict needs boxes, oriented_boxes or points with labels")
+            raise NoImageError
+        parsed = parse_prompts(seen.size, boxes, oriented_boxes, points, labels)
+        if not parsed.groups:
+            raise InputError("predict: expected boxes, oriented_boxes, or points with labels, got none of them")
+        count = parsed.count
+        groups = parsed.groups if mask_input is None else self._with_masks(parsed, mask_input)
+        class_ids, categories = (None, self.class_names) if classes is None else label_classes(classes, count)
         answers = []
         for prompts in groups:
             magnified = self.magnify and prompts.boxes is not None
-            size = self.crop_size if magnified else self.whole_image_size
+            size = self._side(prompts)
             plan = plan_crops(prompts, seen.size, size, self.magnify, self.shared_crops)
             if not magnified and seen.whole is None:
                 seen.whole = encode_regions(self.model, seen.pixels, plan, size)
             encoded = None if magnified else seen.whole
-            masks, iou = image_masks(self.model, seen.pixels, prompts, plan, size, encoded=encoded)
-            answers.append((masks, iou, _boxes_around(masks) if prompts.boxes is None else prompts.boxes))
-        masks, scores, found_boxes = zip(*answers)
-        return PromptedMasks(RLEMasks.cat(masks), torch.cat(scores), torch.cat(found_boxes))
+            answers.append(
+                image_masks(
+                    self.model,
+                    seen.pixels,
+                    prompts,
+                    plan,
+                    size,
+                    encoded=encoded,
+                    multimask=multimask,
+                    keep_logits=return_logits,
+                )
+            )
+        masks = RLEMasks.cat([answer.masks for answer in answers])
+        prompt_ids = torch.arange(count).repeat_interleave(3 if multimask else 1)
+        kept = [answer.logits for answer in answers if answer.logits is not None]
+        return Prediction(
+            seen.size,
+            boxes=masks.boxes() if parsed.boxes is None else parsed.boxes[prompt_ids],
+            scores=torch.cat([answer.iou for answer in answers]),
+            masks=masks,
+            oriented_boxes=None if parsed.oriented_boxes is None else parsed.oriented_boxes[prompt_ids],
+            class_ids=None if class_ids is None else class_ids[prompt_ids],
+            categories=categories,
+            prompt_ids=prompt_ids,
+            logits=CropLogits(*map(torch.cat, zip(*kept))) if kept else None,
+        )
+
+    def _side(self, prompts: Prompts) -> int:
+        """Side of the crops that prompts are answered from, pixels."""
+        return self.crop_size if self.magnify and prompts.boxes is not None else self.whole_image_size
+
+    def _with_masks(self, parsed: ParsedPrompts, mask_input: Any) -> list[Prompts]:
+        count, side = parsed.count, self._side(parsed.groups[0]) // 4
+        masks = to_numbers(mask_input, "mask_input", f"(N, {side}, {side}) logits")
+        if masks.ndim == 4 and masks.shape[1] == 1:
+            masks = masks[:, 0]
+        if masks.shape != (count, side, side):
+            raise InputError(f"mask_input: expected shape ({count}, {side}, {side}), got {tuple(masks.shape)}")
+        parts = masks[:, None].split([group.count for group in parsed.groups])
+        return [group._replace(masks=part) for group, part in zip(parsed.groups, parts)]
 
 
 class _Image:
     """An image that prompts refer to.
 
     Args:
-        image: as `SOPSegPredictor.predict` takes it.
+        image, order: as `SOPSegPredictor.set_image` takes them.
 
     Attributes:
         pixels: (3, H, W) uint8 RGB.
         size: (height, width).
-        whole: the whole image encoded, once a prompt has needed it.
+        whole: the encoded whole image, once a prompt has needed it.
     """
 
-    def __init__(self, image: np.ndarray | str | os.PathLike):
-        pixels = read_image(image) if isinstance(image, str | os.PathLike) else as_rgb(image)
-        self.pixels = torch.from_numpy(pixels.transpose(2, 0, 1).copy())  # whatever becomes of a caller's array
+    def __init__(self, image: Any, order: str):
+        pixels = to_rgb(image, order)
+        self.pixels = torch.from_numpy(pixels.transpose(2, 0, 1).copy())  # the caller may change theirs
         self.size: tuple[int, int] = pixels.shape[:2]
         self.whole: EncodedCrops | None = None
-
-
-def _boxes_around(masks: RLEMasks) -> Tensor:
-    """(N, 4) XYXY; zeros for an empty mask."""
-    x, y, width, height = torch.from_numpy(coco_mask.toBbox(masks.codes).reshape(-1, 4)).float().unbind(1)
-    return torch.stack([x, y, x + width, y + height], 1)

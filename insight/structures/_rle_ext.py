@@ -1,4 +1,4 @@
-"""Loading of the compiled run-length coder; the only place that knows that it may be missing, and what then does."""
+"""Loading of the compiled run-length coder, with a fallback if it was not built."""
 
 import platform
 import warnings
@@ -25,15 +25,15 @@ def _load() -> tuple[ModuleType | None, str | None]:
         )
 
 
-COMPILED, LOAD_ERROR = _load()  # the module, or one line: why it is not loaded and what to do
+COMPILED, LOAD_ERROR = _load()  # the module, or one line on why it is missing and what to do
 
 
 @cache
 def coder() -> ModuleType:
-    """What encodes masks; warns once where the NumPy twin must do.
+    """The mask encoder; warns once if it is the slower fallback.
 
     Returns:
-        The compiled module, or `rle_reference` with the same functions.
+        The compiled module, or `rle_reference`, which has the same functions.
     """
     if COMPILED is None:
         warnings.warn(f"insight: {LOAD_ERROR}. Using its slower NumPy twin.", stacklevel=3)

@@ -1,32 +1,38 @@
-"""Checking and converting boxes that people give."""
+"""Validation and conversion of horizontal boxes."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-REACH = 100  # a box may leave the image by so many times its longer side; the cost of a box grows with its area
+from insight.errors import InputError
+
+from .prompt_inputs import box_values, to_numbers
+
+REACH = 100  # a box may extend beyond the image by this many times its longer side; cost grows with a box's area
+MEANING = "x1, y1, x2, y2"
 
 
 def validate_boxes(boxes, image_size: tuple[int, int] | None, name: str = "boxes") -> Tensor:
-    """Check boxes that a person or a file gave.
+    """Validate boxes from a caller or a file.
 
-    A box that leaves the image in part is kept as it is: what is outside counts as padding.
+    A box that leaves the image in part is kept as it is: what lies outside counts as padding.
 
     Args:
-        boxes: (N, 4), XYXY in pixels of the image; tensor, array or nested list of numbers. N may be 0.
-        image_size: (height, width) of the image in pixels; None where it is not known yet.
-        name: what to call them in an error.
+        boxes: (N, 4) XYXY in pixels of the image, or one box (4,), in any form that `box_values` and `to_numbers`
+            accept. N may be 0.
+        image_size: (height, width) of the image in pixels; None if it is not known yet.
+        name: the argument's name, for error messages.
 
     Returns:
         (N, 4) float32 on the CPU.
 
     Raises:
-        ValueError: for another shape, or a box with a NaN or infinite coordinate, an edge before its opposite, no
-            area, wholly outside the image, or with an edge farther from it than `REACH` times its longer side; names
-            the first such box and its value.
+        InputError: another shape, or a box with a NaN or infinite coordinate, inverted edges, no area, entirely outside
+            the image, or with an edge farther from it than `REACH` times its longer side. The message has the first
+            such box.
     """
-    boxes = _as_table(boxes, 4, name, "x1, y1, x2, y2")
+    boxes = _to_table(boxes, name)
     x1, y1, x2, y2 = boxes.unbind(1)
     refuse_rows(boxes, (x2 < x1) | (y2 < y1), name, "is inverted: expected x1 < x2 and y1 < y2")
     refuse_rows(boxes, (x2 == x1) | (y2 == y1), name, "has no area: expected x1 < x2 and y1 < y2")
@@ -49,7 +55,7 @@ def touches_image(box: Sequence[float], image_size: tuple[int, int]) -> bool:
         image_size: (height, width) of the image in pixels.
 
     Returns:
-        False if they share at most an edge.
+        True if the box overlaps the image; False if they share at most an edge.
     """
     x1, y1, x2, y2 = box
     height, width = image_size
@@ -57,12 +63,12 @@ def touches_image(box: Sequence[float], image_size: tuple[int, int]) -> bool:
 
 
 def jitter_boxes(boxes: Tensor, jitter: float, generator: torch.Generator | None = None) -> Tensor:
-    """Shift every edge at random, as if a person had drawn the box.
+    """Shift every edge at random, as a person's drawing would.
 
     Args:
         boxes: (N, 4) XYXY, pixels.
-        jitter: largest shift of an edge as a fraction of the box's side along it; below 0.5, so that no box inverts.
-        generator: of the draws; None is torch's default one.
+        jitter: largest shift of an edge, as a fraction of the box's side along it; below 0.5, so that no box inverts.
+        generator: source of randomness; None for torch's default generator.
 
     Returns:
         (N, 4) XYXY, pixels; may leave the image.
@@ -72,33 +78,33 @@ def jitter_boxes(boxes: Tensor, jitter: float, generator: torch.Generator | None
     return boxes + (torch.rand(boxes.shape, generator=generator, device=boxes.device) * 2 - 1) * jitter * sides
 
 
-def _as_table(values, columns: int, name: str, meaning: str) -> Tensor:
-    """`values` as (N, columns) finite float32 on the CPU."""
-    try:
-        table = torch.as_tensor(values, dtype=torch.float32, device="cpu").detach()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name}: expected (N, {columns}) numbers ({meaning}), got {values!r:.80}") from error
-    if table.numel() == 0:
-        table = table.reshape(0, columns)
-    if table.ndim != 2 or table.shape[1] != columns:
-        raise ValueError(f"{name}: expected shape (N, {columns}) ({meaning}), got {tuple(table.shape)}")
-    refuse_rows(table, ~table.isfinite().all(dim=1), name, "has a coordinate that is no finite number")
+def _to_table(boxes, name: str) -> Tensor:
+    """Boxes in any form as (N, 4) finite float32 on the CPU."""
+    table = to_numbers(box_values(boxes), name, f"(N, 4) numbers ({MEANING})")
+    if table.shape == (4,):
+        table = table[None]
+    if table.numel() == 0 and len(table) == 0:
+        table = table.reshape(0, 4)
+    if table.ndim != 2 or table.shape[1] != 4:
+        hint = "; pass oriented boxes as oriented_boxes" if table.shape[1:] in ((5,), (8,), (4, 2)) else ""
+        raise InputError(f"{name}: expected shape (N, 4) ({MEANING}), got {tuple(table.shape)}{hint}")
+    refuse_rows(table, ~table.isfinite().all(dim=1), name, "has a coordinate that is not finite")
     return table
 
 
 def refuse_rows(table: Tensor, bad: Tensor, name: str, reason: str) -> None:
-    """Raise an error about the first bad row of a table of boxes, if there is one.
+    """Raise an error about the first bad row of a table, if there is one.
 
     Args:
-        table: (N, ...) what was given.
+        table: (N, ...) numbers.
         bad: (N,) bool.
-        name: what to call the table.
+        name: the argument's name.
         reason: what is wrong, as the rest of a sentence.
 
     Raises:
-        ValueError: where any row is bad.
+        InputError: any row is bad.
     """
     if bad.any():
         index = int(bad.nonzero()[0])
         values = [round(value, 3) for value in table[index].flatten().tolist()]
-        raise ValueError(f"{name}[{index}] = {values} {reason}")
+        raise InputError(f"{name}[{index}] = {values} {reason}")

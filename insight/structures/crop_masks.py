@@ -1,4 +1,4 @@
-"""Masks between the image and the crops around objects, exact to a fraction of a pixel."""
+"""Transformation of masks between the image and the crops around objects, exact to a fraction of a pixel."""
 
 from typing import NamedTuple
 
@@ -22,32 +22,33 @@ class ImageWindows(NamedTuple):
 
 
 def masks_to_crops(masks: Tensor, regions: Tensor, crop_size: int) -> Tensor:
-    """Cut the mask of each object out of the image, as its crop is cut.
+    """Cut the mask of each object out of the image, in the same way as its crop.
 
     Args:
         masks: (N, H, W) bool or 0 / 1, one mask of the whole image for each region.
-        regions: (N, 4) XYXY, image pixels; nothing is object outside the image.
+        regions: (N, 4) XYXY, image pixels; outside the image there is no object.
         crop_size: side of the crops, pixels.
 
     Returns:
-        (N, crop_size, crop_size) bool: where at least half of the pixel is object.
+        (N, crop_size, crop_size) bool: True where the object covers at least half of the pixel.
     """
     index = torch.arange(len(masks), device=masks.device)
     return crop_resize(masks[:, None].float(), regions, crop_size, image_index=index)[:, 0] >= 0.5
 
 
 def logits_to_image(logits: Tensor, regions: Tensor) -> ImageWindows:
-    """Bring the mask logits of crops back to the pixels of the image.
+    """Transform mask logits from crops back to the pixels of the image.
 
-    The logits are taken for a continuous field, bilinear between the centres of the crop's pixels, and read at the
-    centre of every image pixel. All windows are as large as the largest region needs: group regions of like size.
+    The logits are interpreted as a continuous field, bilinear between the centres of the crop's pixels, and sampled at
+    the centre of every image pixel. All windows are as large as the largest region requires, so group regions of
+    similar size.
 
     Args:
         logits: (N, s, s), over the whole region each.
         regions: (N, 4) XYXY, image pixels.
 
     Returns:
-        The logits on the image's grid; a pixel belongs to the mask where they are above 0.
+        The logits on the image's grid; the mask is where they are above 0.
     """
     corners = regions[:, :2].floor()
     extent = (regions[:, 2:].ceil() - corners).amax(0) if len(regions) else regions.new_zeros(2)
@@ -62,29 +63,29 @@ def logits_to_image(logits: Tensor, regions: Tensor) -> ImageWindows:
     return ImageWindows(windows.masked_fill(outside, float("-inf")), corners.long())
 
 
-def paste_masks(windows: ImageWindows, image_size: tuple[int, int]) -> Tensor:
-    """Full-size masks of a few objects, for drawing and tests; N objects need N times the image's pixels.
+def paste_windows(windows: ImageWindows, image_size: tuple[int, int]) -> Tensor:
+    """Place windows in full-size images; N objects need N times the image's pixels.
 
     Args:
-        windows: from `logits_to_image`.
+        windows: the output of `logits_to_image`.
         image_size: (height, width) of the image.
 
     Returns:
-        (N, height, width) bool.
+        (N, height, width) logits; -inf outside an object's region. The mask is where they are above 0.
     """
     height, width = image_size
-    masks = torch.zeros(len(windows.logits), height, width, dtype=torch.bool, device=windows.logits.device)
-    for mask, window, (x, y) in zip(masks, windows.logits > 0, windows.corners.tolist()):
+    images = windows.logits.new_full((len(windows.logits), height, width), float("-inf"))
+    for image, window, (x, y) in zip(images, windows.logits, windows.corners.tolist()):
         left, top = max(x, 0), max(y, 0)
         right, bottom = min(x + window.shape[1], width), min(y + window.shape[0], height)
         if left < right and top < bottom:
-            mask[top:bottom, left:right] = window[top - y : bottom - y, left - x : right - x]
-    return masks
+            image[top:bottom, left:right] = window[top - y : bottom - y, left - x : right - x]
+    return images
 
 
 def _relative_centres(corner: Tensor, low: Tensor, high: Tensor, count: int) -> Tensor:
-    """Centres of `count` pixels from each corner on, -1 at the low and 1 at the high edge of the region: (N, count)."""
-    # In float64: the coordinates of a large scene leave float32 no digits for the fraction of a pixel.
+    """(N, count) centres of the pixels from each corner on, -1 at the low and 1 at the high edge of the region."""
+    # In float64: coordinates of a large scene leave float32 no digits for fractions of a pixel.
     centres = corner.double()[:, None] + torch.arange(count, device=corner.device) + 0.5
     low, high = low.double()[:, None], high.double()[:, None]
     return 2 * (centres - low) / (high - low) - 1

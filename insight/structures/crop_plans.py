@@ -1,9 +1,11 @@
-"""Which regions of an image to cut out for a number of prompts, and which prompt is answered from which."""
+"""The regions of an image to cut out for prompts, and the region that each prompt is answered from."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from insight.errors import InputError
 
 from .crop_regions import CropSchedule, crop_regions, random_positions
 from .points import BACKGROUND, FOREGROUND
@@ -16,10 +18,10 @@ class CropPlan(NamedTuple):
     """R regions that serve N prompts.
 
     Attributes:
-        regions: (R, 4) float XYXY, image pixels, what a square crop shows; may leave the image.
+        regions: (R, 4) float XYXY, image pixels, each shown by a square crop; may extend beyond the image.
         index: (N,) int64, the region of each prompt.
-        resized: None where regions are cut out; (height, width) in pixels of the crop where the one region is the whole
-            image, which is resized to it and padded.
+        resized: None if regions are cut out; if the one region is the whole image, resized and padded, its (height,
+            width) in the crop, pixels.
     """
 
     regions: Tensor
@@ -44,8 +46,8 @@ def one_crop_each(boxes: Tensor, schedule: CropSchedule | None = None, positions
 
     Args:
         boxes: (N, 4) float XYXY, image pixels.
-        schedule: how large; None for the paper's constants.
-        positions: (N, 2) as `crop_regions`; None centres the objects.
+        schedule: size of the regions; None for the paper's constants.
+        positions: (N, 2) as in `crop_regions`; None centres the objects.
 
     Returns:
         N regions for N prompts.
@@ -56,10 +58,10 @@ def one_crop_each(boxes: Tensor, schedule: CropSchedule | None = None, positions
 
 
 def whole_image(count: int, image_size: tuple[int, int], size: int) -> CropPlan:
-    """One region for all: the image, and beyond its right or lower border as far as its padded crop reaches, as in SAM.
+    """One region for all prompts, as in SAM: the image, extended right or down by the padding of its crop.
 
-    SAM resizes an image's longest side to the crop's and rounds the other to whole pixels, so the magnification of the
-    two axes, and with it the sides of the region, may differ by a little.
+    SAM resizes an image's longest side to the crop's and rounds the other to integer pixels, so the magnifications of
+    the two axes, and with them the sides of the region, may differ slightly.
 
     Args:
         count: number of prompts, N.
@@ -78,25 +80,25 @@ def whole_image(count: int, image_size: tuple[int, int], size: int) -> CropPlan:
 
 
 def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | None = None) -> CropPlan:
-    """Regions that several objects of similar size share, where they lie close together, as boats in a marina do.
+    """Regions shared by several objects of similar size that are close together, such as boats in a marina.
 
-    Greedy: starting from the smallest object that has no region yet, the region that holds the most such objects.
-    An object may share a region that is up to 1 / magnification times as large as its own and not smaller, if it lies
-    in it with some context around it. One that finds no company keeps its own region.
+    Greedy: starts from the smallest object without a region, and takes the region that contains the most such objects.
+    An object may share a region between 1 and 1 / magnification times as large as its own, if the region contains it
+    with some context. An object that can share none keeps its own region.
 
     Args:
         boxes: (N, 4) float XYXY, image pixels.
-        magnification: least magnification of an object, as a fraction of what it would have alone; above 0, below 1.
-        schedule: how large regions are; None for the paper's constants.
+        magnification: lowest magnification of an object, as a fraction of its own; above 0 and below 1.
+        schedule: size of the regions; None for the paper's constants.
 
     Returns:
         R <= N regions for N prompts, on the CPU.
 
     Raises:
-        ValueError: magnification is not between 0 and 1.
+        InputError: magnification is not between 0 and 1.
     """
     if not 0 < magnification < 1:
-        raise ValueError(f"magnification: expected a fraction between 0 and 1, got {magnification}")
+        raise InputError(f"magnification: expected a fraction between 0 and 1, got {magnification}")
     schedule = schedule or CropSchedule()
     boxes = boxes.cpu()  # object by object, so a GPU would only be waited for
     own = crop_regions(boxes, schedule).double()
@@ -124,7 +126,7 @@ def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | N
 def plan_crops(
     prompts: Prompts, image_size: tuple[int, int], size: int, magnify: bool = True, shared: float = 0.0
 ) -> CropPlan:
-    """The regions to look at for prompts: around objects where boxes tell their size, else the whole image.
+    """The regions for prompts: around each object if boxes give its size, else the whole image.
 
     A foreground point outside its box widens the region, as the object reaches to it. Background points do not: where
     the region does not show them, they are left out (`split_off_unseen_points`).
@@ -133,14 +135,14 @@ def plan_crops(
         prompts: N prompts, image pixels.
         image_size: (height, width) of the image, pixels.
         size: side of the crops, pixels.
-        magnify: False takes the whole image in any case, as SAM does.
-        shared: let close objects share a region, as `shared_crops` with this magnification; 0: never.
+        magnify: False always takes the whole image, as SAM does.
+        shared: let nearby objects share a region, as `shared_crops` with this magnification; 0 shares none.
 
     Returns:
-        One region an object, shared by some, or one for all.
+        A region for each object, some of them shared, or one for all.
 
     Raises:
-        ValueError: shared is neither 0 nor between 0 and 1.
+        InputError: shared is neither 0 nor between 0 and 1.
     """
     if prompts.boxes is None or not magnify:
         return whole_image(prompts.count, image_size, size)
@@ -185,12 +187,12 @@ def split_off_unseen_points(prompts: Prompts, plan: CropPlan) -> list[tuple[Tens
 
 
 def training_crops(boxes: Tensor, shared: float = 0.0, generator: torch.Generator | None = None) -> CropPlan:
-    """A region around each object to train on: at a random position, and as others would share it if that is wanted.
+    """A region around each object for training, at a random position and, on request, like a shared one.
 
     Args:
         boxes: (N, 4) float XYXY, image pixels.
-        shared: as `plan_crops` takes it. Not 0: every other object, by chance, gets a region up to 1 / shared times as
-            large as its own, anywhere in which it keeps its context, such as `shared_crops` gives.
+        shared: as in `plan_crops`. If not 0, half of the objects, at random, get a region up to 1 / shared times as
+            large as their own, at any position that keeps their context, like those of `shared_crops`.
         generator: source of randomness.
 
     Returns:
@@ -210,16 +212,16 @@ def training_crops(boxes: Tensor, shared: float = 0.0, generator: torch.Generato
 
 
 def check_shared(shared: float) -> None:
-    """Check what `plan_crops` takes as `shared`, before there are prompts.
+    """Validate the `shared` argument of `plan_crops` before there are prompts.
 
     Args:
         shared: a fraction of an object's own magnification, or 0.
 
     Raises:
-        ValueError: shared is neither 0 nor between 0 and 1.
+        InputError: shared is neither 0 nor between 0 and 1.
     """
     if not 0 <= shared < 1:
-        raise ValueError(f"shared_crops (SHARED_CROPS): expected 0 or a fraction below 1, got {shared}")
+        raise InputError(f"shared_crops (SHARED_CROPS): expected 0 or a fraction below 1, got {shared}")
 
 
 def _extents(prompts: Prompts) -> Tensor:
@@ -234,16 +236,16 @@ def _extents(prompts: Prompts) -> Tensor:
 
 
 def _with_context(boxes: Tensor, sizes: Tensor) -> Tensor:
-    """Boxes with what a shared region must show around them: a tenth of the longest side, less where S has less."""
+    """Boxes with the context that a shared region must contain: a tenth of the longest side, or less if S has less."""
     longest = (boxes[:, 2:] - boxes[:, :2]).amax(1)
     margin = torch.minimum(0.1 * longest, 0.3 * (sizes - longest))[:, None]
     return torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], 1)
 
 
 def _most_together(needed: Tensor, candidates: Tensor, seed: int, side: Tensor) -> Tensor:
-    """Which of the candidates a square of this side can hold together with the seed, as many as possible."""
+    """The largest set of candidates that a square of this side can contain together with the seed."""
     boxes = needed[candidates]
-    # The best square can be moved until a box touches its left and one its upper border.
+    # The best square can be moved until one box touches its left border and one its upper border.
     left, top = (boxes[:, axis][boxes[:, axis] <= needed[seed, axis]] for axis in (0, 1))
     left = left[left + side >= needed[seed, 2]]
     top = top[top + side >= needed[seed, 3]]

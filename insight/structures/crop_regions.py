@@ -1,4 +1,4 @@
-"""Region-adaptive magnification: the square around each object that is cut out and enlarged, and the way back.
+"""Region-adaptive magnification: the square region around each object, and coordinates in it and back.
 
 Coordinates are continuous: pixel i covers i to i + 1, in the image as in the crop.
 """
@@ -8,20 +8,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from insight.errors import InputError
+
 
 @dataclass(frozen=True)
 class CropSchedule:
-    """How large a region to cut for an object of a given size.
+    """The size of the region to cut out for an object of a given size.
 
     Attributes:
-        small: m; objects up to this longest side, in pixels, are cut with a fixed ratio of context.
+        small: m; objects up to this longest side, in pixels, get a fixed ratio of context.
         expansion: k_0, that ratio: the region is this many times the object's longest side.
-        max_size: S_max; an object of this size fills its region. Larger ones too: the region is never smaller than
-            the object, which Eq. 1 alone does not say.
-        min_size: smallest region, which bounds the magnification; not in the paper (0 for its literal formula).
+        max_size: S_max; an object of this size fills its region, as do larger ones: the region is never smaller than
+            the object, which Eq. 1 alone does not ensure.
+        min_size: smallest region, which limits the magnification; not in the paper (0 for its literal formula).
 
     Raises:
-        ValueError: values for which regions would not grow with objects.
+        InputError: values for which regions would not grow with objects.
 
     Source: SOPSeg, Eq. 1 and its constants.
     """
@@ -33,13 +35,13 @@ class CropSchedule:
 
     def __post_init__(self) -> None:
         if not (self.small > 0 and self.expansion >= 1 and self.expansion * self.small < self.max_size):
-            raise ValueError(
+            raise InputError(
                 "CropSchedule: expected small > 0, expansion >= 1 and expansion * small < max_size, got "
                 f"small {self.small}, expansion {self.expansion}, max_size {self.max_size}"
             )
 
     def sizes(self, boxes: Tensor) -> Tensor:
-        """Side of the region of each box.
+        """The side of the region of each box.
 
         Args:
             boxes: (N, 4) float XYXY, image pixels.
@@ -59,12 +61,12 @@ def crop_regions(boxes: Tensor, schedule: CropSchedule | None = None, positions:
 
     Args:
         boxes: (N, 4) float XYXY, image pixels.
-        schedule: how large; None for the paper's constants.
-        positions: (N, 2) a_x and a_y, where the box lies in the free space of its region: 0 at the left or upper
-            border, 1 at the right or lower one; None centres it (inference).
+        schedule: size of the regions; None for the paper's constants.
+        positions: (N, 2) a_x and a_y, the position of the box in the free space of its region: 0 at the left or upper
+            border, 1 at the right or lower border; None centres it (inference).
 
     Returns:
-        (N, 4) XYXY, squares that hold their boxes; may leave the image.
+        (N, 4) XYXY, squares that contain their boxes; may extend beyond the image.
 
     Source: SOPSeg, Eq. 2, with (x, y) the upper left corner of the box, without which a = 0.5 would not centre it.
     """
@@ -77,7 +79,7 @@ def crop_regions(boxes: Tensor, schedule: CropSchedule | None = None, positions:
 def random_positions(
     count: int, generator: torch.Generator | None = None, low: float = 0.3, high: float = 0.7
 ) -> Tensor:
-    """Where to put objects in their regions in training.
+    """Random positions of objects in their regions, for training.
 
     Args:
         count: number of boxes, N.
@@ -93,7 +95,7 @@ def random_positions(
 
 
 def points_to_crop(points: Tensor, regions: Tensor, crop_size: int) -> Tensor:
-    """Points of the image in the frame of their crop.
+    """Transform points from the image to their crops.
 
     Args:
         points: (N, ..., 2) XY, image pixels.
@@ -108,7 +110,7 @@ def points_to_crop(points: Tensor, regions: Tensor, crop_size: int) -> Tensor:
 
 
 def points_to_image(points: Tensor, regions: Tensor, crop_size: int) -> Tensor:
-    """Points of crops in the frame of the image; the inverse of `points_to_crop`.
+    """Transform points from crops to the image; the inverse of `points_to_crop`.
 
     Args:
         points: (N, ..., 2) XY, crop pixels.
@@ -123,7 +125,7 @@ def points_to_image(points: Tensor, regions: Tensor, crop_size: int) -> Tensor:
 
 
 def boxes_to_crop(boxes: Tensor, regions: Tensor, crop_size: int) -> Tensor:
-    """Boxes of the image in the frame of their crop.
+    """Transform boxes from the image to their crops.
 
     Args:
         boxes: (N, 4) XYXY, image pixels.

@@ -1,4 +1,4 @@
-"""Oriented boxes: the forms they come in, the box around them, and the three points that prompt SAM with them."""
+"""Oriented boxes: conversion to corners, enclosing boxes, and the three points that prompt SAM with an orientation."""
 
 import math
 
@@ -7,47 +7,51 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from insight.errors import InputError
+
 from .boxes import refuse_rows
+from .prompt_inputs import oriented_box_values, to_numbers
 
 SQUARE_TOLERANCE = 0.01  # two sides closer than this, relative to the longer one, count as equal
 MEANING = "(N, 4, 2) or (N, 8) corners, or (N, 5) centre x, centre y, width, height, angle in degrees"
 
 
 def oriented_corners(oriented_boxes, name: str = "oriented_boxes") -> Tensor:
-    """Bring oriented boxes of any accepted form to corners.
+    """Convert oriented boxes of any accepted form to corners.
 
-    The angle is Detectron2's: in degrees, counter-clockwise as the image is displayed, from the x axis to the
-    side called width. OpenCV's is the negative.
+    The angle is Detectron2's: in degrees, counter-clockwise as the image is displayed, from the x axis to the side
+    called width. OpenCV's is the negative.
 
     Args:
-        oriented_boxes: in image pixels, as tensor, array or nested list: (N, 4, 2) corners in any order; (N, 8) the
-            same flat, as in DOTA's files; (N, 5) centre x, centre y, width, height, angle. N may be 0.
-        name: what to call them in an error.
+        oriented_boxes: in image pixels, in any form that `oriented_box_values` and `to_numbers` accept: (N, 4, 2)
+            corners in any order; (N, 8) the same flat, as in DOTA's files; (N, 5) centre x, centre y, width, height,
+            angle; or one box, (4, 2), (8,) or (5,). N may be 0.
+        name: the argument's name, for error messages.
 
     Returns:
         (N, 4, 2) float32 XY on the CPU, clockwise as displayed.
 
     Raises:
-        ValueError: for another shape, a number that is not finite, or a box without area; names the first such.
+        InputError: another shape, a number that is not finite, or a box without area. The message has the first such
+            box.
     """
-    try:
-        boxes = torch.as_tensor(oriented_boxes, dtype=torch.float32, device="cpu").detach()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name}: expected {MEANING}, got {oriented_boxes!r:.80}") from error
-    if boxes.numel() == 0:
+    boxes = to_numbers(oriented_box_values(oriented_boxes), name, MEANING)
+    if boxes.shape in ((4, 2), (8,), (5,)):
+        boxes = boxes[None]
+    if boxes.numel() == 0 and len(boxes) == 0:
         return boxes.new_zeros(0, 4, 2)
     if boxes.shape[1:] not in ((5,), (8,), (4, 2)):
-        raise ValueError(f"{name}: expected {MEANING}, got shape {tuple(boxes.shape)}")
-    refuse_rows(boxes, ~boxes.flatten(1).isfinite().all(1), name, "has a coordinate that is no finite number")
+        raise InputError(f"{name}: expected {MEANING}, got shape {tuple(boxes.shape)}")
+    refuse_rows(boxes, ~boxes.flatten(1).isfinite().all(1), name, "has a coordinate that is not finite")
     refuse_rows(boxes, ~have_area(boxes), name, "has no area")
     return _rotated_corners(boxes) if boxes.shape[1:] == (5,) else _clockwise(boxes.reshape(-1, 4, 2))
 
 
 def have_area(boxes: Tensor) -> Tensor:
-    """Which oriented boxes of finite numbers `oriented_corners` takes.
+    """Which oriented boxes have an area, as `oriented_corners` requires.
 
     Args:
-        boxes: float32, in one of its forms.
+        boxes: float32, finite, in one of the forms of `oriented_corners`.
 
     Returns:
         (N,) bool.
@@ -61,21 +65,21 @@ def enclosing_boxes(oriented_boxes, name: str = "oriented_boxes") -> Tensor:
     """The smallest horizontal box around each oriented box.
 
     Args:
-        oriented_boxes: any form that `oriented_corners` takes.
-        name: what to call them in an error.
+        oriented_boxes: in any form that `oriented_corners` accepts.
+        name: the argument's name, for error messages.
 
     Returns:
         (N, 4) float32 XYXY, image pixels.
 
     Raises:
-        ValueError: as `oriented_corners`.
+        InputError: as `oriented_corners`.
     """
     corners = oriented_corners(oriented_boxes, name)
     return torch.cat([corners.amin(1), corners.amax(1)], 1)
 
 
 def box_corners(boxes: Tensor) -> Tensor:
-    """The corners of horizontal boxes, which makes oriented boxes of them.
+    """The corners of horizontal boxes.
 
     Args:
         boxes: (N, 4) float XYXY.
@@ -124,13 +128,13 @@ def minimum_area_rectangles(masks: Tensor) -> Tensor:
         (N, 4, 2) float32 XY, image pixels, clockwise as displayed.
 
     Raises:
-        ValueError: an empty mask.
+        InputError: an empty mask.
     """
     corners = torch.zeros(len(masks), 4, 2)
     for i, mask in enumerate(masks.cpu().numpy()):
         rows = np.flatnonzero(mask.any(1))
         if not len(rows):
-            raise ValueError(f"masks[{i}] is empty: it has no rectangle")
+            raise InputError(f"masks[{i}] is empty and has no rectangle")
         left = mask[rows].argmax(1)
         right = mask.shape[1] - mask[rows, ::-1].argmax(1)
         # The outer corners of the first and last pixel of each row span the mask's convex hull.

@@ -1,4 +1,4 @@
-"""Polygons that hold exactly the pixels of a mask."""
+"""Polygons that contain exactly the pixels of a mask."""
 
 import numpy as np
 
@@ -7,10 +7,10 @@ _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 
 def mask_to_polygons(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> list[np.ndarray]:
-    """Outlines of a mask along the edges of its pixels.
+    """Outline a mask along the edges of its pixels.
 
-    Rasterised by COCO's rule they give the same mask again. Polygons of a COCO file cannot have holes, so a part
-    with a hole is cut in two through it.
+    Rasterised by COCO's rule the outlines give the same mask again. COCO polygons cannot have holes, so a part with a
+    hole is cut in two through the hole.
 
     Args:
         mask: (h, w) bool.

@@ -2,19 +2,24 @@
 
 import math
 import operator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from insight.errors import InputError
+
 from . import _rle_ext
+from .polygons import mask_to_polygons
 
 MOST_PIXELS = 2**32 - 1  # pycocotools counts in 32 bits
 
 
 def encode_crop(crop: np.ndarray, origin: tuple[int, int], image_size: tuple[int, int]) -> dict:
-    """The code, at full image size, of a mask that is known in a window only; no full-size bitmap is made.
+    """Encode a mask that is known in a window only, at full image size but without a full-size bitmap.
 
     Args:
         crop: (h, w) bool, the mask inside the window; the rest of the image is outside the mask.
@@ -43,7 +48,7 @@ def encode_crop(crop: np.ndarray, origin: tuple[int, int], image_size: tuple[int
 
 
 def encode_logits(logits: Tensor, regions: Tensor, image_size: tuple[int, int], threshold: float = 0.0) -> "RLEMasks":
-    """Masks of the image from the logits of crops, in one pass each: neither windows nor bitmaps are made.
+    """Encode masks of the image directly from the logits of crops, without windows or bitmaps.
 
     The masks are those of `crop_masks.logits_to_image` where its logits are above the threshold: the logits are taken
     for a continuous field, bilinear between the centres of the crop's pixels, and read at the centre of every pixel of
@@ -87,7 +92,7 @@ def encode_logits(logits: Tensor, regions: Tensor, image_size: tuple[int, int], 
 
 
 def decode_crop(code: dict, window: tuple[int, int, int, int]) -> np.ndarray:
-    """The part of a mask that lies in a window; no full-size bitmap is made.
+    """Decode the part of a mask that lies in a window, without a full-size bitmap.
 
     Args:
         code: {"size": [height, width], "counts": bytes or str}, COCO's compressed RLE.
@@ -105,7 +110,7 @@ def decode_crop(code: dict, window: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def run_lengths(counts: bytes | str) -> np.ndarray:
-    """The run lengths that COCO's compressed string holds.
+    """Decode COCO's compressed run lengths.
 
     A number is a group of characters of 5 bits each, least significant first; bit 5 says that the group goes on, and
     the last character's bit 4 is the sign. From the fourth on, numbers are differences to the last but one.
@@ -117,11 +122,11 @@ def run_lengths(counts: bytes | str) -> np.ndarray:
         (R,) int64, of background and mask by turns; a string that was tampered with may give negative ones.
 
     Raises:
-        ValueError: it is empty, ends within a number or has characters that no such string has.
+        InputError: it is empty, ends within a number or has characters outside COCO's alphabet.
     """
     characters = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - 48
     if not len(characters) or characters.min() < 0 or characters.max() > 63 or characters[-1] & 32:
-        raise ValueError(f"no compressed run lengths of COCO: {counts!r:.80}")
+        raise InputError(f"counts: expected COCO's compressed run lengths, got {counts!r:.80}")
     last = np.flatnonzero((characters & 32) == 0)
     first = np.concatenate([[0], last[:-1] + 1])
     bits = 5 * (np.arange(len(characters)) - np.repeat(first, last - first + 1))
@@ -146,20 +151,73 @@ def _describe(value: object) -> str:
     return f"{value.dtype}" if isinstance(value, Tensor | np.ndarray) else type(value).__name__
 
 
-def annotation_to_rle(segmentation: list | dict, size: tuple[int, int]) -> dict:
-    """Polygons or RLE of a dataset dict as one COCO RLE of the whole image.
+def segmentation_to_rle(segmentation: list | dict, size: tuple[int, int]) -> dict:
+    """Convert the segmentation of a COCO annotation to one compressed RLE of the whole image.
 
     Args:
-        segmentation: polygons [[x, y, ...], ...] or RLE.
-        size: (height, width) of the image.
+        segmentation: polygons [[x, y, ...], ...], compressed RLE, or RLE with a list of counts.
+        size: (height, width) of the image in pixels.
+
+    Returns:
+        {"size": [height, width], "counts": bytes, or str where the RLE had it}.
     """
     if isinstance(segmentation, dict):
-        return segmentation
-    return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+        is_list = isinstance(segmentation["counts"], list)
+        return coco_mask.frPyObjects(segmentation, *size) if is_list else segmentation
+    polygons = [[float(number) for number in polygon] for polygon in segmentation]  # pycocotools refuses integers
+    return coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
+
+
+def rle_union(codes: Sequence[dict]) -> dict:
+    """The union of masks of one image.
+
+    Args:
+        codes: at least one compressed RLE.
+
+    Returns:
+        A compressed RLE.
+    """
+    return coco_mask.merge(list(codes))
+
+
+def rle_area(code: dict) -> int:
+    """The number of pixels of a mask, from its compressed RLE."""
+    return int(coco_mask.area(code))
+
+
+def rle_box(code: dict) -> list[int]:
+    """The box [x, y, width, height] around a mask's pixels, from its compressed RLE; zeros for an empty mask."""
+    return [int(number) for number in coco_mask.toBbox(code)]
+
+
+def rle_to_bitmap(code: dict) -> np.ndarray:
+    """Decode a compressed RLE to an array (height, width) of bool."""
+    return coco_mask.decode(code).astype(bool)
+
+
+def masks_to_rle(masks: Any) -> list[dict]:
+    """Convert masks to COCO RLE that can be written as JSON.
+
+    Args:
+        masks: (N, H, W) bool tensor or array, `RLEMasks`, or a sequence of compressed RLE.
+
+    Returns:
+        N dictionaries {"size": [H, W], "counts": str}.
+    """
+    if isinstance(masks, Tensor):
+        masks = masks.cpu().numpy()
+    if isinstance(masks, np.ndarray):
+        masks = [coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in masks]
+    return [
+        {"size": list(m["size"]), "counts": m["counts"].decode() if isinstance(m["counts"], bytes) else m["counts"]}
+        for m in masks
+    ]
 
 
 class RLEMasks:
-    """The masks of N instances of one image as COCO RLE; indexes like a tensor, so it is a field of `Instances`.
+    """The masks of N instances of one image as COCO RLE.
+
+    Indexes like a tensor, so that it can be a field of Detectron2's `Instances`; `np.asarray(masks)` is (N, H, W) bool.
 
     Args:
         codes: N codes {"size": [height, width], "counts": bytes}.
@@ -174,15 +232,21 @@ class RLEMasks:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[dict]:
         return iter(self.codes)
 
     def __getitem__(self, item) -> "RLEMasks | dict":
-        """One code for an int; for a slice, a list of ints, or an index or boolean tensor, the masks it selects."""
-        if isinstance(item, int):
-            return self.codes[item]
-        chosen = torch.arange(len(self.codes))[torch.as_tensor(item) if isinstance(item, list) else item]
-        return RLEMasks([self.codes[i] for i in chosen.tolist()], self.image_size)
+        """One code for an integer; the selected masks for a slice, or a list, array or tensor of indices or bools."""
+        index = select_indices(item, len(self.codes))
+        if isinstance(index, int):
+            return self.codes[index]
+        return RLEMasks([self.codes[i] for i in index.tolist()], self.image_size)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """(N, height, width) bool; N x height x width bytes of memory."""
+        if copy is False:
+            raise ValueError("RLEMasks: masks have to be decoded, which cannot be done without a copy")
+        return self.to_bitmaps().numpy().astype(dtype or bool, copy=False)
 
     def __repr__(self) -> str:
         height, width = self.image_size
@@ -190,7 +254,7 @@ class RLEMasks:
 
     @staticmethod
     def cat(masks: list["RLEMasks"]) -> "RLEMasks":
-        """The masks of several lists, in order; `Instances.cat` calls it."""
+        """Concatenate masks of one image; `Instances.cat` calls it."""
         return RLEMasks([code for part in masks for code in part.codes], masks[0].image_size)
 
     @classmethod
@@ -201,17 +265,17 @@ class RLEMasks:
             bitmaps: (N, height, width) bool, on any device.
 
         Returns:
-            The N masks.
+            N masks.
         """
         height, width = bitmaps.shape[1:]
         size = (height, width)
         return cls([encode_crop(bitmap, (0, 0), size) for bitmap in bitmaps.cpu().numpy()], size)
 
     def replace(self, where: Tensor, masks: "RLEMasks") -> "RLEMasks":
-        """These masks with others in some places.
+        """Replace some of the masks.
 
         Args:
-            where: (N,) bool, with M places.
+            where: (N,) bool, True in M places.
             masks: the M masks to put there, in order.
 
         Returns:
@@ -223,16 +287,37 @@ class RLEMasks:
         return RLEMasks(codes, self.image_size)
 
     def areas(self) -> Tensor:
-        """Pixels of each mask.
+        """The number of pixels of each mask.
 
         Returns:
             (N,) int64.
         """
         # One by one: with NumPy 2, pycocotools 2.0 raises OverflowError for more than 255 at once.
-        return torch.tensor([int(coco_mask.area(code)) for code in self.codes], dtype=torch.int64)
+        return torch.tensor([rle_area(code) for code in self.codes], dtype=torch.int64)
+
+    def boxes(self) -> Tensor:
+        """The box around each mask's pixels.
+
+        Returns:
+            (N, 4) float32 XYXY; zeros for an empty mask.
+        """
+        boxes = torch.tensor([rle_box(code) for code in self.codes], dtype=torch.float32).reshape(-1, 4)
+        return torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
+
+    def polygons(self) -> list[list[np.ndarray]]:
+        """The outlines of each mask along the edges of its pixels; rasterised by COCO's rule they give the mask again.
+
+        Returns:
+            For each mask, an array (P, 2) int64 of corners XY in image pixels for each of its parts.
+        """
+        outlines = []
+        for code in self.codes:
+            x, y, width, height = rle_box(code)
+            outlines.append(mask_to_polygons(decode_crop(code, (x, y, x + width, y + height)), (x, y)))
+        return outlines
 
     def to_bitmaps(self) -> Tensor:
-        """All masks at full image size; N x height x width bytes of memory.
+        """Decode all masks; N x height x width bytes of memory.
 
         Returns:
             (N, height, width) bool.
@@ -240,3 +325,34 @@ class RLEMasks:
         if not self.codes:
             return torch.zeros((0, *self.image_size), dtype=torch.bool)
         return torch.from_numpy(coco_mask.decode(self.codes)).permute(2, 0, 1).bool()
+
+
+def select_indices(item: Any, count: int) -> "int | Tensor":
+    """Resolve an index into a sequence.
+
+    Args:
+        item: an integer of any kind, a slice, or a list, array or tensor of integers or of `count` bools.
+        count: length of the sequence.
+
+    Returns:
+        An int from 0 to count - 1 for an integer, else the selected positions, (M,) int64.
+
+    Raises:
+        IndexError: out of range, or not an index.
+    """
+    if isinstance(item, slice):
+        return torch.tensor(range(count)[item], dtype=torch.int64)
+    chosen = np.asarray(item.detach().cpu() if isinstance(item, Tensor) else item)
+    if chosen.size == 0:
+        chosen = chosen.astype(np.int64).reshape(-1)
+    if chosen.ndim > 1 or chosen.dtype.kind not in "iub" or (chosen.dtype.kind == "b" and chosen.shape != (count,)):
+        raise IndexError(
+            f"expected an integer, a slice, integers or {count} bools, got {chosen.dtype} of shape {chosen.shape}"
+        )
+    if chosen.dtype.kind == "b":
+        return torch.from_numpy(np.flatnonzero(chosen))
+    chosen = chosen.astype(np.int64)
+    if ((chosen < -count) | (chosen >= count)).any():
+        raise IndexError(f"index out of range for {count} instances: {chosen.tolist()}")
+    chosen = chosen % count if count else chosen
+    return int(chosen) if chosen.ndim == 0 else torch.from_numpy(chosen)

@@ -1,6 +1,6 @@
-"""Readable twin of the compiled run-length coder (csrc/rle): the same functions, the same bytes.
+"""NumPy version of the compiled run-length coder (csrc/rle), with the same functions and byte-identical results.
 
-Both take arguments that `insight.structures.rle` has checked.
+Arguments are checked by `insight.structures.rle`.
 """
 
 import numpy as np
@@ -8,17 +8,17 @@ from pycocotools import mask as coco_mask
 
 
 def encode_crop(crop: np.ndarray, x: int, y: int, image_height: int, image_width: int) -> bytes:
-    """The code of a mask that is known in a window.
+    """Encode a mask that is known in a window.
 
     Args:
         crop: (h, w) bool.
-        x, y: the window's first pixel in the image, in which it lies.
+        x, y: the window's first pixel in the image, which contains the window.
         image_height, image_width: pixels.
 
     Returns:
         COCO's compressed counts.
     """
-    # COCO walks down the columns. A run starts where a zero-padded column rises, and ends where it falls.
+    # COCO's order is column by column. A run starts where a zero-padded column rises and ends where it falls.
     columns = np.pad(crop.T.astype(np.int8), ((0, 0), (1, 1)))
     edges = np.diff(columns, axis=1)
     column, row = np.nonzero(edges)
@@ -36,7 +36,7 @@ def encode_crop(crop: np.ndarray, x: int, y: int, image_height: int, image_width
 def encode_logits(
     logits: np.ndarray, regions: np.ndarray, image_height: int, image_width: int, threshold: float
 ) -> list[bytes]:
-    """The codes of masks whose logits are known in crops.
+    """Encode masks whose logits are known in crops.
 
     Args:
         logits: (N, h, w) float32, over the whole region each.

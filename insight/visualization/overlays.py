@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from insight.errors import InputError
+from insight.structures.rle import decode_crop, rle_box
 
 # Well apart in hue and all visible on dark and on light ground.
 _PALETTE = np.array([
@@ -76,17 +76,18 @@ def draw_instances(
 
 
 def _draw_mask(picture, taken, mask, color, scale: int, fill: float) -> tuple[int, int] | None:
-    """Draw one mask; the top left corner of its box, enlarged, or None if it is empty."""
+    """Draw one mask; returns the top left corner of its box, enlarged, or None if it is empty."""
     if isinstance(mask, dict):
-        x, y, w, h = (int(v) for v in coco_mask.toBbox(mask))
-        mask = coco_mask.decode(mask)
+        x, y, w, h = rle_box(mask)
+        mask = decode_crop(mask, (x, y, x + w, y + h)) if w and h else None
     else:
-        mask = np.asarray(mask).astype(np.uint8)
-        x, y, w, h = cv2.boundingRect(mask)
+        mask = np.asarray(mask)
+        x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+        mask = mask[y : y + h, x : x + w]
     if w == 0 or h == 0:
         return None
-    part = cv2.resize(np.ascontiguousarray(mask[y : y + h, x : x + w]), (w * scale, h * scale),
-                      interpolation=cv2.INTER_NEAREST)  # fmt: skip
+    mask = np.ascontiguousarray(mask, np.uint8)
+    part = cv2.resize(mask, (w * scale, h * scale), interpolation=cv2.INTER_NEAREST)
     window = picture[y * scale : (y + h) * scale, x * scale : (x + w) * scale]
     tinted = cv2.addWeighted(window, 1 - fill, np.full_like(window, color), fill, 0)
     cv2.copyTo(tinted, part, window)

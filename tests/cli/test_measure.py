@@ -55,12 +55,12 @@ def test_pictures(insight, trained, tmp_path):
         ("measure missed", ["--weights", "absent.pth"], "absent.pth: no such checkpoint"),
         ("measure missed", ["DATASETS.TEST", "()"], "DATASETS.TEST: expected the name of at least one dataset"),
         ("measure jitter", ["DATASETS.TEST", "()"], "DATASETS.TEST: expected the name of at least one dataset"),
-        ("measure missed", ["--score-threshold", "50"], "--score-threshold 50.0: expected a number from 0 to 1"),
+        ("measure missed", ["--score-threshold", "50"], "--score-threshold: expected a number from 0 to 1, got 50.0"),
         ("measure missed", ["DATASETS.TEST", "('elsewhere',)"], "DATASETS.TEST: unknown dataset 'elsewhere'"),
         (
             "measure jitter",
             ["--correct-boxes", "2"],
-            "--correct-boxes: expected an IoU, from 0 (no box is corrected)",
+            "--correct-boxes: expected an IoU from 0 (correct no box)",
         ),
         ("measure jitter", ["--noise", "0.7"], "--noise: expected numbers from 0 to below 0.5, got 0.7"),
     ],
@@ -82,7 +82,7 @@ def test_a_data_set_that_no_model_can_be_compared_on(insight, trained, tmp_path)
         (["ours=absent.yaml,x"], "absent.yaml: no such"),
         (["ours=absent", "--worst", "0"], "--worst: expected a whole number from 1, got 0"),
         (["ours=absent", "--count", "-1"], "--count: expected a whole number from 1, got -1"),
-        (["ours=absent", "--score-threshold", "2"], "--score-threshold 2.0: expected a number from 0 to 1"),
+        (["ours=absent", "--score-threshold", "2"], "--score-threshold: expected a number from 0 to 1, got 2.0"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_told(insight, tmp_path, arguments, said):

@@ -61,7 +61,9 @@ def test_boxes_and_oriented_boxes_of_the_command_line(predict, place):
     boxes = ("--boxes", as_text(BOX), "--oriented-boxes", as_text(ORIENTED), "--oriented-boxes", as_text(turned))
     done = predict(*boxes, images=["0.png", "1.png"])
     assert done.code == 0, done.err
-    asked = SOPSegPredictor(place / "sopseg.pth", input_size=64).predict(IMAGE, [BOX], [ORIENTED, turned])
+    asked = SOPSegPredictor(place / "sopseg.pth", input_size=64).predict(
+        image=IMAGE, boxes=[BOX], oriented_boxes=[ORIENTED, turned]
+    )
     for name in ("0.png", "1.png"):
         assert_answers(place, annotations(place, name), asked)
     assert [c["name"] for c in annotations(place)[0].dataset["categories"]] == ["object"]
@@ -75,13 +77,15 @@ def test_oriented_boxes_of_a_json_file(predict, place, corners):
     done = predict("--boxes-json", place / "boxes.json", images=["0.png", "1.png"])
     assert done.code == 0, done.err
     predictor = SOPSegPredictor(place / "sopseg.pth", input_size=64)
-    assert_answers(place, annotations(place), predictor.predict(IMAGE, oriented_boxes=[box]))
-    assert_answers(place, annotations(place, "1.png"), predictor.predict(IMAGE, [BOX]))
+    assert_answers(place, annotations(place), predictor.predict(image=IMAGE, oriented_boxes=[box]))
+    assert_answers(place, annotations(place, "1.png"), predictor.predict(image=IMAGE, boxes=[BOX]))
 
 
 def test_overlays_show_the_oriented_box(predict, place, monkeypatch):
     drawn = []
-    monkeypatch.setattr("insight.inference.files.draw_instances", lambda *args: drawn.append(args) or args[0])
+    monkeypatch.setattr(
+        "insight.inference.prediction.draw_instances", lambda *args, scale: drawn.append(args) or args[0]
+    )
     done = predict("--boxes", as_text(BOX), "--oriented-boxes", as_text([50, 30, 30, 8, 90]))
     assert done.code == 0, done.err
     boxes = drawn[0][2]
@@ -93,14 +97,14 @@ def test_overlays_show_the_oriented_box(predict, place, monkeypatch):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        ([], "SOPSeg finds nothing by itself: give --boxes, --oriented-boxes or --boxes-json"),
-        (["--boxes", "1,2,30,40", "--correct-boxes", "0.7"], "--correct-boxes: SOPSeg takes boxes at their word"),
-        (["--oriented-boxes", "1,2,3,4"], "--oriented-boxes 1,2,3,4: expected 5 numbers (centre x"),
+        ([], "SOPSeg detects nothing by itself and needs boxes or oriented boxes"),
+        (["--boxes", "1,2,30,40", "--correct-boxes", "0.7"], "--correct-boxes: SOPSeg uses boxes as they are"),
+        (["--oriented-boxes", "1,2,3,4"], "--oriented-boxes: expected 5 numbers (centre x"),
         (["--oriented-boxes", "9,9,5,0,0"], "--oriented-boxes[0] = [9.0, 9.0, 5.0, 0.0, 0.0] has no area"),
         (["--oriented-boxes", "9,9,5,5,0", "--boxes-json", "x.json"], "--boxes-json: not allowed together with"),
-        (["--boxes", "1,2,3,4", "--class", "ship"], "--class: SOPSeg knows no classes"),
-        (["--boxes", "1,2,3,4", "MODEL.SOPSEG.ENCODER", "vit_t"], "vit_b image encoder, expected vit_t"),
-        (["--boxes", "1,2,3,4", "MODEL.SOPSEG.DECODER", "edge"], "mask decoder 'sam', expected 'edge'"),
+        (["--boxes", "1,2,3,4", "--class", "ship"], "--class: SOPSeg has no classes"),
+        (["--boxes", "1,2,3,4", "MODEL.SOPSEG.ENCODER", "vit_t"], "expected the image encoder vit_t, got vit_b"),
+        (["--boxes", "1,2,3,4", "MODEL.SOPSEG.DECODER", "edge"], "expected the mask decoder 'edge', got 'sam'"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(predict, place, arguments, said):
@@ -126,6 +130,8 @@ def test_a_detector_with_sopseg_as_its_mask_branch(insight, project, trained, pl
     )
     assert done.code == 0, done.err
     coco, found = annotations(place)
-    asked = SOPSegPredictor(place / "sopseg.pth", input_size=64).predict(image, [BOX], [ORIENTED])
+    asked = SOPSegPredictor(place / "sopseg.pth", input_size=64).predict(
+        image=image, boxes=[BOX], oriented_boxes=[ORIENTED]
+    )
     np.testing.assert_array_equal([coco.annToMask(a) for a in found], asked.masks.to_bitmaps().numpy())
     assert {c["name"] for c in coco.dataset["categories"]} == {"square", "bar"}

@@ -43,11 +43,11 @@ class Fills:
     def set_image(self, image, order):
         self.size = image.shape[:2]
 
-    def predict(self, boxes, correct_boxes):
+    def predict(self, *, boxes, correct_boxes):
         masks = torch.zeros(len(boxes), *self.size, dtype=torch.bool)
         for mask, (x1, y1, x2, y2) in zip(masks, boxes.round().int().tolist()):
             mask[y1:y2, x1:x2] = True
-        return type("Answer", (), {"pred_masks": masks})
+        return type("Answer", (), {"masks": masks})
 
 
 def test_a_model_that_fills_boxes_is_as_good_as_they_are(rectangles):
@@ -83,7 +83,7 @@ def test_sopseg_without_noise_is_its_evaluation(tiny_cfg, monkeypatch, tmp_path)
         return SOPSeg(image_encoder, PromptEncoder(), build_decoder(decoder, image_encoder.shallow_channels))
 
     monkeypatch.setattr(face, "build_sopseg", build_small)
-    tiny_cfg.MODEL.META_ARCHITECTURE, tiny_cfg.MODEL.SOPSEG.INPUT_SIZE = "SOPSEG", 64
+    tiny_cfg.MODEL.META_ARCHITECTURE, tiny_cfg.MODEL.SOPSEG.INPUT_SIZE = "SOPSegMetaArch", 64
     tiny_cfg.INPUT.FORMAT = "RGB"
     tiny_cfg.MODEL.SOPSEG.DECODER = "sam"
     model = SOPSegTrainer.build_model(tiny_cfg)
@@ -116,7 +116,7 @@ def test_a_detector_may_correct_the_boxes(tiny_cfg, tmp_path, monkeypatch):
 
 def test_sopseg_corrects_no_boxes(tiny_cfg):
     tiny_cfg.MODEL.META_ARCHITECTURE = "SOPSegMetaArch"
-    with pytest.raises(ValueError, match="^correct_boxes: SOPSeg takes boxes at their word"):
+    with pytest.raises(ValueError, match="^correct_boxes: SOPSeg uses boxes as they are"):
         jitter.jitter_curve(tiny_cfg, correct_boxes=0.5)
 
 

@@ -11,7 +11,6 @@ from helpers.tiny_sopseg import save_tiny_checkpoint
 from pycocotools import mask as coco_mask
 
 from insight import SOPSegPredictor
-from insight.data.formats.images import read_image
 from insight.data.mappers.detection import PromptDatasetMapper
 from insight.engine import Trainer
 
@@ -42,7 +41,7 @@ def test_masks_are_evaluated_in_the_original_images(branch_cfg, tmp_path):
         found = [r for r in results if r["image_id"] == image_id]
         boxes = np.array([r["bbox"] for r in found])
         boxes[:, 2:] += boxes[:, :2]
-        asked = predictor.predict(read_image(name), boxes)
+        asked = predictor.predict(image=name, boxes=boxes)
         ours = coco_mask.decode([r["segmentation"] for r in found]).transpose(2, 0, 1)
         assert len(found) > 0 and (ours != asked.masks.to_bitmaps().numpy()).mean() < 1e-3
 

@@ -11,6 +11,7 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from PIL import Image
 
 from insight.evaluation.missed import evaluate_missed, is_missed
+from insight.inference.prediction import Prediction
 
 NAME = "test_missed"
 SIZE = (40, 60)
@@ -62,11 +63,11 @@ class Knows:
         assert image.shape == (*SIZE, 3) and order == "RGB"
 
     def detect(self):
-        return self.found.pop(0)
+        return Prediction.from_instances(self.found.pop(0))
 
-    def predict(self, boxes):
+    def predict(self, *, boxes):
         self.asked.append(boxes.tolist())
-        return detections(boxes.int().tolist(), [0] * len(boxes), [0.5] * len(boxes))
+        return Prediction.from_instances(detections(boxes.int().tolist(), [0] * len(boxes), [0.5] * len(boxes)))
 
 
 @pytest.fixture
@@ -122,7 +123,9 @@ def test_nothing_missed_changes_nothing(dataset):
 def test_a_model_without_masks_is_judged_by_boxes(dataset):
     found = [detections([SQUARE, FAR], [0, 0], [0.9, 0.7], masks=False), detections([], [], [], masks=False)]
     predictor = Knows(found)
-    predictor.predict = lambda boxes: detections(boxes.int().tolist(), [0], [0.5], masks=False)
+    predictor.predict = lambda *, boxes: Prediction.from_instances(
+        detections(boxes.int().tolist(), [0], [0.5], masks=False)
+    )
     results = evaluate_missed(predictor, dataset)
     assert results["automatic AP"] == pytest.approx(100 * 67 / 101) and results["prompted AP"] == pytest.approx(100)
 

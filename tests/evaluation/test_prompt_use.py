@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from insight.evaluation.prompt_use import evaluate_prompt_use
+from insight.inference.prediction import Prediction
 from insight.modeling.prompt import PromptPooler, RegionPromptEncoder
 from insight.modeling.prompt.local import LocalPrompt
 
@@ -64,7 +65,7 @@ class Obedient:
         found.scores, found.pred_classes = torch.tensor([0.9]), torch.tensor([0])
         if self.masks:
             found.pred_masks = torch.ones(1, *SIZE, dtype=torch.bool)
-        return found
+        return Prediction.from_instances(found)
 
 
 def test_each_change_is_in_force_while_it_is_measured(dataset):

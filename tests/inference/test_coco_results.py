@@ -3,25 +3,29 @@ import json
 import numpy as np
 import pytest
 import torch
-from detectron2.structures import Boxes, Instances
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from insight.inference.coco_results import CocoResults
+from insight.inference.prediction import Prediction
 from insight.structures.rle import RLEMasks
 
 IMAGES = {"a.png": 1, "b.png": 1, **{f"{seed}.png": seed for seed in range(3)}}
 
 
-def instances(count=2, seed=0):
+def instances(count=2, seed=0, oriented=None):
     bitmaps = np.random.default_rng(seed).integers(0, 2, (count, 8, 10), dtype=np.uint8)
     codes = [coco_mask.encode(np.asfortranarray(b)) for b in bitmaps]
-    fields = {
-        "pred_boxes": Boxes(torch.tensor([[1.0, 2, 5, 7]]).repeat(count, 1)),
-        "pred_classes": torch.arange(count) % 2,
-        "scores": torch.linspace(0.9, 0.5, count),
-    }
-    return Instances((8, 10), **fields, pred_masks=RLEMasks(codes, (8, 10))), bitmaps
+    found = Prediction(
+        (8, 10),
+        boxes=torch.tensor([[1.0, 2, 5, 7]]).repeat(count, 1),
+        class_ids=torch.arange(count) % 2,
+        scores=torch.linspace(0.9, 0.5, count),
+        masks=RLEMasks(codes, (8, 10)),
+        oriented_boxes=oriented,
+        categories=["ship", "tank"],
+    )
+    return found, bitmaps
 
 
 def test_the_file_is_coco(tmp_path):
@@ -46,9 +50,10 @@ def test_the_file_is_coco(tmp_path):
         assert annotation["area"] == bitmap.sum()
 
 
-def test_the_last_instances_answer_oriented_boxes(tmp_path):
+def test_oriented_boxes_are_kept_where_there_are_some(tmp_path):
+    corners = torch.tensor([[np.nan] * 8, [1, 2, 5.123, 2, 5, 7, 1, 7], [0, 0, 1, 0, 1, 1, 0, 1]]).reshape(3, 4, 2)
     results = CocoResults(tmp_path / "predictions.json", ["ship", "tank"], {}, IMAGES)
-    results.add("a.png", instances(3)[0], [[1, 2, 5.123, 2, 5, 7, 1, 7], [0, 0, 1, 0, 1, 1, 0, 1]])
+    results.add("a.png", instances(3, oriented=corners)[0])
     results.finish()
     annotations = json.loads(results.path.read_text())["annotations"]
     assert [a.get("oriented_box") for a in annotations] == [
@@ -97,7 +102,7 @@ def test_results_of_another_image_of_that_name_are_not_used(tmp_path):
 def test_without_masks_the_area_is_the_boxs(tmp_path, masks):
     found, bitmaps = instances()
     if not masks:
-        found.remove("pred_masks")
+        found.masks = None
     results = CocoResults(tmp_path / "a.json", ["a", "b"], {}, IMAGES)
     results.add("0.png", found)
     results.finish()

@@ -4,14 +4,17 @@ import torch
 from detectron2.data import transforms as T
 from detectron2.layers.mask_ops import paste_masks_in_image
 from detectron2.modeling import build_model
+from detectron2.structures import Boxes
 from detectron2.utils.visualizer import Visualizer
+from helpers.tiny_sopseg import save_tiny_checkpoint, small_sopseg
 from PIL import Image
 
-from insight import PromptPredictor
+from insight import PromptPredictor, SOPSegPredictor
 from insight.checkpoint import CheckpointError
+from insight.errors import InputError
+from insight.inference import build_predictor
 from insight.inference import predictor as predictor_module
 from insight.modeling.checkpointer import Checkpointer
-from insight.modeling.sopseg import SOPSeg
 from insight.structures.oriented_boxes import enclosing_boxes
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (128, 160, 3), dtype=np.uint8)
@@ -38,33 +41,32 @@ def network_input(prompt_model):
 def test_detect_gives_what_the_model_gives(predictor, prompt_model, network_input):
     with torch.no_grad():
         expected = prompt_model([network_input])[0]["instances"]
-    found = predictor.detect(mask_format="bitmap")
+    found = predictor.detect()
     assert len(found) == len(expected) > 0 and found.image_size == (128, 160)
-    torch.testing.assert_close(found.pred_boxes.tensor, expected.pred_boxes.tensor)
-    assert found.scores.equal(expected.scores) and found.pred_classes.equal(expected.pred_classes)
-    assert (found.pred_masks != expected.pred_masks).float().mean() < 1e-4
+    torch.testing.assert_close(found.boxes, expected.pred_boxes.tensor)
+    assert found.scores.equal(expected.scores) and found.class_ids.equal(expected.pred_classes)
+    assert (found.masks.to_bitmaps() != expected.pred_masks).float().mean() < 1e-4
 
 
 def test_predict_answers_each_box_in_its_order(predictor, prompt_model, network_input):
     with torch.no_grad():
         expected = prompt_model.segment_boxes(prompt_model.encode([network_input]), [BOXES / 2])[0]
-    found = predictor.predict(BOXES)
-    assert found.pred_boxes.tensor.equal(BOXES)
+    found = predictor.predict(boxes=BOXES)
+    assert found.boxes.equal(BOXES)
     torch.testing.assert_close(found.scores, expected.scores)
-    assert found.pred_classes.equal(expected.pred_classes)
-    assert found.scores[0] == found.scores[3] and found.pred_masks[0] == found.pred_masks[3]
-    assert found.pred_masks.to_bitmaps().equal(predictor.predict(BOXES, mask_format="bitmap").pred_masks)
+    assert found.class_ids.equal(expected.pred_classes)
+    assert found.scores[0] == found.scores[3] and found.masks[0] == found.masks[3]
     # A mask stays in its box, in the frame of the image that was given.
-    rows, columns = found.pred_masks.to_bitmaps()[0].nonzero().unbind(1)
+    rows, columns = found.masks.to_bitmaps()[0].nonzero().unbind(1)
     assert rows.min() >= 10 and rows.max() < 50 and columns.min() >= 20 and columns.max() < 60
 
 
 def test_oriented_boxes_follow_the_boxes(predictor):
     oriented = [[80.0, 60, 40, 10, 30]]
-    both = predictor.predict(BOXES[:1], oriented)
+    both = predictor.predict(boxes=BOXES[:1], oriented_boxes=oriented)
     alone = predictor.predict(oriented_boxes=oriented)
-    assert both.pred_boxes.tensor.equal(torch.cat([BOXES[:1], enclosing_boxes(oriented)]))
-    assert alone.pred_boxes.tensor.equal(enclosing_boxes(oriented))
+    assert both.boxes.equal(torch.cat([BOXES[:1], enclosing_boxes(oriented)]))
+    assert alone.boxes.equal(enclosing_boxes(oriented))
     torch.testing.assert_close(alone.scores, both.scores[1:])
 
 
@@ -82,29 +84,29 @@ def test_boxes_are_corrected_where_the_model_would_have_them_elsewhere(predictor
 
     monkeypatch.setattr(prompt_model, "correct_boxes", correct)
     oriented = [[80.0, 60, 40, 10, 30]]
-    found = predictor.predict(BOXES, oriented, correct_boxes=0.7)
+    found = predictor.predict(boxes=BOXES, oriented_boxes=oriented, correct_boxes=0.7)
     expected = torch.cat([BOXES, enclosing_boxes(oriented)])
     expected[[0, 2, 3]] = shifted[[0, 2, 3]]
-    assert found.pred_boxes.tensor.equal(expected)
+    assert found.boxes.equal(expected)
     assert torch.cat([boxes for boxes, _ in asked]).equal(BOXES / 2)  # pixels of the network's input; not the oriented
-    again = predictor.predict(expected)
-    assert found.scores.equal(again.scores) and found.pred_masks.codes == again.pred_masks.codes
+    again = predictor.predict(boxes=expected)
+    assert found.scores.equal(again.scores) and found.masks.codes == again.masks.codes
     asked.clear()
-    told = predictor.predict(BOXES, correct_boxes=1.0, classes=[1, "square", "bar", 0])
-    assert told.pred_boxes.tensor.equal(shifted)
+    told = predictor.predict(boxes=BOXES, correct_boxes=1.0, classes=[1, "square", "bar", 0])
+    assert told.boxes.equal(shifted)
     assert [classes[0].tolist() for _, classes in asked] == [[1, 0, 1], [0]]
     asked.clear()
-    assert predictor.predict(BOXES).pred_boxes.tensor.equal(BOXES) and not asked
-    assert len(predictor.predict([], correct_boxes=0.5)) == 0
+    assert predictor.predict(boxes=BOXES).boxes.equal(BOXES) and not asked
+    assert len(predictor.predict(boxes=[], correct_boxes=0.5)) == 0
 
 
 def test_oriented_boxes_and_classes_beside_boxes_that_are_corrected(predictor):
     oriented, classes = [[80.0, 60, 40, 10, 30]], ["bar", "bar", "square", "bar", "square"]
-    both = predictor.predict(BOXES, oriented, classes=classes, correct_boxes=1.0)
-    boxes = predictor.predict(BOXES, classes=classes[:4], correct_boxes=1.0)
-    assert not boxes.pred_boxes.tensor.isclose(BOXES).any()
-    assert both.pred_boxes.tensor.equal(torch.cat([boxes.pred_boxes.tensor, enclosing_boxes(oriented)]))
-    assert both.pred_classes.tolist() == [1, 1, 0, 1, 0]
+    both = predictor.predict(boxes=BOXES, oriented_boxes=oriented, classes=classes, correct_boxes=1.0)
+    boxes = predictor.predict(boxes=BOXES, classes=classes[:4], correct_boxes=1.0)
+    assert not boxes.boxes.isclose(BOXES).any()
+    assert both.boxes.equal(torch.cat([boxes.boxes, enclosing_boxes(oriented)]))
+    assert both.class_ids.tolist() == [1, 1, 0, 1, 0]
 
 
 def test_a_box_over_the_edge_that_the_model_would_leave_stays(predictor, prompt_model):
@@ -113,26 +115,26 @@ def test_a_box_over_the_edge_that_the_model_would_leave_stays(predictor, prompt_
         for parameter in (deltas.weight, deltas.bias):
             parameter.zero_()
     over = torch.tensor([[-30.0, 20, 30, 60], [150.0, 100, 200, 200]])  # half and nine tenths outside
-    assert predictor.predict(over, correct_boxes=0.7).pred_boxes.tensor.equal(over)
+    assert predictor.predict(boxes=over, correct_boxes=0.7).boxes.equal(over)
 
 
 def test_a_class_that_is_given_has_its_own_score_and_mask(predictor, prompt_model, monkeypatch):
     monkeypatch.setattr(predictor_module, "BOXES_AT_ONCE", 3)  # classes must follow their boxes into the batches
     logits = []
     handle = prompt_model.roi_heads.mask_head.predictor.register_forward_hook(lambda *x: logits.append(x[2]))
-    given = predictor.predict(BOXES, classes=[1, "square", "bar", 0], mask_format="bitmap")
+    given = predictor.predict(boxes=BOXES, classes=[1, "square", "bar", 0])
     handle.remove()
-    assert given.pred_classes.tolist() == [1, 0, 1, 0]
-    chosen = torch.cat(logits)[range(4), given.pred_classes].sigmoid()
-    assert (given.pred_masks != paste_masks_in_image(chosen, BOXES, (128, 160))).float().mean() < 1e-4
-    told = predictor.predict(BOXES, mask_format="bitmap")
-    same = given.pred_classes == told.pred_classes
+    assert given.class_ids.tolist() == [1, 0, 1, 0]
+    chosen = torch.cat(logits)[range(4), given.class_ids].sigmoid()
+    assert (given.masks.to_bitmaps() != paste_masks_in_image(chosen, BOXES, (128, 160))).float().mean() < 1e-4
+    told = predictor.predict(boxes=BOXES)
+    same = given.class_ids == told.class_ids
     assert same.any() and not same.all()
     assert given.scores[same].equal(told.scores[same]) and (given.scores[~same] < told.scores[~same]).all()
-    assert not given.pred_masks[~same].equal(told.pred_masks[~same])
+    assert given.masks[~same].codes != told.masks[~same].codes
     for one in (1, "bar"):
-        assert predictor.predict(BOXES, classes=one).pred_classes.tolist() == [1, 1, 1, 1]
-    assert len(predictor.predict([], classes="bar")) == 0
+        assert predictor.predict(boxes=BOXES, classes=one).class_ids.tolist() == [1, 1, 1, 1]
+    assert len(predictor.predict(boxes=[], classes="bar")) == 0
 
 
 def test_without_masks_by_class_the_class_does_not_touch_the_mask(prompt_cfg):
@@ -140,8 +142,8 @@ def test_without_masks_by_class_the_class_does_not_touch_the_mask(prompt_cfg):
     cfg.MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK = True
     predictor = PromptPredictor(build_model(cfg), min_size=64, max_size=96)
     predictor.set_image(IMAGE)
-    square, bar = (predictor.predict(BOXES, classes=k) for k in (0, 1))
-    assert square.pred_masks.codes == bar.pred_masks.codes and not square.scores.equal(bar.scores)
+    square, bar = (predictor.predict(boxes=BOXES, classes=k) for k in (0, 1))
+    assert square.masks.codes == bar.masks.codes and not square.scores.equal(bar.scores)
 
 
 def test_an_image_is_encoded_once(predictor, prompt_model):
@@ -150,7 +152,7 @@ def test_an_image_is_encoded_once(predictor, prompt_model):
     try:
         predictor.set_image(IMAGE)
         for _ in range(3):
-            predictor.predict(BOXES)
+            predictor.predict(boxes=BOXES)
         predictor.detect()
         assert len(calls) == 1
         predictor.set_image(IMAGE)
@@ -160,63 +162,66 @@ def test_an_image_is_encoded_once(predictor, prompt_model):
 
 
 def test_many_boxes_go_through_in_batches(predictor, prompt_model, monkeypatch):
-    whole = predictor.predict(BOXES)
+    whole = predictor.predict(boxes=BOXES)
     sizes = []
     handle = prompt_model.roi_heads.box_head.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
     monkeypatch.setattr(predictor_module, "BOXES_AT_ONCE", 3)
-    parts = predictor.predict(BOXES)
+    parts = predictor.predict(boxes=BOXES)
     handle.remove()
     assert sizes == [3, 1]
     torch.testing.assert_close(parts.scores, whole.scores)
-    assert parts.pred_boxes.tensor.equal(BOXES) and parts.pred_classes.equal(whole.pred_classes)
+    assert parts.boxes.equal(BOXES) and parts.class_ids.equal(whole.class_ids)
 
 
 def test_the_order_of_bands_is_honoured(predictor, prompt_model, tmp_path):
-    expected = predictor.predict(BOXES).scores
+    expected = predictor.predict(boxes=BOXES).scores
     predictor.set_image(IMAGE[:, :, ::-1], order="BGR")
-    assert predictor.predict(BOXES).scores.equal(expected)
+    assert predictor.predict(boxes=BOXES).scores.equal(expected)
     Image.fromarray(IMAGE).save(tmp_path / "image.png")
     predictor.set_image(tmp_path / "image.png")
-    assert predictor.predict(BOXES).scores.equal(expected)
+    assert predictor.predict(boxes=BOXES).scores.equal(expected)
     predictor.set_image(IMAGE[:, :, ::-1])
-    assert not predictor.predict(BOXES).scores.equal(expected)
+    assert not predictor.predict(boxes=BOXES).scores.equal(expected)
 
 
 def test_no_boxes_give_no_instances_with_all_fields(predictor):
     for nothing in ([], torch.zeros(0, 4)):
-        found = predictor.predict(nothing)
-        assert len(found) == 0 and len(found.pred_masks) == 0
-        assert found.pred_classes.dtype == torch.int64 and found.image_size == (128, 160)
+        found = predictor.predict(boxes=nothing)
+        assert len(found) == 0 and len(found.masks) == 0
+        assert found.class_ids.dtype == torch.int64 and found.image_size == (128, 160)
 
 
 def test_detectron2s_visualizer_draws_the_result(predictor):
     drawn = Visualizer(IMAGE, {"thing_classes": predictor.class_names}).draw_instance_predictions(
-        predictor.predict(BOXES)
+        predictor.predict(boxes=BOXES).to_instances()
     )
     assert not np.array_equal(drawn.get_image(), IMAGE)
 
 
 def test_wrong_use_is_told(predictor, prompt_model):
     fresh = PromptPredictor(prompt_model)
-    for use in (lambda: fresh.predict(BOXES), fresh.detect):
+    for use in (lambda: fresh.predict(boxes=BOXES), fresh.detect):
         with pytest.raises(RuntimeError, match="call set_image"):
             use()
-    with pytest.raises(ValueError, match="needs boxes or oriented_boxes"):
+    with pytest.raises(ValueError, match="predict: expected boxes or oriented_boxes, got neither"):
         predictor.predict()
     with pytest.raises(ValueError, match=r"boxes\[1\] = \[200.0, 0.0, 210.0, 5.0\] lies outside the image"):
-        predictor.predict([[0, 0, 5, 5], [200, 0, 210, 5]])
+        predictor.predict(boxes=[[0, 0, 5, 5], [200, 0, 210, 5]])
     with pytest.raises(ValueError, match=r"oriented_boxes\[0\] .*outside the image"):
         predictor.predict(oriented_boxes=[[500, 500, 5, 5, 0]])
     for unknown in ("circle", 2, -1):
-        with pytest.raises(ValueError, match=f"classes: there is no class {unknown!r}; the model knows square, bar"):
-            predictor.predict(BOXES, classes=unknown)
+        with pytest.raises(
+            ValueError, match=f"classes: unknown class {unknown!r}; the model's classes are square, bar"
+        ):
+            predictor.predict(boxes=BOXES, classes=unknown)
     with pytest.raises(ValueError, match="classes: expected one class for all boxes or one for each of 4, got 3"):
-        predictor.predict(BOXES, classes=[0, 1, 0])
+        predictor.predict(boxes=BOXES, classes=[0, 1, 0])
     for wrong in (-0.1, 70, float("nan"), True, "0.7", None):
-        with pytest.raises(ValueError, match=f"correct_boxes: expected an IoU, from 0 .*, got {wrong!r}"):
-            predictor.predict(BOXES, correct_boxes=wrong)
-    with pytest.raises(ValueError, match='mask_format: expected "rle" or "bitmap"'):
-        predictor.predict(BOXES, mask_format="png")
+        with pytest.raises(ValueError, match=f"correct_boxes: expected an IoU from 0 .*, got {wrong!r}"):
+            predictor.predict(boxes=BOXES, correct_boxes=wrong)
+    for points in ({"points": [[30, 40]], "labels": [1]}, {"boxes": BOXES, "points": [[[30, 40]]] * 4}):
+        with pytest.raises(InputError, match="points: a detector accepts only boxes and oriented_boxes"):
+            predictor.predict(**points)
     with pytest.raises(ValueError, match="image: expected uint8"):
         predictor.set_image(IMAGE / 255)
     with pytest.raises(ValueError, match="class_names: expected the names of 2 classes, got 1"):
@@ -224,10 +229,10 @@ def test_wrong_use_is_told(predictor, prompt_model):
 
 
 def test_a_failed_set_image_does_not_leave_the_old_image_in_doubt(predictor):
-    before = predictor.predict(BOXES).scores
+    before = predictor.predict(boxes=BOXES).scores
     with pytest.raises(OSError, match="no such image"):
         predictor.set_image("absent.png")
-    assert predictor.predict(BOXES).scores.equal(before)
+    assert predictor.predict(boxes=BOXES).scores.equal(before)
 
 
 def test_an_image_that_cannot_be_encoded_leaves_none(predictor, prompt_model, monkeypatch):
@@ -238,7 +243,7 @@ def test_an_image_that_cannot_be_encoded_leaves_none(predictor, prompt_model, mo
     with pytest.raises(torch.OutOfMemoryError):
         predictor.set_image(np.zeros((200, 300, 3), np.uint8))
     with pytest.raises(RuntimeError, match="set_image"):
-        predictor.predict(BOXES)
+        predictor.predict(boxes=BOXES)
 
 
 def test_from_a_config_with_weights(prompt_cfg, prompt_model, predictor, tmp_path):
@@ -254,7 +259,7 @@ def test_from_a_config_with_weights(prompt_cfg, prompt_model, predictor, tmp_pat
     loaded = PromptPredictor(cfg)
     loaded.set_image(IMAGE)
     assert loaded.class_names == ["a", "b"]
-    torch.testing.assert_close(loaded.predict(BOXES).scores, predictor.predict(BOXES).scores)
+    torch.testing.assert_close(loaded.predict(boxes=BOXES).scores, predictor.predict(boxes=BOXES).scores)
     for key, size in (("MIN_SIZE_TEST", -5), ("MAX_SIZE_TEST", 0)):
         wrong = cfg.clone()
         wrong.INPUT[key] = size
@@ -269,16 +274,16 @@ def test_a_model_without_prompts_is_named(prompt_cfg):
     cfg = prompt_cfg.clone()
     cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
     with pytest.raises(
-        TypeError, match="GeneralizedRCNN takes no box prompts: set MODEL.META_ARCHITECTURE to PromptRCNN"
+        InputError, match="GeneralizedRCNN does not accept box prompts: set MODEL.META_ARCHITECTURE to PromptRCNN"
     ):
         PromptPredictor(build_model(cfg))
 
 
 def test_a_box_may_reach_a_hundred_sides_beyond_the_image_and_no_farther(predictor):
-    found = predictor.predict([[-16000.0, -16000, 16160, 16128]])
+    found = predictor.predict(boxes=[[-16000.0, -16000, 16160, 16128]])
     assert len(found) == 1 and found.scores.isfinite().all()
     with pytest.raises(ValueError, match=r"boxes\[1\] = .* reaches farther than 16000 pixels beyond the image"):
-        predictor.predict([[0, 0, 9, 9], [-1e30, 0, 1e30, 40]])
+        predictor.predict(boxes=[[0, 0, 9, 9], [-1e30, 0, 1e30, 40]])
 
 
 @pytest.mark.filterwarnings("error")
@@ -294,7 +299,53 @@ def test_an_image_of_one_pixel_that_is_read_only(predictor, monkeypatch):
     assert predictor.image_size == (1, 1)
 
 
-def test_sopseg_is_sent_where_its_prompts_are_answered():
-    with pytest.raises(TypeError, match="SOPSegPredictor answers its prompts, tools/train_net.py") as caught:
-        PromptPredictor(SOPSeg(*(torch.nn.Identity() for _ in range(3))))
-    assert "PromptRCNN" not in str(caught.value)
+def test_sopseg_is_sent_where_its_prompts_are_answered(prompt_cfg):
+    cfg = prompt_cfg.clone()
+    cfg.MODEL.META_ARCHITECTURE = "SOPSegMetaArch"
+    for model in (cfg, small_sopseg()):
+        with pytest.raises(InputError, match="SOPSeg neither detects nor classifies; use SOPSegPredictor"):
+            PromptPredictor(model)
+
+
+def test_an_image_of_one_call_is_not_set(predictor):
+    first = predictor.predict(boxes=BOXES)
+    other = predictor.predict(boxes=BOXES, image=IMAGE[::-1])
+    assert not other.scores.equal(first.scores)
+    assert predictor.predict(boxes=BOXES).scores.equal(first.scores)
+    bgr = predictor.predict(boxes=BOXES, image=IMAGE[:, :, ::-1], order="BGR")
+    assert bgr.scores.equal(first.scores) and bgr.masks.codes == first.masks.codes
+
+
+def test_every_form_of_boxes_gives_the_same_answer(predictor):
+    expected = predictor.predict(boxes=BOXES)
+    array = BOXES.numpy()
+    for boxes in (
+        Boxes(BOXES),
+        array[::-1][::-1],
+        array.astype(">f8"),
+        array.astype(object),
+        BOXES.double(),
+        array.tolist(),
+    ):
+        found = predictor.predict(boxes=boxes)
+        assert found.boxes.equal(BOXES) and found.masks.codes == expected.masks.codes
+    one = predictor.predict(boxes=BOXES[0])
+    assert one.boxes.equal(BOXES[:1]) and one.masks.codes == expected.masks.codes[:1]
+
+
+def test_the_predictor_of_a_config(prompt_cfg, prompt_model, tmp_path, monkeypatch):
+    cfg = prompt_cfg.clone()
+    Checkpointer(prompt_model, str(tmp_path)).save("model")
+    cfg.MODEL.WEIGHTS = str(tmp_path / "model.pth")
+    assert isinstance(build_predictor(cfg), PromptPredictor)
+    cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.SOPSEG.ENCODER, cfg.MODEL.SOPSEG.DECODER = "SOPSegMetaArch", "vit_b", "sam"
+    save_tiny_checkpoint(tmp_path / "sopseg.pth", monkeypatch)
+    cfg.MODEL.WEIGHTS, cfg.MODEL.SOPSEG.INPUT_SIZE = str(tmp_path / "sopseg.pth"), 64
+    predictor = build_predictor(cfg)
+    assert isinstance(predictor, SOPSegPredictor) and predictor.crop_size == 64
+    cfg.MODEL.WEIGHTS = ""
+    with pytest.raises(InputError, match="MODEL.WEIGHTS is empty: expected a checkpoint of SOPSeg or SAM"):
+        build_predictor(cfg)
+    cfg.MODEL.META_ARCHITECTURE = "Mystery"
+    with pytest.raises(InputError, match="MODEL.META_ARCHITECTURE: unknown model 'Mystery'"):
+        build_predictor(cfg)

@@ -22,18 +22,18 @@ def test_oriented_boxes_of_a_command_line():
 
 @pytest.mark.parametrize("text", ["1,2,3", "1,2,3,4,5", "a,b,c,d", "", "1 2 3 4"])
 def test_what_is_no_box_is_shown(text):
-    with pytest.raises(ValueError, match=rf"^--boxes {text}: expected 4 numbers \(x1, y1, x2, y2\)"):
+    with pytest.raises(ValueError, match=rf"^boxes: expected 4 numbers \(x1, y1, x2, y2\), .* got '{text}'"):
         parse_boxes([text])
 
 
 @pytest.mark.parametrize("text", ["1,2,3,4", "1,2,3,4,5,6", "a,b,c,d,e", ""])
 def test_what_is_no_oriented_box_is_shown(text):
-    with pytest.raises(ValueError, match=rf"^--oriented-boxes {text}: expected 5 numbers \(.*\) or 8 numbers \("):
+    with pytest.raises(ValueError, match=rf"^oriented_boxes: expected 5 numbers \(.*\) or 8 numbers \(.* got '{text}'"):
         parse_boxes([], ["1,2,3,4,5", text])
 
 
 def test_an_inverted_box_is_refused_before_any_image_is_read():
-    with pytest.raises(ValueError, match=r"--boxes\[1\] = .* is inverted"):
+    with pytest.raises(ValueError, match=r"^boxes\[1\] = .* is inverted"):
         parse_boxes(["1,2,3,4", "3,2,1,4"])
 
 
@@ -54,12 +54,12 @@ def test_a_json_file_holds_boxes_for_all_or_by_file_name(tmp_path):
     [
         ("[[1, 2, 3, 4]", "boxes.json: not JSON"),
         ("7", "boxes.json: expected a list of boxes .* got int"),
-        ("[1, 2, 3, 4]", r"boxes.json: boxes: expected a list of boxes .* got \[1, 2, 3, 4\]"),
+        ("[1, 2, 3, 4]", r"boxes.json: boxes: expected a list of boxes, .* got \[1, 2, 3, 4\]"),
         ('{"a.png": [[1, 2, 3]]}', r"boxes.json: a.png: expected .* 4 \(x1, y1, x2, y2\), or 5 .* got \[\[1, 2, 3\]\]"),
-        ('{"a.png": [[1, 2, 3, 4], [1, 2, 3, 4, 5]]}', "boxes.json: a.png: expected a list of boxes that are all of"),
+        ('{"a.png": [[1, 2, 3, 4], [1, 2, 3, 4, 5]]}', "boxes.json: a.png: expected a list of boxes, all of 4"),
         ("[[1, 2, 3, 4, 5], [1, 2, 0, 4, 5]]", r"boxes.json: boxes\[1\] = .* has no area"),
         ('{"a.png": [[1, 2, "x", 4]]}', "boxes.json: a.png: expected"),
-        ('{"a.png": [[0, 0, 1, 1], [1, 2, NaN, 4]]}', r"boxes.json: a.png\[1\] = .* no finite number"),
+        ('{"a.png": [[0, 0, 1, 1], [1, 2, NaN, 4]]}', r"boxes.json: a.png\[1\] = .* not finite"),
         ('{"images": [], "annotations": [{"id": 1}]}', "boxes.json: is a COCO file, expected {'image file name'"),
         ('{"a.png": {"x": 1}}', "boxes.json: a.png: expected"),
     ],

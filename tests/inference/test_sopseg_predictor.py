@@ -16,9 +16,12 @@ from torch.nn import functional as F
 
 import insight
 from insight import SOPSegPredictor
+from insight.checkpoint import CheckpointError
+from insight.errors import InputError
 from insight.modeling.sopseg import DECODERS, PIXEL_MEAN, PIXEL_STD, segment
 from insight.modeling.sopseg.decoders import build_decoder
 from insight.modeling.sopseg.model import SOPSeg
+from insight.structures.prompts import Prompts
 
 SIZE = 64  # of the crops
 IMAGE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
@@ -55,7 +58,7 @@ def assert_same(mask, other):
 
 
 def test_every_box_is_answered_from_its_own_region(predictor):
-    found = predictor.predict(IMAGE, BOXES)
+    found = predictor.predict(image=IMAGE, boxes=BOXES)
     assert found.boxes.tolist() == BOXES and len(found.masks) == 3 and found.scores.shape == (3,)
     for mask, score, box, region in zip(found.masks.to_bitmaps(), found.scores, BOXES, REGIONS):
         other_mask, other_score = expected(predictor, region, box)
@@ -65,13 +68,13 @@ def test_every_box_is_answered_from_its_own_region(predictor):
 
 def test_oriented_boxes_follow_the_boxes_and_prompt_with_their_axis(predictor):
     upright = [[28.0, 35, 16, 10, 0]]  # the first of BOXES
-    found = predictor.predict(IMAGE, BOXES[1:2], upright)
+    found = predictor.predict(image=IMAGE, boxes=BOXES[1:2], oriented_boxes=upright)
     assert found.boxes.tolist() == [BOXES[1], BOXES[0]]
     mask, score = expected(predictor, REGIONS[0], BOXES[0], [[24.0, 35], [28, 35], [32, 35]])
     assert_same(found.masks.to_bitmaps()[1], mask)
     assert found.scores[1] == pytest.approx(float(score), abs=1e-4)
     corners = [[20.0, 30, 36, 30, 36, 40, 20, 40]]
-    again = predictor.predict(IMAGE, oriented_boxes=corners)
+    again = predictor.predict(image=IMAGE, oriented_boxes=corners)
     assert again.masks.codes == found.masks.codes[1:] and again.scores.allclose(found.scores[1:], atol=1e-5)
 
 
@@ -90,7 +93,7 @@ def test_without_magnification_it_is_sams_predictor(boxes):
     theirs, quality, _ = sam.predict_torch(points, labels, None if boxes is None else torch.tensor(boxes), None, False)
 
     predictor = SOPSegPredictor(model, input_size=256, magnify=boxes is None)
-    found = predictor.predict(image, boxes, points=points, labels=labels)
+    found = predictor.predict(image=image, boxes=boxes, points=points, labels=labels)
     masks = found.masks.to_bitmaps()
     for mask, other in zip(masks, theirs[:, 0]):
         assert_same(mask, other)
@@ -114,9 +117,9 @@ def test_a_whole_image_is_seen_at_1024_unless_a_size_is_given(monkeypatch, given
 
     monkeypatch.setattr(model, "encode", encode)
     predictor = SOPSegPredictor(model, input_size=given)
-    predictor.predict(IMAGE, BOXES[:1])
-    predictor.predict(IMAGE, points=[[[30.0, 40]]], labels=[[1]])
-    SOPSegPredictor(model, input_size=given, magnify=False).predict(IMAGE, BOXES[:1])
+    predictor.predict(image=IMAGE, boxes=BOXES[:1])
+    predictor.predict(image=IMAGE, points=[[[30.0, 40]]], labels=[[1]])
+    SOPSegPredictor(model, input_size=given, magnify=False).predict(image=IMAGE, boxes=BOXES[:1])
     assert seen == [(crop, crop), (whole, whole), (whole, whole)]
 
 
@@ -139,7 +142,7 @@ def assert_equal(found, other):
 
 def test_an_image_that_is_set_is_encoded_once_for_all_clicks(predictor, encoded):
     asked = [{"points": [point], "labels": [[1]]} for point in CLICKS["points"]] + [CLICKS]
-    alone = [predictor.predict(IMAGE, **prompts) for prompts in asked]
+    alone = [predictor.predict(image=IMAGE, **prompts) for prompts in asked]
     assert encoded == [1, 1, 1]
     encoded.clear()
     given = IMAGE.copy()
@@ -152,7 +155,7 @@ def test_an_image_that_is_set_is_encoded_once_for_all_clicks(predictor, encoded)
 
 
 def test_boxes_on_an_image_that_is_set_are_magnified_as_ever(predictor, encoded):
-    expected = predictor.predict(IMAGE, BOXES, [[28.0, 35, 16, 10, 20]])
+    expected = predictor.predict(image=IMAGE, boxes=BOXES, oriented_boxes=[[28.0, 35, 16, 10, 20]])
     assert encoded == [3, 1]
     encoded.clear()
     predictor.set_image(IMAGE)
@@ -162,23 +165,23 @@ def test_boxes_on_an_image_that_is_set_are_magnified_as_ever(predictor, encoded)
 
 def test_without_magnification_boxes_are_answered_from_the_image_that_is_set(predictor, encoded):
     whole = SOPSegPredictor(predictor.model, input_size=SIZE, magnify=False)
-    expected = whole.predict(IMAGE, BOXES, [[28.0, 35, 16, 10, 20]])
+    expected = whole.predict(image=IMAGE, boxes=BOXES, oriented_boxes=[[28.0, 35, 16, 10, 20]])
     assert encoded == [1], "both kinds of prompts from one encoding"
     whole.set_image(IMAGE)
     assert_equal(whole.predict(boxes=BOXES, oriented_boxes=[[28.0, 35, 16, 10, 20]]), expected)
-    assert_equal(whole.predict(**CLICKS), whole.predict(IMAGE, **CLICKS))
+    assert_equal(whole.predict(**CLICKS), whole.predict(image=IMAGE, **CLICKS))
     assert encoded == [1, 1, 1]
 
 
 def test_another_image_takes_the_place_of_the_one_that_was_set(predictor, tmp_path):
     Image.fromarray(OTHER_IMAGE).save(tmp_path / "other.png")
     first, other = (
-        predictor.predict(IMAGE, **CLICKS),
-        predictor.predict(OTHER_IMAGE, points=[[[30.0, 40]]], labels=[[1]]),
+        predictor.predict(image=IMAGE, **CLICKS),
+        predictor.predict(image=OTHER_IMAGE, points=[[[30.0, 40]]], labels=[[1]]),
     )
     predictor.set_image(IMAGE)
     assert_equal(predictor.predict(**CLICKS), first)
-    assert_equal(predictor.predict(OTHER_IMAGE, points=[[[30.0, 40]]], labels=[[1]]), other)
+    assert_equal(predictor.predict(image=OTHER_IMAGE, points=[[[30.0, 40]]], labels=[[1]]), other)
     assert_equal(predictor.predict(**CLICKS), first)  # an image of one call is not set
     kept = weakref.ref(predictor._image.whole.features.embedding)
     predictor.set_image(tmp_path / "other.png")
@@ -190,13 +193,13 @@ def test_another_image_takes_the_place_of_the_one_that_was_set(predictor, tmp_pa
 def test_without_an_image_it_says_so(predictor):
     predictor = SOPSegPredictor(predictor.model, input_size=SIZE)
     assert predictor.image_size is None
-    with pytest.raises(RuntimeError, match=r"no image to predict on: give one, or call set_image\(image\) first"):
+    with pytest.raises(RuntimeError, match=r"no image is set: call set_image\(image\) first"):
         predictor.predict(boxes=BOXES)
 
 
 @pytest.mark.parametrize("step", ["encode", "decode"])
 def test_lack_of_memory_changes_no_mask_and_is_remembered(predictor, monkeypatch, caplog, step):
-    expected = predictor.predict(IMAGE, BOXES)
+    expected = predictor.predict(image=IMAGE, boxes=BOXES)
     model = copy.deepcopy(predictor.model)
     work, sizes = getattr(model, step), []
 
@@ -210,7 +213,7 @@ def test_lack_of_memory_changes_no_mask_and_is_remembered(predictor, monkeypatch
     short = SOPSegPredictor(model, input_size=SIZE)
     for attempts in ([3, 1, 1, 1], [1, 1, 1]):
         sizes.clear()
-        found = short.predict(IMAGE, BOXES)
+        found = short.predict(image=IMAGE, boxes=BOXES)
         assert found.masks.codes == expected.masks.codes
         torch.testing.assert_close(found.scores, expected.scores, atol=1e-4, rtol=1e-4)
         assert sizes == attempts
@@ -222,9 +225,11 @@ def test_bfloat16(decoder):
     small = small_sopseg()
     mask_decoder = randomise(build_decoder(decoder, small.image_encoder.shallow_channels))
     model = SOPSeg(small.image_encoder, small.prompt_encoder, mask_decoder)
-    expected = SOPSegPredictor(model, input_size=SIZE).predict(IMAGE, BOXES, [[28.0, 35, 16, 10, 20]])
+    expected = SOPSegPredictor(model, input_size=SIZE).predict(
+        image=IMAGE, boxes=BOXES, oriented_boxes=[[28.0, 35, 16, 10, 20]]
+    )
     found = SOPSegPredictor(copy.deepcopy(model).bfloat16(), input_size=SIZE).predict(
-        IMAGE, BOXES, [[28.0, 35, 16, 10, 20]]
+        image=IMAGE, boxes=BOXES, oriented_boxes=[[28.0, 35, 16, 10, 20]]
     )
     assert found.scores.dtype == torch.float32
     torch.testing.assert_close(found.scores, expected.scores, atol=0.1, rtol=0.1)
@@ -235,8 +240,10 @@ def test_the_predictor_casts_the_model(predictor, tmp_path, monkeypatch):
     given, model = copy.deepcopy(predictor.model), copy.deepcopy(predictor.model).bfloat16()
     as_it_is = SOPSegPredictor(model, input_size=SIZE)
     assert as_it_is.model is model and next(model.parameters()).dtype == torch.bfloat16
-    expected = as_it_is.predict(IMAGE, BOXES)
-    assert_equal(SOPSegPredictor(given, input_size=SIZE, dtype=torch.bfloat16).predict(IMAGE, BOXES), expected)
+    expected = as_it_is.predict(image=IMAGE, boxes=BOXES)
+    assert_equal(
+        SOPSegPredictor(given, input_size=SIZE, dtype=torch.bfloat16).predict(image=IMAGE, boxes=BOXES), expected
+    )
     assert SOPSegPredictor(model, dtype=torch.float32).model is model
     assert next(model.parameters()).dtype == torch.float32
     save_tiny_checkpoint(tmp_path / "model.pth", monkeypatch)
@@ -248,17 +255,19 @@ def test_the_predictor_casts_the_model(predictor, tmp_path, monkeypatch):
 
 
 def test_points_refine_a_box(predictor):
-    alone = predictor.predict(IMAGE, BOXES[:1])
-    both = predictor.predict(IMAGE, BOXES[:1], points=[[[24.0, 35], [28, 35], [32, 35]]], labels=[[1, 1, 1]])
+    alone = predictor.predict(image=IMAGE, boxes=BOXES[:1])
+    both = predictor.predict(
+        image=IMAGE, boxes=BOXES[:1], points=[[[24.0, 35], [28, 35], [32, 35]]], labels=[[1, 1, 1]]
+    )
     mask, _ = expected(predictor, REGIONS[0], BOXES[0], [[24.0, 35], [28, 35], [32, 35]])
     assert_same(both.masks.to_bitmaps()[0], mask)
     assert both.masks.codes != alone.masks.codes
     filled = predictor.predict(
-        IMAGE, BOXES[:1], points=[[[24.0, 35], [28, 35], [32, 35], [500, 500]]], labels=[[1, 1, 1, -1]]
+        image=IMAGE, boxes=BOXES[:1], points=[[[24.0, 35], [28, 35], [32, 35], [500, 500]]], labels=[[1, 1, 1, -1]]
     )
     assert filled.scores != both.scores  # SAM has an embedding for "no point"; where it is written does not matter
     again = predictor.predict(
-        IMAGE, BOXES[:1], points=[[[24.0, 35], [28, 35], [32, 35], [0, np.nan]]], labels=[[1, 1, 1, -1]]
+        image=IMAGE, boxes=BOXES[:1], points=[[[24.0, 35], [28, 35], [32, 35], [0, np.nan]]], labels=[[1, 1, 1, -1]]
     )
     assert again.scores.equal(filled.scores) and again.masks.codes == filled.masks.codes
 
@@ -270,40 +279,45 @@ def test_close_objects_may_share_crops(predictor, monkeypatch):
     monkeypatch.setattr(
         type(predictor.model), "encode", lambda self, crops: seen.append(len(crops)) or encode(self, crops)
     )
-    found = SOPSegPredictor(predictor.model, input_size=SIZE, shared_crops=0.8).predict(IMAGE, close)
+    found = SOPSegPredictor(predictor.model, input_size=SIZE, shared_crops=0.8).predict(image=IMAGE, boxes=close)
     assert seen == [2]
-    assert found.boxes.tolist() == close and found.masks.codes[2] == predictor.predict(IMAGE, close).masks.codes[2]
+    assert (
+        found.boxes.tolist() == close
+        and found.masks.codes[2] == predictor.predict(image=IMAGE, boxes=close).masks.codes[2]
+    )
 
 
 def test_a_box_larger_than_the_image_is_fine(predictor):
-    found = predictor.predict(IMAGE, [[-3000.0, -2000, 4000, 3000]], [[60, 45, 500, 300, 20]])
+    found = predictor.predict(
+        image=IMAGE, boxes=[[-3000.0, -2000, 4000, 3000]], oriented_boxes=[[60, 45, 500, 300, 20]]
+    )
     assert found.masks.to_bitmaps().shape == (2, 90, 120) and found.scores.isfinite().all()
 
 
 @pytest.mark.parametrize("nothing", [[], torch.zeros(0, 4), np.zeros((0, 4))])
 def test_no_boxes_give_no_masks(predictor, nothing):
-    found = predictor.predict(IMAGE, nothing)
+    found = predictor.predict(image=IMAGE, boxes=nothing)
     assert len(found.masks) == 0 and found.scores.shape == (0,) and found.boxes.shape == (0, 4)
     assert found.masks.to_bitmaps().shape == (0, 90, 120)
-    mixed = predictor.predict(IMAGE, nothing, [[28.0, 35, 16, 10, 0]])
+    mixed = predictor.predict(image=IMAGE, boxes=nothing, oriented_boxes=[[28.0, 35, 16, 10, 0]])
     assert len(mixed.masks) == 1 and mixed.boxes.shape == (1, 4)
-    none = predictor.predict(IMAGE, points=np.zeros((0, 1, 2)), labels=np.zeros((0, 1)))
+    none = predictor.predict(image=IMAGE, points=np.zeros((0, 1, 2)), labels=np.zeros((0, 1)))
     assert len(none.masks) == 0 and none.boxes.shape == (0, 4)
 
 
 def test_images_as_people_have_them(predictor, tmp_path):
-    plain = predictor.predict(IMAGE, BOXES)
+    plain = predictor.predict(image=IMAGE, boxes=BOXES)
     Image.fromarray(IMAGE).save(tmp_path / "plain.png")
     alpha = np.dstack([IMAGE, np.full(IMAGE.shape[:2], 7, np.uint8)])
     Image.fromarray(alpha).save(tmp_path / "alpha.png")
     for image in (str(tmp_path / "plain.png"), tmp_path / "alpha.png", alpha):
-        found = predictor.predict(image, BOXES)
+        found = predictor.predict(image=image, boxes=BOXES)
         assert found.masks.codes == plain.masks.codes and found.scores.equal(plain.scores)
     grey = IMAGE[:, :, 0]
     Image.fromarray(grey).save(tmp_path / "grey.png")
-    found = predictor.predict(np.repeat(grey[:, :, None], 3, 2), BOXES)
+    found = predictor.predict(image=np.repeat(grey[:, :, None], 3, 2), boxes=BOXES)
     for image in (grey, grey[:, :, None], tmp_path / "grey.png"):
-        assert predictor.predict(image, BOXES).masks.codes == found.masks.codes
+        assert predictor.predict(image=image, boxes=BOXES).masks.codes == found.masks.codes
 
 
 @pytest.mark.parametrize(
@@ -323,7 +337,7 @@ def test_images_that_cannot_be_used_are_one_line(predictor, tmp_path, image, sai
     Image.fromarray(IMAGE).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:400])
     with pytest.raises((ValueError, OSError), match=said) as caught:
-        predictor.predict(tmp_path / image if isinstance(image, str) else image, BOXES)
+        predictor.predict(image=tmp_path / image if isinstance(image, str) else image, boxes=BOXES)
     assert "\n" not in str(caught.value)
 
 
@@ -333,25 +347,29 @@ ONE = [[[30.0, 40]]]
 @pytest.mark.parametrize(
     "prompts, said",
     [
-        ({}, "predict needs boxes, oriented_boxes or points"),
-        ({"boxes": [[1, 2, np.nan, 4]]}, r"boxes\[0\] = .* no finite number"),
+        ({}, "predict: expected boxes, oriented_boxes, or points with labels, got none"),
+        ({"boxes": [[1, 2, np.nan, 4]]}, r"boxes\[0\] = .* not finite"),
         ({"boxes": [[1, 2, 1, 4]]}, r"boxes\[0\] = .* has no area"),
         ({"boxes": [[1, 2, 3, 4], [9, 2, 3, 4]]}, r"boxes\[1\] = .* is inverted"),
         ({"boxes": [[120, 2, 130, 4]]}, r"boxes\[0\] = .* outside the image, which is 120 x 90 pixels"),
-        ({"boxes": [1, 2, 3, 4]}, r"boxes: expected shape \(N, 4\)"),
-        ({"oriented_boxes": [[9, 9, 5, 5, np.inf]]}, r"oriented_boxes\[0\] = .* no finite number"),
+        ({"boxes": [1, 2, 3]}, r"boxes: expected shape \(N, 4\) .* got \(3,\)"),
+        (
+            {"boxes": [[9, 9, 5, 5, 30]]},
+            r"boxes: expected shape .* got \(1, 5\); pass oriented boxes as oriented_boxes",
+        ),
+        ({"oriented_boxes": [[9, 9, 5, 5, np.inf]]}, r"oriented_boxes\[0\] = .* not finite"),
         ({"oriented_boxes": [[9, 9, 5, 0, 3]]}, r"oriented_boxes\[0\] = .* has no area"),
         ({"oriented_boxes": [[9, 9, 5, 5, 3], [500, 9, 5, 5, 3]]}, r"oriented_boxes\[1\] = .* outside the image"),
         ({"points": ONE}, "labels: expected one for each point .* got none"),
-        ({"labels": [[1]]}, "labels: given without the points"),
+        ({"labels": [[1]]}, "labels: given without points"),
         ({"points": [[30, 40]], "labels": [[1]]}, r"points: expected shape \(N, P, 2\).* got \(1, 2\)"),
         ({"points": ONE, "labels": [[1, 1]]}, r"labels: expected shape \(1, 1\), .* got \(1, 2\)"),
-        ({"points": ONE, "labels": [[2]]}, r"labels\[0\] = \[2\] holds another label"),
-        ({"points": ONE, "labels": [[0.5]]}, r"labels\[0\] = \[0.5\] holds another label"),
-        ({"points": ONE, "labels": [[np.nan]]}, r"labels\[0\] = \[nan\] holds another label"),
-        ({"points": ONE, "labels": [[-1]]}, r"labels\[0\] = \[-1\] leaves its object without a point"),
+        ({"points": ONE, "labels": [[2]]}, r"labels\[0\] = \[2\] has a label other than 1"),
+        ({"points": ONE, "labels": [[0.5]]}, r"labels\[0\] = \[0.5\] has a label other than 1"),
+        ({"points": ONE, "labels": [[np.nan]]}, r"labels\[0\] = \[nan\] has a label other than 1"),
+        ({"points": ONE, "labels": [[-1]]}, r"labels\[0\] = \[-1\] gives its object no point"),
         ({"points": [[[30, 91]]], "labels": [[1]]}, r"points\[0\] = \[30.0, 91.0\] has a point outside the image"),
-        ({"points": [[[np.nan, 9]]], "labels": [[1]]}, r"points\[0\] = .* no finite number"),
+        ({"points": [[[np.nan, 9]]], "labels": [[1]]}, r"points\[0\] = .* not finite"),
         ({"points": ONE, "labels": [[1]], "boxes": BOXES}, "points: expected those of 3 objects"),
         ({"points": ONE, "labels": [[1]], "oriented_boxes": [[9, 9, 5, 5, 3]]}, "points: expected alone or with boxes"),
         ({"points": "here", "labels": [[1]]}, r"points: expected \(N, P, 2\) numbers"),
@@ -359,21 +377,21 @@ ONE = [[[30.0, 40]]]
 )
 def test_wrong_prompts_are_one_line(predictor, prompts, said):
     with pytest.raises(ValueError, match=said) as caught:
-        predictor.predict(IMAGE, **prompts)
+        predictor.predict(image=IMAGE, **prompts)
     assert "\n" not in str(caught.value)
 
 
 def test_a_checkpoint_is_loaded_and_checked(tmp_path, monkeypatch):
     path = tmp_path / "model.pth"
     model = save_tiny_checkpoint(path, monkeypatch, "edge")
-    found = SOPSegPredictor(path, encoder="vit_b", decoder="edge", input_size=SIZE).predict(IMAGE, BOXES)
-    assert found.masks.codes == SOPSegPredictor(model, input_size=SIZE).predict(IMAGE, BOXES).masks.codes
-    with pytest.raises(ValueError, match="holds a vit_b image encoder, expected vit_t"):
+    found = SOPSegPredictor(path, encoder="vit_b", decoder="edge", input_size=SIZE).predict(image=IMAGE, boxes=BOXES)
+    assert found.masks.codes == SOPSegPredictor(model, input_size=SIZE).predict(image=IMAGE, boxes=BOXES).masks.codes
+    with pytest.raises(ValueError, match="model.pth: expected the image encoder vit_t, got vit_b"):
         SOPSegPredictor(path, encoder="vit_t")
-    with pytest.raises(FileNotFoundError, match="absent.pth: no such file"):
+    with pytest.raises(CheckpointError, match="absent.pth: no such checkpoint"):
         SOPSegPredictor(tmp_path / "absent.pth")
     save_tiny_checkpoint(path, monkeypatch, "sam")
-    with pytest.raises(ValueError, match="holds the mask decoder 'sam', expected 'edge'"):
+    with pytest.raises(ValueError, match="model.pth: expected the mask decoder 'edge', got 'sam'"):
         SOPSegPredictor(path, decoder="edge")  # its additions would be random
     with pytest.raises(ValueError, match=r"shared_crops \(SHARED_CROPS\): expected 0 or a fraction below 1, got 1"):
         SOPSegPredictor(path, shared_crops=1)
@@ -382,11 +400,11 @@ def test_a_checkpoint_is_loaded_and_checked(tmp_path, monkeypatch):
             SOPSegPredictor(path, input_size=size)
     with pytest.raises(ValueError, match="input_size: expected a multiple of 64 up to 1024, got '256'"):
         SOPSegPredictor(path, input_size="256")
-    with pytest.raises(ValueError, match="^device gpu: expected cpu, cuda or cuda:N"):
+    with pytest.raises(ValueError, match="^device: expected cpu, cuda or cuda:N, got gpu"):
         SOPSegPredictor(path, device="gpu")
-    with pytest.raises(ValueError, match="^device cuda:99: there is no such GPU"):
+    with pytest.raises(ValueError, match="^device: there is no GPU cuda:99"):
         SOPSegPredictor(path, device=torch.device("cuda:99"))
-    with pytest.raises(TypeError, match="weights: expected the name of a checkpoint or a SOPSeg, got NoneType"):
+    with pytest.raises(InputError, match="weights: expected a checkpoint's path or a SOPSeg, got NoneType"):
         SOPSegPredictor(None)
 
 
@@ -396,14 +414,32 @@ sys.modules["detectron2"] = None  # importing it now raises ImportError
 import numpy, torch
 from PIL import Image
 from insight import SOPSegPredictor
+from insight.checkpoint import CheckpointError
+from insight.errors import InputError
 from insight.modeling.sopseg import build_sopseg
 
 folder = sys.argv[1]
 torch.save(build_sopseg("vit_t", "edge").state_dict(), f"{folder}/model.pth")
 Image.fromarray(numpy.zeros((50, 60, 3), numpy.uint8)).save(f"{folder}/image.png")
 predictor = SOPSegPredictor(f"{folder}/model.pth", input_size=64)
-found = predictor.predict(f"{folder}/image.png", [[10, 10, 20, 20]], [[30, 30, 20, 9, 45]])
+found = predictor.predict(
+    image=f"{folder}/image.png", boxes=[[10, 10, 20, 20]], oriented_boxes=[[30, 30, 20, 9, 45]]
+)
 assert found.masks.to_bitmaps().shape == (2, 50, 60)
+import insight
+import insight.inference.files, insight.sam
+boxes = insight.inference.prompt_files.parse_boxes(["10,10,20,20"])
+files = insight.inference.files.FilePredictor(
+    ["object"], lambda image, prompts: predictor.predict(image=image, boxes=prompts.boxes)
+)
+image = insight.inference.files.find_images([f"{folder}/image.png"])
+assert insight.inference.files.predict_files(files, image, f"{folder}/out", boxes) == (1, {})
+found.save(f"{folder}/found.json")
+found.plot(f"{folder}/image.png")
+assert len(insight.masks(f"{folder}/image.png", [[10, 10, 20, 20]], model=predictor)) == 1
+sam = insight.sam.SamPredictor(predictor.model, crop_size=64)
+sam.set_image(numpy.zeros((50, 60, 3), numpy.uint8))
+sam.predict(box=numpy.array([10, 10, 20, 20]))
 try:
     from insight import PromptPredictor
 except ImportError as error:
@@ -439,7 +475,7 @@ def test_memory_does_not_grow_with_the_number_of_boxes(predictor, monkeypatch):
     most = []
     for count in (128, 640):
         alive.clear()
-        predictor.predict(IMAGE, boxes[:count])
+        predictor.predict(image=IMAGE, boxes=boxes[:count])
         assert len(alive) == count / 64
         most.append(max(alive))
     assert most[1] - most[0] < (640 - 128) * 4 * SIZE**2 / 50  # kept logits would be 4 * SIZE**2 a box
@@ -447,8 +483,125 @@ def test_memory_does_not_grow_with_the_number_of_boxes(predictor, monkeypatch):
 
 @pytest.mark.gpu
 def test_a_gpu_gives_what_the_cpu_gives(predictor):
-    found = predictor.predict(IMAGE, BOXES)
-    other = SOPSegPredictor(copy.deepcopy(predictor.model), input_size=SIZE, device="cuda").predict(IMAGE, BOXES)
+    found = predictor.predict(image=IMAGE, boxes=BOXES)
+    other = SOPSegPredictor(copy.deepcopy(predictor.model), input_size=SIZE, device="cuda").predict(
+        image=IMAGE, boxes=BOXES
+    )
     for mask, same in zip(other.masks.to_bitmaps(), found.masks.to_bitmaps()):
         assert (mask != same).float().mean() < 1e-3
     torch.testing.assert_close(other.scores, found.scores, atol=1e-3, rtol=1e-3)
+
+
+def test_every_form_of_boxes_and_images_gives_the_same_answer(predictor):
+    expected = predictor.predict(image=IMAGE, boxes=BOXES)
+    array = np.array(BOXES)
+    for boxes in (array[::-1][::-1], array.astype(">f4"), array.astype(object), torch.tensor(BOXES), tuple(array)):
+        assert_equal(predictor.predict(image=IMAGE, boxes=boxes), expected)
+    images = [
+        (IMAGE[:, :, ::-1], "BGR"),
+        (Image.fromarray(IMAGE), "RGB"),
+        (torch.tensor(IMAGE).permute(2, 0, 1), "RGB"),
+    ]
+    for image, order in images:
+        assert_equal(predictor.predict(image=image, order=order, boxes=BOXES), expected)
+        predictor.set_image(image, order)
+        assert_equal(predictor.predict(boxes=BOXES), expected)
+    one = predictor.predict(image=IMAGE, boxes=BOXES[0])
+    assert one.boxes.tolist() == BOXES[:1] and one.masks.codes == expected.masks.codes[:1]
+    clicked = predictor.predict(image=IMAGE, points=[[30, 40]], labels=[1])
+    assert_equal(clicked, predictor.predict(image=IMAGE, points=[[[30, 40]]], labels=[[1]]))
+
+
+def test_everything_but_self_is_a_keyword(predictor):
+    with pytest.raises(TypeError, match="positional"):
+        predictor.predict(BOXES)
+
+
+def test_classes_are_recorded(predictor):
+    found = predictor.predict(image=IMAGE, boxes=BOXES, classes=["ship", "car", "ship"])
+    assert found.class_names == ["ship", "car", "ship"] and found.categories == ["ship", "car"]
+    assert predictor.predict(image=IMAGE, boxes=BOXES, classes="ship").class_names == ["ship"] * 3
+    numbered = predictor.predict(image=IMAGE, boxes=BOXES, classes=np.array([2, 0, 2]), multimask=True)
+    assert numbered.class_ids.tolist() == [2] * 3 + [0] * 3 + [2] * 3 and numbered.categories == ["0", "1", "2"]
+    assert predictor.predict(image=IMAGE, boxes=BOXES).class_names == ["object"] * 3
+    for wrong, said in [(["a"], "got 1"), ([0, "a", 1], "expected class names or indices"), ([-1, 0, 1], "from 0")]:
+        with pytest.raises(InputError, match=f"^classes: .*{said}"):
+            predictor.predict(image=IMAGE, boxes=BOXES, classes=wrong)
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [{"boxes": BOXES}, {"boxes": BOXES[:1], "oriented_boxes": [[60.0, 45, 16, 10, 20]]}, CLICKS],
+    ids=["boxes", "with oriented boxes", "points"],
+)
+def test_logits_are_those_of_the_masks(predictor, prompts):
+    found = predictor.predict(image=IMAGE, return_logits=True, **prompts)
+    assert_equal(found, predictor.predict(image=IMAGE, **prompts))
+    count = len(found)
+    assert found.logits.crops.shape == (count, SIZE, SIZE) and found.logits.low_res.shape == (
+        count,
+        SIZE // 4,
+        SIZE // 4,
+    )
+    image = found.logits.to_image(found.image_size)
+    assert image.shape == (count, 90, 120) and ((image > 0) == found.masks.to_bitmaps()).float().mean() > 1 - 1e-4
+    upsampled = F.interpolate(found.logits.low_res[:, None], SIZE, mode="bilinear", align_corners=False)[:, 0]
+    torch.testing.assert_close(found.logits.crops, upsampled, atol=1e-4, rtol=1e-4)
+    assert predictor.predict(image=IMAGE, **prompts).logits is None
+
+
+def test_three_masks_for_each_prompt(predictor):
+    oriented = [[60.0, 45, 16, 10, 20]]
+    found = predictor.predict(image=IMAGE, boxes=BOXES, oriented_boxes=oriented, multimask=True, return_logits=True)
+    assert len(found) == 12 and found.prompt_ids.tolist() == [i for i in range(4) for _ in range(3)]
+    assert found.boxes[3:6].tolist() == [BOXES[1]] * 3 and found.oriented_boxes[9:].isfinite().all()
+    assert found.oriented_boxes[:9].isnan().all() and found.logits.crops.shape == (12, SIZE, SIZE)
+    for i, (x, y) in enumerate(REGIONS):
+        pixels = (torch.tensor(IMAGE).float() - torch.tensor(PIXEL_MEAN)) / torch.tensor(PIXEL_STD)
+        crop = F.pad(pixels.permute(2, 0, 1), (32, 32, 32, 32))[None, :, y + 32 : y + 64, x + 32 : x + 64]
+        crop = F.interpolate(crop, SIZE, mode="bilinear", align_corners=False)
+        box = (torch.tensor([BOXES[i]]) - torch.tensor([x, y]).repeat(2)) * SIZE / 32
+        with torch.no_grad():
+            inputs = predictor.model.decoder_input(crop, predictor.model.encode(crop), Prompts(box))
+            low_res, quality = predictor.model.mask_decoder.multimask(inputs)
+        rows = found[found.prompt_ids == i]
+        torch.testing.assert_close(rows.scores, quality[0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(rows.logits.low_res, low_res[0], atol=1e-3, rtol=1e-3)
+    clicked = predictor.predict(image=IMAGE, multimask=True, **CLICKS)
+    assert len(clicked) == 6 and clicked.boxes.shape == (6, 4) and len(set(map(str, clicked.masks.codes))) > 2
+
+
+def test_an_earlier_answer_is_refined(predictor):
+    """As segment-anything's predictor does with its own low-resolution logits."""
+    from segment_anything import SamPredictor
+
+    model = small_sopseg()
+    image = np.random.default_rng(1).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    sam = SamPredictor(segment_anything_twin(model, 256))
+    sam.transform.target_length = 256
+    sam.set_image(image)
+    point, label, box = np.array([[60.0, 70]]), np.array([1]), np.array([20.0, 30, 100, 90])
+    _, _, first = sam.predict(point, label, box, multimask_output=True)
+    theirs, quality, _ = sam.predict(point, label, box, mask_input=first[1:2], multimask_output=False)
+
+    whole = SOPSegPredictor(model, input_size=256, magnify=False)
+    whole.set_image(image)
+    prompts = {"points": point, "labels": label, "boxes": box}
+    three = whole.predict(**prompts, multimask=True, return_logits=True)
+    refined = whole.predict(**prompts, mask_input=three[1].logits.low_res)
+    assert_same(refined.masks.to_bitmaps()[0], torch.from_numpy(theirs[0]))
+    assert refined.scores.item() == pytest.approx(quality[0], abs=1e-4)
+    unrefined = whole.predict(**prompts)
+    assert refined.masks.codes != unrefined.masks.codes
+
+    found = predictor.predict(image=IMAGE, boxes=BOXES, oriented_boxes=[[60, 45, 16, 10, 20]], return_logits=True)
+    again = predictor.predict(
+        image=IMAGE,
+        boxes=BOXES,
+        oriented_boxes=[[60, 45, 16, 10, 20]],
+        mask_input=found.logits.low_res[:, None].numpy(),
+    )
+    assert all(a != b for a, b in zip(again.masks.codes, found.masks.codes))
+    for wrong in (found.logits.low_res[:3], found.logits.crops, found.logits.low_res[0]):
+        with pytest.raises(InputError, match=r"^mask_input: expected shape \(4, 16, 16\), got "):
+            predictor.predict(image=IMAGE, boxes=BOXES, oriented_boxes=[[60, 45, 16, 10, 20]], mask_input=wrong)

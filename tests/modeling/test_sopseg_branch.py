@@ -57,7 +57,7 @@ def test_inference_gives_sopsegs_masks_of_the_detectors_boxes(sopseg, files, opt
         assert len(ours) == len(theirs) > 0 and ours.image_size == (192, 256)
         assert ours.pred_boxes.tensor.equal(theirs.pred_boxes.tensor) and ours.scores.equal(theirs.scores)
         assert isinstance(ours.pred_masks, RLEMasks)
-        asked = predictor.predict(rgb(entry["prompt_image"], branched.input_format), ours.pred_boxes.tensor)
+        asked = predictor.predict(image=rgb(entry["prompt_image"], branched.input_format), boxes=ours.pred_boxes)
         assert ours.pred_masks.codes == asked.masks.codes and asked.masks.areas().sum() > 0
 
 
@@ -69,7 +69,7 @@ def test_without_the_sharp_image_the_resized_one_is_read_and_masks_are_in_the_ou
     with torch.no_grad():
         found = model([entry])[0]["instances"]
     assert found.image_size == found.pred_masks.image_size == (288, 384)
-    asked = predictor.predict(rgb(entry["image"]), found.pred_boxes.tensor / 3)
+    asked = predictor.predict(image=rgb(entry["image"]), boxes=found.pred_boxes.tensor / 3)
     bitmaps = found.pred_masks.to_bitmaps()
     assert (bitmaps[:, 1::3, 1::3] != asked.masks.to_bitmaps()).float().mean() < 1e-3 and bitmaps.any()
 
@@ -84,7 +84,7 @@ def test_given_detections_are_completed(sopseg):
     with torch.no_grad():
         found = model.inference([entry], [given])[0]["instances"]
         raw = model.inference([entry], do_postprocess=False)[0]
-    assert found.pred_masks.codes == predictor.predict(rgb(entry["image"]), boxes).masks.codes
+    assert found.pred_masks.codes == predictor.predict(image=rgb(entry["image"]), boxes=boxes).masks.codes
     assert not raw.has("pred_masks")
 
 
@@ -137,16 +137,16 @@ def test_the_predictor_asks_it_for_its_classes(sopseg):
     }
     for predictor in (own, of_all, mixed):
         predictor.set_image(image)
-    ours, theirs, found = (predictor.predict(**prompts).pred_masks.codes for predictor in (own, of_all, mixed))
+    ours, theirs, found = (predictor.predict(**prompts).masks.codes for predictor in (own, of_all, mixed))
     assert found == [theirs[0], ours[1], theirs[2], ours[3], theirs[4]]
     assert all(a != b for a, b in zip(ours, theirs))
-    assert len(mixed.predict([]).pred_masks) == 0
+    assert len(mixed.predict(boxes=[]).masks) == 0
 
     ours, theirs, found = own.detect(), of_all.detect(), mixed.detect()
-    of_it = found.pred_classes == 1
+    of_it = found.class_ids == 1
     assert 0 < of_it.sum() < len(found) == len(ours)
     for i, here in enumerate(of_it.tolist()):
-        assert found.pred_masks[i] == (theirs if here else ours).pred_masks[i]
+        assert found.masks[i] == (theirs if here else ours).masks[i]
 
 
 def test_classes_that_cannot_be_are_told_when_the_model_is_built(sopseg):
@@ -166,11 +166,11 @@ def test_close_boxes_may_share_crops(sopseg, monkeypatch):
     encoded, encode = [], SOPSeg.encode
     monkeypatch.setattr(SOPSeg, "encode", lambda self, crops: encoded.append(len(crops)) or encode(self, crops))
     detector.set_image(image)
-    found = detector.predict(close)
+    found = detector.predict(boxes=close)
     assert encoded == [2]  # crops for three boxes
     sharing = SOPSegPredictor(predictor.model, input_size=SIZE, shared_crops=0.8)
-    assert found.pred_masks.codes == sharing.predict(image, close).masks.codes
-    assert found.pred_masks.codes != predictor.predict(image, close).masks.codes
+    assert found.masks.codes == sharing.predict(image=image, boxes=close).masks.codes
+    assert found.masks.codes != predictor.predict(image=image, boxes=close).masks.codes
     with pytest.raises(ValueError, match=r"\(SHARED_CROPS\): expected 0 or a fraction below 1, got 1.5"):
         build(make_tiny_config(MODEL__SOPSEG_BRANCH__SHARED_CROPS=1.5, **branch))
 
@@ -183,21 +183,19 @@ def test_the_predictor_asks_it_too(sopseg, masks):
     detector = PromptPredictor(build(make_tiny_config(MODEL__MASK_ON=masks, **branch)), min_size=64, max_size=96)
     detector.set_image(image)
     boxes, oriented = [[20.0, 10, 60, 50], [-8, 30, 24, 70]], [[80.0, 60, 40, 10, 30]]
-    found, asked = detector.predict(boxes, oriented), predictor.predict(image, boxes, oriented)
-    assert found.pred_masks.codes == asked.masks.codes
-    assert found.pred_boxes.tensor.equal(asked.boxes) and len(found.scores) == len(found.pred_classes) == 3
-    bitmaps = detector.predict(boxes, oriented, mask_format="bitmap").pred_masks
-    assert bitmaps.equal(asked.masks.to_bitmaps())
-    assert len(detector.predict([]).pred_masks) == 0
-    corrected = detector.predict(boxes, oriented, correct_boxes=1.0)
-    moved = corrected.pred_boxes.tensor[:2]
+    found, asked = (one.predict(image=image, boxes=boxes, oriented_boxes=oriented) for one in (detector, predictor))
+    assert found.masks.codes == asked.masks.codes
+    assert found.boxes.equal(asked.boxes) and len(found.scores) == len(found.class_ids) == 3
+    assert len(detector.predict(boxes=[]).masks) == 0
+    corrected = detector.predict(boxes=boxes, oriented_boxes=oriented, correct_boxes=1.0)
+    moved = corrected.boxes[:2]
     assert not moved.isclose(torch.tensor(boxes)).all(dim=1).any()
-    assert corrected.pred_masks.codes == predictor.predict(image, moved, oriented).masks.codes
+    asked = predictor.predict(image=image, boxes=moved, oriented_boxes=oriented)
+    assert corrected.masks.codes == asked.masks.codes
 
     detected = detector.detect()
-    asked = predictor.predict(image, detected.pred_boxes.tensor)
-    assert len(detected) > 0 and detected.pred_masks.codes == asked.masks.codes
-    assert detector.detect(mask_format="bitmap").pred_masks.equal(asked.masks.to_bitmaps())
+    asked = predictor.predict(image=image, boxes=detected.boxes)
+    assert len(detected) > 0 and detected.masks.codes == asked.masks.codes
 
 
 def test_training_does_not_see_it(sopseg, monkeypatch):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight.ops import crop_resize
-from insight.structures.crop_masks import ImageWindows, logits_to_image, masks_to_crops, paste_masks
+from insight.structures.crop_masks import ImageWindows, logits_to_image, masks_to_crops, paste_windows
 from insight.structures.crop_regions import crop_regions
 
 
@@ -68,8 +68,8 @@ def test_masks_come_back_unchanged(seed, x, y, side):
     crops = masks_to_crops(mask, regions, 128)
     windows = logits_to_image(crops.float() - 0.5, regions)
     seen = windows.logits.isfinite()
-    pasted = paste_masks(windows, (60, 80))
-    where = paste_masks(ImageWindows(seen.float(), windows.corners), (60, 80))
+    pasted = paste_windows(windows, (60, 80)) > 0
+    where = paste_windows(ImageWindows(seen.float(), windows.corners), (60, 80)) > 0
     # Within half a pixel of the region's border a pixel is only partly in the crop.
     inside = torch.zeros(60, 80, dtype=torch.bool)
     inside[int(np.ceil(y)) : int(y + side), int(np.ceil(x)) : int(x + side)] = True
@@ -108,7 +108,7 @@ def test_the_scene_around_an_object_does_not_matter(x, y, w, h):
 def test_windows_may_leave_the_image():
     logits = torch.ones(3, 16, 16)
     regions = torch.tensor([[-4.0, -4.0, 4.0, 4.0], [6.0, 5.0, 14.0, 13.0], [50.0, 50.0, 58.0, 58.0]])
-    masks = paste_masks(logits_to_image(logits, regions), (10, 12))
+    masks = paste_windows(logits_to_image(logits, regions), (10, 12)) > 0
     assert masks[0].nonzero().amax(0).tolist() == [3, 3] and masks[0].sum() == 16
     assert masks[1].nonzero().amin(0).tolist() == [5, 6] and masks[1].sum() == 30
     assert masks[2].sum() == 0
@@ -130,5 +130,5 @@ def test_far_from_the_origin_nothing_is_lost():
 
 def test_no_objects():
     windows = logits_to_image(torch.zeros(0, 256, 256), torch.zeros(0, 4))
-    assert paste_masks(windows, (20, 30)).shape == (0, 20, 30)
+    assert paste_windows(windows, (20, 30)).shape == (0, 20, 30)
     assert masks_to_crops(torch.zeros(0, 20, 30, dtype=torch.bool), torch.zeros(0, 4), 64).shape == (0, 64, 64)

@@ -139,9 +139,9 @@ def test_no_boxes():
     "boxes, message",
     [
         ([[1, 2, 3]], r"expected \(N, 4, 2\) or \(N, 8\) corners, or \(N, 5\).* got shape \(1, 3\)"),
-        ([1, 2, 3, 4, 5], r"got shape \(5,\)"),
+        ([1, 2, 3, 4], r"got shape \(4,\)"),
         ("boxes", r"expected .* got 'boxes'"),
-        ([[5, 5, 2, 2, 0], [5, 5, 2, float("nan"), 0]], r"oriented_boxes\[1\] .* has a coordinate that is no finite"),
+        ([[5, 5, 2, 2, 0], [5, 5, 2, float("nan"), 0]], r"oriented_boxes\[1\] .* has a coordinate that is not finite"),
         ([[5, 5, 2, 0, 0]], r"oriented_boxes\[0\] = \[5.0, 5.0, 2.0, 0.0, 0.0\] has no area"),
         ([[5, 5, -2, -2, 0]], "has no area"),
         ([[0, 0, 1, 1, 2, 2, 3, 3]], "has no area"),

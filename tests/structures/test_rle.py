@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
 from insight.structures import _rle_ext, rle_reference
-from insight.structures.crop_masks import logits_to_image, masks_to_crops, paste_masks
+from insight.structures.crop_masks import logits_to_image, masks_to_crops, paste_windows
 from insight.structures.crop_regions import crop_regions
 from insight.structures.rle import RLEMasks, decode_crop, encode_crop, encode_logits, run_lengths
 
@@ -66,7 +66,7 @@ def test_a_window_of_a_code_is_that_of_pycocotools_bitmap(case, as_text, data):
 
 @pytest.mark.parametrize("counts", ["", "o", "\u20ac", "a b", b"\xff"])
 def test_a_string_that_holds_no_runs_is_told(counts):
-    with pytest.raises(ValueError, match="no compressed run lengths of COCO: "):
+    with pytest.raises(ValueError, match="counts: expected COCO's compressed run lengths, got "):
         run_lengths(counts)
 
 
@@ -181,7 +181,7 @@ def test_logits_become_the_masks_of_logits_to_image(coder):
         left, top = max(x, 0), max(y, 0)
         part = window[top - y : 200 - y, left - x : 220 - x]
         field[top : top + part.shape[0], left : left + part.shape[1]] = part
-    assert torch.equal(fields > 0, paste_masks(windows, (200, 220)))
+    assert torch.equal(fields > 0, paste_windows(windows, (200, 220)) > 0)
     with using(coder):
         assert_codes_are_of(encode_logits(logits, regions, (200, 220)), fields.numpy())
 

@@ -86,7 +86,7 @@ def test_prompted_pictures_ask_for_the_true_boxes(table, executed, monkeypatch):
     asked = []
     predict = PromptPredictor.predict
     monkeypatch.setattr(
-        PromptPredictor, "predict", lambda self, boxes: asked.append(len(boxes)) or predict(self, boxes)
+        PromptPredictor, "predict", lambda self, *, boxes: asked.append(len(boxes)) or predict(self, boxes=boxes)
     )
     paths, _ = executed.make(table(count=2, prompted=True))
     assert [p.name for p in paths[-2:]] == ["0.png", "1.png"]
@@ -94,7 +94,7 @@ def test_prompted_pictures_ask_for_the_true_boxes(table, executed, monkeypatch):
 
 
 def test_the_worst_pictures_are_those_of_the_last_row(table, description, executed, tmp_path):
-    options = {"MODEL.META_ARCHITECTURE": "SOPSEG", "MODEL.SOPSEG.ENCODER": "vit_t", "MODEL.SOPSEG.INPUT_SIZE": 64}
+    options = {"MODEL.META_ARCHITECTURE": "SOPSegMetaArch", "MODEL.SOPSEG.ENCODER": "vit_t", "MODEL.SOPSEG.INPUT_SIZE": 64}
     options["INPUT.FORMAT"] = "RGB"
     description["rows"] = [{**row, "options": options | row.get("options", {})} for row in description["rows"]]
     worst = table(count=2, worst=True)

@@ -1,10 +1,13 @@
 """The drawing of instances: where colour goes, and where it must not."""
 
+import time
+
 import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from insight.structures.rle import encode_crop
 from insight.visualization.overlays import draw_instances
 
 
@@ -28,6 +31,22 @@ def test_rle_and_bitmaps_are_drawn_alike(image):
     masks = np.random.default_rng(0).random((5, 60, 80)) < 0.02
     codes = [coco_mask.encode(np.asfortranarray(m, dtype=np.uint8)) for m in masks]
     assert np.array_equal(draw_instances(image, masks), draw_instances(image, codes))
+
+
+def test_masks_are_decoded_in_their_windows_alone(monkeypatch):
+    """At 100 million pixels, decoding a mask at full size takes a hundred times longer."""
+    side = 10_000
+    codes = [encode_crop(np.ones((20, 20), bool), (x, 5_000), (side, side)) for x in (0, 4_990, 9_980)]
+    monkeypatch.setattr(coco_mask, "decode", lambda *_: pytest.fail("decoded at full size"))
+    image = np.broadcast_to(np.uint8(100), (side, side, 3)).copy()
+    start = time.perf_counter()
+    plain = draw_instances(image, None, np.zeros((0, 4)), scale=1)
+    drawing = time.perf_counter() - start
+    start = time.perf_counter()
+    picture = draw_instances(image, codes, scale=1)
+    assert time.perf_counter() - start < 3 * drawing + 1
+    assert [(picture[5_010, x + 10] != 100).any() for x in (0, 4_990, 9_980)] == [True] * 3
+    assert (picture[5_000:5_020] != plain[5_000:5_020]).any(2).sum() == 3 * 400
 
 
 def test_neighbours_differ_and_classes_agree_in_colour(image):

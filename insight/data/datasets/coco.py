@@ -8,12 +8,12 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
-from pycocotools import mask as coco_mask
 
 from insight.data.formats.coco import plain_name, read_coco
 from insight.data.formats.decoding import without_undecodable
 from insight.data.formats.file_check import SKIP_HINT_IN_CONFIG, FileCheck, first
 from insight.errors import InputError
+from insight.structures.rle import segmentation_to_rle
 
 _BAD = ("strict", "skip")
 _strict = True  # value of DATASETS.BAD; Detectron2 loads a dataset by its name, without a config at hand
@@ -238,7 +238,7 @@ def _convert(annotation: dict, index: dict[int, int], size: tuple[int, int]) -> 
         result["oriented_box"] = annotation["oriented_box"]
     mask = annotation.get("segmentation")
     if isinstance(mask, dict):
-        result["segmentation"] = coco_mask.frPyObjects(mask, *size) if isinstance(mask["counts"], list) else mask
+        result["segmentation"] = segmentation_to_rle(mask, size)
     elif mask:
         result["segmentation"] = mask
     return result

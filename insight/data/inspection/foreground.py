@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from insight.data.formats.coco import read_coco
 from insight.data.formats.file_check import FileCheck
 from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.processes import map_in_processes
+from insight.structures.rle import rle_area, rle_union, segmentation_to_rle
 from insight.visualization.figures import plot_text, png_figure
 
 TABLE_EDGES = (0.0, 0.1, 0.2, 1.0)  # Table I's
@@ -95,15 +95,11 @@ def _ratio(work: tuple[tuple[int, int], list]) -> float:
     (height, width), masks = work
     codes = []
     for mask in masks:
-        if isinstance(mask, dict):
-            codes.append(coco_mask.frPyObjects(mask, height, width) if isinstance(mask["counts"], list) else mask)
-            continue
-        if not isinstance(mask[0], list):  # a box
+        if isinstance(mask, list) and not isinstance(mask[0], list):  # a box
             x, y, w, h = mask
             mask = [[x, y, x + w, y, x + w, y + h, x, y + h]]
-        polygons = [[float(v) for v in polygon] for polygon in mask]
-        codes += coco_mask.frPyObjects(polygons, height, width)
-    return float(coco_mask.area(coco_mask.merge(codes))) / (height * width) if codes else 0.0
+        codes.append(segmentation_to_rle(mask, (height, width)))
+    return rle_area(rle_union(codes)) / (height * width) if codes else 0.0
 
 
 def _draw(ratios: dict[str, np.ndarray], path: Path) -> None:

@@ -3,11 +3,11 @@
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
-from pycocotools import mask as coco_mask
 from tabulate import tabulate
 
 from insight.data.datasets import require_registered
 from insight.structures.oriented_boxes import oriented_corners
+from insight.structures.rle import rle_area, segmentation_to_rle
 
 _SMALL = 32**2  # pixels, as COCO has it
 
@@ -63,10 +63,7 @@ def object_area(annotation: dict, size: tuple[int, int]) -> float:
     """
     mask = annotation.get("segmentation")
     if mask:
-        if isinstance(mask, list):
-            polygons = [[float(v) for v in polygon] for polygon in mask]
-            mask = coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
-        return float(coco_mask.area(mask))
+        return float(rle_area(segmentation_to_rle(mask, size)))
     if "oriented_box" in annotation:
         x, y = oriented_corners([annotation["oriented_box"]])[0].double().numpy().T
         return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.structures import BoxMode
-from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from insight.errors import InputError
@@ -17,7 +16,7 @@ from insight.structures.crop_masks import masks_to_crops
 from insight.structures.crop_plans import training_crops, whole_image
 from insight.structures.oriented_boxes import minimum_area_rectangles, oriented_corners
 from insight.structures.prompts import Prompts, oriented_prompts
-from insight.structures.rle import annotation_to_rle
+from insight.structures.rle import rle_area, rle_to_bitmap, segmentation_to_rle
 
 from .detection import read_entry_image
 from .image_seed import image_seed
@@ -105,7 +104,7 @@ class SOPSegMapper:
             annotations = [annotations[i] for i in chosen.tolist()]
         image = torch.from_numpy(np.ascontiguousarray(read_entry_image(dataset_dict, "RGB").transpose(2, 0, 1)))
         image_size = tuple(image.shape[1:])
-        truth = [annotation_to_rle(a["segmentation"], image_size) for a in annotations]
+        truth = [segmentation_to_rle(a["segmentation"], image_size) for a in annotations]
         annotations, truth = self._with_pixels(annotations, truth, dataset_dict["file_name"])
         prompts = self._prompts(annotations, truth, image_size, generator)
         if self.is_train:
@@ -122,7 +121,7 @@ class SOPSegMapper:
 
     def _with_pixels(self, annotations: list[dict], truth: list[dict], image: str) -> tuple[list[dict], list[dict]]:
         """Those whose mask covers a pixel's centre: others have no rectangle, teach nothing and cannot be found."""
-        kept = [i for i, code in enumerate(truth) if coco_mask.area(code) > 0]
+        kept = [i for i, code in enumerate(truth) if rle_area(code) > 0]
         if not self.is_train:
             for i in sorted(set(range(len(truth))) - set(kept)):
                 box = [float(number) for number in annotations[i]["bbox"]]
@@ -182,7 +181,7 @@ def one_object_each(dicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _bitmap(code: dict) -> Tensor:
     """(1, H, W) bool."""
-    return torch.from_numpy(coco_mask.decode(code)).bool()[None]
+    return torch.from_numpy(rle_to_bitmap(code))[None]
 
 
 def _turned(crops: Tensor, prompts: Prompts, masks: Tensor, turns: int, mirror: bool) -> tuple[Tensor, Prompts, Tensor]:

@@ -4,13 +4,12 @@ import logging
 from functools import partial
 from pathlib import Path
 
-from pycocotools import mask as coco_mask
-
 from insight.data.formats.file_check import SKIP_HINT, FileCheck, first, read_json
 from insight.data.formats.images import image_size
 from insight.errors import InputError
 from insight.runtime.folders import files_under
 from insight.structures.boxes import touches_image
+from insight.structures.rle import rle_area, rle_box, segmentation_to_rle
 
 from .resumable import Source, build_coco, natural_order
 
@@ -132,11 +131,11 @@ def _touches(polygons: list[list[float]], size: tuple[int, int]) -> bool:
 def _annotation(name: str | None, polygons: list, path: Path, height: int, width: int) -> dict:
     # The files' own boxes are not COCO's: x1, y1, x2, y2.
     polygons = [[float(v) for v in polygon] for polygon in polygons if len(polygon) >= 6]
-    mask = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)) if polygons else None
+    mask = segmentation_to_rle(polygons, (height, width)) if polygons else None
     return {
         "category_id": CLASSES.index(name if name in CLASSES else path.parts[0]) + 1,
-        "bbox": coco_mask.toBbox(mask).tolist() if mask else [0, 0, 0, 0],
-        "area": int(coco_mask.area(mask)) if mask else 0,
+        "bbox": [float(v) for v in rle_box(mask)] if mask else [0, 0, 0, 0],
+        "area": rle_area(mask) if mask else 0,
         "segmentation": polygons,
         "iscrowd": 0,
     }

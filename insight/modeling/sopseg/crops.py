@@ -1,4 +1,4 @@
-"""The model's inputs: the regions of a plan, cut out of an image and normalised."""
+"""The model's input: regions of an image, cut out, resized and normalised."""
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ def cut_crops(image: Tensor, plan: CropPlan, size: int) -> Tensor:
     Args:
         image: (3, H, W) uint8 or float RGB, pixel values 0 to 255.
         plan: R regions, on the image's device.
-        size: side of the crops, pixels; that of `whole_image` if the plan is of it.
+        size: side of the crops, pixels; for a plan of `whole_image`, the size it was planned for.
 
     Returns:
         (R, 3, size, size) float32, normalised; zeros outside the image.
@@ -32,7 +32,7 @@ def cut_crops(image: Tensor, plan: CropPlan, size: int) -> Tensor:
 
 
 def _resize_as_sam(image: Tensor, height: int, width: int) -> Tensor:
-    """(3, height, width) uint8, on the CPU: Pillow's bytes, which neither torch's resizing nor `crop_resize` gives."""
+    """(3, height, width) uint8 on the CPU, resized by Pillow, as SAM does; torch's resizing gives other bytes."""
     if image.is_floating_point():
         image = image.round().clamp(0, 255).byte()
     pixels = Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())

@@ -1,4 +1,4 @@
-"""Tensors computed from a parameter (a table resized to the input) and kept while the parameter stays the same."""
+"""Cache for tensors that are computed from a parameter, such as a position table resized to the input."""
 
 from collections.abc import Callable, Hashable
 
@@ -7,22 +7,22 @@ from torch import Tensor
 
 
 class DerivedTensors:
-    """Remembers, for each key, what was computed from a frozen parameter or buffer.
+    """Caches what was computed from a frozen parameter or buffer, by key.
 
-    Nothing is kept where a stale or graph-less tensor could do harm: while the source takes gradients, and
-    while torch.compile traces (the compiler sees the plain computation).
+    Nothing is cached while the source requires gradients or torch.compile traces, since a stale tensor or one without a
+    graph would be wrong there.
     """
 
     def __init__(self) -> None:
         self._kept: dict[Hashable, tuple[Tensor, Tensor]] = {}  # a copy of the source, and the result
 
     def get(self, source: Tensor, key: Hashable, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """`compute(source)`, computed anew only when the source has changed since the last call with this key.
+        """Return `compute(source)`, recomputed only if the source has changed since the last call with this key.
 
         Args:
             source: the parameter or buffer.
-            key: what names the result, such as the input size.
-            compute: a function of the source alone (and of what the key says).
+            key: identifies the result, such as the input size.
+            compute: a function of the source and of what the key determines.
 
         Returns:
             The result, in the source's dtype and on its device.

@@ -1,4 +1,4 @@
-"""From an image and prompts in its pixels to the masks of the objects, in batches that fit the memory."""
+"""Segmentation of the prompted objects of an image, in batches that fit the memory."""
 
 import logging
 import math
@@ -14,44 +14,46 @@ from insight.structures.crop_plans import CropPlan
 from insight.structures.prompts import Prompts
 
 from .crops import cut_crops
-from .decoders import MaskPrediction
+from .decoders.prediction import resize_logits
 from .encoders import STRIDE, ImageFeatures
 from .model import SOPSeg
 from .unseen_points import without_unseen_points
 
 T = TypeVar("T")
 
-# Pixels of crops that are worked on at a time, at most. More makes a CPU slower: it takes every large tensor from the
-# system anew, page by page (docs/results/speed.md). A GPU has the room.
+# Most pixels of crops that are processed at a time. More makes a CPU slower, because it requests every large tensor
+# from the system anew, page by page (docs/results/speed.md). A GPU has the room.
 PIXELS_AT_ONCE = {"cpu": 4 * 256**2, "cuda": 256 * 256**2}
 
-NUMBERS_A_PIXEL = 250  # of a crop, in memory at the peak, without those of global attention; fewer were measured
+NUMBERS_A_PIXEL = 250  # peak memory of a crop without global attention; measurements were lower
 
 _logger = logging.getLogger(__name__)
 
 
 class SegmentedObjects(NamedTuple):
-    """Masks of n of an image's objects, each in the region that it was seen in.
+    """n masks of an image's objects, each in the region that was cut out for it.
 
     Attributes:
-        index: (n,) int64, which of the prompts these are.
+        index: (n,) int64, the prompt of each mask; with `multimask`, each prompt three times in a row.
         logits: (n, s, s) float32, over the whole region; the mask is where they are above 0.
         regions: (n, 4) float32 XYXY, image pixels.
-        iou: (n,) float32, the predicted quality of the masks.
+        iou: (n,) float32, the predicted IoU of each mask.
+        low_res: (n, s / 4, s / 4) float32, the logits that a later call accepts as `Prompts.masks`.
     """
 
     index: Tensor
     logits: Tensor
     regions: Tensor
     iou: Tensor
+    low_res: Tensor
 
 
 class EncodedCrops(NamedTuple):
-    """Crops of an image and what the model's encoder says of them.
+    """Crops of an image and their image embeddings.
 
     Attributes:
         crops: (R, 3, s, s), normalised, on the model's device and of its dtype.
-        features: of these crops.
+        features: the encoder's output for these crops.
     """
 
     crops: Tensor
@@ -63,11 +65,11 @@ def encode_regions(model: SOPSeg, image: Tensor, plan: CropPlan, input_size: int
     """Cut the regions of a plan and encode them, all at once.
 
     Args:
-        model, image, input_size: as `segment_objects` takes them.
+        model, image, input_size: as in `segment_objects`.
         plan: R regions.
 
     Returns:
-        The crops and their features, which answer any number of prompts.
+        The crops and their features, which serve any number of prompts.
     """
     parameter = next(model.parameters())
     plan = plan._replace(regions=plan.regions.to(parameter.device, torch.float32))
@@ -84,22 +86,24 @@ def segment_objects(
     plan: CropPlan,
     input_size: int = 256,
     encoded: EncodedCrops | None = None,
+    multimask: bool = False,
 ) -> Iterator[SegmentedObjects]:
     """Segment the prompted objects of an image, a batch at a time; every region is encoded once.
 
-    A batch takes no more than half of the memory that is free. Where that does not suffice all the same, it is halved,
-    with a warning, and the work goes on; the model's next images start with what was found to fit.
+    A batch uses at most half of the free memory. If memory runs out all the same, the batch is halved, with a warning,
+    and the work continues; the model's next images start with the size that fit.
 
     Args:
         model: in evaluation mode, in float32 or bfloat16.
         image: (3, H, W) uint8 or float RGB, pixel values 0 to 255, on any device.
         prompts: N prompts, image pixels.
-        plan: the regions to look at in crops of `input_size`, and which of them each prompt is answered from.
+        plan: the regions to cut out in crops of `input_size`, and the region that each prompt is answered from.
         input_size: side of the crops, pixels; a multiple of 64 up to 1024.
-        encoded: what `encode_regions` made of the plan, which has one region then; None encodes here.
+        encoded: the output of `encode_regions` for the plan, which then has one region; None encodes here.
+        multimask: give SAM's three masks for every prompt instead of one.
 
     Yields:
-        Every prompt once, on the model's device, those of one region together.
+        The masks of some prompts, on the model's device; every prompt occurs in one batch, those of a region together.
 
     Raises:
         RuntimeError: there is not enough memory for one crop (`torch.OutOfMemoryError` on a GPU).
@@ -108,6 +112,8 @@ def segment_objects(
     image = image.to(device)
     regions, index = plan.regions.to(device, torch.float32), plan.index.to(device)
     prompts = Prompts(*(None if part is None else part.to(device) for part in prompts))
+    if prompts.masks is not None:
+        prompts = prompts._replace(masks=prompts.masks.to(next(model.parameters()).dtype))
     order = index.argsort(stable=True)
     ends = torch.searchsorted(index[order], torch.arange(len(regions) + 1, device=device)).tolist()
     crops_at_once, prompts_at_once = _batches(model, device, input_size)
@@ -122,11 +128,20 @@ def segment_objects(
         members = order[ends[group.start] : ends[group.stop]]
         seen_in = regions[index[members]]
         in_crops = prompts.select(members).to_crops(seen_in, input_size)
-        answers = _decode(prompts_at_once, fit, model, crops, features, in_crops, index[members] - group.start)
+        crop_of = index[members] - group.start
+        answers = _decode(prompts_at_once, fit, model, crops, features, in_crops, crop_of, multimask)
         for part, found in answers:
-            yield SegmentedObjects(members[part], found.mask_logits[:, 0].float(), seen_in[part], found.iou.float())
-            del found
-        del crops, features  # the next batch is not made beside this one
+            logits, iou, low_res = (tensor.float() for tensor in found)
+            masks = logits.shape[1]
+            yield SegmentedObjects(
+                members[part].repeat_interleave(masks),
+                logits.flatten(0, 1),
+                seen_in[part].repeat_interleave(masks, 0),
+                iou.flatten(),
+                low_res.flatten(0, 1),
+            )
+            del found, logits, iou, low_res
+        del crops, features  # free them before the next batch is encoded
 
 
 def _decode(
@@ -137,22 +152,62 @@ def _decode(
     features: ImageFeatures,
     prompts: Prompts,
     crop_of: Tensor,
-) -> "Iterator[tuple[slice, MaskPrediction]]":
+    multimask: bool,
+) -> "Iterator[tuple[slice, MaskLogits]]":
     """Answer prompts in crop pixels, each from its crop."""
 
-    def decode(part: slice) -> MaskPrediction:
+    def decode(part: slice) -> MaskLogits:
         mine = crop_of[part]
-        # With one prompt a crop, in order, no embedding need be copied.
+        # With one prompt per crop, in order, no embedding has to be copied.
         one_each = torch.equal(mine, torch.arange(len(crops), device=mine.device))
-        return model.decode(crops, features, prompts.select(part), None if one_each else mine)
+        return decode_masks(model, crops, features, prompts.select(part), None if one_each else mine, multimask)
 
     return batches.run(prompts.count, decode, fit)
 
 
-def _crops_that_fit(model: SOPSeg, input_size: int) -> float:
-    """Crops, each with its prompt, that half of the free memory holds; at least one, a power of two.
+class MaskLogits(NamedTuple):
+    """M masks for each of N prompts, in the pixels of their crops.
 
-    Powers of two, as the batch is part of the rounding: memory that comes and goes changes it seldom.
+    Attributes:
+        logits: (N, M, s, s).
+        iou: (N, M) predicted.
+        low_res: (N, M, s / 4, s / 4).
+    """
+
+    logits: Tensor
+    iou: Tensor
+    low_res: Tensor
+
+
+def decode_masks(
+    model: SOPSeg,
+    crops: Tensor,
+    features: ImageFeatures,
+    prompts: Prompts,
+    image_index: Tensor | None = None,
+    multimask: bool = False,
+) -> MaskLogits:
+    """Decode one mask for each prompt, or SAM's three.
+
+    Args:
+        model, crops, features, prompts, image_index: as `SOPSeg.decode` takes them.
+        multimask: decode SAM's three masks (M = 3), which have its resolution whatever the decoder adds; False decodes
+            the decoder's own mask (M = 1).
+
+    Returns:
+        The masks.
+    """
+    if multimask:
+        low_res, iou = model.mask_decoder.multimask(model.decoder_input(crops, features, prompts, image_index))
+        return MaskLogits(resize_logits(low_res, crops), iou, low_res)
+    found = model.decode(crops, features, prompts, image_index)
+    return MaskLogits(found.mask_logits, found.iou[:, None], found.stages[4][:, :1])
+
+
+def _crops_that_fit(model: SOPSeg, input_size: int) -> float:
+    """The number of crops, each with its prompt, that half of the free memory holds: a power of two, at least one.
+
+    The batch size affects rounding; with powers of two, small changes of free memory seldom change it.
     """
     free = free_memory(next(model.parameters()).device)
     if free is None:
@@ -162,51 +217,51 @@ def _crops_that_fit(model: SOPSeg, input_size: int) -> float:
 
 
 def bytes_of_a_crop(model: SOPSeg, input_size: int) -> int:
-    """An upper bound of the memory that a crop with one prompt takes at the peak, beside the model.
+    """An upper bound of the peak memory of a crop with one prompt, without the model.
 
     Args:
-        model: as `segment_objects` takes it.
+        model: as in `segment_objects`.
         input_size: side of the crop, pixels.
 
     Returns:
-        Bytes, as measured with every encoder but ViT-H on a CPU (docs/results/speed.md).
+        Bytes; measured with every encoder but ViT-H, on a CPU (docs/results/speed.md).
     """
     tokens = (input_size // STRIDE) ** 2
-    # Global attention has a bias for each pair of tokens, and a second one while that is summed.
+    # Global attention holds a bias for each pair of tokens, and a second one while they are summed.
     numbers = NUMBERS_A_PIXEL * input_size**2 + 2 * model.image_encoder.global_heads * tokens**2
     return numbers * next(model.parameters()).element_size()
 
 
 def _batches(model: SOPSeg, device: torch.device, input_size: int) -> "tuple[Batches, Batches]":
-    """Those of crops and those of prompts; a model keeps its own."""
+    """The batches of crops and those of prompts, kept for each model."""
     at_once = max(1, PIXELS_AT_ONCE[device.type] // input_size**2)
     kept = _BATCHES.setdefault(model, {})
     return kept.setdefault((device, input_size, at_once), (Batches(at_once), Batches(at_once)))
 
 
 class Batches:
-    """Work in consecutive batches, halved whenever the memory does not suffice.
+    """Work in consecutive batches that are halved whenever memory runs out.
 
     Args:
-        at_once: size of a batch.
+        at_once: batch size.
     """
 
     def __init__(self, at_once: int) -> None:
         self.at_once = at_once
 
     def run(self, count: int, work: Callable[[slice], T], at_most: float = math.inf) -> Iterator[tuple[slice, T]]:
-        """Do the work.
+        """Run the work.
 
         Args:
             count: number of items.
-            work: does that of some of the items.
-            at_most: largest batch, this time.
+            work: processes some of the items.
+            at_most: largest batch size of this run.
 
         Yields:
             The items of each batch, and what `work` returned for them.
 
         Raises:
-            RuntimeError: what `work` raised, if it is not lack of memory or a single item is too much.
+            RuntimeError: from `work`, unless it ran out of memory on more than one item.
         """
         start = 0
         while start < count:
@@ -230,6 +285,6 @@ _BATCHES: "WeakKeyDictionary[SOPSeg, dict[tuple, tuple[Batches, Batches]]]" = We
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    # On a CPU torch has no class of its own for it, and on a GPU its class is lost where our operators allocate.
+    # On a CPU torch has no class for it, and on a GPU the class is lost when our operators allocate.
     said = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "can't allocate memory" in said

@@ -34,13 +34,14 @@ def gather(model, plan, prompts=PROMPTS, size=64):
 @torch.no_grad()
 def test_equals_the_model_on_one_crop_at_a_time(model):
     plan = one_crop_each(PROMPTS.boxes)
-    logits, regions, iou, _ = gather(model, plan)
+    logits, regions, iou, low_res, _ = gather(model, plan)
     assert torch.equal(regions, plan.regions)
     for i in range(PROMPTS.count):
         crop = crop_resize(IMAGE[None], plan.regions[i : i + 1], 64, mean=PIXEL_MEAN, std=PIXEL_STD)
         alone = model(crop, *PROMPTS.select(torch.tensor([i])).to_crops(plan.regions[i : i + 1], 64))
         torch.testing.assert_close(logits[i], alone.mask_logits[0, 0], atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(iou[i], alone.iou[0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(low_res[i], alone.stages[4][0, 0], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +60,9 @@ def test_batches_do_not_matter(model, monkeypatch, plan, at_once):
     expected = gather(model, plan)
     monkeypatch.setitem(segment.PIXELS_AT_ONCE, "cpu", at_once * 64**2)
     found = gather(model, plan)
-    for ours, theirs in zip(found[:3], expected[:3]):
+    for ours, theirs in zip(found[:4], expected[:4]):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
-    assert found[3] > expected[3]
+    assert found[4] > expected[4]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -77,9 +78,9 @@ def test_a_batch_takes_half_of_the_free_memory_at_most(model, monkeypatch, dtype
         counts.clear()
         monkeypatch.setattr(segment, "free_memory", lambda device, free=free: free)
         found = gather(model, plan)
-        assert counts == batches and found[3] == len(batches)
+        assert counts == batches and found[4] == len(batches)
         if dtype == torch.float32:
-            for ours, theirs in zip(found[:3], expected[:3]):
+            for ours, theirs in zip(found[:4], expected[:4]):
                 torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
     for free in (None, 2**60):
         counts.clear()
@@ -112,7 +113,7 @@ def test_every_region_is_encoded_once(model, monkeypatch):
 
 def test_points_alone(model):
     points = Prompts(points=torch.tensor([[[30.0, 40.0]], [[80.0, 60.0]]]), labels=torch.ones(2, 1, dtype=torch.int64))
-    logits, regions, _, _ = gather(model, whole_image(2, (90, 120), 64), points)
+    logits, regions, *_ = gather(model, whole_image(2, (90, 120), 64), points)
     assert logits.shape == (2, 64, 64) and not torch.equal(logits[0], logits[1])
     torch.testing.assert_close(regions, torch.tensor([[0.0, 0, 120, 120]] * 2))
 
@@ -179,3 +180,36 @@ def test_other_errors_and_single_items_are_not_retried():
         list(Batches(4).run(4, fail))
     with pytest.raises(torch.OutOfMemoryError):
         list(Batches(4).run(4, too_large))
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 8])
+@torch.no_grad()
+def test_three_masks_for_each_prompt(model, monkeypatch, at_once):
+    """SAM's, whatever the batches; each prompt three times in a row."""
+    monkeypatch.setitem(segment.PIXELS_AT_ONCE, "cpu", at_once * 64**2)
+    plan = one_crop_each(PROMPTS.boxes)
+    batches = list(segment_objects(model, IMAGE, PROMPTS, plan, 64, multimask=True))
+    index = torch.cat([batch.index for batch in batches])
+    assert index.tolist() == [i for i in range(PROMPTS.count) for _ in range(3)]
+    low_res, iou, logits = (torch.cat([getattr(b, name) for b in batches]) for name in ("low_res", "iou", "logits"))
+    for i in range(PROMPTS.count):
+        region = plan.regions[i : i + 1]
+        crop = crop_resize(IMAGE[None], region, 64, mean=PIXEL_MEAN, std=PIXEL_STD)
+        prompt = PROMPTS.select(torch.tensor([i])).to_crops(region, 64)
+        masks, quality = model.mask_decoder.multimask(model.decoder_input(crop, model.encode(crop), prompt))
+        torch.testing.assert_close(low_res[3 * i : 3 * i + 3], masks[0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(iou[3 * i : 3 * i + 3], quality[0], atol=1e-4, rtol=1e-4)
+    assert logits.shape == (15, 64, 64) and not torch.equal(logits[0], logits[1])
+
+
+@torch.no_grad()
+def test_masks_of_an_earlier_answer_are_prompts_too(model):
+    plan = one_crop_each(PROMPTS.boxes)
+    *_, low_res, _ = gather(model, plan)
+    logits, _, _, _, _ = gather(model, plan, PROMPTS._replace(masks=low_res[:, None]))
+    assert not torch.allclose(logits, gather(model, plan)[0], atol=1e-3)
+    region = plan.regions[1:2]
+    crop = crop_resize(IMAGE[None], region, 64, mean=PIXEL_MEAN, std=PIXEL_STD)
+    alone = PROMPTS.select(slice(1, 2)).to_crops(region, 64)._replace(masks=low_res[1:2, None])
+    expected = model.decode(crop, model.encode(crop), alone)
+    torch.testing.assert_close(logits[1], expected.mask_logits[0, 0], atol=1e-4, rtol=1e-4)

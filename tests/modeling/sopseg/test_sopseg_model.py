@@ -14,7 +14,7 @@ from insight.modeling.sopseg.decoders import build_decoder
 from insight.modeling.sopseg.encoders import VIT_CONFIGS
 from insight.modeling.sopseg.model import SOPSeg
 from insight.ops import crop_resize
-from insight.structures.crop_masks import logits_to_image, paste_masks
+from insight.structures.crop_masks import logits_to_image, paste_windows
 from insight.structures.crop_regions import crop_regions
 from insight.structures.oriented_boxes import enclosing_boxes, oriented_corners
 from insight.structures.prompts import Prompts, oriented_prompts
@@ -85,9 +85,9 @@ def test_is_sams_predictor_on_images_that_are_resized(model, twin_of, error_betw
     theirs, masks = sams_answers(twin_of(model, size), image, prompts, size)
     assert error_between(our_logits(model, image, prompts, size), theirs) < 1e-4
 
-    points, labels = (value.numpy() if value is not None else None for value in prompts[1:])
+    points, labels = (value.numpy() if value is not None else None for value in prompts[1:3])
     predictor = SOPSegPredictor(model, input_size=size, magnify=False)
-    found = predictor.predict(image, prompts.boxes, points=points, labels=labels).masks.to_bitmaps()
+    found = predictor.predict(image=image, boxes=prompts.boxes, points=points, labels=labels).masks.to_bitmaps()
     assert (found != masks).float().mean() < 1e-4 and 0 < masks.float().mean() < 1
 
 
@@ -219,7 +219,9 @@ def test_the_scene_around_an_object_does_not_matter(model):
         logits = model(crops, *oriented_prompts(shifted).to_crops(regions, 128)).mask_logits[:, 0]
         size = (bottom - top, right - left)
         masks.append(
-            paste_masks(logits_to_image(logits, regions), size)[:, 90 - top : 220 - top, 150 - left : 300 - left]
+            (paste_windows(logits_to_image(logits, regions), size) > 0)[
+                :, 90 - top : 220 - top, 150 - left : 300 - left
+            ]
         )
     assert masks[0].flatten(1).any(1).all()
     assert (masks[0] != masks[1]).float().mean() < 1e-4  # float32 coordinates differ in their last digits

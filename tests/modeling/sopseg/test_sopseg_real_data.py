@@ -16,7 +16,7 @@ from insight.data.scenes import draw_scene
 from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD, load_sopseg
 from insight.modeling.sopseg.loss import mask_iou
 from insight.ops import crop_resize
-from insight.structures.crop_masks import logits_to_image, paste_masks
+from insight.structures.crop_masks import logits_to_image, paste_windows
 from insight.structures.crop_regions import crop_regions
 from insight.structures.prompts import Prompts
 
@@ -55,7 +55,7 @@ def test_magnified_objects_are_segmented(weights, storage_tanks):
     regions = crop_regions(boxes)
     crops = crop_resize(image, regions, 256, mean=PIXEL_MEAN, std=PIXEL_STD)
     prediction = load_sopseg(weights)(crops, *Prompts(boxes).to_crops(regions, 256))
-    found = paste_masks(logits_to_image(prediction.mask_logits[:, 0], regions), image.shape[2:])
+    found = paste_windows(logits_to_image(prediction.mask_logits[:, 0], regions), image.shape[2:]) > 0
     assert mask_iou(found, masks).mean() > 0.85
 
 
@@ -64,7 +64,8 @@ def test_bfloat16_agrees_with_float32(weights):
     boxes = torch.tensor([instance.box for instance in scene.instances[:12]], dtype=torch.float32)
     boxes[:, 2:] += boxes[:, :2]
     expected, found = (
-        SOPSegPredictor(weights, dtype=dtype).predict(scene.image, boxes) for dtype in (torch.float32, torch.bfloat16)
+        SOPSegPredictor(weights, dtype=dtype).predict(image=scene.image, boxes=boxes)
+        for dtype in (torch.float32, torch.bfloat16)
     )
     agreement = mask_iou(found.masks.to_bitmaps(), expected.masks.to_bitmaps())
     assert len(agreement) == 12 and agreement.mean() > 0.97 and found.masks.codes != expected.masks.codes
@@ -125,5 +126,7 @@ def test_is_sams_predictor_at_1024(weights, real_data, timm_twin_of, error_betwe
     assert error_between(our_logits(model, image, prompts, 1024), theirs) < 1e-4
 
     points, labels = (None, None) if kind == "boxes" else (places.numpy(), prompts.labels.numpy())
-    found = SOPSegPredictor(model, magnify=False).predict(image, prompts.boxes, points=points, labels=labels)
+    found = SOPSegPredictor(model, magnify=False).predict(
+        image=image, boxes=prompts.boxes, points=points, labels=labels
+    )
     assert (found.masks.to_bitmaps() != masks).sum() < 1e-4 * masks.sum()

@@ -1,4 +1,4 @@
-"""Soft masks in boxes to masks in the image, without a full-size bitmap each."""
+"""Pasting of mask probabilities into their boxes, without full-size bitmaps."""
 
 import numpy as np
 from detectron2.layers import paste_masks_in_image
@@ -11,10 +11,10 @@ def paste_masks(masks: Tensor, boxes: Tensor, image_size: tuple[int, int], thres
     """Paste each mask into its box, as Detectron2's `paste_masks_in_image`, but as run-length codes.
 
     Args:
-        masks: (N, S, S), probabilities.
-        boxes: (N, 4) XYXY in pixels of the image; each touches the image and may leave it.
+        masks: (N, S, S) probabilities.
+        boxes: (N, 4) XYXY in pixels of the image; each overlaps the image and may extend beyond it.
         image_size: (height, width) of the image in pixels.
-        threshold: least probability of a pixel of the mask.
+        threshold: lowest probability that belongs to the mask.
 
     Returns:
         The N masks.

@@ -1,0 +1,44 @@
+"""The predictor of a config. Needs Detectron2, whose configs these are."""
+
+from typing import TYPE_CHECKING
+
+from detectron2.config import CfgNode
+
+from insight.config import is_sopseg
+from insight.errors import InputError
+
+from .sopseg_predictor import SOPSegPredictor
+
+if TYPE_CHECKING:
+    from .predictor import PromptPredictor
+
+
+def build_predictor(cfg: CfgNode) -> "PromptPredictor | SOPSegPredictor":
+    """Load the model of a config.
+
+    Args:
+        cfg: the config; MODEL.WEIGHTS is the checkpoint.
+
+    Returns:
+        A `SOPSegPredictor` for SOPSeg, a `PromptPredictor` for a detector.
+
+    Raises:
+        OSError: the weights cannot be read.
+        InsightError: they do not fit, or the config cannot be used.
+    """
+    if not is_sopseg(cfg):
+        from .predictor import PromptPredictor
+
+        return PromptPredictor(cfg)
+    if not cfg.MODEL.WEIGHTS:
+        raise InputError("MODEL.WEIGHTS is empty: expected a checkpoint of SOPSeg or SAM")
+    keys = cfg.MODEL.SOPSEG
+    return SOPSegPredictor(
+        cfg.MODEL.WEIGHTS,
+        encoder=keys.ENCODER,
+        decoder=keys.DECODER,
+        input_size=keys.INPUT_SIZE,
+        magnify=keys.MAGNIFY,
+        shared_crops=keys.SHARED_CROPS,
+        device=cfg.MODEL.DEVICE,
+    )

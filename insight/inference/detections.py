@@ -1,0 +1,89 @@
+"""From the boxes of any detector to masks."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from insight.errors import InputError
+from insight.modeling.sopseg import SOPSeg
+from insight.structures.prompt_inputs import box_values, is_oriented, oriented_box_values, to_numbers
+
+from .prediction import Prediction
+from .sopseg_predictor import SOPSegPredictor
+
+
+def masks(
+    image: Any, results: Any, model: "SOPSegPredictor | SOPSeg | str | os.PathLike", *, order: str = "RGB"
+) -> Prediction:
+    """Segment what a detector has found, from its boxes or oriented boxes.
+
+    Args:
+        image: the image that the detector saw, in any form that `SOPSegPredictor.set_image` accepts.
+        results: the detections of this image: supervision's `Detections`, ultralytics' `Results` (or the list of one
+            that its models return), Detectron2's or mmdetection's instances, or boxes in any form: (N, 4) XYXY, or
+            oriented, (N, 5) with degrees, (N, 8) or (N, 4, 2). Oriented boxes are used where there are some.
+        model: a `SOPSegPredictor`, or its checkpoint or model; for many images pass a predictor, which is loaded once.
+        order: order of the channels of an array or tensor, "RGB" or "BGR".
+
+    Returns:
+        One instance with a mask for each detection in order, with the detector's classes. Scores are SOPSeg's predicted
+        IoU of the masks.
+
+    Raises:
+        OSError: the image or the checkpoint cannot be read.
+        InputError: results of another form, or what `SOPSegPredictor` raises.
+
+    Example:
+        >>> results = YOLO("yolo11n-obb.pt")("port.png")
+        >>> insight.masks("port.png", results, model="sopseg.pth").plot("port.png")
+    """
+    if isinstance(results, list | tuple) and results and not _is_numeric(results):
+        if len(results) > 1:
+            raise InputError(f"results: expected those of one image, got a list of {len(results)}")
+        results = results[0]
+    if isinstance(results, Mapping) and "instances" in results:
+        results = results["instances"]
+    results = getattr(results, "pred_instances", results)  # mmdetection's data sample
+    boxes = getattr(results, "bboxes", results)
+    predictor = model if isinstance(model, SOPSegPredictor) else SOPSegPredictor(model)
+    if is_oriented(boxes):
+        prompts = {"oriented_boxes": oriented_box_values(boxes)}
+    else:
+        prompts = {"boxes": box_values(boxes)}
+    prediction = predictor.predict(image=image, order=order, **prompts)
+    class_ids = _class_ids(results)
+    if class_ids is not None:
+        prediction.class_ids = to_numbers(class_ids, "results", "class ids", torch.int64).reshape(-1)
+        prediction.categories = _categories(results, prediction.class_ids)
+    return prediction
+
+
+def _is_numeric(values: Sequence) -> bool:
+    """Whether a list holds boxes rather than results."""
+    return isinstance(values[0], Sequence | np.ndarray | torch.Tensor | int | float | np.number)
+
+
+def _class_ids(results: Any) -> Any:
+    """The class indices of detections in any library's results, or None."""
+    inner = (getattr(results, name, None) for name in ("obb", "boxes"))
+    found = next((one for one in inner if one is not None), results)
+    for attribute in ("class_id", "cls", "pred_classes", "labels"):
+        if not isinstance(found, torch.Tensor | np.ndarray) and getattr(found, attribute, None) is not None:
+            return getattr(found, attribute)
+    return None
+
+
+def _categories(results: Any, class_ids: torch.Tensor) -> list[str]:
+    """Names for the class ids, by the results where they have some."""
+    count = int(class_ids.max()) + 1 if len(class_ids) else 0
+    names = getattr(results, "names", None)
+    data = getattr(results, "data", None)
+    if not isinstance(names, Mapping) and isinstance(data, Mapping) and "class_name" in data:
+        names = dict(zip(class_ids.tolist(), map(str, data["class_name"])))
+    if isinstance(names, Mapping):
+        count = max([count, *(int(index) + 1 for index in names)])
+        return [str(names.get(index, index)) for index in range(count)]
+    return [str(index) for index in range(count)] or ["object"]
