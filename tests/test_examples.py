@@ -58,12 +58,10 @@ def test_boxes_to_masks(run, monkeypatch, tmp_path):
     assert picture.shape[0] % image.shape[0] == 0 and picture.std() > 0
 
 
-@pytest.mark.slow
 def test_boxes_to_masks_says_that_it_has_no_weights(run):
     assert "random model" in run("boxes_to_masks.py")
 
 
-@pytest.mark.slow
 def test_prompt_paradigm_in_detectron2(run):
     pytest.importorskip("detectron2")
     printed = run("prompt_paradigm_in_detectron2.py")
