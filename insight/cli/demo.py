@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
         found = demonstrate(cfg)
     for name, value in found.items():
         print(f"{name:14s} {value:6.1f}")
-    print(f"pictures (left: found; right: prompted with the ground-truth boxes): {output}/overlays")
+    print(f"pictures (*_found: without prompts; *_prompted: image, boxes, masks): {output}/overlays")
     print(
         f"prompt it yourself: insight predict IMAGE --config-file {output}/config.yaml "
         f"--weights {output}/model_final.pth --boxes X1,Y1,X2,Y2 --output {output}/mine"
