@@ -110,13 +110,25 @@ def _end_of_child(error: Exception) -> int | None:
     return error.exit_code
 
 
+# Exit codes of the signals that have arrived: compiled code may put an error of its own over their exceptions.
+_ended_by: list[int] = []
+
+
+def _interrupt(number, frame):
+    _ended_by.append(INTERRUPTED)
+    raise KeyboardInterrupt
+
+
 def _terminate(number, frame):
     if hasattr(signal, "SIGCHLD"):  # torch's handler raises when loading processes get the signal too
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _ended_by.append(TERMINATED)
     sys.exit(TERMINATED)
 
 
 def _prepare_process() -> None:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, in the background
+        signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _terminate)
     # Warnings of torch about Detectron2's code, which no user can change.
     warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
@@ -159,6 +171,9 @@ def report_errors(work: Callable[[], int | None], flags: Mapping[str, str] | Non
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
+        if _ended_by:
+            print("interrupted" if _ended_by[-1] == INTERRUPTED else "terminated", file=sys.stderr)
+            return _ended_by[-1]
         code = _end_of_child(error)
         if code is not None:
             return code

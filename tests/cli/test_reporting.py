@@ -149,6 +149,27 @@ def test_a_terminated_command_unwinds_its_stack():
     assert end_of_process(TERMINATED) == (143, "unwound\n", "")
 
 
+COVERED = """
+import os, signal, sys
+from insight.cli.reporting import report_errors
+
+def work():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+    except KeyboardInterrupt:
+        pass
+    raise ValueError("Invalid bounding box")  # as matplotlib's compiled code says when Python code that it calls fails
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(report_errors(lambda: report_errors(work)))
+"""
+
+
+def test_ctrl_c_under_an_error_of_compiled_code_is_one_line():
+    assert end_of_process(COVERED) == (130, "", "interrupted\n")
+
+
 INTERRUPTED_IMPORT = """
 import os, signal, sys
 from insight.cli.main import main
