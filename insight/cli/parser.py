@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from .reporting import printable
+
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*")  # of a Detectron2 config
 
 
@@ -104,7 +106,7 @@ class Parser(argparse.ArgumentParser):
         """Exit with code 2 and one line."""
         if message.startswith("the following arguments are required") and "config_file" in self.flags:
             message += " (--config-file takes all words up to the next option)"
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+        self.exit(2, f"error: {printable(message)}; see {self.prog} --help\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

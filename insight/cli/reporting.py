@@ -23,16 +23,23 @@ _WORDS = {
 
 
 def print_error(text: str) -> None:
-    """Print an error to standard error.
+    """Print an error to standard error, as `printable` writes it."""
+    print(f"error: {printable(text)}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """A line that may hold names from anywhere, for a terminal.
 
     Args:
-        text: one line; of a very long one, such as names of thousands of characters, the middle is left out.
-            Characters that a terminal would obey, as names of files may have them, are written as codes.
+        text: one line.
+
+    Returns:
+        The line. Of a very long one, such as names of thousands of characters, the middle is left out; characters that a
+        terminal would obey are written as codes.
     """
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
-    print(f"error: {text}", file=sys.stderr)
+    half = _LONGEST // 2
+    return text if len(text) <= _LONGEST else f"{text[:half]} ... {text[-half:]}"
 
 
 def one_line(error: BaseException) -> str:

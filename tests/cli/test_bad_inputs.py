@@ -12,6 +12,7 @@ import torch
 
 pytest.importorskip("detectron2")
 
+from helpers.in_process import run_insight
 from helpers.workplace import INPUTS, copy_workplace, make_workplace, replace, run_on
 
 from insight.tables import sweep
@@ -338,14 +339,86 @@ def test_a_bad_file_is_one_line_that_names_it(place, tmp_path, one, kind, name):
         (place / "sound.yaml").write_bytes(path.read_bytes())
         content = base + content
     replace(path, content)
-    before = set(tmp_path.rglob("*"))
+    check(one, kind, place, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("one", INPUTS, ids=lambda one: f"{' '.join(one.words[:2])} {one.path}")
+def test_a_folder_instead_of_a_file_is_one_line_that_names_it(place, tmp_path, one):
+    path = place / one.path
+    path.unlink()
+    path.mkdir()
+    # Where all files of a folder are read, it is that folder that lacks one.
+    check(one, one.kind, place, tmp_path, [str(parent) for parent in path.parents if place in parent.parents])
+
+
+def check(one, kind: str, place: Path, tmp_path: Path, names: Sequence[str] = ()) -> None:
+    """Run the command of an input that is bad; its line must contain the input's name or one of these."""
+    path, before = place / one.path, set(tmp_path.rglob("*"))
     done = run_on(one, place, tmp_path / "out")
     others = {"config": ("DATASETS", "SEED", "MODEL"), "coco": (f"{place}/data/images/", "x" * 99)}
-    names = (path.name, *others.get(kind, ()))
+    names = (path.name, *others.get(kind, ()), *names)
     command = " ".join(one.words[:2])
     problems = list(what_is_wrong(done, names, command))
     problems += [f"left behind: {name}" for name in left_behind(tmp_path, before)]
     assert not problems, "\n".join(problems)
+
+
+DIGITS_30 = "9" * 30
+LONG = "x" * 5000
+ARGUMENTS = [
+    ("train --config-file @/config.yaml MODEL.PROMPT.CROP_SIZE 1000000 OUTPUT_DIR @OUT", "not enough memory"),
+    ("predict @/data/images @MODEL --output @OUT --boxes 1,1,9,9 MODEL.PROMPT.CROP_SIZE 1000000", "not enough memory"),
+    (f"train --config-file @/config.yaml SEED {'9' * 400}", "SEED"),
+    (f"train --config-file @/config.yaml SEED {'9' * 5000}", "SEED"),
+    ("train --config-file @/config.yaml SOLVER.MAX_ITER 1e400", "SOLVER.MAX_ITER"),
+    ("train --config-file @/config.yaml SOLVER.MAX_ITER " + "[" * 5000, "SOLVER.MAX_ITER"),
+    ("train --config-file @/config.yaml SOLVER.MAX_ITER " + "-" * 50_000 + "1", "SOLVER.MAX_ITER"),
+    (f"train --config-file @/config.yaml --num-gpus {DIGITS_30}", "--num-gpus"),
+    (f"train --config-file {LONG}", "x" * 99),
+    (f"evaluate --config-file @/config.yaml --weights {LONG}.pth", "x" * 99),
+    (f"predict {LONG}.png @MODEL --output @OUT", "x" * 99),
+    (f"predict @/data/images @MODEL --output @/{LONG}", "x" * 99),
+    ("predict @/data/images @MODEL --output @OUT --boxes nan,1,2,3", "--boxes"),
+    ("predict @/data/images @MODEL --output @OUT --boxes 1e400,1,2,3", "--boxes"),
+    ("predict @/data/images @MODEL --output @OUT --oriented-boxes 1,2,3,4,inf", "--oriented-boxes"),
+    ("predict @/data/images @MODEL --output @OUT --score-threshold nan", "--score-threshold"),
+    ("predict @/data/images @MODEL --output @OUT --boxes 1,1,9,9 --correct-boxes inf", "--correct-boxes"),
+    (f"annotate @/dota --weights @/sam.pth --output @OUT --input-size {DIGITS_30}", "--input-size"),
+    ("annotate @/dota --weights @/sam.pth --output @OUT --max-area-ratio nan", "--max-area-ratio"),
+    ("annotate @/dota --weights @/sam.pth --output @OUT --prompt point", "--prompt"),
+    (f"annotate @/{LONG} --weights @/sam.pth --output @OUT", "x" * 99),
+    (f"analyse @/found.json --annotations @/data/instances.json --output @OUT --max-dets {DIGITS_30}", "--max-dets"),
+    (f"compare --runs ours=@/run --output @OUT --worst {DIGITS_30}", "--worst"),
+    (f"compare --runs ours=@/run --output @OUT --count -{DIGITS_30}", "--count"),
+    (f"table @/table.yaml --output @/tables --seeds {DIGITS_30}", "SEED"),
+    (f"data show --config-file @/config.yaml --output @OUT --scale {DIGITS_30}", "--scale"),
+    (f"data check {LONG}", "x" * 99),
+    ("measure jitter @MODEL --output @OUT/jitter.json --noise nan", "--noise"),
+    ("measure missed @MODEL --output @OUT/missed.json --score-threshold -1e400", "--score-threshold"),
+    ("plot @/run --output @OUT/curves.png --metrics nope", "nope"),
+    (f"plot @/run --output @/{LONG}.png", "x" * 99),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text, said", ARGUMENTS, ids=[text[:60] for text, _ in ARGUMENTS])
+def test_a_bad_argument_is_one_line_that_names_it(place, tmp_path, text, said):
+    model = f"--config-file {place}/config.yaml --weights {place}/weights.pth --device cpu"
+    words = text.replace("@MODEL", model).replace("@OUT", str(tmp_path / "out")).replace("@/", f"{place}/").split()
+    before = set(tmp_path.rglob("*"))
+    done = run_insight(*words)
+    problems = list(what_is_wrong(done, (said,), " ".join(words[:2])))
+    problems += [f"left behind: {name}" for name in left_behind(tmp_path, before)]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.slow
+def test_a_table_that_needs_a_key_that_there_is_not_names_it(place, tmp_path):
+    table = (place / "table.yaml").read_text()
+    replace(place / "table.yaml", f"{table}needs: [NOPE.X]\n".encode())
+    done = run_insight("table", place / "table.yaml", "--output", tmp_path / "out")
+    assert not list(what_is_wrong(done, ("NOPE.X",), "table")), done
 
 
 def test_there_are_some_hundreds():
