@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from insight.engine.results import CONFIG
+from insight.runtime.child import child
 from insight.runtime.locks import locked
 from insight.runtime.progress import Progress
 
-from .child import child
 from .runs import STEPS, Run
 
 # -P: a folder named insight where the command is given is not imported.

@@ -39,8 +39,9 @@ def run(args: argparse.Namespace) -> None:
     import numpy as np
 
     from insight.data.formats.file_check import SKIP_HINT, FileCheck
-    from insight.data.inspection.foreground import foreground_ratios, report_foreground
+    from insight.data.inspection.foreground import foreground_ratios
     from insight.runtime.outputs import check_output_folder
+    from insight.visualization.foreground import report_foreground
 
     output = check_output_folder(args.output)
     ratios = {}

@@ -11,7 +11,7 @@ from pathlib import Path
 PATIENCE = 30.0  # seconds that a command has to end after SIGTERM
 
 # A program that has itself killed with this process and then becomes the command. -I keeps its folder out of sys.path.
-_FOLLOW = ["-I", str(Path(__file__).resolve().parents[1] / "runtime" / "following.py")]
+_FOLLOW = ["-I", str(Path(__file__).resolve().with_name("following.py"))]
 
 
 @contextlib.contextmanager
