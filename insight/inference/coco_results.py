@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from insight.runtime.atomic_files import atomic_write
 from insight.runtime.journal import Journal
 
-from .prediction import Prediction, coco_file
+from .prediction import Prediction, write_coco
 
 
 class CocoResults:
@@ -50,11 +49,9 @@ class CocoResults:
     def finish(self) -> None:
         """Write the file, ordered by file name, and remove the `.part`."""
         names = sorted(name for name in self._keys if name in self)
-        results = [self._journal[self._keys[name]] for name in names]
-        images = [(name, result["size"], result["annotations"]) for name, result in zip(names, results)]
-        content = coco_file(images, self.class_names)
-        with atomic_write(self.path) as file:
-            json.dump(content, file)
+        results = ((name, self._journal[self._keys[name]]) for name in names)
+        images = ((name, result["size"], result["annotations"]) for name, result in results)
+        write_coco(self.path, images, self.class_names)
         self._journal.path.unlink()
 
     def discard(self) -> None:

@@ -1,8 +1,7 @@
 """The result of every predictor."""
 
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from insight.data.formats.coco_writer import open_coco
 from insight.errors import InputError
 from insight.modeling.sopseg.image_masks import CropLogits
 from insight.runtime.atomic_files import atomic_write
@@ -39,7 +39,10 @@ class Prediction:
         class_ids: (N,) int64 indices into `categories`; None for zeros.
         categories: names of the classes; ["object"] by default.
         prompt_ids: (N,) int64; None if there is one instance for each prompt.
-        logits: those of the masks, or None.
+        logits: logits of the masks, or None.
+
+    Raises:
+        InputError: the arguments differ in length.
 
     Attributes:
         masks: run-length encoded; `np.asarray(masks)` is (N, H, W) bool. None if the model has none.
@@ -78,7 +81,7 @@ class Prediction:
         for name in ("scores", "masks", "oriented_boxes", "class_ids", "prompt_ids"):
             value = getattr(self, name)
             if value is not None and len(value) != count:
-                raise ValueError(f"{name}: expected {count}, one for each box, got {len(value)}")
+                raise InputError(f"{name}: expected {count}, one for each box, got {len(value)}")
 
     @classmethod
     def from_instances(cls, instances: "Instances", categories: Sequence[str] = ("object",)) -> "Prediction":
@@ -243,9 +246,7 @@ class Prediction:
         path = Path(path)
         suffix = path.suffix.lower()
         if suffix == ".json":
-            content = coco_file([(file_name, self.image_size, self.to_coco())], self.categories)
-            with atomic_write(path) as file:
-                json.dump(content, file)
+            write_coco(path, [(file_name, self.image_size, self.to_coco())], self.categories)
         elif suffix == ".png":
             picture = Image.fromarray(self._label_map())
             with atomic_write(path, "wb") as file:
@@ -303,26 +304,23 @@ class Prediction:
         return self.masks
 
 
-def coco_file(
-    images: Sequence[tuple[str, tuple[int, int], list[dict[str, Any]]]], categories: Sequence[str]
-) -> dict[str, Any]:
-    """The content of a COCO file.
+def write_coco(
+    path: str | os.PathLike,
+    images: Iterable[tuple[str, tuple[int, int], list[dict[str, Any]]]],
+    categories: Sequence[str],
+) -> None:
+    """Write predictions of several images as one COCO file; ids of images, annotations and categories count from 1.
 
     Args:
-        images: for each its file name, its (height, width), and its annotations as of `Prediction.to_coco`.
+        path: the file.
+        images: for each image its file name, its (height, width), and the output of `Prediction.to_coco`.
         categories: names of the classes.
 
-    Returns:
-        A dictionary that JSON can hold; ids of images, annotations and categories count from 1.
+    Raises:
+        OSError: the file cannot be written.
     """
-    content: dict[str, Any] = {
-        "images": [],
-        "annotations": [],
-        "categories": [{"id": i, "name": name} for i, name in enumerate(categories, 1)],
-    }
-    for image_id, (file_name, (height, width), annotations) in enumerate(images, 1):
-        content["images"].append({"id": image_id, "file_name": file_name, "height": height, "width": width})
-        for annotation in annotations:
-            annotation_id = len(content["annotations"]) + 1
-            content["annotations"].append({"id": annotation_id, **annotation, "image_id": image_id})
-    return content
+    with open_coco(path, categories) as coco:
+        for file_name, (height, width), annotations in images:
+            image_id = coco.add_image({"file_name": file_name, "height": height, "width": width})
+            for annotation in annotations:
+                coco.add({**annotation, "image_id": image_id})
