@@ -1,4 +1,4 @@
-"""What a check of a data set finds; tests/cli/test_prepare_data.py has it as a user runs it."""
+"""What a check of a dataset finds; tests/cli/test_data.py runs it as a user does."""
 
 import json
 
