@@ -27,7 +27,7 @@ from insight.structures.rle import segmentation_to_rle
 from insight.visualization.dataset_pictures import picture_name
 from insight.visualization.overlays import draw_instances
 
-from . import PromptedIoU
+from .prompted import PromptedIoU
 
 _SIDE = 800  # a panel is enlarged to about this, pixels
 _TITLE = 28  # height of the line above it, pixels

@@ -1,4 +1,4 @@
-"""Region-adaptive magnification: the square region around each object, and coordinates in it and back.
+"""Region-adaptive magnification: the square region around each object, and coordinates within it.
 
 Coordinates are continuous: pixel i covers i to i + 1, in the image as in the crop.
 """
@@ -107,21 +107,6 @@ def points_to_crop(points: Tensor, regions: Tensor, crop_size: int) -> Tensor:
     """
     origin, size = _origin_and_size(points, regions)
     return (points - origin) * (crop_size / size)
-
-
-def points_to_image(points: Tensor, regions: Tensor, crop_size: int) -> Tensor:
-    """Transform points from crops to the image; the inverse of `points_to_crop`.
-
-    Args:
-        points: (N, ..., 2) XY, crop pixels.
-        regions: (N, 4) XYXY, image pixels.
-        crop_size: side of the crops, pixels.
-
-    Returns:
-        (N, ..., 2) XY, image pixels.
-    """
-    origin, size = _origin_and_size(points, regions)
-    return points * (size / crop_size) + origin
 
 
 def boxes_to_crop(boxes: Tensor, regions: Tensor, crop_size: int) -> Tensor:

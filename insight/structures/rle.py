@@ -30,17 +30,17 @@ def encode_crop(crop: np.ndarray, origin: tuple[int, int], image_size: tuple[int
         {"size": [height, width], "counts": bytes}, COCO's compressed RLE.
 
     Raises:
-        TypeError: crop is no array of bool.
-        ValueError: crop has the wrong shape or leaves the image; image_size is not positive or has 2**32 pixels.
+        InputError: crop is not a bool array, has the wrong shape or leaves the image; image_size is not positive or has
+            2**32 pixels or more.
     """
     height, width = _checked_size(image_size)
     if not isinstance(crop, np.ndarray) or crop.dtype != bool:
-        raise TypeError(f"crop must be an array (h, w) of bool, got {_describe(crop)}")
+        raise InputError(f"crop must be an array (h, w) of bool, got {_describe(crop)}")
     if crop.ndim != 2:
-        raise ValueError(f"crop must have shape (h, w), got {crop.shape}")
+        raise InputError(f"crop must have shape (h, w), got {crop.shape}")
     x, y = map(operator.index, origin)
     if x < 0 or y < 0 or x + crop.shape[1] > width or y + crop.shape[0] > height:
-        raise ValueError(
+        raise InputError(
             f"crop must lie in the image: its {crop.shape[0]} rows and {crop.shape[1]} columns from "
             f"(x, y) = ({x}, {y}) leave image_size (height, width) = ({height}, {width})"
         )
@@ -65,25 +65,24 @@ def encode_logits(logits: Tensor, regions: Tensor, image_size: tuple[int, int], 
         The N masks, on the CPU.
 
     Raises:
-        TypeError: logits or regions are no floating-point tensors.
-        ValueError: a wrong shape; a region that is not finite or reversed; a threshold that is NaN; image_size is not
-            positive or has 2**32 pixels.
+        InputError: logits or regions are not floating-point tensors, or have the wrong shape; a region is not finite or
+            is reversed; the threshold is NaN; image_size is not positive or has 2**32 pixels or more.
     """
     height, width = _checked_size(image_size)
     for name, value, shape in (("logits", logits, "(N, h, w)"), ("regions", regions, "(N, 4)")):
         if not isinstance(value, Tensor) or not value.is_floating_point():
-            raise TypeError(f"{name} must be a floating-point tensor {shape}, got {_describe(value)}")
+            raise InputError(f"{name} must be a floating-point tensor {shape}, got {_describe(value)}")
     if logits.dim() != 3 or 0 in logits.shape[1:]:
-        raise ValueError(f"logits must have shape (N, h, w) with h, w > 0, got {tuple(logits.shape)}")
+        raise InputError(f"logits must have shape (N, h, w) with h, w > 0, got {tuple(logits.shape)}")
     if regions.shape != (len(logits), 4):
-        raise ValueError(f"regions must have shape ({len(logits)}, 4), one a crop, got {tuple(regions.shape)}")
+        raise InputError(f"regions must have shape ({len(logits)}, 4), one per crop, got {tuple(regions.shape)}")
     if math.isnan(threshold):
-        raise ValueError("threshold must be a number, got NaN")
+        raise InputError("threshold must be a number, got NaN")
     places = regions.detach().cpu().double()
     bad = ~(places.isfinite().all(1) & (places[:, :2] <= places[:, 2:]).all(1))
     if bad.any():
         first = int(bad.nonzero()[0])
-        raise ValueError(
+        raise InputError(
             f"regions must be finite with x1 <= x2 and y1 <= y2, got {places[first].tolist()} at index {first}"
         )
     values = logits.detach().cpu().float().contiguous().numpy()
@@ -140,7 +139,7 @@ def run_lengths(counts: bytes | str) -> np.ndarray:
 def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
     height, width = map(operator.index, image_size)
     if height <= 0 or width <= 0 or height * width > MOST_PIXELS:
-        raise ValueError(
+        raise InputError(
             f"image_size must be (height, width) in positive pixels, at most {MOST_PIXELS} together, "
             f"got ({height}, {width})"
         )

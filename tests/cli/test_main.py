@@ -224,7 +224,7 @@ MODEL = ["--config-file", "@CONFIG"]
             "--min-score: expected a number",
         ),
         (["annotate", "@TRUTH", "--review", "absent.csv", *OUTPUT], "absent.csv"),
-        (["data check", "nope"], "NAME: unknown dataset 'nope'"),
+        (["data check", "nope"], "name: unknown dataset 'nope'"),
         (["data check", "nope", "--config-file", "absent.yaml"], "absent.yaml"),
         (["data statistics", "nope"], "unknown dataset 'nope'"),
         (["data show", "nope", *OUTPUT], "NAME: unknown dataset 'nope'"),

@@ -14,7 +14,7 @@ def test_missed_instances(insight, model, tmp_path):
     assert done.code == 0, done.err
     found = read_results(tmp_path / "missed.json")
     metrics = found["results"]["tool_rectangles"]["missed"]
-    assert metrics["instances"] == 15 and metrics["missed"] == 15 and found["least_score"] == 0.99
+    assert metrics["instances"] == 15 and metrics["missed"] == 15 and found["score_threshold"] == 0.99
     assert 0 <= metrics["automatic AP"] <= metrics["prompted AP50"] <= 100
     assert "15 of 15 instances are missed" in done.out
 

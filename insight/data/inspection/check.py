@@ -49,7 +49,7 @@ def check_dataset(name: str) -> Findings:
     Raises:
         InputError: unknown dataset, or one of another kind.
     """
-    require_registered([name], "NAME")
+    require_registered([name], "name")
     metadata = MetadataCatalog.get(name)
     if metadata.get("json_file") is not None:
         prepare = metadata.get("prepare")

@@ -26,7 +26,7 @@ def describe_dataset(name: str) -> str:
     Raises:
         InputError: unknown dataset, or see loading it.
     """
-    require_registered([name], "NAME")
+    require_registered([name], "name")
     dicts = DatasetCatalog.get(name)
     names = MetadataCatalog.get(name).thing_classes
     sizes: list[list[float]] = [[] for _ in names]
