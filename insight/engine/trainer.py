@@ -139,7 +139,9 @@ class Trainer(DefaultTrainer):
             InputError: it was trained on other classes, or on these in another order.
         """
         if not isinstance(state_dict, dict) or not isinstance(state_dict.get("iteration"), int):
-            raise CheckpointError(f"{self.cfg.OUTPUT_DIR}: the checkpoint's training state is damaged; start afresh")
+            raise CheckpointError(
+                f"{self.cfg.OUTPUT_DIR}: the checkpoint's training state is damaged; train from scratch"
+            )
         self.check_classes(self.cfg, self.cfg.DATASETS.TRAIN, trained=state_dict.get("class_names") or ())
         try:
             super().load_state_dict(state_dict)

@@ -1,4 +1,4 @@
-"""AP with the instances that a detector misses given to it as box prompts.
+"""AP of a detector that is prompted with the boxes of the instances that it misses.
 
 Source: Insight Any Instance, section IV-F and Table XI.
 """
@@ -17,8 +17,8 @@ from insight.runtime.progress import progress
 
 from .coco import CocoEvaluator, possible_tasks
 
-SCORE_THRESHOLD = 0.05  # of a detection that counts; Detectron2's default for what a detector gives
-LEAST_IOU = 0.5  # of the box of a detection with that of the instance it finds
+SCORE_THRESHOLD = 0.05  # lowest score of a detection that counts; Detectron2's default
+LEAST_IOU = 0.5  # lowest box IoU of a detection with the instance that it finds
 
 
 class Predictor(Protocol):
@@ -61,15 +61,15 @@ def evaluate_missed(
     max_dets: tuple[int, ...] = (1, 10, 100),
     area_profile: str = "coco",
 ) -> dict[str, float]:
-    """Average precision of the detections alone, and together with the answers to the boxes of missed instances.
+    """Compute the AP of detections, alone and together with the answers to box prompts of missed instances.
 
-    The answers have the class and the score that the model predicts.
+    The answers keep the class and score that the model predicts.
 
     Args:
         predictor: the model.
-        dataset_name: registered dataset; crowds are not prompted with.
+        dataset_name: registered dataset; crowds are not used as prompts.
         score_threshold: lowest score of a detection that counts.
-        max_dets, area_profile: as `CocoEvaluator` takes them.
+        max_dets, area_profile: as in `CocoEvaluator`.
 
     Returns:
         "automatic METRIC" and "prompted METRIC" for AP, AP50, AP75, APs, APm and APl, in percent, of masks (of boxes if

@@ -21,8 +21,8 @@ class CocoResults:
         path: the JSON file to write.
         class_names: names of the classes; category ids count from 1.
         settings: everything the results depend on, as JSON values; a `.part` of other settings is discarded.
-        images: what distinguishes each image from others of its name, as JSON values, by file name. Only results of
-            these images count.
+        images: by file name, JSON values that identify the image's content. Only results for exactly these images are
+            kept.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class CocoResults:
         """Append the results of an image.
 
         Args:
-            file_name: of one of the images.
+            file_name: name of one of the images.
             prediction: its instances.
         """
         height, width = prediction.image_size

@@ -41,7 +41,7 @@ class CropSchedule:
             )
 
     def sizes(self, boxes: Tensor) -> Tensor:
-        """The side of the region of each box.
+        """Compute the side of the region of each box.
 
         Args:
             boxes: (N, 4) float XYXY, image pixels.
@@ -57,7 +57,7 @@ class CropSchedule:
 
 
 def crop_regions(boxes: Tensor, schedule: CropSchedule | None = None, positions: Tensor | None = None) -> Tensor:
-    """The square region to cut around each box.
+    """Compute the square region to cut around each box.
 
     Args:
         boxes: (N, 4) float XYXY, image pixels.
@@ -79,7 +79,7 @@ def crop_regions(boxes: Tensor, schedule: CropSchedule | None = None, positions:
 def random_positions(
     count: int, generator: torch.Generator | None = None, low: float = 0.3, high: float = 0.7
 ) -> Tensor:
-    """Random positions of objects in their regions, for training.
+    """Draw random positions of objects in their regions, for training.
 
     Args:
         count: number of boxes, N.

@@ -1,4 +1,4 @@
-"""Pictures of the ground truth of a dataset."""
+"""Pictures of a dataset's ground truth."""
 
 import math
 from pathlib import Path
@@ -40,7 +40,7 @@ def draw_dataset(
         count: number of images, chosen at random; 0 for all, in order.
         augmented: draw training samples, augmented, resized and in INPUT.FORMAT, instead of the files.
         seed: seed of the choice and of the augmentations.
-        scale: as `draw_instances` takes it.
+        scale: as in `draw_instances`.
 
     Returns:
         The files.
@@ -89,7 +89,7 @@ def draw_dataset(
 
 
 def picture_name(entry: dict, position: int) -> str:
-    """Name of the picture of an image, unique in the dataset even if files in several folders share names.
+    """Return a file name for the picture of an image, unique in the dataset even if images share names.
 
     Args:
         entry: dataset dict of the image.

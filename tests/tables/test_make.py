@@ -107,7 +107,7 @@ def test_the_worst_pictures_are_those_of_the_last_row(table, description, execut
 
 
 def test_a_detector_has_no_worst_objects(table, executed):
-    with pytest.raises(ValueError, match="worst: expected a SOPSeg model in the last row, 'faster' is none"):
+    with pytest.raises(ValueError, match="worst: expected a SOPSeg model in the last row, 'faster' is not one"):
         executed.make(table(worst=True))
     assert executed == []
 

@@ -11,7 +11,7 @@ from insight.errors import InputError
 from insight.runtime.processes import map_in_processes
 from insight.structures.rle import rle_area, rle_union, segmentation_to_rle
 
-TABLE_EDGES = (0.0, 0.1, 0.2, 1.0)  # Table I's
+TABLE_EDGES = (0.0, 0.1, 0.2, 1.0)  # of Table I
 
 
 def foreground_ratios(annotations: Path, check: FileCheck | None = None) -> np.ndarray:
@@ -21,7 +21,7 @@ def foreground_ratios(annotations: Path, check: FileCheck | None = None) -> np.n
 
     Args:
         annotations: COCO JSON file; the images are not needed.
-        check: what to do with mistakes in it, see `read_coco`.
+        check: how to treat mistakes, see `read_coco`.
 
     Returns:
         (N,) float64, 0 to 1, by increasing image id.
@@ -33,7 +33,7 @@ def foreground_ratios(annotations: Path, check: FileCheck | None = None) -> np.n
     """
     content = read_coco(annotations, check=check)
     if not content["images"]:
-        raise InputError(f"{annotations}: there is no image")
+        raise InputError(f"{annotations}: no images")
     masks: dict = {image["id"]: [] for image in content["images"]}
     for annotation in content["annotations"]:
         masks[annotation["image_id"]].append(annotation.get("segmentation") or annotation["bbox"])

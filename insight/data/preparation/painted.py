@@ -124,8 +124,8 @@ def _refuse_among_input(output: Path, splits: Sequence[str], folders: Sequence[P
     for target in (output / split / part for split in splits for part in ("", _LABELS)):
         if not walked.isdisjoint([target.resolve(), *target.resolve().parents]):
             raise InputError(
-                f"{output}: expected an output away from the input, but {target}, where pictures are written, is among "
-                f"what is read: {', '.join(map(str, folders))}; choose another output"
+                f"{output}: expected a folder outside the input, but {target} would be written among the files "
+                f"read from the input ({', '.join(map(str, folders))}); choose another output"
             )
 
 
@@ -136,12 +136,12 @@ def _find(
     files: dict[str, Path] = {}
     for path in files_under(folder, (".png",)):
         if path.stem in files:
-            raise InputError(f"{folder}: two files are called {path.name}: {files[path.stem]} and {path}")
+            raise InputError(f"{folder}: two files are named {path.name}: {files[path.stem]} and {path}")
         files[path.stem] = path
     every = {name for name in files if not name.endswith((_ID, _CLASS))}
     names = sorted(every.difference(leave_out), key=natural_order)
     if not names:
-        raise InputError(f"{folder}: there is no image, NAME.png")
+        raise InputError(f"{folder}: no images (NAME.png)")
     left_out = {}
     if masks:
         wanted = [name + suffix for name in names for suffix in (_ID, _CLASS)]
