@@ -262,7 +262,7 @@ def load_config(
     add_insight_config(cfg)
     empty = {key for key, value in _leaves(cfg) if value is None}
     given = [config_files] if isinstance(config_files, (str, os.PathLike)) else config_files
-    for file, content in _read_files([name for name in map(os.fspath, given) if name], Path(), ()):
+    for file, content in _read_files([os.fspath(name) for name in given if os.fspath(name)], Path(), ()):
         _require_keys(file, content, cfg)
         try:
             cfg.merge_from_other_cfg(CfgNode(content))

@@ -85,10 +85,10 @@ class SamPredictor:
     def reset_image(self) -> None:
         """Unset the image."""
         self.is_image_set = False
-        self.original_size: tuple[int, int] | None = None
-        self.input_size: tuple[int, int] | None = None
-        self._pixels: Tensor | None = None  # (3, H, W): the image at the resolution to magnify from
-        self._input: Tensor | None = None  # (1, 3, s, s): normalised and padded
+        self.original_size: Any = None  # (height, width) of the image that is set
+        self.input_size: Any = None  # (height, width) once it is resized
+        self._pixels: Any = None  # (3, H, W): the image at the resolution to magnify from
+        self._input: Any = None  # (1, 3, s, s): normalised and padded
         self._features: Any = None
 
     def set_image(self, image: np.ndarray, image_format: str = "RGB") -> None:
@@ -164,7 +164,7 @@ class SamPredictor:
             raise NoImageError
         if point_coords is not None and point_labels is None:
             raise InputError("point_labels: expected one for each of point_coords, got none")
-        coords = labels = boxes = masks = None
+        coords = labels = boxes = earlier = None
         if point_coords is not None:
             coords = self._tensor(self.transform.apply_coords(np.asarray(point_coords), self.original_size))[None]
             labels = torch.as_tensor(np.asarray(point_labels), dtype=torch.int, device=self.device)[None]
@@ -173,9 +173,10 @@ class SamPredictor:
                 raise InputError(f"box: expected (4,) x1, y1, x2, y2, got shape {np.asarray(box).shape}")
             boxes = self._tensor(self.transform.apply_boxes(np.asarray(box), self.original_size))
         if mask_input is not None:
-            masks = self._tensor(np.asarray(mask_input))[None]
-        found = self.predict_torch(coords, labels, boxes, masks, multimask_output, return_logits=return_logits)
-        return tuple(tensor[0].cpu().numpy() for tensor in found)
+            earlier = self._tensor(np.asarray(mask_input))[None]
+        found = self.predict_torch(coords, labels, boxes, earlier, multimask_output, return_logits=return_logits)
+        masks, iou, low_res = (tensor[0].cpu().numpy() for tensor in found)
+        return masks, iou, low_res
 
     @torch.no_grad()
     def predict_torch(
@@ -228,7 +229,7 @@ class SamPredictor:
         """
         if not self.is_image_set:
             raise NoImageError
-        return self.features
+        return self._encoded().embedding
 
     @property
     def features(self) -> Tensor | None:
@@ -278,6 +279,7 @@ class SamPredictor:
             multimask=multimask,
             keep_logits=True,
         )
+        assert found.logits is not None
         logits = found.logits.to_image(self.original_size)
         coarse = found.logits._replace(crops=found.logits.low_res, regions=found.logits.regions * to_low_res.cpu())
         low_res = coarse.to_image((self._side // 4, self._side // 4))
@@ -303,7 +305,7 @@ class ResizeLongestSide:
 
     def apply_image(self, image: np.ndarray) -> np.ndarray:
         """Resize an image (H, W, C) of uint8, with Pillow's bilinear filter."""
-        height, width = self.get_preprocess_shape(*image.shape[:2], self.target_length)
+        height, width = self.get_preprocess_shape(image.shape[0], image.shape[1], self.target_length)
         pixels = Image.fromarray(np.ascontiguousarray(image))
         return np.array(pixels.resize((width, height), Image.Resampling.BILINEAR))
 
@@ -317,7 +319,7 @@ class ResizeLongestSide:
 
     def apply_image_torch(self, image: Tensor) -> Tensor:
         """Resize images (B, C, H, W) of float; the pixels differ slightly from those of `apply_image`."""
-        size = self.get_preprocess_shape(*image.shape[-2:], self.target_length)
+        size = self.get_preprocess_shape(image.shape[-2], image.shape[-1], self.target_length)
         return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
 
     def apply_coords_torch(self, coords: Tensor, original_size: tuple[int, int]) -> Tensor:

@@ -22,7 +22,7 @@ WITHOUT_MASK = ("no_area", "outside", "empty")  # cannot be kept by hand either
 
 @dataclass(frozen=True)
 class Filters:
-    """Bounds on the measurements of a mask; docs/annotate.md says how the defaults were found.
+    """Bounds on the measurements of a mask; docs/guides/annotate.md says how the defaults were found.
 
     Args:
         min_score: lowest predicted IoU; may be negative, as predictions may.

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
     prepare_run(cfg, resume=True)
     for name, value in demonstrate(cfg).items():
         print(f"{name:14s} {value:6.1f}")
-    print(f"pictures (left: found; right: prompted with the ground-truth boxes): {output}/overlays")
+    print(f"pictures (*_found: without prompts; *_prompted: image, boxes, masks): {output}/overlays")
     print(
         f"prompt it yourself: insight predict IMAGE --config-file {output}/config.yaml "
         f"--weights {output}/model_final.pth --boxes X1,Y1,X2,Y2 --output {output}/mine"

@@ -92,8 +92,9 @@ def _terminate(number, frame):
 
 def _prepare_process() -> None:
     signal.signal(signal.SIGTERM, _terminate)
-    # What Detectron2's code makes torch say, and no user can change.
+    # Warnings of torch about Detectron2's code, which no user can change.
     warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
+    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     logging.raiseExceptions = False  # a log line that cannot be written (a closed pipe) is no news
     # Detectron2's loop logs the traceback of an error that it then raises.

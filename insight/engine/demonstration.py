@@ -57,7 +57,10 @@ def demonstrate(cfg: CfgNode) -> dict[str, float]:
 
 
 def draw_answers(predictor: PromptPredictor, dataset: str, folder: Path) -> None:
-    """Draw the first images of a dataset: detections on the left, masks of the ground-truth boxes on the right.
+    """Draw the model's answers on the first images of a dataset.
+
+    NAME_found.png shows the instances found without prompts; NAME_prompted.png the image, the ground-truth boxes and
+    the masks predicted for them, side by side.
 
     Args:
         predictor: the trained model.
@@ -65,16 +68,21 @@ def draw_answers(predictor: PromptPredictor, dataset: str, folder: Path) -> None
         folder: folder for the PNG files.
     """
     for entry in DatasetCatalog.get(dataset)[:PICTURES]:
-        image = read_entry_image(entry, "RGB")
+        image, name = read_entry_image(entry, "RGB"), Path(os.fspath(entry["file_name"])).stem
         predictor.set_image(image)
         found = predictor.detect()
-        halves = [_draw(image, found[found.scores >= 0.5])]
+        found = found[found.scores >= 0.5]
+        picture = draw_instances(image, found.masks, None, found.class_names, found.class_ids.tolist())
+        write_png(folder / f"{name}_found.png", picture)
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in entry["annotations"]]
         if boxes:
-            halves.append(_draw(image, predictor.predict(boxes=boxes), boxes))
-        write_png(folder / f"{Path(os.fspath(entry['file_name'])).stem}.png", np.hstack(halves))
+            write_png(folder / f"{name}_prompted.png", _three_columns(image, np.array(boxes), predictor))
 
 
-def _draw(image, found, boxes=None):
-    boxes = boxes if boxes is None else np.array(boxes)
-    return draw_instances(image, found.masks, boxes, found.class_names, found.class_ids.tolist())
+def _three_columns(image: np.ndarray, boxes: np.ndarray, predictor: PromptPredictor) -> np.ndarray:
+    answer = predictor.predict(boxes=boxes)
+    return np.hstack([
+        draw_instances(image),
+        draw_instances(image, boxes=boxes),
+        draw_instances(image, answer.masks),
+    ])  # fmt: skip

@@ -42,8 +42,8 @@ def corrected_where_far(boxes: Tensor, corrected: Tensor, below: float, image_si
     Returns:
         (N, 4) XYXY.
     """
-    inside, corrected = Boxes(boxes.clone()), Boxes(corrected.clone())
+    inside, corrected_inside = Boxes(boxes.clone()), Boxes(corrected.clone())
     inside.clip(image_size)
-    corrected.clip(image_size)
-    is_far = box_iou(inside.tensor, corrected.tensor).diagonal() < below
-    return torch.where(is_far[:, None], corrected.tensor, boxes)
+    corrected_inside.clip(image_size)
+    is_far = box_iou(inside.tensor, corrected_inside.tensor).diagonal() < below
+    return torch.where(is_far[:, None], corrected_inside.tensor, boxes)

@@ -26,7 +26,7 @@ def class_indices(classes: Classes, count: int, class_names: Sequence[str], name
         InputError: an unknown class, or neither one class nor one per box.
     """
     each = _one_each(classes, count, name)
-    indices = {known: index for index, known in enumerate(class_names)}
+    indices: dict[str | int, int] = {known: index for index, known in enumerate(class_names)}
     indices |= {index: index for index in range(len(class_names))}
     for one in each:
         if one not in indices:
@@ -50,12 +50,14 @@ def label_classes(classes: Classes, count: int, name: str = "classes") -> tuple[
         InputError: neither one class nor one per prompt, a negative index, or names mixed with indices.
     """
     each = _one_each(classes, count, name)
-    if all(isinstance(one, str) for one in each):
-        names = list(dict.fromkeys(each)) or ["object"]
-        return torch.tensor([names.index(one) for one in each], dtype=torch.int64), names
-    if not all(isinstance(one, int) and one >= 0 for one in each):
+    given = [one for one in each if isinstance(one, str)]
+    if len(given) == len(each):
+        names = list(dict.fromkeys(given)) or ["object"]
+        return torch.tensor([names.index(one) for one in given], dtype=torch.int64), names
+    indices = [one for one in each if isinstance(one, int) and one >= 0]
+    if len(indices) != len(each):
         raise InputError(f"{name}: expected class names or indices from 0, got {each!r:.80}")
-    return torch.tensor(each, dtype=torch.int64), [str(index) for index in range(max(each) + 1)]
+    return torch.tensor(indices, dtype=torch.int64), [str(index) for index in range(max(indices) + 1)]
 
 
 def _one_each(classes: Classes, count: int, name: str) -> list[str | int]:

@@ -33,7 +33,8 @@ class CocoResults:
         self._keys = {name: json.dumps([name, which]) for name, which in images.items()}
 
     def __contains__(self, file_name: str) -> bool:
-        return self._keys.get(file_name) in self._journal
+        key = self._keys.get(file_name)
+        return key is not None and key in self._journal
 
     def add(self, file_name: str, prediction: Prediction) -> None:
         """Append the results of an image.

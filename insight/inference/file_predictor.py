@@ -1,5 +1,7 @@
 """Predictors for files: the predictor of a config with the options of a run."""
 
+from typing import Any
+
 import numpy as np
 from detectron2.config import CfgNode
 
@@ -41,10 +43,10 @@ def build_file_predictor(
         raise InputError("given_class: SOPSeg has no classes; it segments whatever a prompt contains")
     if sopseg and not prompted:
         raise InputError("boxes: SOPSeg does not detect objects; give boxes or oriented boxes")
-    predictor = build_predictor(cfg)
+    predictor: Any = build_predictor(cfg)  # only a detector takes the options and detects
     if given_class is not None:
         class_indices(given_class, 1, predictor.class_names, "given_class")  # before the first image
-    options = {} if sopseg else {"classes": given_class, "correct_boxes": correct_boxes}
+    options: dict[str, Any] = {} if sopseg else {"classes": given_class, "correct_boxes": correct_boxes}
 
     def answer(image: np.ndarray, prompts: BoxPrompts | None) -> Prediction:
         predictor.set_image(image)

@@ -61,6 +61,7 @@ class PromptPredictor:
         min_size: int | None = None,
         max_size: int | None = None,
     ):
+        self.model: Any  # a PromptRCNN
         if isinstance(cfg_or_model, nn.Module):
             self.model = cfg_or_model
             sizes = (800, 1333)  # Detectron2's defaults
@@ -173,10 +174,12 @@ class PromptPredictor:
             raise InputError("predict: expected boxes or oriented_boxes, got neither; detect() needs no prompts")
         count = parsed.count
         given = None if classes is None else class_indices(classes, count, self.class_names)
-        if boxes is not None and correct_boxes > 0:
-            of_boxes = None if given is None else given[: parsed.groups[0].count]
-            parsed.groups[0] = Prompts(self._corrected(seen, parsed.groups[0].boxes, of_boxes, correct_boxes))
+        horizontal = parsed.groups[0].boxes if boxes is not None else None
+        if horizontal is not None and correct_boxes > 0:
+            of_boxes = None if given is None else given[: len(horizontal)]
+            parsed.groups[0] = Prompts(self._corrected(seen, horizontal, of_boxes, correct_boxes))
         prompts = parsed.boxes
+        assert prompts is not None  # points are refused above
         to_network = seen.network_scale()
         parts = []
         for batch in _batches(count):

@@ -89,7 +89,7 @@ class ParsedPrompts(NamedTuple):
     corners: Tensor | None
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override] # of tuple, whose method nobody needs here
         """The number of prompts, N."""
         return sum(group.count for group in self.groups)
 

@@ -3,7 +3,7 @@
 import math
 import operator
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -235,7 +235,13 @@ class RLEMasks:
     def __iter__(self) -> Iterator[dict]:
         return iter(self.codes)
 
-    def __getitem__(self, item) -> "RLEMasks | dict":
+    @overload
+    def __getitem__(self, item: int) -> dict: ...
+
+    @overload
+    def __getitem__(self, item: slice | list | Tensor | np.ndarray) -> "RLEMasks": ...
+
+    def __getitem__(self, item: Any) -> "RLEMasks | dict":
         """Return the code at an integer, or the masks at a slice, list, array or tensor of indices or bools."""
         index = select_indices(item, len(self.codes))
         if isinstance(index, int):

@@ -11,10 +11,11 @@ def test_demo_trains_evaluates_prompts_and_draws_and_is_quick_the_second_time(tm
     assert first.code == 0, first.err
     numbers = dict(re.findall(r"^(mask AP50|prompted mIoU|ms a prompt) +([\d.]+)$", first.out, re.MULTILINE))
     assert len(numbers) == 3
-    pictures = sorted((tmp_path / "out" / "overlays").glob("*.png"))
-    assert len(pictures) == 6
-    sizes = [cv2.imread(str(p)).shape for p in pictures]
-    assert sizes[0][1] == 2 * sizes[-1][1]  # found and asked for; the last image holds nothing to ask for
+    found = sorted((tmp_path / "out" / "overlays").glob("*_found.png"))
+    prompted = sorted((tmp_path / "out" / "overlays").glob("*_prompted.png"))
+    assert (len(found), len(prompted)) == (6, 5), "the last image has no objects"
+    height, width, _ = cv2.imread(str(found[0])).shape
+    assert cv2.imread(str(prompted[0])).shape == (height, 3 * width, 3)
 
     weights = (tmp_path / "out" / "model_final.pth").stat().st_mtime_ns
     second = insight("demo", *arguments)

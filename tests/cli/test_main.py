@@ -143,6 +143,15 @@ def test_a_tool_is_a_command(tool, command):
     assert f"main([{', '.join(repr(word) for word in command.split())}, *sys.argv[1:]])".replace("'", '"') in text
 
 
+def test_a_fresh_process_says_nothing_but_the_error():
+    """Warnings of Detectron2's import do not stand beside it."""
+    command = [sys.executable, "-m", "insight", "train", "--config-file", "nwpu_ligt"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: nwpu_ligt: no such shipped config; the nearest: nwpu_light")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
 def test_python_m_insight_is_the_command():
     done = subprocess.run([sys.executable, "-m", "insight", "trian"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2 and done.stderr.startswith("error: unknown command 'trian'")

@@ -1,6 +1,6 @@
 """SAM's and SOPSeg's checkpoints: identify what a file holds, and build a model with exactly its weights."""
 
-from pathlib import Path
+import os
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ DECODER_MARKS = {
 }
 
 
-def load_sopseg(path: str | Path, encoder: str | None = None, decoder: str | None = None) -> SOPSeg:
+def load_sopseg(path: str | os.PathLike, encoder: str | None = None, decoder: str | None = None) -> SOPSeg:
     """Build the model of a checkpoint: SAM's `sam_vit_*.pth`, MobileSAM's `mobile_sam.pt`, or one of ours.
 
     The encoder is identified by its weights. If the file holds plain SAM and the decoder extends it, the edge branch is
@@ -61,7 +61,7 @@ def load_sopseg(path: str | Path, encoder: str | None = None, decoder: str | Non
     return model.eval()
 
 
-def identify(state_dict: dict[str, Tensor], source: str | Path) -> tuple[str, str]:
+def identify(state_dict: dict[str, Tensor], source: str | os.PathLike) -> tuple[str, str]:
     """Identify the image encoder and mask decoder of a state dict.
 
     Args:
@@ -92,7 +92,7 @@ def identify(state_dict: dict[str, Tensor], source: str | Path) -> tuple[str, st
     raise CheckpointError(f"{source}: expected a checkpoint of SAM (sam_vit_b/l/h), MobileSAM or SOPSeg, got {kind}")
 
 
-def _check_shapes(model: SOPSeg, state_dict: dict[str, Tensor], path: str | Path) -> None:
+def _check_shapes(model: SOPSeg, state_dict: dict[str, Tensor], path: str | os.PathLike) -> None:
     for name, expected in model.state_dict().items():
         found = state_dict.get(name)
         if found is not None and found.shape != expected.shape:
