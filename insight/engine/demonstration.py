@@ -1,4 +1,4 @@
-"""Demonstration: trains a small prompt model on synthetic scenes, evaluates it, prompts it and draws the results."""
+"""Demonstration: trains a small prompt model on drawn scenes, evaluates it, prompts it and draws the results."""
 
 import os
 import time

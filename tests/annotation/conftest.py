@@ -1,4 +1,4 @@
-"""A data set of boxes, and a segmenter whose masks are known beforehand."""
+"""A dataset of boxes, and a segmenter whose masks are known beforehand."""
 
 import json
 from pathlib import Path

@@ -20,7 +20,7 @@ NAME = "prepare_data_test"
 
 @pytest.fixture
 def data(tmp_path):
-    """The DATASETS.COCO override of a good data set, its COCO file, and a way to change it."""
+    """The DATASETS.COCO override of a good dataset, its COCO file, and a way to change it."""
     (tmp_path / "images").mkdir()
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
@@ -257,7 +257,7 @@ def test_foreground(data, insight, tmp_path):
     for twice in ((f"a={path}", f"a={path}"), (path, f"coco={path}")):
         done = insight(*args, *twice)
         name = "a" if twice[0] != path else "coco"
-        assert done.code == 2 and f"{name} is named twice; {name}=FILE,FILE makes one row of several files" in done.err
+        assert done.code == 2 and f"{name} is given twice; {name}=FILE,FILE makes one row of several files" in done.err
     shutil.copy(path, tmp_path / "with,comma.json")
     for text, name in ((f"one={tmp_path}/with,comma.json", "one"), (tmp_path / "with,comma.json", "with,comma")):
         assert f"| {name} | 2 |" in " ".join(insight(*args, text).out.split())

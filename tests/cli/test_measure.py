@@ -80,8 +80,8 @@ def test_a_data_set_that_no_model_can_be_compared_on(insight, trained, tmp_path)
     [
         (["ours"], "--runs: expected NAME=DIR or NAME=CONFIG,WEIGHTS, got 'ours'"),
         (["ours=absent.yaml,x"], "absent.yaml: no such"),
-        (["ours=absent", "--worst", "0"], "--worst: expected a whole number from 1, got 0"),
-        (["ours=absent", "--count", "-1"], "--count: expected a whole number from 1, got -1"),
+        (["ours=absent", "--worst", "0"], "--worst: expected an integer from 1, got 0"),
+        (["ours=absent", "--count", "-1"], "--count: expected an integer from 1, got -1"),
         (["ours=absent", "--score-threshold", "2"], "--score-threshold: expected a number from 0 to 1, got 2.0"),
     ],
 )

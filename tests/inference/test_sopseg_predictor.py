@@ -217,7 +217,7 @@ def test_lack_of_memory_changes_no_mask_and_is_remembered(predictor, monkeypatch
         assert found.masks.codes == expected.masks.codes
         torch.testing.assert_close(found.scores, expected.scores, atol=1e-4, rtol=1e-4)
         assert sizes == attempts
-    assert caplog.text.count("out of memory with 3 crops or prompts: going on with 1") == 1
+    assert caplog.text.count("out of memory with 3 crops or prompts: continuing with 1") == 1
 
 
 @pytest.mark.parametrize("decoder", DECODERS)

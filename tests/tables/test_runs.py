@@ -29,7 +29,7 @@ def test_every_row_with_the_first_seed_then_with_the_next(description, read, tmp
 def test_a_data_set_that_a_row_is_not_evaluated_on_is_told_before_anything_runs(description, read, tmp_path):
     description["columns"]["box AP"] = "other_val/bbox/AP"
     with pytest.raises(
-        ValueError, match="column 'box AP' is of other_val, but row 'baseline' is evaluated on small_val"
+        ValueError, match="column 'box AP' needs other_val, but row 'baseline' is evaluated on small_val"
     ):
         plan_runs(read(description), tmp_path)
 

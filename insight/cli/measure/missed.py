@@ -11,7 +11,7 @@ def add_parser(measurements) -> None:
         measurements,
         "missed",
         run,
-        "Measure AP with the instances that a detector misses given to it as box prompts",
+        "Measure AP when the instances that a detector misses are given to it as box prompts",
         " --score-threshold 0.5",
     )
     parser.add_argument(

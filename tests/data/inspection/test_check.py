@@ -19,7 +19,7 @@ NAME = "check_test"
 
 @pytest.fixture
 def register():
-    """Register a data set under NAME, for the test alone."""
+    """Register a dataset under NAME, for the test alone."""
     yield lambda function, *args, **options: function(NAME, *args, **options)
     DatasetCatalog.remove(NAME)
     MetadataCatalog.remove(NAME)
