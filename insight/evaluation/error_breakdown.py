@@ -112,7 +112,7 @@ class _Examined:
         return mendable & ~self.taken
 
     def ap(self, keep=slice(None), classes=None, right=None, instances=slice(None)) -> np.ndarray:
-        """(K,) AP in percent of some detections, perhaps with other classes or other right ones, and some instances."""
+        """Compute AP in percent, (K,), for a selection of detections and instances, with changed classes or hits."""
         classes = self.classes if classes is None else classes
         right = self.causes == _CORRECT if right is None else right
         scores, classes, right = self.scores[keep], classes[keep], right[keep]
@@ -120,11 +120,11 @@ class _Examined:
         return np.array([_ap(scores[classes == k], right[classes == k], total) for k, total in enumerate(totals)])
 
     def without(self, errors: np.ndarray) -> np.ndarray:
-        """(K,) AP if these detections had not been made."""
+        """Compute AP, (K,), without some detections."""
         return self.ap(keep=~errors)
 
     def mended(self, cause: str) -> np.ndarray:
-        """(K,) AP if the errors of a cause hit their instances, one each, or were not made."""
+        """Compute AP, (K,), with the errors of a cause corrected, one per instance, and the rest removed."""
         errors = np.flatnonzero(self.causes == cause)
         errors = errors[np.argsort(-self.scores[errors], kind="stable")]
         errors = errors[~self.taken[self.targets[errors]]]

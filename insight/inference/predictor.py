@@ -265,7 +265,7 @@ class _Image(NamedTuple):
     size: tuple[int, int]
 
     def network_scale(self) -> Tensor:
-        """(4,) pixels of the network's input per pixel of the image, for XYXY."""
+        """Return the pixels of the network's input per pixel of the image, (4,), for XYXY."""
         network, image = self.encoded.images.image_sizes[0], self.size
         return torch.tensor([network[1] / image[1], network[0] / image[0]] * 2)
 

@@ -249,7 +249,7 @@ class RLEMasks:
         return RLEMasks([self.codes[i] for i in index.tolist()], self.image_size)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """(N, height, width) bool; N x height x width bytes of memory."""
+        """Decode to (N, height, width) bool; N x height x width bytes of memory."""
         if copy is False:
             raise ValueError("RLEMasks: decoding needs a copy, got copy=False")
         return self.to_bitmaps().numpy().astype(dtype or bool, copy=False)
