@@ -1,4 +1,4 @@
-"""Reading weight files without running what is in them. Needs no Detectron2.
+"""Reading weight files without executing anything in them. Needs no Detectron2.
 
 It reads PyTorch files (`.pth`, `.pt`, `.pyth` and any other suffix), `.safetensors`, and Detectron2's pickled model-zoo
 files (`.pkl`). A file from a stranger is safe to open: only tensors, numbers, strings and plain containers are built
@@ -29,13 +29,13 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """Read everything in a weight file.
 
     Args:
-        path: the file; its suffix tells `.safetensors` and `.pkl`, anything else is read by torch.
+        path: the file; `.safetensors` and `.pkl` are recognised by their suffix, anything else is read by torch.
 
     Returns:
-        What the file holds, by name; NumPy arrays as tensors, all tensors on the CPU.
+        The content of the file by name; arrays are converted to tensors, all on the CPU.
 
     Raises:
-        CheckpointError: no such file, damaged, in need of unpickling Python objects, or no dictionary.
+        CheckpointError: the file is missing, damaged, not a dictionary, or would need unpickling of Python objects.
         OSError: the file cannot be read.
     """
     path = Path(path)
@@ -65,13 +65,13 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
     """Read the weights of a file: a state dict, or the one that a training checkpoint holds.
 
     Args:
-        path: as `read_checkpoint` takes it. A state dict may lie under "model", "state_dict" or "model_state".
+        path: as in `read_checkpoint`. The state dict may be nested under "model", "state_dict" or "model_state".
 
     Returns:
         Tensors by name, on the CPU.
 
     Raises:
-        CheckpointError: as `read_checkpoint`, or the file holds no state dict.
+        CheckpointError: as in `read_checkpoint`, or the file holds no state dict.
         OSError: the file cannot be read.
     """
     content = read_checkpoint(path)
@@ -85,14 +85,14 @@ def require_state_dict(content: Any, source: str | os.PathLike) -> dict[str, Ten
     """Check that a part of a weight file is a state dict.
 
     Args:
-        content: the part.
-        source: the file, for the error.
+        content: the part of the file.
+        source: the file, named in the error.
 
     Returns:
         `content`.
 
     Raises:
-        CheckpointError: it is not a dictionary of tensors, or an empty one.
+        CheckpointError: content is not a dictionary of tensors, or is empty.
     """
     problem = _not_by_name(content)
     if not problem and not content:
@@ -107,14 +107,14 @@ def require_state_dict(content: Any, source: str | os.PathLike) -> dict[str, Ten
 
 
 def require_finite(weights: Mapping[str, Tensor], source: str | os.PathLike) -> None:
-    """Refuse weights with NaN or infinity, which a diverged training leaves behind.
+    """Check that weights are finite; a diverged training leaves NaN or infinity.
 
     Args:
         weights: tensors by name.
-        source: the file that they are from, for the error.
+        source: the file that they come from, named in the error.
 
     Raises:
-        CheckpointError: names the first such tensor.
+        CheckpointError: a tensor holds NaN or infinity; the message names the first.
     """
     for name, tensor in weights.items():
         if not _is_finite(tensor):
@@ -126,7 +126,7 @@ def _is_finite(tensor: Tensor) -> bool:
         return True
     if tensor.itemsize == 1:  # float8 has no sum
         tensor = tensor.float()
-    # A sum takes a fraction of the time, and is finite only if all are; it may overflow where all are.
+    # The sum takes a fraction of the time; it is finite only if all values are, but may overflow even if they are.
     return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 

@@ -1,4 +1,4 @@
-"""The config keys that insight adds to Detectron2's, with defaults and meaning; reading and writing of config files."""
+"""Config keys that insight adds to Detectron2's, with defaults and meaning; reading and writing of configs."""
 
 import contextlib
 import difflib
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def add_insight_config(cfg: "CfgNode") -> None:
-    """Add insight's keys to a Detectron2 config, in place; with the defaults every part is off.
+    """Add insight's keys to a Detectron2 config, in place; by default every part is off.
 
     Insight's models and datasets are registered with Detectron2 too, so that the config can name them. Where
     Detectron2's project PointRend is installed, its keys are added, unless the config has them already.
@@ -101,8 +101,8 @@ def _add_insight_keys(cfg: "CfgNode") -> None:
     sopseg.WEIGHTS = ""  # SAM checkpoint that training starts from; MODEL.WEIGHTS is a checkpoint of the whole model
     sopseg.INPUT_SIZE = 256  # side of a crop, pixels: a multiple of 64 up to 1024
     sopseg.MAGNIFY = True  # one crop per object (region-adaptive magnification); False: one crop, the whole image
-    # Objects close to each other share a crop if each keeps at least this fraction of its own magnification; 0: never.
-    # In training, every other object is seen as if it shared one.
+    # Nearby objects share a crop if each keeps at least this fraction of its own magnification; 0: never. In training,
+    # every other object is cropped as if it shared a crop.
     sopseg.SHARED_CROPS = 0.0
     # Prompts made from annotations: "box", "min_area_rect" (around the mask) or "oriented_box" (the dataset's)
     sopseg.PROMPT = "min_area_rect"
@@ -115,11 +115,11 @@ def _add_insight_keys(cfg: "CfgNode") -> None:
 
     # --- SOPSeg as the mask branch of a detector. MODEL.META_ARCHITECTURE must be "PromptRCNN" ------------------
     branch = cfg.MODEL.SOPSEG_BRANCH = CN()
-    branch.ENABLED = False  # SOPSeg makes the masks in evaluation and prediction; training does not use it
+    branch.ENABLED = False  # SOPSeg predicts the masks in evaluation and prediction; training does not use it
     branch.WEIGHTS = ""  # checkpoint of SOPSeg or SAM; MODEL.WEIGHTS is the detector's
     branch.INPUT_SIZE = 256  # side of a crop, pixels: a multiple of 64 up to 1024
     branch.SHARED_CROPS = 0.0  # as MODEL.SOPSEG.SHARED_CROPS
-    branch.CLASSES = []  # indices of the classes whose masks SOPSeg makes; []: all
+    branch.CLASSES = []  # indices of the classes whose masks SOPSeg predicts; []: all
 
     # --- timm backbones. MODEL.BACKBONE.NAME must be "build_timm_fpn_backbone" ----------------------------------
     timm = cfg.MODEL.TIMM = CN()
@@ -152,7 +152,7 @@ def _add_point_rend_keys(cfg: "CfgNode") -> None:
 
 
 def is_sopseg(cfg: "CfgNode") -> bool:
-    """Return whether a config's model is SOPSeg, not a detector.
+    """Return whether the model of a config is SOPSeg rather than a detector.
 
     Args:
         cfg: a Detectron2 config.
@@ -174,7 +174,7 @@ def semantic_classes(cfg: "CfgNode") -> int:
 
 
 def gives_masks(cfg: "CfgNode") -> bool:
-    """Return whether a detector predicts masks, by its mask head or by its SOPSeg branch.
+    """Return whether a detector predicts masks, with its mask head or its SOPSeg branch.
 
     Args:
         cfg: a config with insight's keys.
@@ -187,10 +187,10 @@ class ConfigError(InputError):
 
 
 def configs_folder() -> Path:
-    """Return the folder of the shipped configs: in the installed package, or beside it in a checkout.
+    """Return the folder of the shipped configs, inside the installed package or beside it in a checkout.
 
     Raises:
-        ConfigError: the installation has none.
+        ConfigError: the installation has no configs.
     """
     package = Path(__file__).resolve().parent
     for folder in (package / "configs", package.parent / "configs"):
@@ -200,7 +200,7 @@ def configs_folder() -> Path:
 
 
 def shipped_configs() -> dict[str, Path]:
-    """Return the shipped configs by name, tables apart."""
+    """Return the shipped configs by name, without the tables."""
     files = sorted(configs_folder().rglob("*.yaml"))
     return {file.stem: file for file in files if file.parent.name != "tables"}
 
@@ -218,7 +218,7 @@ def find_config(name: str | os.PathLike, shipped: dict[str, Path] | None = None)
         shipped: where names are looked up; default: `shipped_configs()`.
 
     Returns:
-        The file. A path is returned as it is, whether the file exists or not.
+        The file. A path is returned unchanged, whether the file exists or not.
 
     Raises:
         ConfigError: no shipped config has this name.
@@ -238,9 +238,10 @@ def find_config(name: str | os.PathLike, shipped: dict[str, Path] | None = None)
 def load_config(
     config_files: str | os.PathLike | Sequence[str | os.PathLike] = (), overrides: Sequence[Any] = ()
 ) -> "CfgNode":
-    """Read a config: Detectron2's defaults, insight's, the config files with their `_BASE_`, then the overrides.
+    """Load a config: Detectron2's and insight's defaults, then the config files with their `_BASE_`, then overrides.
 
-    Files are data: nothing in them runs. A MODEL.DEVICE of "cuda" becomes "cpu", with a warning, where there is no GPU.
+    Files are read as data; nothing in them is executed. A MODEL.DEVICE of "cuda" becomes "cpu", with a warning, where
+    there is no GPU.
 
     Args:
         config_files: names of shipped configs or paths of YAML files, merged from left to right, such as
@@ -252,8 +253,8 @@ def load_config(
 
     Raises:
         ConfigError: a file is missing, is not YAML or includes itself; two files contradict each other; a key is
-            unknown; a value has another type than its key or is out of range; or a part is on for a model that would
-            ignore it.
+            unknown; a value has the wrong type or is out of range; or a part is enabled for a model that would ignore
+            it.
     """
     from detectron2.config import CfgNode, get_cfg
 
@@ -286,7 +287,7 @@ def load_config(
 
 
 def dump_config(cfg: "CfgNode") -> str:
-    """Write a config as YAML that a config with `add_insight_config` can merge, also where PointRend is not installed.
+    """Dump a config as YAML that can be merged after `add_insight_config`, even where PointRend is not installed.
 
     Args:
         cfg: the config.
@@ -325,7 +326,7 @@ def _drop_empty_sections(node: "CfgNode") -> None:
                 del node[key]
 
 
-# Keys that say what a model is made of, and the value that a part may replace in a recipe
+# Keys that choose the parts of a model, and the default that another part may replace
 _CHOICES = {
     "MODEL.META_ARCHITECTURE": None,
     "MODEL.BACKBONE.NAME": None,
@@ -343,7 +344,7 @@ def _read_files(names: Sequence[str], folder: Path, chain: tuple[Path, ...]) -> 
     for name in names:
         read.append((name, _read_file(folder / find_config(name), chain)))
         if sum(len(layers) for _, layers in read) > _MAX_FILES:
-            raise ConfigError(f"{name}: made of more than {_MAX_FILES} files by way of _BASE_")
+            raise ConfigError(f"{name}: includes more than {_MAX_FILES} files through _BASE_")
     for number, (name, layers) in enumerate(read):
         for key, replaceable in _CHOICES.items():
             ours = _stated(layers, key)
@@ -359,9 +360,9 @@ def _read_files(names: Sequence[str], folder: Path, chain: tuple[Path, ...]) -> 
 
 def _read_file(path: Path, chain: tuple[Path, ...]) -> list[_Layer]:
     if path.resolve() in chain:
-        raise ConfigError(f"{path}: inherits itself by way of _BASE_")
+        raise ConfigError(f"{path}: inherits from itself through _BASE_")
     if len(chain) > _MAX_DEPTH:
-        raise ConfigError(f"{path}: inherited through more than {_MAX_DEPTH} files by way of _BASE_")
+        raise ConfigError(f"{path}: more than {_MAX_DEPTH} levels of _BASE_")
     try:
         content = read_yaml(path)
     except InputError as error:
@@ -435,7 +436,7 @@ def _reason(error: Exception) -> str:
 
 def _unknown_key(key: str, cfg: "CfgNode") -> str:
     near = difflib.get_close_matches(key, [name for name, _ in _leaves(cfg)], 1)
-    return f"there is no config key {key:.100}" + (f"; the nearest is {near[0]}" if near else "")
+    return f"unknown config key {key:.100}" + (f"; the nearest is {near[0]}" if near else "")
 
 
 def _choose_device(cfg: "CfgNode") -> None:
@@ -456,7 +457,7 @@ def _require_plain_values(cfg: "CfgNode", empty: set[str]) -> None:
             raise ConfigError(f"{key}: expected a value, got null")
         for number in _flat(value):
             if isinstance(number, int) and number.bit_length() > 63:
-                raise ConfigError(f"{key}: expected whole numbers of 64 bits, got one of {number.bit_length()} bits")
+                raise ConfigError(f"{key}: expected integers of at most 64 bits, got one of {number.bit_length()} bits")
 
 
 def _leaves(node: "CfgNode", prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -508,7 +509,7 @@ def _require_readers(cfg: "CfgNode") -> None:
 
 _JITTER = ("a number from 0 to below 0.5, at which a box could turn over", lambda value: 0 <= value < 0.5)
 _COUNT = ("at least 1", lambda value: value >= 1)
-# Values whose effect would be noticed only after hours, or never
+# Values whose effect would go unnoticed for hours, or forever
 _VALUES = {
     "MODEL.PROMPT.CROP_SIZE": _COUNT,
     "MODEL.PROMPT.LPM.DIM": _COUNT,
@@ -524,7 +525,7 @@ _VALUES = {
     "TEST.PROMPT_JITTER": _JITTER,
     "TEST.DETECTIONS_PER_IMAGE": _COUNT,
     "SOLVER.CHECKPOINT_PERIOD": _COUNT,
-    "SEED": ("below 2^32, as NumPy's generator takes it; below 0 for any", lambda value: value < 2**32),
+    "SEED": ("below 2^32 (NumPy's limit), or negative for a random seed", lambda value: value < 2**32),
 }
 
 

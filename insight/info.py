@@ -1,4 +1,4 @@
-"""`insight info`: versions, machine, compiled library and operators, as a bug report needs them."""
+"""`insight info`: versions, machine, compiled library and operators, for bug reports."""
 
 import importlib
 import os

@@ -25,33 +25,34 @@ from insight.ops import crop_resize
 from insight.structures.crop_plans import plan_crops
 from insight.structures.prompts import Prompts
 
-OUTSIDE = -20.0  # logits of magnified masks outside the region that was seen; about the lowest that SAM gives
+OUTSIDE = -20.0  # logits of magnified masks outside their region; about the lowest that SAM predicts
 CROP_SIZE = 256  # pixels, of the crop around an object, as in SOPSeg's paper
 
 
 class SamPredictor:
-    """`segment_anything.SamPredictor`, which answers boxes from magnified crops.
+    """A drop-in for `segment_anything.SamPredictor` that answers boxes from magnified crops.
 
-    Every method takes and returns what segment-anything's does, in the same shapes, dtypes and frames. A prompt with a
-    box is answered from a crop around the box, magnified to `crop_size`; points alone are answered from the whole
-    image. With `magnify=False` all prompts are, and masks and logits are segment-anything's.
+    Methods have the signatures of segment-anything, with the same shapes, dtypes and frames. A prompt with a box is
+    answered from a crop around the box, magnified to `crop_size`; points alone are answered from the whole image. With
+    `magnify=False` every prompt is, and masks and logits equal those of segment-anything.
 
-    Low-resolution logits of magnified prompts are resampled to the frame that SAM has them in, the whole padded image,
-    so that they can be used as `mask_input` of any prompt and resized as SAM's. They are coarser than the mask; for
-    refinement in the crop itself use `SOPSegPredictor.predict(mask_input=)`.
+    Low-resolution logits of magnified prompts are resampled to SAM's frame, the whole padded image, so that they can be
+    used as `mask_input` of any prompt and resized as in SAM. They are coarser than the mask; for refinement within the
+    crop use `SOPSegPredictor.predict(mask_input=)`.
 
     The image is encoded when it is first needed, so boxes alone never encode the whole image.
 
     Args:
         sam_model: a model from `load_sopseg` or `sam_model_registry`, a checkpoint of SAM, MobileSAM or SOPSeg, or a
             `Sam` of segment_anything, whose weights are copied. A model stays on its device.
-        magnify: False never magnifies.
+        magnify: answer boxes from magnified crops.
         crop_size: side of the crop around an object, pixels; a multiple of 64 up to 1024.
-        input_size: side of the encoder's input for the whole image, pixels; likewise. 1024 in segment-anything.
+        input_size: side of the encoder's input for the whole image, pixels; a multiple of 64 up to 1024, 1024 in
+            segment-anything.
 
     Raises:
-        CheckpointError: no such checkpoint, or one of another model.
-        InputError: a model of another type, or an invalid size.
+        CheckpointError: the checkpoint is missing or holds another model.
+        InputError: an unsupported type of model, or an invalid size.
 
     Source: Kirillov et al. 2023, Segment Anything (segment_anything/predictor.py); SOPSeg, Figure 1, for magnification.
 
@@ -82,7 +83,7 @@ class SamPredictor:
         return next(self.model.parameters()).device
 
     def reset_image(self) -> None:
-        """Forget the image that is set."""
+        """Unset the image."""
         self.is_image_set = False
         self.original_size: Any = None  # (height, width) of the image that is set
         self.input_size: Any = None  # (height, width) once it is resized
@@ -98,7 +99,7 @@ class SamPredictor:
             image_format: order of its channels, "RGB" or "BGR".
 
         Raises:
-            InputError: another format, shape or dtype.
+            InputError: an unsupported format, shape or dtype.
         """
         if image_format not in ("RGB", "BGR"):
             raise InputError(f'image_format: expected "RGB" or "BGR", got {image_format!r}')
@@ -120,7 +121,7 @@ class SamPredictor:
             original_image_size: (height, width) before resizing.
 
         Raises:
-            InputError: another shape.
+            InputError: the wrong shape.
         """
         shape = tuple(transformed_image.shape)
         if len(shape) != 4 or shape[:2] != (1, 3) or max(shape[2:]) != self._side:
@@ -218,7 +219,7 @@ class SamPredictor:
         return logits if return_logits else logits > 0, iou, low_res
 
     def get_image_embedding(self) -> Tensor:
-        """The embedding of the whole image that is set.
+        """Return the embedding of the whole image.
 
         Returns:
             (1, C, s / 16, s / 16), where s is `input_size`.
@@ -331,7 +332,7 @@ class ResizeLongestSide:
 
     @staticmethod
     def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> tuple[int, int]:
-        """The (height, width) of an image after resizing."""
+        """Return the (height, width) of an image after resizing."""
         scale = long_side_length / max(oldh, oldw)
         return int(oldh * scale + 0.5), int(oldw * scale + 0.5)
 

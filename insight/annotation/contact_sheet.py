@@ -1,4 +1,4 @@
-"""A picture of a hundred masks."""
+"""Contact sheets of masks."""
 
 import os
 from collections import defaultdict
@@ -39,7 +39,7 @@ class Extremes:
             self._found = self.best()
 
     def best(self) -> list[tuple[Candidate, Verdict]]:
-        """The masks, sorted by score and then by id."""
+        """Return the masks, sorted by score and then by id."""
         key = lambda found: (self._sign * found[0].measured["score"], found[0].id)  # noqa: E731
         return sorted(self._found, key=key)[: self._count]
 

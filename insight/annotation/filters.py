@@ -27,8 +27,8 @@ class Filters:
     Args:
         min_score: lowest predicted IoU; may be negative, as predictions may.
         min_in_box: smallest share of the mask inside its box.
-        min_area_ratio: smallest area of the mask, as a multiple of the box's.
-        max_area_ratio: largest area of the mask, as a multiple of the box's.
+        min_area_ratio: smallest area of the mask, as a multiple of the area of the box.
+        max_area_ratio: largest area of the mask, as a multiple of the area of the box.
         min_largest_part: smallest share of the mask in its largest part.
 
     Raises:

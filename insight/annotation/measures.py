@@ -1,4 +1,4 @@
-"""Measurements of a mask that need no ground truth: how it lies in its box, and its parts."""
+"""Measurements of a mask without ground truth: its fit to the box, and its parts."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from insight.structures.rle import decode_crop, rle_area, rle_box
 
 
 def measure_mask(code: dict, corners: np.ndarray) -> dict[str, Any]:
-    """Measure a mask against the box that it was made from. Areas are in pixels inside the image.
+    """Measure a mask against its box. Areas are in pixels inside the image.
 
     Args:
         code: COCO RLE of the whole image.
@@ -20,7 +20,7 @@ def measure_mask(code: dict, corners: np.ndarray) -> dict[str, Any]:
         "in_box": share of the mask whose pixels' centres lie in the box,
         "area_ratio": the mask's area / the number of pixels whose centres lie in the box (at least 1),
         "components": number of its parts (8-connected),
-        "largest_part": share of the mask that its largest part is.
+        "largest_part": share of the mask in its largest part.
     """
     x, y, width, height = rle_box(code)
     result = {"area": rle_area(code), "bbox": [x, y, width, height]}
@@ -47,7 +47,7 @@ def measure_mask(code: dict, corners: np.ndarray) -> dict[str, Any]:
 
 
 def pixels_in_box(corners: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
-    """Whether the centres of pixels lie in a box.
+    """Return which pixel centres lie in a box.
 
     Args:
         corners: (4, 2) XY, image pixels, consecutive corners.

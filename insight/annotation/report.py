@@ -40,11 +40,11 @@ class Statistics:
                 self.bins[name][kind][min(max(place, 0), BINS - 1)] += 1
 
     def count(self, kind: str) -> int:
-        """The number of masks that are "kept" or "dropped"."""
+        """Return the number of masks that are "kept" or "dropped"."""
         return sum(counts[kind] for counts in self.classes.values())
 
     def to_json(self) -> dict[str, Any]:
-        """All counts as JSON values."""
+        """Convert all counts to JSON values."""
         kinds = ("kept", "dropped")
         return {
             **{kind: self.count(kind) for kind in kinds},

@@ -1,4 +1,4 @@
-"""From boxes to a COCO file of masks with its report and its review file."""
+"""Annotation runs: from boxes to a COCO file of masks, with a report and a review file."""
 
 import contextlib
 import json
@@ -28,8 +28,8 @@ MASKS, COCO, REVIEW = "masks.journal", "instances.json", "review.csv"
 def annotate(source: Source, segmenter: Segmenter, filters: Filters, output: str | os.PathLike) -> Statistics:
     """Turn boxes into masks, and write those that pass the filters.
 
-    Writes to `output`: masks.journal (all masks, from which a killed run goes on, and to which other filters can be
-    applied), instances.json (COCO, the masks that are kept), review.csv, report.md, report.json and three pictures.
+    Writes to `output`: masks.journal (all masks, from which a stopped run resumes and other filters can be applied),
+    instances.json (COCO, the masks that are kept), review.csv, report.md, report.json and three pictures.
 
     Args:
         source: the boxes.
@@ -70,10 +70,10 @@ def _annotate(source: Source, segmenter: Segmenter, filters: Filters, output: Pa
 
 
 def apply_review(source: Source, review: Review, output: str | os.PathLike) -> Statistics:
-    """Write the masks that a person decided to keep, without making masks again.
+    """Write the masks that a reviewer decided to keep, without segmenting again.
 
     Args:
-        source: the boxes, as `annotate` was given them.
+        source: the boxes that were given to `annotate`.
         review: the decisions.
         output: the folder of `annotate`; the same files are written.
 

@@ -1,4 +1,4 @@
-"""Boxes to make masks of: from the folders of DOTA and SODA-A, or a COCO file."""
+"""Sources of boxes for annotation: folders of DOTA and SODA-A, and COCO files."""
 
 import logging
 import os
@@ -67,7 +67,7 @@ class Source:
 
     Args:
         images: in the order of the results.
-        categories: COCO's, for the classes.
+        categories: COCO categories of the classes.
         read: function from an image to its boxes; raises OSError or InputError where they cannot be read.
         failures: reasons by what is left out: an image's name, or a part of the file.
     """
@@ -96,14 +96,14 @@ def open_source(
             "oriented_box" in any form that `oriented_corners` takes.
         image_root: for a COCO file, the folder that its file names are relative to.
         classes: names of the classes to use; None: all.
-        strict: raise for what is wrong, including missing images; otherwise leave it out and record it as a failure.
+        strict: raise for bad entries and missing images; otherwise leave them out and record them as failures.
 
     Returns:
         The source; images are not read.
 
     Raises:
         OSError: the folder or file is missing or cannot be read.
-        InputError: it has another layout, is malformed, or lacks one of the classes; or what a strict check finds.
+        InputError: the layout is unknown, the file is malformed, a class is missing, or a strict check fails.
     """
     path, classes = Path(path), None if classes is None else list(dict.fromkeys(classes))
     if path.is_dir():
@@ -146,7 +146,7 @@ def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) 
         found = read_oriented(labels[image.name])
         index = [i for i, name in enumerate(found.class_names) if name in chosen]
         if len(index) != image.count:
-            raise InputError(f"{labels[image.name]}: has {len(index)} boxes, had {image.count} at the start")
+            raise InputError(f"{labels[image.name]}: has {len(index)} boxes now, {image.count} when the run started")
         corners = found.corners[index]
         return ImageBoxes(
             list(range(first_ids[image.name], first_ids[image.name] + len(index))),
@@ -170,7 +170,7 @@ def _open_coco(image_root: Path, classes: Sequence[str] | None, check: FileCheck
     annotations = [a for a in content["annotations"] if not a.get("iscrowd", 0)]
     if len(annotations) < len(content["annotations"]):
         crowds = len(content["annotations"]) - len(annotations)
-        _logger.warning(f"{path}: left out {crowds} annotations with iscrowd, which are no single objects")
+        _logger.warning(f"{path}: left out {crowds} annotations with iscrowd, which are not single objects")
     names = {c["id"]: c["name"] for c in content["categories"]}
     check.fails_if_any(repeated(i["file_name"] for i in content["images"]), "file names are not unique")
     by_image = defaultdict(list)

@@ -24,9 +24,9 @@ def add_parser(commands) -> None:
     )
     truth = parser.add_argument_group("ground truth")
     truth.add_argument("--annotations", required=True, metavar="FILE", help="COCO file")
-    truth.add_argument("--images", metavar="DIR", help="folder of its images, to check that they are there")
+    truth.add_argument("--images", metavar="DIR", help="folder of its images, to check that they exist")
     truth.add_argument("--classes", nargs="+", metavar="NAME", help="classes to evaluate (default: all)")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for pictures and tables")
+    parser.add_argument("--output", required=True, metavar="DIR", help="output folder for pictures and tables")
     parser.add_argument(
         "--max-dets",
         type=integer(1),
@@ -34,7 +34,7 @@ def add_parser(commands) -> None:
         metavar="N",
         help="detections per image and class that count (default: %(default)s)",
     )
-    add_bad_options(parser, "leave out what is wrong in the ground truth, and images that are missing or damaged")
+    add_bad_options(parser, "leave out bad entries of the ground truth, and missing or damaged images")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -39,7 +39,7 @@ def add_parser(commands) -> None:
             "annotate boxes.json --images images/ --weights sam_vit_l.pth --output masks --classes ship plane",
             "annotate dota/train --output masks --review masks/review.csv",
         ),
-        "Writes instances.json (COCO), review.csv and report.md. A run that was stopped goes on where it was;\n"
+        "Writes instances.json (COCO), review.csv and report.md. A stopped run resumes where it was;\n"
         "decisions that you change in review.csv are applied with --review.",
     )
     parser.add_argument(
@@ -72,7 +72,7 @@ def add_parser(commands) -> None:
         help="compute in bfloat16: faster where the CPU supports it; masks differ slightly at their edges",
     )
     results = parser.add_argument_group("results")
-    results.add_argument("--output", required=True, metavar="DIR", help="folder for everything that is written")
+    results.add_argument("--output", required=True, metavar="DIR", help="output folder")
     results.add_argument("--review", metavar="FILE", help="apply the decisions in this file to the masks in DIR")
     filters = parser.add_argument_group("filters", "masks outside these bounds are dropped")
     for field in fields(Filters):
@@ -81,8 +81,8 @@ def add_parser(commands) -> None:
         filters.add_argument(option, dest=field.name, type=float, metavar="X", help=meaning)
     add_bad_options(
         parser,
-        "leave out images and boxes that are wrong, with warnings",
-        "default: leave it out, and end with exit code 1",
+        "leave out bad images and boxes, with warnings",
+        "default: leave it out and end with exit code 1",
     )
 
 

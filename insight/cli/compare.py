@@ -16,7 +16,7 @@ def add_parser(commands) -> None:
         commands,
         "compare",
         run,
-        "Draw images of a dataset side by side: the ground truth, and what each of several models predicts",
+        "Draw images of a dataset side by side: the ground truth and the predictions of several models",
         (
             "compare --runs baseline=output/baseline ours=output/light --output pictures",
             "compare --runs ours=output/light --prompted --images 287.jpg 604.jpg --output pictures",
@@ -28,7 +28,7 @@ def add_parser(commands) -> None:
         nargs="+",
         required=True,
         metavar="NAME=RUN",
-        help="models: the OUTPUT_DIR of a training, or CONFIG,WEIGHTS (without WEIGHTS: those that the config names)",
+        help="models: the OUTPUT_DIR of a training, or CONFIG,WEIGHTS (WEIGHTS default to those of the config)",
     )
     add_device(parser, "MODEL.DEVICE of each config")
     data = parser.add_argument_group("images")

@@ -11,9 +11,9 @@ def add_parser(commands) -> None:
         commands,
         "demo",
         run,
-        "Train a small prompt model on drawn scenes, evaluate it, prompt it with boxes, and draw its answers",
+        "Train a small prompt model on drawn scenes, evaluate it, prompt it with boxes and draw the results",
         ("demo", "demo --output output/longer SOLVER.MAX_ITER 480"),
-        "Takes about 10 minutes on a laptop's CPU. A run that was stopped goes on where it was.",
+        "Takes about 10 minutes on a laptop's CPU. A stopped run resumes where it was.",
     )
     add_config(parser, required=False)
     parser.set_defaults(config_file=["scenes"])

@@ -17,13 +17,13 @@ def add_parser(commands) -> None:
             "evaluate --config-file output/light/config.yaml --weights output/light/model_final.pth",
             "evaluate --config-file output/light/config.yaml --resume OUTPUT_DIR output/light TEST.BOUNDARY_AP True",
         ),
-        "OUTPUT_DIR gets results.json, and the detections in inference/.",
+        "Writes results.json, and detections in inference/, to OUTPUT_DIR.",
     )
     model = parser.add_argument_group("model")
     add_config(model, required=True)
     add_weights(model)
     add_device(model)
-    model.add_argument("--resume", action="store_true", help="take the last checkpoint in OUTPUT_DIR")
+    model.add_argument("--resume", action="store_true", help="evaluate the last checkpoint in OUTPUT_DIR")
     add_process_options(parser)
     add_bad_options_over_config(parser)
     add_overrides(parser)

@@ -7,9 +7,7 @@ from .options import add_command
 
 def add_parser(commands) -> None:
     """Add the command."""
-    add_command(
-        commands, "info", run, "Say what is installed here and which ops are compiled, for bug reports", ["info"]
-    )
+    add_command(commands, "info", run, "Print versions, hardware and compiled operators, for bug reports", ["info"])
 
 
 def run(args: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ def add_parser(commands) -> None:
         commands,
         "install-detectron2",
         run,
-        "Install the Python part of Detectron2 into this environment, unless Detectron2 is there",
+        "Install the Python part of Detectron2 into this environment, unless Detectron2 is installed",
         ("install-detectron2",),
         "It comes from a package on PyPI; docs/install.md has other ways. Nothing is compiled.",
     )
@@ -21,4 +21,4 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from insight.runtime.detectron2_install import install
 
-    print("Detectron2 is installed (its Python part)" if install() else "Detectron2 was installed already")
+    print("Detectron2 is installed (its Python part)" if install() else "Detectron2 is already installed")

@@ -10,7 +10,7 @@ from .reporting import report_errors
 
 
 def build_parser() -> Parser:
-    """The parser of all commands. Nothing heavy is imported: a command imports what it needs when it runs."""
+    """Build the parser of all commands. Nothing heavy is imported: a command imports what it needs when it runs."""
     from . import (
         analyse,
         annotate,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from .parser import Parser
 
 DEVICES = "cpu, cuda or cuda:N"
-_LARGEST = 2**31 - 1  # what compiled code takes for an int
+_LARGEST = 2**31 - 1  # largest int of compiled code
 
 
 def add_command(
@@ -20,12 +20,12 @@ def add_command(
     """Add a command to a group.
 
     Args:
-        commands: the group, of `add_subparsers`.
+        commands: the group, from `add_subparsers`.
         name: what is typed.
-        run: does the work; what it returns, if not None, is the exit code.
+        run: runs the command; returns the exit code, None for 0.
         summary: one sentence without its full stop.
         examples: command lines, without "insight".
-        details: what else to know, of the description.
+        details: further lines of the description.
 
     Returns:
         The command's parser.
@@ -42,7 +42,7 @@ def add_command(
 
 
 def integer(least: int, largest: int = _LARGEST) -> Callable[[str], int]:
-    """A type of argparse: whole numbers in a range, both ends included."""
+    """Return an argparse type: integers in a range, both ends included."""
 
     def parse(text: str) -> int:
         try:
@@ -51,7 +51,7 @@ def integer(least: int, largest: int = _LARGEST) -> Callable[[str], int]:
             value = least - 1
         if not least <= value <= largest:
             most = "" if largest == _LARGEST and value < least else f" to {largest}"
-            raise argparse.ArgumentTypeError(f"expected a whole number from {least}{most}, got {text}")
+            raise argparse.ArgumentTypeError(f"expected an integer from {least}{most}, got {text}")
         return value
 
     return parse
@@ -88,28 +88,28 @@ def add_overrides(parser: Parser) -> None:
 
 def add_bad_options(
     parser: Parser,
-    skip: str = "leave out images and annotations that are wrong, with one warning",
+    skip: str = "leave out bad images and annotations, with one warning",
     default: str = "default",
 ) -> None:
-    """Add --strict and --skip-bad, of which one may be given.
+    """Add --strict and --skip-bad, which exclude each other.
 
     Args:
-        parser: of the command.
+        parser: parser of the command.
         skip: what --skip-bad does.
         default: when --strict holds without being given.
     """
-    choice = parser.add_argument_group("wrong data").add_mutually_exclusive_group()
-    choice.add_argument("--strict", action="store_true", help=f"stop at what is wrong ({default})")
+    choice = parser.add_argument_group("bad data").add_mutually_exclusive_group()
+    choice.add_argument("--strict", action="store_true", help=f"stop at bad data ({default})")
     choice.add_argument("--skip-bad", action="store_true", help=skip)
 
 
 def add_bad_options_over_config(parser: Parser) -> None:
-    """Add them to a command that has a config, whose DATASETS.BAD they replace."""
+    """Add --strict and --skip-bad, which override DATASETS.BAD, to a command with a config."""
     add_bad_options(parser, default="default: DATASETS.BAD of the config, which is strict unless set")
 
 
 def overrides_of(args: argparse.Namespace) -> list[str]:
-    """All config overrides of a command line: its KEY VALUE pairs, then what the shared options mean."""
+    """Return the config overrides of a command line: its KEY VALUE pairs, then those of the shared options."""
     overrides = list(map(str, args.opts))
     if getattr(args, "weights", ""):
         overrides += ["MODEL.WEIGHTS", args.weights]
@@ -125,7 +125,7 @@ def overrides_of(args: argparse.Namespace) -> list[str]:
 
 
 def config_of(args: argparse.Namespace, more: Sequence[str] = ()):
-    """The frozen config of a command line, with further overrides; its datasets are registered."""
+    """Return the frozen config of a command line with further overrides, and register its datasets."""
     from insight.config import load_config
     from insight.data.datasets import register_from_config
 

@@ -1,4 +1,4 @@
-"""argparse with the manners of `insight`: errors of one line, nearest names, config overrides in any place."""
+"""argparse for `insight`: one-line errors, suggestions of similar names, config overrides in any place."""
 
 import argparse
 import difflib
@@ -20,8 +20,8 @@ class Parser(argparse.ArgumentParser):
         options: as argparse.ArgumentParser takes them.
 
     Attributes:
-        sources: dest of a positional argument that takes any number of words, from any place of the command line.
-        forwards: take no argument; all words are in `words`.
+        sources: dest of a positional argument that collects any number of words, anywhere on the command line.
+        forwards: parse nothing; all words are passed on in `words`.
     """
 
     sources: str | None = None
@@ -44,8 +44,8 @@ class Parser(argparse.ArgumentParser):
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         """Parse a command line.
 
-        Options may stand anywhere. Config overrides, KEY VALUE pairs, may follow any option or argument that takes
-        several words: the first word that is written as a config key and is not a file begins them.
+        Options may be anywhere. Config overrides, KEY VALUE pairs, may follow any option or argument that takes several
+        words; they start at the first word that has the form of a config key and is not a file.
 
         Args:
             words: the command line, without the program.
@@ -58,7 +58,7 @@ class Parser(argparse.ArgumentParser):
         return args
 
     def parse_known_args(self, args=None, namespace=None):
-        """Parse; an unknown option is an error before all others, since it may be a required one misspelt."""
+        """Parse; an unknown option is reported first, since it may be a misspelt required one."""
         if args is not None and not self.forwards and self._subparsers is None:
             for word in itertools.takewhile(lambda word: word != "--", args):
                 option = word.partition("=")[0]

@@ -11,7 +11,7 @@ def add_parser(commands) -> None:
         commands,
         "plot",
         run,
-        "Draw the curves of trainings into a picture",
+        "Plot training curves",
         (
             "plot output/light",
             "plot output/baseline output/light --metrics total_loss segm/AP --output curves.png",
@@ -23,7 +23,7 @@ def add_parser(commands) -> None:
         "--metrics",
         nargs="+",
         metavar="NAME",
-        help="metrics to draw, a panel each, such as segm/AP (default: all losses)",
+        help="metrics to draw, one panel each, such as segm/AP (default: all losses)",
     )
     parser.add_argument(
         "--output", default="output/training.png", metavar="FILE", help="PNG file (default: %(default)s)"

@@ -15,7 +15,7 @@ def add_parser(commands) -> None:
         commands,
         "predict",
         run,
-        "Find instances in images, or segment the boxes that you give",
+        "Detect objects in images, or segment given boxes",
         (
             "predict images/ --config-file output/light/config.yaml --weights output/light/model_final.pth "
             "--output found",
@@ -24,7 +24,7 @@ def add_parser(commands) -> None:
             "predict a.png --config-file sopseg_light --weights sopseg.pth "
             "--oriented-boxes 40,50,30,10,15 --output ships",
         ),
-        "Writes predictions.json (COCO) and a picture of each image. A run that was stopped goes on where it was.",
+        "Writes predictions.json (COCO) and a picture of each image. A stopped run resumes where it was.",
     )
     parser.sources = "images"
     parser.add_argument("images", nargs="+", metavar="SOURCE", help="image files, folders or glob patterns")
@@ -32,7 +32,7 @@ def add_parser(commands) -> None:
     add_config(model, required=True)
     add_weights(model)
     add_device(model)
-    prompts = parser.add_argument_group("prompts", "without any, a detector finds instances by itself")
+    prompts = parser.add_argument_group("prompts", "without prompts, the model detects objects by itself")
     prompts.add_argument(
         "--boxes", action="append", default=[], metavar="X1,Y1,X2,Y2", help="a box in every image, pixels; repeatable"
     )
@@ -46,7 +46,7 @@ def add_parser(commands) -> None:
     prompts.add_argument(
         "--boxes-json",
         metavar="FILE",
-        help="instead of both: a list of boxes of 4, 5 or 8 numbers, or such a list by image file name",
+        help="JSON file with boxes instead: a list of boxes of 4, 5 or 8 numbers, or such a list by image file name",
     )
     prompts.add_argument(
         "--class", dest="given_class", metavar="NAME", help="class of all boxes (default: the model predicts it)"

@@ -34,8 +34,8 @@ def printable(text: str) -> str:
         text: one line.
 
     Returns:
-        The line. Of a very long one, such as names of thousands of characters, the middle is left out; characters that a
-        terminal would obey are written as codes.
+        The line. Of a very long one, such as names of thousands of characters, the middle is left out; characters that
+        a terminal would obey are written as codes.
     """
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     half = _LONGEST // 2

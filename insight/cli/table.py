@@ -16,12 +16,12 @@ def add_parser(commands) -> None:
         commands,
         "table",
         run,
-        "Make a table of results: do the runs that it lacks, and write it as Markdown, JSON and PNG",
+        "Make a table of results: complete its runs, and write it as Markdown, JSON and PNG",
         (
             "table iai_2 --setup nwpu",
             "table iai_2 --setup nwpu --seeds 1 MODEL.DEVICE cpu",
         ),
-        "After a kill, the same command goes on. Tables with the same --output share their runs.",
+        "After an interruption, the same command resumes. Tables with the same --output share their runs.",
     )
     parser.add_argument("table", metavar="TABLE", help="name of a table of the papers, such as iai_2, or a YAML file")
     parser.add_argument(
@@ -63,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
-    """The whole numbers of "1,2"."""
+    """Parse "1,2"."""
     if not all(part.isdecimal() for part in text.split(",")):
-        raise InputError(f"seeds: expected whole numbers, as in 1,2, got {text!r}")
+        raise InputError(f"seeds: expected integers, as in 1,2, got {text!r}")
     return tuple(dict.fromkeys(map(int, text.split(","))))
 
 

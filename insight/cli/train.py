@@ -27,12 +27,12 @@ _EXAMPLES = (
 
 
 class Job(NamedTuple):
-    """What each process of a training or an evaluation needs to know; it can be pickled.
+    """The picklable job of each process of a training or an evaluation.
 
     Attributes:
         args: the arguments that decide on the config.
         evaluation: evaluate instead of training.
-        resume: take up OUTPUT_DIR's last checkpoint.
+        resume: use the last checkpoint in OUTPUT_DIR.
         flags: the option of each argument, for errors.
     """
 
@@ -50,13 +50,13 @@ def add_parser(commands) -> None:
         run,
         "Train the model of a config, and evaluate it on DATASETS.TEST",
         _EXAMPLES,
-        "OUTPUT_DIR gets the checkpoints, config.yaml, metrics.json, log.txt and, in the end, results.json.",
+        "Writes checkpoints, config.yaml, metrics.json, log.txt and, at the end, results.json to OUTPUT_DIR.",
     )
     model = parser.add_argument_group("model")
     add_config(model, required=False, purpose="training")
     add_weights(model, "MODEL.WEIGHTS of the config, which the training starts from")
     add_device(model)
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR, if any")
+    parser.add_argument("--resume", action="store_true", help="resume from the last checkpoint in OUTPUT_DIR, if any")
     parser.add_argument("--eval-only", action="store_true", help="evaluate only, as `insight evaluate` does")
     add_process_options(parser)
     add_bad_options_over_config(parser)
@@ -64,21 +64,23 @@ def add_parser(commands) -> None:
 
 
 def add_process_options(parser: Parser) -> None:
-    """Add how many processes work, and where."""
+    """Add the options of the processes."""
     # As Detectron2 has it: a port by user, so that a training that was left behind is noticed.
     port = 2**15 + 2**14 + hash(os.getuid() if sys.platform != "win32" else 1) % 2**14
     group = parser.add_argument_group("processes")
     group.add_argument("--num-gpus", type=int, default=1, metavar="N", help="GPUs per machine (default: %(default)s)")
-    group.add_argument("--num-processes", type=int, metavar="N", help="work on the CPU in N processes, GPUs or not")
+    group.add_argument(
+        "--num-processes", type=int, metavar="N", help="run on the CPU in N processes, even if there are GPUs"
+    )
     group.add_argument("--num-machines", type=int, default=1, metavar="N", help="machines (default: %(default)s)")
     group.add_argument(
-        "--machine-rank", type=int, default=0, metavar="K", help="number of this machine, from 0 (default: %(default)s)"
+        "--machine-rank", type=int, default=0, metavar="K", help="rank of this machine, from 0 (default: %(default)s)"
     )
     group.add_argument(
         "--dist-url",
         default=f"tcp://127.0.0.1:{port}",
         metavar="URL",
-        help="where the processes meet, as torch.distributed takes it (default: %(default)s)",
+        help="address at which the processes meet, as in torch.distributed (default: %(default)s)",
     )
 
 
@@ -88,7 +90,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def launch_job(args: argparse.Namespace, evaluation: bool, resume: bool) -> None:
-    """Train or evaluate in as many processes as were asked for."""
+    """Train or evaluate in the requested number of processes."""
     from insight.engine.launch import check_batch, count_processes, launch
 
     processes = count_processes(args.num_gpus, args.num_processes)

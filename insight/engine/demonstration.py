@@ -1,4 +1,4 @@
-"""The demonstration: train a small prompt model on drawn scenes, evaluate it, prompt it, and draw its answers."""
+"""Demonstration: trains a small prompt model on drawn scenes, evaluates it, prompts it and draws the results."""
 
 import os
 import time
@@ -21,7 +21,7 @@ PICTURES = 8
 
 
 def demonstrate(cfg: CfgNode) -> dict[str, float]:
-    """Train, or go on where a run was stopped, then evaluate, prompt and draw.
+    """Train, or resume a stopped run, then evaluate, prompt and draw.
 
     Args:
         cfg: a config of a PromptRCNN; OUTPUT_DIR gets the checkpoint, the logs and overlays/.

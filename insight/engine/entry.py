@@ -1,4 +1,4 @@
-"""Train or evaluate what a config describes."""
+"""Training and evaluation of the model of a config."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from .trainer import Trainer
 
 
 def trainer_class(cfg: CfgNode) -> type[Trainer]:
-    """The class of the trainer for a config's MODEL.META_ARCHITECTURE.
+    """Return the trainer class for the MODEL.META_ARCHITECTURE of a config.
 
     Args:
         cfg: the config.
@@ -30,10 +30,10 @@ def train(cfg: CfgNode, resume: bool = False) -> dict:
 
     Args:
         cfg: the config; OUTPUT_DIR gets checkpoints, logs, config.yaml and results.json.
-        resume: go on from OUTPUT_DIR's last checkpoint, if there is one, instead of starting from MODEL.WEIGHTS.
+        resume: continue from the last checkpoint in OUTPUT_DIR, if any, instead of starting from MODEL.WEIGHTS.
 
     Returns:
-        The results, as `Trainer.test` gives them.
+        The results, as `Trainer.test` returns them.
     """
     trainer = trainer_class(cfg)(cfg)
     trainer.resume_or_load(resume=resume)
@@ -46,14 +46,14 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
     Args:
         cfg: the config; MODEL.WEIGHTS is the checkpoint. Plain SAM (`is_sam`) needs none, as
             MODEL.SOPSEG.WEIGHTS holds all its weights.
-        resume: evaluate OUTPUT_DIR's last checkpoint instead, if there is one.
+        resume: evaluate the last checkpoint in OUTPUT_DIR instead, if any.
 
     Returns:
         The results, as `Trainer.test` returns them.
 
     Raises:
-        CheckpointError: there is no checkpoint, or it lacks a parameter of the model or has one of another shape.
-        InputError: there is no test dataset, or one whose classes are not the model's.
+        CheckpointError: the checkpoint is missing, lacks a parameter of the model, or has one of another shape.
+        InputError: there is no test dataset, or its classes differ from the model's.
     """
     require_test_sets(cfg)
     trainer = trainer_class(cfg)
@@ -91,7 +91,7 @@ def require_test_sets(cfg: CfgNode) -> None:
 
 
 def is_sam(cfg: CfgNode) -> bool:
-    """Whether a config describes plain SAM, whose weights are all in MODEL.SOPSEG.WEIGHTS.
+    """Return whether a config describes plain SAM, whose weights are all in MODEL.SOPSEG.WEIGHTS.
 
     Args:
         cfg: the config.

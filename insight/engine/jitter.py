@@ -1,4 +1,4 @@
-"""Robustness to inexact box prompts: mask IoU over the noise of the boxes."""
+"""Robustness to inexact box prompts: mask IoU against the noise of the boxes."""
 
 from collections.abc import Sequence
 
@@ -29,15 +29,15 @@ NOISES = (0.0, 0.05, 0.1, 0.2, 0.3)
 
 
 def jitter_curve(cfg: CfgNode, noises: Sequence[float] = NOISES, correct_boxes: float = 0.0) -> Metrics:
-    """Measure the mask IoU of a model that is prompted with ground-truth boxes whose sides are shifted.
+    """Measure the mask IoU of a model prompted with ground-truth boxes whose sides are shifted at random.
 
-    A noise of 0.1 shifts each side by up to a tenth of the box's extent, uniformly in both directions. The draws depend
-    on the image alone, so that all models get the same boxes. SOPSeg gets the prompts of MODEL.SOPSEG.PROMPT.
+    A noise of 0.1 shifts each side by up to a tenth of the box's extent, uniformly in both directions. The shifts
+    depend only on the image, so that all models get the same boxes. SOPSeg gets the prompts of MODEL.SOPSEG.PROMPT.
 
     Args:
         cfg: the config; MODEL.WEIGHTS is the checkpoint.
         noises: largest shifts, as fractions of the box's extent, 0 to below 0.5.
-        correct_boxes: as `PromptPredictor.predict` takes it.
+        correct_boxes: as in `PromptPredictor.predict`.
 
     Returns:
         {dataset: {"jitter": {"mIoU at 0.1": ..., "class mIoU at 0.1": ..., ...}}}, in percent.
@@ -116,7 +116,7 @@ def noisy_boxes(boxes: Tensor, noise: float, seed: int, size: tuple[int, int]) -
         size: (height, width) of the image, pixels.
 
     Returns:
-        (N, 4) float32 XYXY, image pixels. A box of which nothing would remain in the image is not shifted.
+        (N, 4) float32 XYXY, image pixels. A box that would leave the image is not shifted.
     """
     limits = boxes.new_tensor([size[1], size[0], size[1], size[0]])
     shifted = jitter_boxes(boxes, noise, torch.Generator().manual_seed(seed))

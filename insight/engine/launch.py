@@ -1,4 +1,4 @@
-"""Starting the processes of one training."""
+"""Starting the processes of a training."""
 
 import multiprocessing
 import os
@@ -32,8 +32,8 @@ def launch(
         job: its argument; it is pickled where there are several processes.
         processes: processes per machine.
         on_cpu: hide the GPUs.
-        num_machines: machines that work together.
-        machine_rank: number of this machine, from 0.
+        num_machines: number of machines.
+        machine_rank: rank of this machine, from 0.
         dist_url: where the processes meet; "auto" for a free port of this machine.
     """
     if on_cpu:
@@ -48,18 +48,18 @@ def launch(
             child.terminate()
         for child in children:
             child.join(_PATIENCE)
-            child.kill()  # waiting for another process, inside a library, it hears of nothing else
+            child.kill()  # inside a library call that waits for another process it handles no other signal
 
 
 def count_processes(num_gpus: int = 1, num_processes: int | None = None) -> int:
-    """The number of processes per machine.
+    """Return the number of processes per machine.
 
     Args:
         num_gpus: GPUs per machine; 1 is the CPU where there is no GPU.
         num_processes: processes on the CPU instead.
 
     Returns:
-        The number.
+        The number of processes.
 
     Raises:
         InputError: a number is below 1, or there are fewer GPUs.
@@ -73,13 +73,13 @@ def count_processes(num_gpus: int = 1, num_processes: int | None = None) -> int:
 
 
 def check_num_gpus(count: int) -> None:
-    """Check that there are enough GPUs. One may be asked for where there is none, and is the CPU then.
+    """Check that there are enough GPUs. On a machine without a GPU, 1 means the CPU.
 
     Args:
         count: GPUs per machine.
 
     Raises:
-        InputError: it is below 1, or there are fewer GPUs.
+        InputError: count is below 1, or there are fewer GPUs.
     """
     if count < 1:
         raise InputError(f"num_gpus: expected at least 1, got {count}")
@@ -95,7 +95,7 @@ def check_batch(size: int, processes: int) -> None:
         processes: number of processes that train together.
 
     Raises:
-        InputError: it cannot, or is below 1.
+        InputError: the size is not a multiple of the number of processes, or is below 1.
     """
     if size < 1:
         raise InputError(f"SOLVER.IMS_PER_BATCH is {size}: expected at least 1")

@@ -1,4 +1,4 @@
-"""What the measurements of a trained model share: the config, and the file with the results."""
+"""Shared by the measurements of a trained model: reading the config, writing the results."""
 
 import os
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from .results import Metrics, write_results
 
 
 def measured_config(config_files: str | Sequence[str], overrides: Sequence[str] = ()) -> CfgNode:
-    """Read the config of a model that is to be measured, and register its datasets.
+    """Load the config of a model to measure, and register its datasets.
 
     Args:
-        config_files, overrides: as `load_config` takes them; MODEL.WEIGHTS is the checkpoint.
+        config_files, overrides: as in `load_config`; MODEL.WEIGHTS is the checkpoint.
 
     Returns:
         The frozen config.
@@ -37,7 +37,7 @@ def measured_config(config_files: str | Sequence[str], overrides: Sequence[str] 
 
 
 def measured_predictor(cfg: CfgNode) -> PromptPredictor:
-    """Load the detector that is to be measured.
+    """Load the detector to measure.
 
     Args:
         cfg: the output of `measured_config`.
@@ -46,8 +46,8 @@ def measured_predictor(cfg: CfgNode) -> PromptPredictor:
         The detector.
 
     Raises:
-        CheckpointError: there is no checkpoint, or it does not fit the model.
-        InputError: the classes of a test dataset are not the model's.
+        CheckpointError: the checkpoint is missing or does not fit the model.
+        InputError: the classes of a test dataset differ from the model's.
     """
     predictor = PromptPredictor(cfg)
     for dataset in cfg.DATASETS.TEST:

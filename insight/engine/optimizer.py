@@ -1,4 +1,4 @@
-"""Optimizers of SOLVER.OPTIMIZER."""
+"""The optimizer of SOLVER.OPTIMIZER."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +18,7 @@ def build_optimizer(
     Args:
         cfg: the config; all of SOLVER's keys apply, MOMENTUM and NESTEROV to SGD only.
         model: the model; its parameters that require a gradient are optimised.
-        lr_factor: from the name of a parameter to the factor of its learning rate; None leaves all rates.
+        lr_factor: maps the name of a parameter to a factor on its learning rate; None for no factors.
 
     Returns:
         The optimizer.

@@ -104,7 +104,7 @@ def read_results(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def config_digest(cfg: CfgNode | str) -> str:
-    """Digest of the config keys that can change a run's results.
+    """Return a digest of the config keys that can change a run's results.
 
     Args:
         cfg: the config, or its YAML text.
@@ -145,7 +145,7 @@ def finished_run(folder: str | os.PathLike, cfg: CfgNode) -> dict[str, Any] | No
 
 
 def holds_checkpoint(folder: str | os.PathLike) -> bool:
-    """Whether a run has left a checkpoint.
+    """Return whether a run has left a checkpoint.
 
     Args:
         folder: its OUTPUT_DIR.

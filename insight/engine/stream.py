@@ -34,8 +34,8 @@ class BatchStream(torch.utils.data.Sampler):
         indices: endless indices of this process's share of the data (a Detectron2 training sampler).
         batch_size: images per batch and process.
         seed: seed of the run, >= 0.
-        group_of: from (index, seed of its augmentations) to a group; a batch holds images of one group. None: all
-            images may mix.
+        group_of: maps (index, seed of its augmentations) to a group; a batch holds images of one group. None: any
+            images are batched together.
 
     Attributes:
         start: iteration of the first batch.
@@ -73,7 +73,7 @@ class SeededDataset(torch.utils.data.Dataset):
 
     Args:
         dataset: dataset dicts.
-        mapper: from a dataset dict to a model input.
+        mapper: maps a dataset dict to a model input.
     """
 
     def __init__(self, dataset: Sequence[dict], mapper: Callable[[dict], dict]):
@@ -91,11 +91,11 @@ def build_train_loader(
 
     Args:
         cfg: the config.
-        mapper: from a dataset dict with "sample_seed" to a model input. With INPUT.ROTATE_90 and
+        mapper: maps a dataset dict with "sample_seed" to a model input. With INPUT.ROTATE_90 and
             DATALOADER.ASPECT_RATIO_GROUPING it must rotate images by `quarter_turns(sample_seed)`, as
             `PromptDatasetMapper` does.
         seed: seed of the run, the same in every process.
-        split: from the images' dataset dicts to those of the samples; None: a sample is an image.
+        split: maps the images' dataset dicts to those of the samples; None: a sample is an image.
 
     Returns:
         An endless loader of lists of model inputs; set `loader.batch_sampler.start` to begin at another iteration.

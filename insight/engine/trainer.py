@@ -98,7 +98,7 @@ class Trainer(DefaultTrainer):
         return self._last_eval_results
 
     def after_train(self) -> None:
-        """Detectron2's, but a training that failed is not evaluated, so that its own error is the one that is seen."""
+        """Run Detectron2's hooks; after a failure without evaluation, so that the original error is reported."""
         if self.iter >= self.max_iter:
             super().after_train()
             return
@@ -124,7 +124,7 @@ class Trainer(DefaultTrainer):
             self.checkpointer.save("model_final", iteration=self.max_iter - 1)  # it was killed just before that
 
     def state_dict(self) -> dict:
-        """Detectron2's state and the class names, so that a checkpoint can be used without its dataset."""
+        """Return Detectron2's state and the class names, so that a checkpoint can be used without its dataset."""
         names = MetadataCatalog.get(self.cfg.DATASETS.TRAIN[0]).get("thing_classes")
         return {**super().state_dict(), "class_names": names}
 
@@ -135,11 +135,13 @@ class Trainer(DefaultTrainer):
             state_dict: the output of `state_dict`.
 
         Raises:
-            CheckpointError: it is damaged, or of another optimizer.
-            InputError: it was trained on other classes, or on these in another order.
+            CheckpointError: the state is damaged or of another optimizer.
+            InputError: the checkpoint was trained on other classes or another order of them.
         """
         if not isinstance(state_dict, dict) or not isinstance(state_dict.get("iteration"), int):
-            raise CheckpointError(f"{self.cfg.OUTPUT_DIR}: the checkpoint's training state is damaged; start afresh")
+            raise CheckpointError(
+                f"{self.cfg.OUTPUT_DIR}: the checkpoint's training state is damaged; train from scratch"
+            )
         self.check_classes(self.cfg, self.cfg.DATASETS.TRAIN, trained=state_dict.get("class_names") or ())
         try:
             super().load_state_dict(state_dict)
@@ -151,14 +153,14 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def check_config(cls, cfg: CfgNode) -> None:
-        """Check, before a training, what would otherwise fail at its end or not at all.
+        """Check before training what would otherwise fail at the end or not at all.
 
         Args:
             cfg: the config.
 
         Raises:
-            InputError: no training set or no iteration; datasets whose classes differ, or are not as many as the
-                model's; TEST keys that cannot be used.
+            InputError: no training set or no iteration; datasets whose classes differ from each other or in number from
+                the model's; or invalid TEST keys.
             OSError: a dataset or one of its images is missing.
         """
         if not cfg.DATASETS.TRAIN:
@@ -180,7 +182,7 @@ class Trainer(DefaultTrainer):
             trained: names of the classes that the model was trained on, if known.
 
         Raises:
-            InputError: they differ.
+            InputError: the classes differ.
         """
         require_same_classes(names)
         if cfg.MODEL.META_ARCHITECTURE in _WITH_ROI_HEADS:

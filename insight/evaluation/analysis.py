@@ -45,13 +45,13 @@ def analyse(
         output: the folder.
         max_dets: detections per image and class that count.
         classes: names of the classes to evaluate; None for all.
-        images: folder of the ground truth's images, which must be there; with `skip_bad`, all are decoded. None to
-            check nothing.
-        skip_bad: leave out images and annotations that are wrong instead of raising, and the detections on such images,
-            as evaluation does where DATASETS.BAD is skip.
+        images: folder of the ground truth's images, to check that they exist; with `skip_bad`, all are decoded. None
+            checks nothing.
+        skip_bad: leave out bad images and annotations instead of raising, and the detections on such images, as
+            evaluation does with DATASETS.BAD skip.
 
     Returns:
-        The error breakdowns of "bbox" and "segm", or of the one that all detections and annotations have.
+        The error breakdowns of "bbox" and "segm", or of the only one that all detections and annotations have.
 
     Raises:
         InputError: a file is malformed, there is no instance, or neither boxes nor masks can be compared.
@@ -71,7 +71,7 @@ def analyse(
         raise InputError(f"{annotations}: expected at least one annotation to compare detections with, got none")
     detections = read_detections(Path(predictions), truth, partial=skip_bad or classes is not None)
     if not detections:
-        _logger.warning(f"{predictions}: holds no detections")
+        _logger.warning(f"{predictions}: has no detections")
     breakdowns = {}
     for task, key in (("bbox", "bbox"), ("segm", "segmentation")):
         lacking = {

@@ -13,15 +13,15 @@ from pycocotools import mask as coco_mask
 from insight.errors import InputError
 from insight.structures.rle import decode_crop, masks_to_rle
 
-BOUNDARY_RATIO = 0.005  # SOPSeg's, for small objects; Cheng et al. take 0.02
+BOUNDARY_RATIO = 0.005  # of SOPSeg, for small objects; Cheng et al. use 0.02
 
 
 def boundary_distance(canvas: tuple[int, int], ratio: float = BOUNDARY_RATIO) -> int:
-    """How far a boundary reaches into its mask.
+    """Compute how far a boundary extends into its mask.
 
     Args:
-        canvas: (height, width) in pixels of what the ratio refers to, usually the image.
-        ratio: of the distance to the canvas's diagonal.
+        canvas: (height, width) in pixels of the canvas that the ratio refers to, usually the image.
+        ratio: distance as a fraction of the canvas's diagonal.
 
     Returns:
         Pixels, at least 1.
@@ -35,17 +35,17 @@ def boundary_distance(canvas: tuple[int, int], ratio: float = BOUNDARY_RATIO) ->
 
 
 def boundary_iou(predicted, truth, ratio: float = BOUNDARY_RATIO) -> np.ndarray:
-    """Intersection over union of the boundaries of masks, pair by pair.
+    """Compute the intersection over union of the boundaries of pairs of masks.
 
     The boundary of a mask is its pixels that are at most d steps (in 8 directions) from a pixel outside the mask; no
     pixel outside the image is in a mask. The canvas is the image: d = boundary_distance((H, W), ratio).
 
-    Works in a window around each pair: the time depends on the size of the objects, hardly on that of the image.
+    Each pair is computed in a window, so the time depends on the size of the objects rather than of the image.
 
     Args:
         predicted: N masks, (N, H, W) bool or a sequence of COCO RLE.
         truth: N masks, in the same forms.
-        ratio: of the distance d to the image's diagonal.
+        ratio: distance d as a fraction of the image's diagonal.
 
     Returns:
         (N,) float64; 0 where both masks are empty.

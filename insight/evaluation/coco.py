@@ -1,4 +1,4 @@
-"""COCO average precision, by faster-coco-eval, with the area ranges and detection limits of COCO or of iSAID."""
+"""COCO average precision with faster-coco-eval, with the area ranges and detection limits of COCO or iSAID."""
 
 import copy
 import json
@@ -43,16 +43,16 @@ class CocoEvaluator(DatasetEvaluator):
     """Average precision of boxes and masks.
 
     The task "boundary" is Boundary AP (Cheng et al. 2021): as "segm", but the IoU of two masks is the smaller of their
-    IoU and their boundary IoU. Works in one process or in several, each of which has seen a part of the images.
-    Predictions are Detectron2's, with pred_masks as (N, H, W) bool or as a sequence of COCO RLE.
+    IoU and their boundary IoU. Works in one process or in several, each with a part of the images. Predictions
+    are Detectron2 instances, with pred_masks as (N, H, W) bool or a sequence of COCO RLE.
 
     Args:
-        dataset_name: registered dataset; its json_file is the ground truth, or otherwise its dataset dicts.
+        dataset_name: registered dataset; the ground truth is its json_file, or its dataset dicts if it has none.
         output_dir: folder for DATASET_results.json (COCO detections) and DATASET_metrics.json; None to write nothing.
-        max_dets: detections per image and class, increasing; AP counts the last one. COCO's are (1, 10, 100), iSAID's
-            (1, 10, 1000).
+        max_dets: limits of detections per image and class, increasing; AP uses the last one. COCO uses (1, 10, 100),
+            iSAID (1, 10, 1000).
         area_profile: "coco" or "isaid", see AREA_PROFILES.
-        tasks: some of "bbox", "segm" and "boundary"; those of masks are left out if the ground truth (see
+        tasks: some of "bbox", "segm" and "boundary"; tasks of masks are left out if the ground truth (see
             `possible_tasks`) or the predictions have no masks.
         boundary_ratio: width of a boundary as a fraction of the image's diagonal, for "boundary".
 
@@ -92,11 +92,11 @@ class CocoEvaluator(DatasetEvaluator):
         self._results: list[dict] = []
 
     def reset(self) -> None:
-        """Forget all predictions."""
+        """Clear all predictions."""
         self._results = []
 
     def process(self, inputs: Iterable[dict], outputs: Iterable[dict]) -> None:
-        """Take the predictions of a batch.
+        """Add the predictions of a batch.
 
         Args:
             inputs: with "image_id".
@@ -109,11 +109,11 @@ class CocoEvaluator(DatasetEvaluator):
         """Compute the metrics, in the main process.
 
         Returns:
-            {"bbox": {"AP", "AP50", "AP75", "APs", "APm", "APl", "AP-CLASS" ...}, "segm": ..., "boundary": ...}, of the
-            tasks, in percent, NaN where there is no ground truth; empty in other processes than the main one.
+            {"bbox": {"AP", "AP50", "AP75", "APs", "APm", "APl", "AP-CLASS" ...}, "segm": ..., "boundary": ...} for the
+            tasks, in percent, NaN where there is no ground truth; empty in processes other than the main one.
 
         Raises:
-            InputError: of `possible_tasks`, or only masks are evaluated and no prediction has one.
+            InputError: see `possible_tasks`, or only masks are evaluated and no prediction has one.
         """
         gathered = comm.gather(self._results, dst=0)
         if not comm.is_main_process():
@@ -156,8 +156,8 @@ class CocoEvaluator(DatasetEvaluator):
             content = convert_to_coco_dict(self.dataset_name)
             return content, names, [c["id"] for c in content["categories"]]
         path = Path(metadata.json_file)
-        # Only what the data set holds: some of the file's classes, and nothing that was left out when it was loaded,
-        # which alone knows of the images that cannot be decoded.
+        # Only what the dataset holds: some of the file's classes, and nothing that was left out when it was loaded;
+        # images that cannot be decoded are found only then.
         content = read_coco(path, metadata.get("image_root"), names, FileCheck(path, strict=False))
         content = only_images(content, loaded)
         return content, names, [c["id"] for c in content["categories"]]
@@ -183,7 +183,7 @@ class CocoEvaluator(DatasetEvaluator):
 
 
 def possible_tasks(tasks: Sequence[str], truth: Iterable[dict], dataset_name: str) -> tuple[str, ...]:
-    """Choose the tasks that a ground truth allows: if no annotation has a mask, only boxes, with a warning.
+    """Select the tasks that the ground truth allows: only boxes, with a warning, if no annotation has a mask.
 
     Args:
         tasks: some of TASKS.
@@ -194,7 +194,7 @@ def possible_tasks(tasks: Sequence[str], truth: Iterable[dict], dataset_name: st
         The tasks, in the given order.
 
     Raises:
-        InputError: none is left.
+        InputError: no task is left.
     """
     if any(a.get("segmentation") for part in truth for a in part["annotations"]):
         return tuple(tasks)
@@ -223,11 +223,11 @@ def require_masks(dataset_name: str) -> None:
 
 
 def instances_to_coco(instances: Instances, image_id: int) -> list[dict]:
-    """Predictions of one image as COCO detections.
+    """Convert the predictions of one image to COCO detections.
 
     Args:
         instances: on the CPU, with pred_boxes, scores, pred_classes and perhaps pred_masks.
-        image_id: of the image.
+        image_id: id of the image.
 
     Returns:
         Dicts with image_id, category_id (the class index), bbox (XYWH), score and perhaps segmentation (RLE, ASCII).
@@ -251,16 +251,16 @@ def average_precision(
     class_names: Sequence[str] = (),
     boundary_ratio: float = BOUNDARY_AP_RATIO,
 ) -> dict[str, float]:
-    """COCO average precision of detections.
+    """Compute the COCO average precision of detections.
 
     Args:
         truth: COCO dictionary.
         results: COCO detections; may be empty.
-        task: "bbox", "segm" or "boundary". For the latter two the area of a detection is its mask's.
-        max_dets: detections an image and class, increasing; the last one counts.
+        task: "bbox", "segm" or "boundary". For the latter two the area of a detection is the area of its mask.
+        max_dets: limits of detections per image and class, increasing; AP uses the last one.
         area_profile: see AREA_PROFILES.
-        class_names: of the categories by increasing id; with more than one, the AP of each is added.
-        boundary_ratio: of the width of a boundary to the diagonal of its image, for "boundary".
+        class_names: names of the categories by increasing id; with more than one, the AP of each is added.
+        boundary_ratio: width of a boundary as a fraction of the image's diagonal, for "boundary".
 
     Returns:
         AP, AP50, AP75, APs, APm, APl and AP-CLASS, in percent; NaN where there is no ground truth.
@@ -288,10 +288,10 @@ def precision_table(
     area_profile: str = "coco",
     boundary_ratio: float = BOUNDARY_AP_RATIO,
 ) -> np.ndarray:
-    """The precision that COCO's metrics are means of.
+    """Compute the precisions whose means are COCO's metrics.
 
     Args:
-        truth, results, task, max_dets, area_profile, boundary_ratio: as `average_precision` takes them.
+        truth, results, task, max_dets, area_profile, boundary_ratio: as in `average_precision`.
 
     Returns:
         (T, R, K, A, M) float64, -1 where there is no ground truth: by IoU threshold (0.50, 0.55 ... 0.95), recall (0,
@@ -317,7 +317,7 @@ def precision_table(
 
 
 def _numbered(truth: dict, results: list[dict]) -> tuple[dict, list[dict]]:
-    """Both with images and categories numbered from 1, in order of their ids: COCO's code takes no text for an id."""
+    """Both with images and categories numbered from 1, in order of their ids: COCO's code accepts no strings as ids."""
     numbers = {}
     for section, key in (("images", "image_id"), ("categories", "category_id")):
         numbers[key] = {number: i for i, number in enumerate(sorted(entry["id"] for entry in truth[section]), 1)}

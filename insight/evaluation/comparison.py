@@ -27,7 +27,7 @@ from insight.structures.rle import segmentation_to_rle
 from insight.visualization.dataset_pictures import picture_name
 from insight.visualization.overlays import draw_instances
 
-from . import PromptedIoU
+from .prompted import PromptedIoU
 
 _SIDE = 800  # a panel is enlarged to about this, pixels
 _TITLE = 28  # height of the line above it, pixels
@@ -51,7 +51,7 @@ def choose_entries(dataset: str, images: Sequence[str] = (), count: int = 8) -> 
 
     Args:
         dataset: registered name.
-        images: file names with or without extensions, preceded by as many folders as make them unique; empty for
+        images: file names with or without extensions, with as many folders as needed to make them unique; empty for
             images with many classes.
         count: number of images if none are named.
 
@@ -59,7 +59,7 @@ def choose_entries(dataset: str, images: Sequence[str] = (), count: int = 8) -> 
         Dataset dicts.
 
     Raises:
-        InputError: a name fits no image of the dataset, or several.
+        InputError: a name matches no image of the dataset, or several.
     """
     entries = DatasetCatalog.get(dataset)
     if not images:
@@ -77,20 +77,20 @@ def _named(image: str, candidates: list[dict], dataset: str) -> dict:
     *folders, name = Path(image).parts or [""]
     paths = [Path(entry["file_name"]).absolute() for entry in candidates]
     fitting = [i for i, path in enumerate(paths) if list(path.parts[-1 - len(folders) : -1]) == folders]
-    fitting = [i for i in fitting if paths[i].name == name] or fitting  # a whole name is before one without its ending
+    fitting = [i for i in fitting if paths[i].name == name] or fitting  # a whole name precedes one without its suffix
     if len(fitting) == 1:
         return candidates[fitting[0]]
     if fitting:
         found = first((candidates[i]["file_name"] for i in fitting), 4)
         raise InputError(
-            f"images: {image}: expected one image of {dataset}, {len(fitting)} fit; give more of the path: {found}"
+            f"images: {image}: expected one image of {dataset}, {len(fitting)} match; give more of the path: {found}"
         )
     others = f"; it has {first((e['file_name'] for e in candidates), 4)}" if candidates else ""
     raise InputError(f"images: {image}: no such image in {dataset}{others}")
 
 
 def _varied(entries: list[dict], count: int) -> list[dict]:
-    """Image by image the one whose classes are the newest; a class counts half as much each time it was shown."""
+    """Greedily the image with the most new classes; a class counts half as much each time it was shown."""
     worth: dict[int, float] = {}
     left = [(entry, {a["category_id"] for a in entry["annotations"]}) for entry in entries]
     chosen = []
@@ -145,8 +145,7 @@ def draw_comparisons(
     """Draw a picture of each image, with a panel for the ground truth and one for each model.
 
     Args:
-        contenders: the models; their classes must be the dataset's. SOPSeg is always prompted, as its config has
-            it.
+        contenders: the models, with the classes of the dataset. SOPSeg is always prompted, according to its config.
         dataset: registered name.
         entries: the output of `choose_entries` or `worst_entries`.
         output: folder for the PNG files, STEM.png; POSITION_STEM.png if images of the dataset share names.
@@ -157,7 +156,7 @@ def draw_comparisons(
         The files.
 
     Raises:
-        InputError: the classes of a detector are not the dataset's, or it has no masks.
+        InputError: the classes of a detector and the dataset differ, or the detector has no masks.
     """
     names = MetadataCatalog.get(dataset).thing_classes
     answers = [(one.name, _answerer(one.cfg, dataset, prompted, score_threshold)) for one in contenders]

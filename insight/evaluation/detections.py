@@ -1,4 +1,4 @@
-"""Read detections from files, in terms of a ground truth."""
+"""Reading detections from files, with the ids of a ground truth."""
 
 import logging
 from collections.abc import Callable
@@ -18,8 +18,8 @@ def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict
     """Read detections and translate their ids to those of a ground truth.
 
     Args:
-        path: COCO detections, a list as `CocoEvaluator` writes it, or a COCO file with scores as `insight predict`
-            writes it. In the latter, images are matched by file name without folders, and categories by name, ignoring
+        path: COCO detections: a list, as `CocoEvaluator` writes, or a COCO file with scores, as `insight predict`
+            writes. In the latter, images are matched by file name without folders, and categories by name, ignoring
             case, spaces, hyphens and underscores.
         truth: COCO dictionary, the output of `insight.data.formats.coco.read_coco`.
         partial: leave out detections on images and of classes that the ground truth lacks, with a warning, instead of
@@ -29,7 +29,7 @@ def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict
         Dicts with image_id, category_id, score and bbox (XYWH), segmentation (RLE), or both.
 
     Raises:
-        InputError: the file is malformed; the message has the number of wrong entries and the first of them.
+        InputError: the file is malformed; the message gives the number of bad entries and the first of them.
         OSError: the file is missing or cannot be read.
     """
     path = Path(path)
@@ -53,7 +53,7 @@ def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict
     )
     require(
         lambda d: _is_id(d["image_id"]) and _is_id(d["category_id"]),
-        "detections need an image_id and a category_id that are whole numbers or text",
+        "detections need an image_id and a category_id that are integers or strings",
         lambda d: {key: d[key] for key in ("image_id", "category_id")},
     )
     if isinstance(content, dict):
@@ -97,7 +97,7 @@ def read_detections(path: Path, truth: dict, partial: bool = False) -> list[dict
     indexed = [(index, with_whole_size(d, sizes[d["image_id"]])) for index, d in indexed]
     require(
         lambda d: not d.get("segmentation") or rle_fills(**d["segmentation"]),
-        "detections have an RLE whose runs are not whole numbers of at least 0 that fill the image",
+        "detections have an RLE whose runs are not integers of at least 0 that sum to the image's pixels",
         lambda d: d["segmentation"],
     )
     keys = (*_NEEDED, "bbox", "segmentation")
@@ -111,14 +111,14 @@ def _without_folders(file_name: str) -> str:
 def _renumbered(
     check: FileCheck, section: str, key: str, plain: Callable[[str], str], content: dict, truth: dict, partial: bool
 ) -> dict:
-    """For each id of a section, the ground truth's id of what has the same plain name, None if there is none."""
+    """For each id of a section, the ground-truth id with the same plain name, or None."""
     check.fails_if_any((e for e in content[section] if not has(e, "id", key)), f"{section} need id and {key}")
     check.fails_if_any(
         (e["id"] for e in content[section] if not _is_id(e["id"])),
-        f"{section} need an id that is a whole number or text",
+        f"{section} need an id that is an integer or a string",
     )
     names = [plain(entry[key]) for entry in truth[section]]
-    check.fails_if_any(repeated(names), f"the ground truth's {section} cannot be told apart by {key}")
+    check.fails_if_any(repeated(names), f"the ground truth's {section} share {key}")
     known = dict(zip(names, (entry["id"] for entry in truth[section])))
     ids = {entry["id"]: known.get(plain(entry[key])) for entry in content[section]}
     if not partial:

@@ -1,4 +1,4 @@
-"""Why AP is lost: each false positive and each instance not found has one cause, and each cause a price in AP.
+"""Why AP is lost: the cause of each false positive and missed instance, and the AP that each cause costs.
 
 Source: Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020.
 """
@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 from insight.runtime.progress import progress
 from insight.structures.rle import segmentation_to_rle
 
-FOREGROUND, BACKGROUND = 0.5, 0.1  # IoU: a detection is right from the one on, and of the background up to the other
+FOREGROUND, BACKGROUND = 0.5, 0.1  # IoU at or above which a detection is correct, and below which it is background
 CAUSES = ("classification", "localisation", "both", "duplicate", "background", "missed")
 ALL_FALSE_POSITIVES, ALL_FALSE_NEGATIVES = "all false positives", "all false negatives"
 _CORRECT = "correct"
@@ -20,15 +20,15 @@ _CORRECT = "correct"
 
 @dataclass(frozen=True)
 class ErrorBreakdown:
-    """Errors and what they cost, by class.
+    """Errors and their cost, by class.
 
     Attributes:
         class_names: K names, in order of category id.
-        instances: (K,) instances in the ground truth, crowds apart.
+        instances: (K,) instances in the ground truth, without crowds.
         ap: (K,) AP at IoU 0.5 in percent; NaN without instances.
-        counts: by cause, (K,) errors; a false positive counts for the class that it has, a miss for the instance's.
-        fixed: by cause, and for ALL_FALSE_POSITIVES and ALL_FALSE_NEGATIVES, (K,) what `ap` would be without these
-            errors alone; NaN where no instance would remain.
+        counts: by cause, (K,) errors; a false positive counts for its own class, a miss for the class of the instance.
+        fixed: by cause, and for ALL_FALSE_POSITIVES and ALL_FALSE_NEGATIVES, (K,) `ap` without these errors alone;
+            NaN where no instance would remain.
     """
 
     class_names: list[str]
@@ -38,42 +38,41 @@ class ErrorBreakdown:
     fixed: dict[str, np.ndarray]
 
     def gain(self, cause: str) -> float:
-        """The mean AP of the classes if a cause is fixed, less what it is; in percent."""
+        """Return the gain in mean AP if a cause is fixed, percentage points."""
         return mean_of_known(self.fixed[cause]) - mean_of_known(self.ap)
 
 
 def mean_of_known(values: np.ndarray) -> float:
-    """The mean of those that are not NaN; NaN if none is."""
+    """Return the mean of the values that are not NaN; NaN if there are none."""
     return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
 
 
 def error_breakdown(truth: dict, detections: list[dict], task: str, max_dets: int = 100) -> ErrorBreakdown:
-    """Give each error its cause, and each cause its price.
+    """Assign a cause to each error, and a cost in AP to each cause.
 
-    Detections are matched as COCO does, at IoU 0.5: from the highest score, each takes the instance of its class that
-    it overlaps most among those still free. Those that fall into a crowd of their class do not count. Of the others,
-    with s the highest IoU with an instance of the same class, taken or not, and o that with one of another class, the
-    first that holds is the cause:
+    Detections are matched as COCO does, at IoU 0.5: by descending score, each takes the free instance of its class that
+    it overlaps most. Detections inside a crowd of their class do not count. For every other detection, let s be the
+    highest IoU with an instance of its class, taken or not, and o the highest IoU with an instance of another class;
+    the first condition that holds is the cause:
 
     - localisation: 0.1 <= s < 0.5;
     - classification: o >= 0.5;
-    - duplicate: s >= 0.5, so a higher score has taken the instance;
+    - duplicate: s >= 0.5, so a detection of higher score has taken the instance;
     - background: s < 0.1 and o <= 0.1;
-    - both (wrong in class and place): what remains, 0.1 < o < 0.5.
+    - both (wrong class and location): otherwise, 0.1 < o < 0.5.
 
-    An instance is missed if no detection takes it and it is not the instance of highest IoU of a localisation or
-    classification error, by whose mending it would be found.
+    An instance is missed if no detection takes it and no localisation or classification error, if fixed, would find it.
 
-    AP if a cause is fixed, each by itself. Errors of localisation (or classification): for each instance that is not
-    taken, the one of highest score becomes right, under the instance's class; the others are removed. Duplicate,
-    background, both: removed. Missed instances: taken out of the ground truth. "All false positives" removes all of
-    them, "all false negatives" takes out every instance that is not taken.
+    AP is computed with each cause fixed by itself. Localisation (or classification) errors: for each free instance, the
+    error of highest score becomes correct, with the instance's class; the others are removed. Duplicate, background and
+    both: removed. Missed instances are removed from the ground truth. "All false positives" removes all of them, "all
+    false negatives" removes every instance that is not taken.
 
     Args:
         truth: COCO dictionary; for "segm" each annotation has a segmentation.
         detections: COCO detections with bbox or, for "segm", with segmentation as RLE.
         task: "bbox" or "segm".
-        max_dets: detections an image and class that count.
+        max_dets: detections per image and class that count.
 
     Returns:
         The breakdown; its `ap` is COCO's AP50.
@@ -113,7 +112,7 @@ class _Examined:
         return mendable & ~self.taken
 
     def ap(self, keep=slice(None), classes=None, right=None, instances=slice(None)) -> np.ndarray:
-        """(K,) AP in percent of some detections, perhaps with other classes or other right ones, and some instances."""
+        """Compute AP in percent, (K,), for a selection of detections and instances, with changed classes or hits."""
         classes = self.classes if classes is None else classes
         right = self.causes == _CORRECT if right is None else right
         scores, classes, right = self.scores[keep], classes[keep], right[keep]
@@ -121,11 +120,11 @@ class _Examined:
         return np.array([_ap(scores[classes == k], right[classes == k], total) for k, total in enumerate(totals)])
 
     def without(self, errors: np.ndarray) -> np.ndarray:
-        """(K,) AP if these detections had not been made."""
+        """Compute AP, (K,), without some detections."""
         return self.ap(keep=~errors)
 
     def mended(self, cause: str) -> np.ndarray:
-        """(K,) AP if the errors of a cause hit their instances, one each, or were not made."""
+        """Compute AP, (K,), with the errors of a cause corrected, one per instance, and the rest removed."""
         errors = np.flatnonzero(self.causes == cause)
         errors = errors[np.argsort(-self.scores[errors], kind="stable")]
         errors = errors[~self.taken[self.targets[errors]]]

@@ -1,4 +1,4 @@
-"""An error breakdown as JSON values, as Markdown and as a picture."""
+"""Error breakdowns as JSON values, Markdown and pictures."""
 
 import math
 import os
@@ -41,7 +41,7 @@ def _known(value: float) -> float | None:
 
 
 def breakdown_table(breakdown: ErrorBreakdown) -> str:
-    """A Markdown table: the errors of each cause, AP50 if they were fixed, and the gain; "-" for what is undefined."""
+    """Format a Markdown table of the errors of each cause, AP50 if they were fixed, and the gain; "-" if undefined."""
     counts = {cause: int(breakdown.counts[cause].sum()) for cause in CAUSES}
     counts[ALL_FALSE_POSITIVES] = sum(counts[cause] for cause in CAUSES if cause != "missed")
     rows = [
@@ -52,7 +52,7 @@ def breakdown_table(breakdown: ErrorBreakdown) -> str:
 
 
 def breakdown_as_markdown(breakdown: ErrorBreakdown, title: str) -> str:
-    """The table of `breakdown_table`, and the errors, AP50 and gains of each class.
+    """Format the table of `breakdown_table`, and the errors, AP50 and gains of each class, as Markdown.
 
     Args:
         breakdown: what to report.
@@ -78,7 +78,7 @@ def _table(rows, head: tuple[str, ...], formats: tuple[str, ...]) -> str:
 
 
 def draw_breakdown(breakdown: ErrorBreakdown, title: str, output: str | os.PathLike) -> None:
-    """Draw what each cause costs, and the errors of each class, to a PNG file.
+    """Draw the cost of each cause and the errors of each class to a PNG file.
 
     Args:
         breakdown: what to draw.

@@ -1,4 +1,4 @@
-"""AP with the instances that a detector misses given to it as box prompts.
+"""AP of a detector that is prompted with the boxes of the instances that it misses.
 
 Source: Insight Any Instance, section IV-F and Table XI.
 """
@@ -17,8 +17,8 @@ from insight.runtime.progress import progress
 
 from .coco import CocoEvaluator, possible_tasks
 
-LEAST_SCORE = 0.05  # of a detection that counts; Detectron2's default for what a detector gives
-LEAST_IOU = 0.5  # of the box of a detection with that of the instance it finds
+SCORE_THRESHOLD = 0.05  # lowest score of a detection that counts; Detectron2's default
+LEAST_IOU = 0.5  # lowest box IoU of a detection with the instance that it finds
 
 
 class Predictor(Protocol):
@@ -34,42 +34,42 @@ class Predictor(Protocol):
         """Segment boxes, one instance each."""
 
 
-def is_missed(boxes: Tensor, classes: Tensor, found: Instances, least_score: float = LEAST_SCORE) -> Tensor:
-    """Whether no detection finds an instance of the ground truth.
+def is_missed(boxes: Tensor, classes: Tensor, found: Instances, score_threshold: float = SCORE_THRESHOLD) -> Tensor:
+    """Return which ground-truth instances no detection finds.
 
-    A detection finds an instance if it has its class, a score of at least `least_score`, and a box with an IoU of at
-    least LEAST_IOU; it may find several.
+    A detection finds an instance if it has the same class, a score of at least `score_threshold`, and a box whose IoU
+    with the instance's is at least LEAST_IOU. One detection may find several instances.
 
     Args:
         boxes: (N, 4) XYXY, ground-truth boxes, pixels of the image.
         classes: (N,) int64, their class indices.
         found: detections, with pred_boxes, pred_classes and scores.
-        least_score: lowest score of a detection that counts.
+        score_threshold: lowest score of a detection that counts.
 
     Returns:
         (N,) bool.
     """
     overlaps = pairwise_iou(Boxes(boxes), found.pred_boxes) >= LEAST_IOU
-    counts = (classes[:, None] == found.pred_classes) & (found.scores >= least_score)
+    counts = (classes[:, None] == found.pred_classes) & (found.scores >= score_threshold)
     return ~(overlaps & counts).any(dim=1)
 
 
 def evaluate_missed(
     predictor: Predictor,
     dataset_name: str,
-    least_score: float = LEAST_SCORE,
+    score_threshold: float = SCORE_THRESHOLD,
     max_dets: tuple[int, ...] = (1, 10, 100),
     area_profile: str = "coco",
 ) -> dict[str, float]:
-    """Average precision of the detections alone, and together with the answers to the boxes of missed instances.
+    """Compute the AP of detections, alone and together with the answers to box prompts of missed instances.
 
-    The answers have the class and the score that the model predicts.
+    The answers keep the class and score that the model predicts.
 
     Args:
         predictor: the model.
-        dataset_name: registered dataset; crowds are not prompted with.
-        least_score: lowest score of a detection that counts.
-        max_dets, area_profile: as `CocoEvaluator` takes them.
+        dataset_name: registered dataset; crowds are not used as prompts.
+        score_threshold: lowest score of a detection that counts.
+        max_dets, area_profile: as in `CocoEvaluator`.
 
     Returns:
         "automatic METRIC" and "prompted METRIC" for AP, AP50, AP75, APs, APm and APl, in percent, of masks (of boxes if
@@ -90,7 +90,7 @@ def evaluate_missed(
         annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0)]
         boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
         boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-        missed = is_missed(boxes, torch.tensor([a["category_id"] for a in annotations]), found, least_score)
+        missed = is_missed(boxes, torch.tensor([a["category_id"] for a in annotations]), found, score_threshold)
         with_answers = found
         if missed.any():
             with_answers = Instances.cat([found, predictor.predict(boxes=boxes[missed]).to_instances()])

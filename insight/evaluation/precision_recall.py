@@ -1,4 +1,4 @@
-"""Precision-recall curves of each class and of all, as numbers and as pictures."""
+"""Precision-recall curves per class and over all classes, as numbers and pictures."""
 
 import os
 
@@ -13,7 +13,7 @@ ALL = "all classes"
 
 
 def precision_recall(truth: dict, detections: list[dict], task: str, max_dets: int = 100) -> dict[str, dict]:
-    """Compute COCO's precision at each recall: the highest at this recall or more, 0 where it is not reached.
+    """Compute COCO's interpolated precision: the highest at this recall or more, 0 where it is not reached.
 
     Args:
         truth: COCO dictionary.
@@ -37,7 +37,7 @@ def precision_recall(truth: dict, detections: list[dict], task: str, max_dets: i
 
 
 def draw_precision_recall(curves: dict[str, np.ndarray], title: str, output: str | os.PathLike) -> None:
-    """Draw curves to a PNG file; the legend has the AP of each, the area below it.
+    """Draw curves to a PNG file; the legend gives the AP of each.
 
     Args:
         curves: (101,) precision at RECALLS, by label.

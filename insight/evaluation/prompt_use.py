@@ -24,14 +24,14 @@ _TASKS = {"segm": "mask AP", "bbox": "box AP"}
 def evaluate_prompt_use(
     predictor: PromptPredictor, dataset_name: str, max_dets: tuple[int, ...] = (1, 10, 100), area_profile: str = "coco"
 ) -> dict[str, float]:
-    """Average precision of a detector as it was trained, and with each possible change of its prompts.
+    """Compute the AP of a detector as it was trained, and with each possible change of its prompts.
 
-    A prompt contributes nothing if AP does not change without it. Each image is encoded once for all changes.
+    A prompt that can be removed without a change in AP contributes nothing. Each image is encoded once for all changes.
 
     Args:
         predictor: the model, with prompts.
         dataset_name: registered dataset.
-        max_dets, area_profile: as `CocoEvaluator` takes them.
+        max_dets, area_profile: as in `CocoEvaluator`.
 
     Returns:
         "mask AP, CHANGE" and "box AP, CHANGE" in percent, where CHANGE is AS_TRAINED or one of `possible_changes`; only
@@ -42,7 +42,7 @@ def evaluate_prompt_use(
     """
     changes = possible_changes(predictor.model)
     if not changes:
-        raise InputError("MODEL.PROMPT: expected LPM or GPM to be enabled, as there are no prompts to change otherwise")
+        raise InputError("MODEL.PROMPT: expected LPM or GPM to be enabled, got a model without prompts")
     managers = {AS_TRAINED: nullcontext()} | {str(c): ChangedPrompts(predictor.model, c) for c in changes}
     evaluators: dict[str, CocoEvaluator] = {}
     dicts = DatasetCatalog.get(dataset_name)

@@ -1,4 +1,4 @@
-"""IoU of masks that were predicted from ground-truth boxes."""
+"""IoU of masks predicted from ground-truth boxes."""
 
 import math
 from collections import defaultdict
@@ -20,7 +20,7 @@ from .coco import require_masks
 
 
 class PromptedIoU:
-    """Collect IoU and boundary IoU of masks, and average them over instances and over classes.
+    """Collects IoU and boundary IoU of masks and averages them over instances and over classes.
 
     Args:
         class_names: class names in the order of the class indices.
@@ -64,12 +64,12 @@ class PromptedIoU:
             self.sizes.add(tuple(other["size"]))
 
     def merge(self, other: "PromptedIoU") -> None:
-        """Add everything that another one with the same classes and ratio has collected."""
+        """Add the instances of another one with the same classes and ratio."""
         self.instances += other.instances
         self.sizes |= other.sizes
 
     def result(self) -> dict[str, float]:
-        """The metrics, in percent.
+        """Compute the metrics, in percent.
 
         Returns:
             "mIoU" and "boundary mIoU" over instances, "class mIoU" and "class boundary mIoU" over the classes that
@@ -87,7 +87,7 @@ class PromptedIoU:
         return result
 
     def boundary_settings(self) -> str:
-        """The settings of boundary IoU, such as "ratio 0.005, canvas 512 x 512: 4 px" (width x height)."""
+        """Describe the settings of boundary IoU, such as "ratio 0.005, canvas 512 x 512: 4 px" (width x height)."""
         if not self.sizes:
             return "no instances"
         ordered = sorted(self.sizes, key=lambda size: (math.hypot(*size), size))
@@ -99,7 +99,7 @@ class PromptedIoU:
         return f"ratio {self.boundary_ratio:g}, canvas {canvas}: {distance} px"
 
     def report(self) -> str:
-        """A table of the means and of each class."""
+        """Format a table of the means and of each class."""
         result = self.result()
         rows = [("all instances", result["instances"], result["mIoU"], result["boundary mIoU"])]
         rows += [("mean of classes", None, result["class mIoU"], result["class boundary mIoU"])]
@@ -131,7 +131,7 @@ def evaluate_prompted(
         image_format: channel order that `predict` expects.
 
     Returns:
-        As `PromptedIoU.result`.
+        The metrics of `PromptedIoU.result`.
 
     Raises:
         InputError: the dataset has no masks.

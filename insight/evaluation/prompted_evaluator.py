@@ -22,7 +22,7 @@ from .prompted import PromptedIoU
 class PromptedEvaluator(DatasetEvaluator):
     """IoU and boundary IoU of prompted masks, one ground-truth mask per prompt.
 
-    Works in one process or in several, each of which has seen a part of the images.
+    Works in one process or in several, each with a part of the images.
 
     Args:
         dataset_name: registered dataset with masks; it is loaded.
@@ -34,7 +34,7 @@ class PromptedEvaluator(DatasetEvaluator):
     """
 
     def __init__(self, dataset_name: str, output_dir: str | Path | None = None, boundary_ratio: float = BOUNDARY_RATIO):
-        require_masks(dataset_name)  # before anything is predicted; reading the data set also names its classes
+        require_masks(dataset_name)  # before anything is predicted; loading the dataset also sets its class names
         self.dataset_name = dataset_name
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.boundary_ratio = boundary_ratio
@@ -42,7 +42,7 @@ class PromptedEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        """Forget all masks."""
+        """Clear all masks."""
         self._metric = self._new_metric()
 
     def process(self, inputs: Iterable[dict], outputs: Iterable[dict]) -> None:
@@ -66,7 +66,7 @@ class PromptedEvaluator(DatasetEvaluator):
         """Compute the metrics, in the main process.
 
         Returns:
-            {"prompted": PromptedIoU.result()}; empty in other processes than the main one.
+            {"prompted": PromptedIoU.result()}; empty in processes other than the main one.
         """
         gathered = comm.gather(self._metric, dst=0)
         if not comm.is_main_process():

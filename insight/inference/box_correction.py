@@ -17,11 +17,11 @@ def check_correct_boxes(value: float, cfg: CfgNode | None = None, name: str = "c
 
     Args:
         value: from 0, which corrects no box, to 1, which corrects all.
-        cfg: config of the model that is to correct them, if it is known.
+        cfg: config of the model that corrects them, if known.
         name: the argument's name, for error messages.
 
     Raises:
-        InputError: it is not a number from 0 to 1, or the model cannot correct boxes.
+        InputError: value is not a number from 0 to 1, or the model cannot correct boxes.
     """
     # bool is a Real: True would mean 1, which corrects every box.
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
@@ -31,10 +31,10 @@ def check_correct_boxes(value: float, cfg: CfgNode | None = None, name: str = "c
 
 
 def corrected_where_far(boxes: Tensor, corrected: Tensor, below: float, image_size: tuple[int, int]) -> Tensor:
-    """Replace boxes by the model's where the two overlap too little.
+    """Replace boxes by the model's corrected boxes where the two overlap too little.
 
     Args:
-        boxes: (N, 4) XYXY, as given; their parts outside the image do not count.
+        boxes: (N, 4) XYXY, as given; parts outside the image do not count.
         corrected: (N, 4) XYXY in the same frame.
         below: the IoU below which a box is replaced.
         image_size: (height, width) of the image.

@@ -1,4 +1,4 @@
-"""The predictor of a config. Needs Detectron2, whose configs these are."""
+"""Building the predictor of a config. Needs Detectron2."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def build_predictor(cfg: CfgNode) -> "PromptPredictor | SOPSegPredictor":
-    """Load the model of a config.
+    """Build the predictor for a config and load its checkpoint.
 
     Args:
         cfg: the config; MODEL.WEIGHTS is the checkpoint.
@@ -24,7 +24,7 @@ def build_predictor(cfg: CfgNode) -> "PromptPredictor | SOPSegPredictor":
 
     Raises:
         OSError: the weights cannot be read.
-        InsightError: they do not fit, or the config cannot be used.
+        InsightError: the weights do not fit the model, or the config cannot be used.
     """
     if not is_sopseg(cfg):
         from .predictor import PromptPredictor

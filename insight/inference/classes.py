@@ -1,4 +1,4 @@
-"""Classes as callers give them: by name or by index."""
+"""Classes given by name or by index."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ def class_indices(classes: Classes, count: int, class_names: Sequence[str], name
 
 
 def label_classes(classes: Classes, count: int, name: str = "classes") -> tuple[Tensor, list[str]]:
-    """Number the classes that a caller gives to a model without classes of its own.
+    """Number the classes given to a model without classes of its own.
 
     Args:
         classes: a name or an index from 0, for all prompts or one per prompt; a tensor, array or list.
@@ -43,8 +43,8 @@ def label_classes(classes: Classes, count: int, name: str = "classes") -> tuple[
         name: the argument's name, for error messages.
 
     Returns:
-        Class ids (count,) int64, and the names that they index: those given in order of first appearance, or the
-        numbers up to the largest index given.
+        Class ids (count,) int64, and the names that they index: the given names in order of first appearance, or the
+        numbers up to the largest given index.
 
     Raises:
         InputError: neither one class nor one per prompt, a negative index, or names mixed with indices.

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from insight.runtime.atomic_files import atomic_write
 from insight.runtime.journal import Journal
 
-from .prediction import Prediction, coco_file
+from .prediction import Prediction, write_coco
 
 
 class CocoResults:
@@ -22,8 +21,8 @@ class CocoResults:
         path: the JSON file to write.
         class_names: names of the classes; category ids count from 1.
         settings: everything the results depend on, as JSON values; a `.part` of other settings is discarded.
-        images: what distinguishes each image from others of its name, as JSON values, by file name. Only results of
-            these images count.
+        images: by file name, JSON values that identify the image's content. Only results for exactly these images are
+            kept.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class CocoResults:
         """Append the results of an image.
 
         Args:
-            file_name: of one of the images.
+            file_name: name of one of the images.
             prediction: its instances.
         """
         height, width = prediction.image_size
@@ -51,11 +50,9 @@ class CocoResults:
     def finish(self) -> None:
         """Write the file, ordered by file name, and remove the `.part`."""
         names = sorted(name for name in self._keys if name in self)
-        results = [self._journal[self._keys[name]] for name in names]
-        images = [(name, result["size"], result["annotations"]) for name, result in zip(names, results)]
-        content = coco_file(images, self.class_names)
-        with atomic_write(self.path) as file:
-            json.dump(content, file)
+        results = ((name, self._journal[self._keys[name]]) for name in names)
+        images = ((name, result["size"], result["annotations"]) for name, result in results)
+        write_coco(self.path, images, self.class_names)
         self._journal.path.unlink()
 
     def discard(self) -> None:

@@ -1,4 +1,4 @@
-"""From the boxes of any detector to masks."""
+"""Masks from the boxes of any detector."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ from .sopseg_predictor import SOPSegPredictor
 def masks(
     image: Any, results: Any, model: "SOPSegPredictor | SOPSeg | str | os.PathLike", *, order: str = "RGB"
 ) -> Prediction:
-    """Segment what a detector has found, from its boxes or oriented boxes.
+    """Segment the objects that a detector has found, from its boxes or oriented boxes.
 
     Args:
         image: the image that the detector saw, in any form that `SOPSegPredictor.set_image` accepts.
         results: the detections of this image: supervision's `Detections`, ultralytics' `Results` (or the list of one
             that its models return), Detectron2's or mmdetection's instances, or boxes in any form: (N, 4) XYXY, or
-            oriented, (N, 5) with degrees, (N, 8) or (N, 4, 2). Oriented boxes are used where there are some.
-        model: a `SOPSegPredictor`, or its checkpoint or model; for many images pass a predictor, which is loaded once.
+            oriented, (N, 5) with degrees, (N, 8) or (N, 4, 2). Oriented boxes take precedence.
+        model: a `SOPSegPredictor`, or a checkpoint or model for one; for many images pass a predictor, to load it once.
         order: order of the channels of an array or tensor, "RGB" or "BGR".
 
     Returns:
@@ -34,7 +34,7 @@ def masks(
 
     Raises:
         OSError: the image or the checkpoint cannot be read.
-        InputError: results of another form, or what `SOPSegPredictor` raises.
+        InputError: unsupported results, or see `SOPSegPredictor.predict`.
 
     Example:
         >>> results = YOLO("yolo11n-obb.pt")("port.png")

@@ -1,4 +1,4 @@
-"""Predictors for files: the predictor of a config, with the options of a run."""
+"""Predictors for files: the predictor of a config with the options of a run."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ from .prompt_files import BoxPrompts
 def build_file_predictor(
     cfg: CfgNode, prompted: bool, given_class: str | None = None, correct_boxes: float = 0.0
 ) -> FilePredictor:
-    """Load the model of a config.
+    """Build the file predictor for a config and load its checkpoint.
 
     Args:
         cfg: the config; MODEL.WEIGHTS is the checkpoint.
         prompted: whether there will be prompts.
-        given_class: name of the class of all prompts, if it is known; None lets the model classify.
+        given_class: name of the class of all prompts, if known; None lets the model classify.
         correct_boxes: as in `PromptPredictor.predict`.
 
     Returns:
@@ -38,11 +38,11 @@ def build_file_predictor(
     check_correct_boxes(correct_boxes, cfg)
     sopseg = is_sopseg(cfg)
     if given_class is not None and not prompted:
-        raise InputError("given_class: is the class of box prompts, but there are none")
+        raise InputError("given_class: names the class of box prompts, but there are no prompts")
     if given_class is not None and sopseg:
-        raise InputError("given_class: SOPSeg has no classes, it segments whatever a prompt contains")
+        raise InputError("given_class: SOPSeg has no classes; it segments whatever a prompt contains")
     if sopseg and not prompted:
-        raise InputError("boxes: SOPSeg detects nothing by itself and needs boxes or oriented boxes")
+        raise InputError("boxes: SOPSeg does not detect objects; give boxes or oriented boxes")
     predictor: Any = build_predictor(cfg)  # only a detector takes the options and detects
     if given_class is not None:
         class_indices(given_class, 1, predictor.class_names, "given_class")  # before the first image

@@ -1,4 +1,4 @@
-"""Prediction on image files: an overlay picture for each, and one COCO JSON file for all."""
+"""Prediction on image files: an overlay for each image, and one COCO JSON file for all."""
 
 import glob
 import logging
@@ -30,7 +30,7 @@ class FilePredictor(NamedTuple):
     Attributes:
         class_names: names of its classes.
         answer: (image (H, W, 3) uint8 RGB, prompts or None) -> Prediction, one instance for each prompt in order, or
-            what is found without prompts.
+            the detections without prompts.
     """
 
     class_names: list[str]
@@ -83,21 +83,21 @@ def predict_files(
     """Predict on image files, with a progress bar.
 
     Writes `overlays/<name>.png` for each image and `predictions.json` for all to `output`. An interrupted run resumes
-    when it is started again with the same settings; images whose content has changed are predicted anew. A file that
-    cannot be used is skipped and has no picture. The folder is locked meanwhile.
+    when it is started again with the same settings; images whose content has changed are predicted again. A file
+    that cannot be used is skipped and gets no overlay. The folder is locked during the run.
 
     Args:
         predictor: the model.
-        images: the files. Results and `prompts` refer to them by file name; those that share one, by their path from
-            the folder that holds all images.
+        images: the files. Results and `prompts` refer to them by file name, or, where names repeat, by their path
+            relative to the folder that contains all images.
         output: the folder to write to.
         prompts: for every image, or by name; None detects without prompts. Images without an entry are skipped, with a
             warning.
-        settings: everything else the results depend on, as JSON values.
+        settings: everything else that the results depend on, as JSON values.
 
     Returns:
-        The number of predicted images, and for each file that could not be used the reason. If none could be used,
-        nothing was written, and the results of an earlier run stay.
+        The number of predicted images, and the reason for each file that could not be used. If no file could be used,
+        nothing is written and the results of an earlier run are kept.
 
     Raises:
         InputError: an image is given twice, or prompts name an unknown image.

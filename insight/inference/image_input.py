@@ -1,4 +1,4 @@
-"""Conversion of images from whatever form a caller has them in to RGB pixels."""
+"""Conversion of images from any supported form to RGB pixels."""
 
 import os
 from typing import Any
@@ -14,7 +14,7 @@ _CONVERTED_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGB
 
 
 class NoImageError(InsightError, RuntimeError):
-    """A prediction was asked for before there was an image."""
+    """No image was set before a prediction."""
 
     def __init__(self) -> None:
         super().__init__("no image is set: call set_image(image) first")
@@ -27,11 +27,11 @@ def to_rgb(image: Any, order: str = "RGB") -> np.ndarray:
         image: one of
 
             - a path, read with its EXIF orientation applied;
-            - an array (H, W, 3) uint8; grey (H, W) and alpha (H, W, 4) are understood too;
+            - an array (H, W, 3) uint8, or grey (H, W), or with alpha (H, W, 4);
             - a Pillow image of any mode with 8 bits per band or less (palettes are looked up, CMYK is converted, alpha
-              is dropped), its EXIF orientation applied, as if its file were read;
+              is dropped), with its EXIF orientation applied;
             - a tensor (3, H, W) uint8 on any device, also with 1 or 4 channels.
-        order: order of the channels of an array or tensor, "RGB" or "BGR" (OpenCV's); of no effect for paths and Pillow
+        order: order of the channels of an array or tensor, "RGB" or "BGR" (OpenCV); ignored for paths and Pillow
             images.
 
     Returns:
@@ -39,7 +39,7 @@ def to_rgb(image: Any, order: str = "RGB") -> np.ndarray:
 
     Raises:
         OSError: the file cannot be read.
-        InputError: another type, shape or dtype, more than 8 bits per band, or another `order`.
+        InputError: an unsupported type, shape, dtype or order, or more than 8 bits per band.
     """
     if order not in ("RGB", "BGR"):
         raise InputError(f'order: expected "RGB" or "BGR", got {order!r}')

@@ -8,7 +8,7 @@ from insight.structures.rle import RLEMasks, encode_crop
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, image_size: tuple[int, int], threshold: float = 0.5) -> RLEMasks:
-    """Paste each mask into its box, as Detectron2's `paste_masks_in_image`, but as run-length codes.
+    """Paste each mask into its box, like Detectron2's `paste_masks_in_image`, but as run-length codes.
 
     Args:
         masks: (N, S, S) probabilities.

@@ -1,8 +1,7 @@
 """The result of every predictor."""
 
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from insight.data.formats.coco_writer import open_coco
 from insight.errors import InputError
 from insight.modeling.sopseg.image_masks import CropLogits
 from insight.runtime.atomic_files import atomic_write
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Prediction:
-    """N instances of an image: one for each prompt in its order, or those that a detector found.
+    """N instances of an image: one for each prompt, in order, or the detections of a detector.
 
     All tensors are on the CPU. Indexing selects instances: an integer, a slice, or a list, array or tensor of integers
     or bools gives another `Prediction`; iterating yields one for each instance.
@@ -39,15 +39,19 @@ class Prediction:
         class_ids: (N,) int64 indices into `categories`; None for zeros.
         categories: names of the classes; ["object"] by default.
         prompt_ids: (N,) int64; None if there is one instance for each prompt.
-        logits: those of the masks, or None.
+        logits: logits of the masks, or None.
+
+    Raises:
+        InputError: the arguments differ in length.
 
     Attributes:
         masks: run-length encoded; `np.asarray(masks)` is (N, H, W) bool. None if the model has none.
-        scores: (N,) float32. From SOPSeg, the predicted IoU of each mask with the true one; from a detector, the
-            probability of the class.
-        boxes: (N, 4) float32 XYXY: as given; around an oriented box that was given; for points alone around the mask.
-        oriented_boxes: (N, 4, 2) float32 corners XY as given, clockwise as displayed; NaN in rows whose prompt was not
-            an oriented box. None if no prompt was.
+        scores: (N,) float32. For SOPSeg, the predicted IoU of each mask; for a detector, the probability of the
+            class.
+        boxes: (N, 4) float32 XYXY: the prompt box, the box around a prompted oriented box, or, for points alone, the
+            box around the mask.
+        oriented_boxes: (N, 4, 2) float32 corners XY of the prompts, clockwise as displayed; NaN in rows whose prompt
+            was not an oriented box. None if no prompt was.
         class_ids: (N,) int64 indices into `categories`.
         categories: names of the K classes.
         prompt_ids: (N,) int64, the index of the prompt that each instance answers; with `multimask`, each three times.
@@ -78,7 +82,7 @@ class Prediction:
         for name in ("scores", "masks", "oriented_boxes", "class_ids", "prompt_ids"):
             value = getattr(self, name)
             if value is not None and len(value) != count:
-                raise ValueError(f"{name}: expected {count}, one for each box, got {len(value)}")
+                raise InputError(f"{name}: expected {count}, one for each box, got {len(value)}")
 
     @classmethod
     def from_instances(cls, instances: "Instances", categories: Sequence[str] = ("object",)) -> "Prediction":
@@ -138,10 +142,10 @@ class Prediction:
         """Convert to COCO annotations.
 
         Args:
-            image_id: of the image.
+            image_id: id of the image.
 
         Returns:
-            N dictionaries that JSON can hold, with image_id, category_id (class id + 1), bbox (XYWH, rounded to 0.01
+            N JSON-serialisable dictionaries, with image_id, category_id (class id + 1), bbox (XYWH, rounded to 0.01
             pixels), area (of the mask, else of the box), iscrowd, score (rounded to 1e-5), segmentation (RLE) if there
             are masks, and oriented_box (8 coordinates of corners) where the prompt was one.
         """
@@ -170,7 +174,7 @@ class Prediction:
         return annotations
 
     def to_polygons(self) -> list[list[np.ndarray]]:
-        """Outline the masks along the edges of their pixels; rasterised by COCO's rule they give the masks again.
+        """Outline the masks along their pixel edges; rasterised by COCO's rule, the outlines reproduce the masks.
 
         Returns:
             For each instance, an array (P, 2) int64 of corners XY in image pixels for each part of its mask. A part
@@ -231,21 +235,19 @@ class Prediction:
         """Write the prediction to a file.
 
         Args:
-            path: its suffix chooses the format: `.json` for a COCO file with this one image; `.png` for a label map of
-                16 bits, in which instance i has the value i + 1, the background 0, and of overlapping instances the one
-                with the highest score is on top.
+            path: its suffix chooses the format: `.json` for a COCO file with this one image; `.png` for a 16-bit label
+                map, in which instance i has the value i + 1 and the background 0; where instances overlap, the one with
+                the highest score is on top.
             file_name: name of the image in a COCO file.
 
         Raises:
-            InputError: another suffix; or, for a label map, no masks or more than 65535 instances.
+            InputError: an unknown suffix; or, for a label map, no masks or more than 65535 instances.
             OSError: the file cannot be written.
         """
         path = Path(path)
         suffix = path.suffix.lower()
         if suffix == ".json":
-            content = coco_file([(file_name, self.image_size, self.to_coco())], self.categories)
-            with atomic_write(path) as file:
-                json.dump(content, file)
+            write_coco(path, [(file_name, self.image_size, self.to_coco())], self.categories)
         elif suffix == ".png":
             picture = Image.fromarray(self._label_map())
             with atomic_write(path, "wb") as file:
@@ -267,7 +269,7 @@ class Prediction:
 
         Raises:
             OSError: the file cannot be read.
-            InputError: the image has another size than this prediction's.
+            InputError: the image does not have the size of this prediction's image.
         """
         pixels = to_rgb(image, order)
         if pixels.shape[:2] != self.image_size:
@@ -299,30 +301,27 @@ class Prediction:
 
     def _required_masks(self) -> RLEMasks:
         if self.masks is None:
-            raise InputError("the prediction has no masks: its model has only boxes")
+            raise InputError("the prediction has no masks: its model predicts boxes only")
         return self.masks
 
 
-def coco_file(
-    images: Sequence[tuple[str, tuple[int, int], list[dict[str, Any]]]], categories: Sequence[str]
-) -> dict[str, Any]:
-    """The content of a COCO file.
+def write_coco(
+    path: str | os.PathLike,
+    images: Iterable[tuple[str, tuple[int, int], list[dict[str, Any]]]],
+    categories: Sequence[str],
+) -> None:
+    """Write predictions of several images as one COCO file; ids of images, annotations and categories count from 1.
 
     Args:
-        images: for each its file name, its (height, width), and its annotations as of `Prediction.to_coco`.
+        path: the file.
+        images: for each image its file name, its (height, width), and the output of `Prediction.to_coco`.
         categories: names of the classes.
 
-    Returns:
-        A dictionary that JSON can hold; ids of images, annotations and categories count from 1.
+    Raises:
+        OSError: the file cannot be written.
     """
-    content: dict[str, Any] = {
-        "images": [],
-        "annotations": [],
-        "categories": [{"id": i, "name": name} for i, name in enumerate(categories, 1)],
-    }
-    for image_id, (file_name, (height, width), annotations) in enumerate(images, 1):
-        content["images"].append({"id": image_id, "file_name": file_name, "height": height, "width": width})
-        for annotation in annotations:
-            annotation_id = len(content["annotations"]) + 1
-            content["annotations"].append({"id": annotation_id, **annotation, "image_id": image_id})
-    return content
+    with open_coco(path, categories) as coco:
+        for file_name, (height, width), annotations in images:
+            image_id = coco.add_image({"file_name": file_name, "height": height, "width": width})
+            for annotation in annotations:
+                coco.add({**annotation, "image_id": image_id})

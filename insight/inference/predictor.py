@@ -1,4 +1,4 @@
-"""The detectors' predictor: prompted and automatic prediction on one image at a time."""
+"""The predictor for detectors: prompted and automatic prediction on one image at a time."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -37,14 +37,14 @@ class PromptPredictor:
 
     Args:
         cfg_or_model: a config (the model is built and MODEL.WEIGHTS loaded), or a PromptRCNN.
-        class_names: names of the classes; by default those saved with the checkpoint, else those of DATASETS.TEST.
-        min_size: the image's short side is resized to this for the network, pixels; by default INPUT.MIN_SIZE_TEST, or
+        class_names: names of the classes; default: the names saved with the checkpoint, else those of DATASETS.TEST.
+        min_size: the image's short side is resized to this for the network, pixels; default: INPUT.MIN_SIZE_TEST, or
             800 for a model.
-        max_size: the long side stays below this, pixels; by default INPUT.MAX_SIZE_TEST, or 1333 for a model.
+        max_size: upper bound of the long side, pixels; default: INPUT.MAX_SIZE_TEST, or 1333 for a model.
 
     Raises:
         CheckpointError: the weights are missing or do not fit.
-        InputError: the weights of a SOPSeg branch do not fit, class_names have another length, or the model does not
+        InputError: the weights of a SOPSeg branch do not fit, class_names has the wrong length, or the model does not
             accept prompts.
 
     Example:
@@ -116,12 +116,12 @@ class PromptPredictor:
         Args:
             image: a path, an array (H, W, 3) uint8, a Pillow image of any mode, or a tensor (3, H, W) uint8; see
                 `to_rgb`.
-            order: order of the channels of an array or tensor, "RGB" or "BGR" (as OpenCV and Detectron2's
-                DefaultPredictor have it).
+            order: order of the channels of an array or tensor, "RGB" or "BGR" (as in OpenCV and Detectron2's
+                DefaultPredictor).
 
         Raises:
             OSError: the file cannot be read.
-            InputError: another type, shape or dtype.
+            InputError: an unsupported type, shape or dtype.
         """
         pixels = to_rgb(image, order)
         self._image = None  # if encoding fails, no later answer is about the previous image
@@ -153,14 +153,13 @@ class PromptPredictor:
                 displayed), or (M, 8) or (M, 4, 2) corners, or one such box; Detectron2's `RotatedBoxes`, or detections
                 of supervision or ultralytics. The detector sees the horizontal box around each, a SOPSeg branch also
                 the orientation. They follow `boxes` in the result.
-            points, labels: refused: a detector has no point prompts, with or without a SOPSeg branch. Use
-                `SOPSegPredictor`.
+            points, labels: not supported by detectors, with or without a SOPSeg branch; use `SOPSegPredictor`.
             classes: known classes: names or indices from 0, for all boxes or one per box. Scores are then the
                 probabilities of these classes.
-            image: an image for this call only, which is encoded for it; None for the one that was set.
+            image: an image for this call only; None uses the image that was set.
             order: order of the channels of `image`, as in `set_image`.
-            correct_boxes: for loose `boxes`: one is replaced by the box head's regression if the IoU of the two, inside
-                the image, is below this. 0 corrects no box, 1 corrects all. Oriented boxes stay as they are.
+            correct_boxes: for loose `boxes`: a box is replaced by the box head's regression if the IoU of the two,
+                inside the image, is below this. 0 corrects no box, 1 corrects all. Oriented boxes are never corrected.
 
         Returns:
             One instance for each box in order, with `boxes` as given or corrected, and masks if the model has them.
@@ -196,7 +195,7 @@ class PromptPredictor:
 
     @torch.no_grad()
     def detect(self) -> Prediction:
-        """Detect objects without prompts, as Detectron2's DefaultPredictor does.
+        """Detect objects without prompts, like Detectron2's DefaultPredictor.
 
         Returns:
             The detections by descending score, with masks if the model has them.
@@ -236,7 +235,7 @@ class PromptPredictor:
         return torch.cat(parts)
 
     def _in_image(self, seen: "_Image", found: Instances, boxes: Tensor) -> Instances:
-        """Bring instances from the network's frame to the image's, where their boxes are `boxes`."""
+        """Transform instances from the network's frame to the image's, in which their boxes are `boxes`."""
         result = Instances(seen.size, pred_boxes=Boxes(boxes))
         result.pred_classes, result.scores = found.pred_classes.cpu(), found.scores.cpu()
         if self.model.has_own_masks:
@@ -272,13 +271,13 @@ class _Image(NamedTuple):
     size: tuple[int, int]
 
     def network_scale(self) -> Tensor:
-        """(4,) pixels of the network's input per pixel of the image, for XYXY."""
+        """Return the pixels of the network's input per pixel of the image, (4,), for XYXY."""
         network, image = self.encoded.images.image_sizes[0], self.size
         return torch.tensor([network[1] / image[1], network[0] / image[0]] * 2)
 
 
 def _batches(count: int) -> Iterator[slice]:
-    """Batches of boxes; at least one, so that a result has all its fields also without boxes."""
+    """Batches of boxes; at least one, so that a result has all its fields even without boxes."""
     for start in range(0, max(count, 1), BOXES_AT_ONCE):
         yield slice(start, start + BOXES_AT_ONCE)
 

@@ -1,4 +1,4 @@
-"""Box prompts as text and in JSON files."""
+"""Box prompts from text and from JSON files."""
 
 import os
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class BoxPrompts(NamedTuple):
     corners: Tensor
 
     def to_json(self) -> list:
-        """The boxes as lists of numbers."""
+        """Convert to lists of numbers."""
         return [self.boxes.tolist(), self.corners.tolist()]
 
 
@@ -39,13 +39,13 @@ def parse_boxes(boxes: Sequence[str], oriented_boxes: Sequence[str] = ()) -> Box
 
     Args:
         boxes: "x1,y1,x2,y2" each, pixels.
-        oriented_boxes: "cx,cy,w,h,angle" each (degrees, counter-clockwise), or all as the eight coordinates of corners.
+        oriented_boxes: "cx,cy,w,h,angle" each (degrees, counter-clockwise), or eight coordinates of corners each.
 
     Returns:
         The boxes.
 
     Raises:
-        InputError: a text with another count of numbers, or a box that is inverted or has no area.
+        InputError: the wrong number of coordinates, or a box that is inverted or has no area.
     """
     horizontal = [_numbers(text, "boxes", (4,)) for text in boxes]
     oriented = [_numbers(text, "oriented_boxes", _ORIENTED) for text in oriented_boxes]
@@ -67,15 +67,15 @@ def read_boxes(path: str | os.PathLike) -> BoxPrompts | dict[str, BoxPrompts]:
     """Read boxes from a JSON file.
 
     Args:
-        path: a list of boxes for every image, or {"image file name": list of boxes, ...}. All boxes of a list have one
-            form: 4 numbers (x1, y1, x2, y2), or oriented, 5 (centre, size, angle) or 8 numbers (corners).
+        path: a list of boxes for every image, or {"image file name": list of boxes, ...}. All boxes of a list have the
+            same form: 4 numbers (x1, y1, x2, y2), or oriented, 5 (centre, size, angle) or 8 numbers (corners).
 
     Returns:
         The boxes for every image, or by file name.
 
     Raises:
         OSError: the file cannot be read.
-        InputError: it is not JSON, has another form, or contains an invalid box.
+        InputError: the file is not JSON, is malformed, or contains an invalid box.
     """
     path = Path(path)
     content = read_json(path)

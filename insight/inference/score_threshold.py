@@ -1,4 +1,4 @@
-"""The lowest score that counts."""
+"""Validation of score thresholds."""
 
 from insight.errors import InputError
 
@@ -13,7 +13,7 @@ def check_score_threshold(value: float) -> float:
         The value.
 
     Raises:
-        InputError: it is not a number from 0 to 1.
+        InputError: value is not a number from 0 to 1.
     """
     if not 0 <= value <= 1:  # False for NaN
         raise InputError(f"score_threshold: expected a number from 0 to 1, got {value}")

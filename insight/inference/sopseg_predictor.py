@@ -27,29 +27,34 @@ CROP_SIZE = 256  # pixels, of the crop around an object, as in the paper
 class SOPSegPredictor:
     """Segment the objects indicated by boxes, oriented boxes or points.
 
-    Each box is answered from a crop around it, magnified to 256 pixels, and independently of all others unless crops
-    are shared. Memory does not grow with the number of prompts.
+    Each box is answered from a crop around it, magnified to 256 pixels, and independently of the other boxes unless
+    crops are shared. Memory does not grow with the number of prompts.
 
     Args:
         weights: checkpoint of SOPSeg or SAM (`sam_vit_*.pth`, MobileSAM's); or a model, which is not copied but moved
             to `device`, cast to `dtype` and set to evaluation mode.
-        encoder: "vit_t", "vit_b", "vit_l" or "vit_h", to fail early if the checkpoint has another; None accepts any.
-        decoder: "sam", "hq", "matting" or "edge", likewise.
+        encoder: required encoder, "vit_t", "vit_b", "vit_l" or "vit_h"; None accepts any.
+        decoder: required decoder, "sam", "hq", "matting" or "edge"; None accepts any.
         input_size: side of the crops, pixels; a multiple of 64 up to 1024, for any checkpoint. None uses 256 for the
+<<<<<<< HEAD
             crop around an object and 1024, as SAM, for the whole image.
         magnify: False answers every prompt from the whole image, as SAM does.
         prompt: form of oriented boxes, "oriented_box" (with points along their axes) or "box" (the horizontal boxes
             around them); None for the one that the checkpoint was trained for, see
             `insight.modeling.sopseg.prompt_form.in_form`.
+=======
+            crop around an object and 1024, as in SAM, for the whole image.
+        magnify: False answers every prompt from the whole image, as in SAM.
+>>>>>>> main
         shared_crops: let nearby objects share a crop in which each has at least this fraction of its own magnification
             (0.8, say); faster and slightly coarser. 0 shares none.
-        device: where to compute.
+        device: device to compute on.
         dtype: torch.float32, or torch.bfloat16 for less memory and, on CPUs that support it, more speed, with masks
             that differ at their edges. None keeps a model's dtype and loads checkpoints in float32.
 
     Raises:
-        CheckpointError: no such checkpoint, or a file that is corrupt, requires pickle or holds another model.
-        InputError: weights of another type, or an invalid input size, dtype or device.
+        CheckpointError: the checkpoint is missing, damaged or unsafe, or holds another model.
+        InputError: an unsupported type of weights, or an invalid input size, dtype or device.
 
     Source: SOPSeg, Figure 1.
 
@@ -103,8 +108,8 @@ class SOPSegPredictor:
     def set_image(self, image: Any, order: str = "RGB") -> None:
         """Set the image that `predict` refers to; it replaces the previous one.
 
-        The whole image is encoded by the first prompt that needs it, such as points alone, and later prompts only
-        decode. Crops around boxes are encoded in every call.
+        The first prompt that needs the whole image, such as points alone, encodes it; later prompts only decode. Crops
+        around boxes are encoded in every call.
 
         Args:
             image: a path, an array (H, W, 3) uint8, a Pillow image of any mode, or a tensor (3, H, W) uint8; see
@@ -113,7 +118,7 @@ class SOPSegPredictor:
 
         Raises:
             OSError: the file cannot be read.
-            InputError: another type, shape or dtype.
+            InputError: an unsupported type, shape or dtype.
         """
         self._image = _Image(image, order)
 
@@ -140,16 +145,16 @@ class SOPSegPredictor:
                 displayed), or (M, 8) or (M, 4, 2) corners, or one such box; Detectron2's `RotatedBoxes`, or detections
                 of supervision or ultralytics. They follow `boxes` in the result.
             points: (N, P, 2) XY in pixels of the image, P for each object, alone or with `boxes`; (P, 2) for one
-                object. Points alone do not tell the size of their object, so it cannot be magnified: they are answered
-                from the whole image, as SAM does.
-            labels: (N, P), or (P,) for one object: 1 for a point on the object, 0 for a point beside it, -1 to pad rows
-                with fewer points.
+                object. Points alone do not give the size of their object, so it cannot be magnified: they are answered
+                from the whole image, as in SAM.
+            labels: (N, P), or (P,) for one object: 1 for foreground, 0 for background, -1 to pad rows with fewer
+                points.
             classes: names or indices, for all prompts or one per prompt. SOPSeg has no classes; they are only recorded
                 in the result.
-            image: an image for this call only; None for the one that was set.
+            image: an image for this call only; None uses the image that was set.
             order: order of the channels of `image`, as in `set_image`.
-            multimask: give SAM's three masks (whole, part, subpart) for each prompt. The result has 3 N instances, the
-                three of a prompt in a row; `prompt_ids` holds the prompt of each.
+            multimask: return SAM's three masks (whole, part, subpart) for each prompt. The result has 3 N instances,
+                three per prompt in a row; `prompt_ids` holds the prompt of each.
             mask_input: (N, s / 4, s / 4) logits, the `logits.low_res` of an earlier prediction for the same prompts
                 without `multimask`, or a selection from one with it.
             return_logits: keep the logits of the masks in `logits`; they need memory for every prompt.

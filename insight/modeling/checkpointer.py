@@ -1,4 +1,4 @@
-"""Detectron2's checkpointer, made safe: checkpoints that are whole or absent, and that say when they do not fit."""
+"""Detectron2's checkpointer, made safe: atomic writes, no unpickling, and an error if a checkpoint does not fit."""
 
 import os
 from pathlib import Path
@@ -17,19 +17,19 @@ from insight.runtime.atomic_files import atomic_write
 class Checkpointer(DetectionCheckpointer):
     """Detectron2's checkpointer, made safe.
 
-    A file appears under its name only when it is whole, and `last_checkpoint` names it only after that. Files are read
-    by `insight.checkpoint.read_checkpoint`, which runs nothing that is in them; files of Detectron2's model zoo
+    A file appears under its name only when it is complete, and only then does `last_checkpoint` name it. Files are read
+    by `insight.checkpoint.read_checkpoint`, which executes nothing in them; files of Detectron2's model zoo
     (`.pkl`), of pycls (`.pyth`) and `.safetensors` load too.
 
     To resume, to evaluate and to predict, every parameter must fit. To start a training from other weights, at least
-    one tensor must: layers that depend on the number of classes start afresh if that differs, and parameters that the
-    file lacks stay initialised, both with a warning that lists them.
+    one tensor must: layers that depend on the number of classes are initialised if that number differs, and so are
+    parameters that the file lacks, both with a warning that lists them.
 
     Args:
         model: the model, bare or in DistributedDataParallel.
         save_dir: folder of the checkpoints.
         exact: require every parameter to fit even where nothing is resumed: for evaluation and prediction.
-        checkpointables: as Detectron2's.
+        checkpointables: as in Detectron2.
     """
 
     def __init__(self, model: torch.nn.Module, save_dir: str = "", *, exact: bool = False, **checkpointables: Any):
@@ -45,7 +45,7 @@ class Checkpointer(DetectionCheckpointer):
             kwargs: more to save, as in Detectron2.
 
         Raises:
-            OSError: it cannot be written; the last checkpoint is still valid.
+            OSError: the file cannot be written; the last checkpoint stays valid.
         """
         if not self.save_dir or not self.save_to_disk:
             return
@@ -69,7 +69,7 @@ class Checkpointer(DetectionCheckpointer):
             file.write(last_filename_basename)
 
     def get_checkpoint_file(self) -> str:
-        """The file that `last_checkpoint` names.
+        """Return the file that `last_checkpoint` names.
 
         Returns:
             Its path; empty if there is no `last_checkpoint`.
@@ -95,7 +95,7 @@ class Checkpointer(DetectionCheckpointer):
             checkpointables: which of the checkpointables to load; None means all: training is resumed.
 
         Returns:
-            What else the file held.
+            The other content of the file.
 
         Raises:
             CheckpointError: the file is missing or damaged, does not fit the model, or holds NaN.

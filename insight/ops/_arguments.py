@@ -10,12 +10,12 @@ from insight.errors import InputError
 
 
 def describe(value: object) -> str:
-    """The dtype of a tensor, the type of anything else: what an error message says was got."""
+    """Describe a value for an error message: the dtype of a tensor, the type of anything else."""
     return f"{value.dtype}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def is_floating_point(value: object) -> bool:
-    """Whether a value is a floating-point tensor."""
+    """Return whether a value is a floating-point tensor."""
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
@@ -34,7 +34,7 @@ def check_boxes(name: str, boxes: Tensor, shape: str) -> None:
 
 
 def as_integer(value: object, expected: str, given: object) -> int:
-    """Convert an integer of any kind, including NumPy's, to a Python int.
+    """Convert an integer of any type, including NumPy's, to a Python int.
 
     Symbolic integers, which torch.compile traces with, are returned unchanged. Raises an InputError that says
     `expected` and `given` (the argument that holds the value) if it is not an integer.

@@ -37,7 +37,7 @@ def area_loss(
 
 
 def area_loss_dtype(proposals: Tensor) -> torch.dtype:
-    """The dtype of the computation: half types represent areas only up to 65504, or to 8 bits."""
+    """Return the dtype of the computation: half types represent areas only up to 65504, or to 8 bits."""
     return torch.float64 if proposals.dtype == torch.float64 else torch.float32
 
 
@@ -50,7 +50,7 @@ def match_proposals(proposals: Tensor, gt_boxes: Tensor, iou_threshold: float) -
 
 
 def matched_area_loss(proposals: Tensor, gt_boxes: Tensor, match: Tensor, eps: float, mean: bool) -> Tensor:
-    """The loss for given matches, the mean or the sum over the proposals kept."""
+    """Compute the loss for given matches, the mean or the sum over the proposals kept."""
     if len(gt_boxes) == 0:
         return proposals[:0].sum()  # zero, and part of the graph
     kept = match >= 0
@@ -131,7 +131,7 @@ def global_to_local_attention(local: Tensor, global_tokens: Tensor, image_index:
 def attention_scores(
     local: Tensor, global_tokens: Tensor, image_index: Tensor, num_heads: int
 ) -> tuple[Tensor, Tensor]:
-    """The scores (N, heads, T, G) of the keys of each RoI, and these keys (N, heads, G, d)."""
+    """Compute the scores (N, heads, T, G) of the keys of each RoI, and these keys (N, heads, G, d)."""
     # Fake tensors, and tensors that torch.compile traces, have no values to check.
     if image_index.device.type == "cpu" and type(image_index) is Tensor and not torch.compiler.is_compiling():
         _check_image_index(image_index, len(global_tokens))
@@ -141,7 +141,7 @@ def attention_scores(
 
 
 def attend(scores: Tensor, keys: Tensor) -> Tensor:
-    """The attended tokens (N, T, D), given what `attention_scores` returns."""
+    """Compute the attended tokens (N, T, D) from the output of `attention_scores`."""
     return _join_heads(scores.softmax(dim=3) @ keys)
 
 

@@ -1,1 +1,1 @@
-"""What long-running work on files needs: atomic writes, journals, locks, worker processes, facts about the machine."""
+"""Support for long-running work: atomic writes, journals, locks, worker processes, progress, machine information."""

@@ -1,4 +1,4 @@
-"""Writing files so that a name never holds half of one."""
+"""Writing files atomically."""
 
 import contextlib
 import os
@@ -14,21 +14,21 @@ _LONGEST_NAME = 230  # bytes; file systems take 255, and the temporary name is l
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
-    """Open a file that appears under its name only when all of it is on disk.
+    """Open a file for writing that appears under its name only when it is complete and on disk.
 
     The text or bytes go to `.NAME.PID.tmp` beside it (a long name is cut), which replaces `path` when the block ends
     without an error and is removed when it does not. A killed process leaves the old file, if there was one, and
     perhaps a `.tmp`.
 
     Args:
-        path: the file to write; its folder is made if need be.
-        mode: "w" for text (UTF-8; bytes of file names that are none stay what they are) or "wb" for bytes.
+        path: the file to write; its folder is created if needed.
+        mode: "w" for text (UTF-8 with surrogateescape, for file names of other encodings) or "wb" for bytes.
 
     Yields:
         The open file.
 
     Raises:
-        OSError: it cannot be written; the error names a file.
+        OSError: the file cannot be written; the error names it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -40,10 +40,10 @@ _PROBE = "import detectron2.config, detectron2.engine, detectron2.evaluation, de
 
 
 def advice(error: ModuleNotFoundError) -> str | None:
-    """Say how to get Detectron2, if a failed import was of Detectron2 or of one of its dependencies.
+    """Return how to install Detectron2 if a failed import was of Detectron2 or one of its dependencies.
 
     Args:
-        error: what the import raised.
+        error: the error of the import.
 
     Returns:
         One line; None if the missing module has nothing to do with Detectron2.
@@ -57,12 +57,12 @@ def advice(error: ModuleNotFoundError) -> str | None:
 
 
 def missing_dependencies() -> list[str]:
-    """The import names of Detectron2's dependencies that are not installed here."""
+    """Return the import names of Detectron2's dependencies that are not installed."""
     return [name for name in DEPENDENCIES if find_spec(name) is None]
 
 
 def import_problem() -> str | None:
-    """Import what insight uses of Detectron2, in a process of its own.
+    """Import the parts of Detectron2 that insight uses, in a separate process.
 
     Returns:
         The last line of the error; None if everything imports.

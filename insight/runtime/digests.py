@@ -1,4 +1,4 @@
-"""Digests: results are kept under the content that they were made of, never under a name alone."""
+"""Digests of files and bytes, by which results are matched to the content that they depend on."""
 
 import functools
 import hashlib
@@ -9,7 +9,7 @@ from insight.errors import InputError
 
 
 def file_digest(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes.
+    """Return the SHA-256 digest of a file.
 
     Args:
         path: the file.
@@ -29,13 +29,13 @@ def file_digest(path: str | os.PathLike) -> str:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _file_digest(path: str, *state: int) -> str:
-    """Reads a file once a run, unless it changes."""
+    """Cached: a file is read once per run unless it changes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(*parts: bytes) -> str:
-    """SHA-256 of byte strings, each told apart from its neighbours.
+    """Return the SHA-256 digest of byte strings, which also depends on where each ends.
 
     Args:
         parts: the byte strings.

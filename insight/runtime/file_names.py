@@ -1,4 +1,4 @@
-"""File names made of names that people give: of datasets, images, tables."""
+"""Safe file names from arbitrary names of datasets, images and tables."""
 
 import hashlib
 import os
@@ -8,18 +8,17 @@ _SEPARATORS = set('/\\:*?"<>|')
 
 
 def safe_name(name: str, suffix: str = "") -> str:
-    """A file name that contains a given name.
+    """Return a safe file name for a name.
 
-    Path separators, characters that some system forbids, control characters and a leading dot are replaced by their
-    code as in URLs (`%2F`), so that the file always lies in the folder it is meant for. A name that is too long is cut
-    and marked by a hash.
+    Path separators, characters that some systems forbid, control characters and a leading dot are percent-encoded
+    (`%2F`), so that the file always lies in the intended folder. A name that is too long is cut and given a hash.
 
     Args:
         name: any text.
-        suffix: what follows it, such as "_results.json".
+        suffix: end of the file name, such as "_results.json".
 
     Returns:
-        `name + suffix` wherever that is a plain file name.
+        The file name; `name + suffix` if that is safe.
     """
     plain = "".join(f"%{ord(c):02X}" if c in _SEPARATORS or ord(c) < 32 or ord(c) == 127 else c for c in name)
     if not plain or plain.startswith("."):
@@ -31,7 +30,7 @@ def safe_name(name: str, suffix: str = "") -> str:
 
 
 def cut(name: str, room: int) -> str:
-    """The longest beginning of a name that fits into so many bytes."""
+    """Return the longest prefix of a name that fits into `room` bytes."""
     while len(os.fsencode(name)) > room:
         name = name[:-1]
     return name

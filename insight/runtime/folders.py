@@ -1,4 +1,4 @@
-"""Find files under a folder."""
+"""Finding files under a folder."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Walk a folder and its subfolders, also through links, as large datasets are often linked together.
+    """Walk a folder and its sub-folders, following links, since large datasets are often linked together.
 
     Links back to a folder above them are not followed.
 
@@ -30,10 +30,10 @@ def files_under(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
     Args:
         folder: where to look.
-        suffixes: extensions in lower case with a dot; those of files may be in upper case.
+        suffixes: suffixes in lower case with a dot; files match in any case.
 
     Returns:
-        The files without hidden ones, sorted.
+        The files, sorted, without hidden files.
     """
     found = [parent / name for parent, names in walk(folder) for name in names]
     return sorted(path for path in found if path.suffix.lower() in suffixes and not path.name.startswith("."))

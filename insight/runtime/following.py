@@ -1,4 +1,4 @@
-"""Processes that end with their parent, however it ends.
+"""Processes that end with their parent, even if it is killed.
 
 As a program, `following.py PARENT COMMAND ...`, it becomes the command, a program by its path and arguments. It imports
 nothing of this package, so that it starts at once.
@@ -13,11 +13,11 @@ _PR_SET_PDEATHSIG = 1  # of Linux' prctl.h; the setting outlives exec
 
 
 def follow(parent: int, number: int) -> None:
-    """Have the kernel send this process a signal when its parent is gone, killed or not; only Linux' kernel can.
+    """Have the kernel send this process a signal when its parent ends. Linux only.
 
     Args:
         parent: process number of the parent.
-        number: of the signal.
+        number: number of the signal.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:  # it went before the kernel was asked

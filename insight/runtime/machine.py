@@ -15,7 +15,7 @@ from insight.version import __version__
 
 
 def describe_machine(device: torch.device) -> dict[str, str | int | None]:
-    """Metadata recorded with every measurement.
+    """Return the metadata recorded with every measurement.
 
     Args:
         device: device that did the work.
@@ -40,7 +40,7 @@ def describe_machine(device: torch.device) -> dict[str, str | int | None]:
 
 
 def is_device_name(name: str) -> bool:
-    """Whether a device is cpu, cuda or cuda:N; torch knows more, such as mps and meta, and accepts cpu:3.
+    """Return whether a device name is cpu, cuda or cuda:N; torch accepts more, such as mps, meta and cpu:3.
 
     Args:
         name: name of the device.
@@ -49,7 +49,7 @@ def is_device_name(name: str) -> bool:
 
 
 def parse_device(name: str, argument: str = "device") -> torch.device:
-    """Parse the name of a device and check that the device is there.
+    """Parse the name of a device and check that the device exists.
 
     Args:
         name: cpu, cuda or cuda:N; empty for cuda if there is a GPU and cpu otherwise.
@@ -59,7 +59,7 @@ def parse_device(name: str, argument: str = "device") -> torch.device:
         The device.
 
     Raises:
-        InputError: no such kind of device, or no such GPU here.
+        InputError: an unknown kind of device, or a GPU that does not exist.
     """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     if not is_device_name(name):
@@ -71,7 +71,7 @@ def parse_device(name: str, argument: str = "device") -> torch.device:
 
 
 def free_memory(device: torch.device, root: Path = Path("/")) -> int | None:
-    """Memory that can still be allocated.
+    """Return the memory that can still be allocated.
 
     On a CPU: what is available without swapping, or what a container's limit leaves if that is less; beyond it Linux
     ends a process instead of refusing the memory. On a GPU: what is free, plus what torch's allocator holds unused.
@@ -117,7 +117,7 @@ def _left_in_containers(root: Path) -> Iterator[int]:
 
 
 def commit() -> str:
-    """The commit of the running code, followed by "with changes" if there are any; "unknown" outside of git."""
+    """Return the commit of the running code, followed by "with changes" if any; "unknown" outside git."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
@@ -128,7 +128,7 @@ def commit() -> str:
 
 
 def cpu_name() -> str:
-    """The name of the processor."""
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux

@@ -1,4 +1,4 @@
-"""Check, before any work is done, that results can be written."""
+"""Checks, before any work is done, that results can be written."""
 
 import os
 import tempfile
@@ -18,8 +18,8 @@ def check_output_file(path: str | os.PathLike, argument: str = "output") -> Path
         The path.
 
     Raises:
-        InputError: it is empty or a folder.
-        OSError: it cannot be written.
+        InputError: the path is empty or a folder.
+        OSError: the file cannot be written.
     """
     if not os.fspath(path):
         raise InputError(f"{argument}: expected the name of a file to write, got nothing")
@@ -30,7 +30,7 @@ def check_output_file(path: str | os.PathLike, argument: str = "output") -> Path
 
 
 def check_output_folder(path: str | os.PathLike, argument: str = "output") -> Path:
-    """Check that files can be written to a folder, which need not exist. Nothing is created.
+    """Check that files can be written to a folder, which may not exist yet. Nothing is created.
 
     Args:
         path: the folder.
@@ -40,8 +40,8 @@ def check_output_folder(path: str | os.PathLike, argument: str = "output") -> Pa
         The path.
 
     Raises:
-        InputError: it is empty or a file.
-        OSError: it cannot be written to.
+        InputError: the path is empty or a file.
+        OSError: the folder cannot be written to.
     """
     if not os.fspath(path):
         raise InputError(f"{argument}: expected the name of a folder, got nothing; . is the current folder")

@@ -1,4 +1,4 @@
-"""Work on many files in as many processes as there are cores."""
+"""Work on many items in as many processes as there are cores."""
 
 import contextlib
 import multiprocessing
@@ -24,8 +24,8 @@ _PATIENCE = 2.0  # seconds that workers have to end by themselves; one inside of
 def map_in_processes(function: Callable, items: Iterable, description: str, unit: str) -> Iterator[Any]:
     """Apply a function to each item, several at a time, and show the progress.
 
-    The worker processes end with the iteration, also if it is interrupted (Ctrl-C, SIGTERM) or abandoned. On Linux they
-    end with this process even if it is killed.
+    The worker processes end with the iteration, even if it is interrupted (Ctrl-C, SIGTERM) or abandoned, and on Linux
+    with this process, even if it is killed.
 
     Args:
         function: picklable; runs with one OpenCV thread.

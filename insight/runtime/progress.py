@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, now and then a log line elsewhere."""
+"""Progress of long work: a bar on a terminal, occasional log lines elsewhere."""
 
 import logging
 import sys
@@ -16,7 +16,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """How far a piece of work is. Use it as a context manager.
+    """Progress of a piece of work, as a context manager.
 
     If standard error is a terminal, it shows a bar there. Otherwise it logs a line at level INFO for every tenth of the
     work, at most one every 30 seconds, so that logs stay short and quick work stays silent.
@@ -43,7 +43,7 @@ class Progress:
             self._bar.close()
 
     def update(self, count: int = 1) -> None:
-        """Add units that were done."""
+        """Count units as done."""
         self.done += count
         if self._bar is not None:
             self._bar.update(count)
@@ -51,7 +51,7 @@ class Progress:
             self._log()
 
     def skip(self, count: int) -> None:
-        """Add units that an earlier run has done: they count as done, but not towards the speed."""
+        """Count units that an earlier run has done, which do not count towards the speed."""
         self.done += count
         self.skipped += count
         if self._bar is not None:
@@ -60,7 +60,7 @@ class Progress:
             self._bar.refresh()
 
     def describe(self, description: str) -> None:
-        """Change what is being done."""
+        """Change the description."""
         self._description = description
         if self._bar is not None:
             self._bar.set_description(description)

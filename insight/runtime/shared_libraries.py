@@ -1,4 +1,4 @@
-"""Check of compiled libraries before they are loaded: loading a truncated one ends the process with SIGBUS."""
+"""Check of compiled libraries before loading; loading a truncated one kills the process with SIGBUS."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""YAML files read as data: nothing in them runs, and what they unfold to is bounded."""
+"""Reading YAML files as plain data of bounded size; nothing in them is executed."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ def read_yaml(path: str | os.PathLike) -> Any:
         Its content; None if it is empty.
 
     Raises:
-        InputError: the file cannot be read or is too large, is not YAML, or holds tags that would create other objects.
+        InputError: the file cannot be read, is too large or not YAML, or has tags that would create other objects.
     """
     path = Path(path)
     if path.is_dir():

@@ -1,1 +1,1 @@
-"""Boxes and masks as data; imports and runs without detectron2."""
+"""Boxes, oriented boxes, points, crops and run-length coded masks. Needs no Detectron2."""

@@ -1,4 +1,4 @@
-"""Loading of the compiled run-length coder, with a fallback if it was not built."""
+"""Loads the compiled run-length coder, or the NumPy fallback if it was not built."""
 
 import platform
 import warnings
@@ -30,11 +30,11 @@ COMPILED, LOAD_ERROR = _load()  # the module, or one line on why it is missing a
 
 @cache
 def coder() -> ModuleType:
-    """The mask encoder; warns once if it is the slower fallback.
+    """Return the run-length coder; warn once if it is the slower fallback.
 
     Returns:
         The compiled module, or `rle_reference`, which has the same functions.
     """
     if COMPILED is None:
-        warnings.warn(f"insight: {LOAD_ERROR}. Using its slower NumPy twin.", stacklevel=3)
+        warnings.warn(f"insight: {LOAD_ERROR}. Using the slower NumPy fallback.", stacklevel=3)
     return COMPILED or rle_reference

@@ -16,7 +16,7 @@ MEANING = "x1, y1, x2, y2"
 def validate_boxes(boxes, image_size: tuple[int, int] | None, name: str = "boxes") -> Tensor:
     """Validate boxes from a caller or a file.
 
-    A box that leaves the image in part is kept as it is: what lies outside counts as padding.
+    A box may extend beyond the image; the part outside counts as padding.
 
     Args:
         boxes: (N, 4) XYXY in pixels of the image, or one box (4,), in any form that `box_values` and `to_numbers`
@@ -29,8 +29,8 @@ def validate_boxes(boxes, image_size: tuple[int, int] | None, name: str = "boxes
 
     Raises:
         InputError: another shape, or a box with a NaN or infinite coordinate, inverted edges, no area, entirely outside
-            the image, or with an edge farther from it than `REACH` times its longer side. The message has the first
-            such box.
+            the image, or with an edge farther from it than `REACH` times its longer side. The message names the
+            first such box.
     """
     boxes = _to_table(boxes, name)
     x1, y1, x2, y2 = boxes.unbind(1)
@@ -48,7 +48,7 @@ def validate_boxes(boxes, image_size: tuple[int, int] | None, name: str = "boxes
 
 
 def touches_image(box: Sequence[float], image_size: tuple[int, int]) -> bool:
-    """Whether a box is at least in part inside an image.
+    """Return whether a box overlaps an image.
 
     Args:
         box: XYXY, pixels of the image.
@@ -63,7 +63,7 @@ def touches_image(box: Sequence[float], image_size: tuple[int, int]) -> bool:
 
 
 def jitter_boxes(boxes: Tensor, jitter: float, generator: torch.Generator | None = None) -> Tensor:
-    """Shift every edge at random, as a person's drawing would.
+    """Shift every edge at random, as in a loosely drawn box.
 
     Args:
         boxes: (N, 4) XYXY, pixels.
@@ -93,7 +93,7 @@ def _to_table(boxes, name: str) -> Tensor:
 
 
 def refuse_rows(table: Tensor, bad: Tensor, name: str, reason: str) -> None:
-    """Raise an error about the first bad row of a table, if there is one.
+    """Raise an error that names the first bad row of a table.
 
     Args:
         table: (N, ...) numbers.

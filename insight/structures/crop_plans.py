@@ -1,4 +1,4 @@
-"""The regions of an image to cut out for prompts, and the region that each prompt is answered from."""
+"""Crop plans: which regions of an image to cut out, and from which of them each prompt is answered."""
 
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ class CropPlan(NamedTuple):
     resized: tuple[int, int] | None = None
 
     def select(self, prompts: Tensor) -> "CropPlan":
-        """The plan for some of the prompts.
+        """Return the plan for some of the prompts.
 
         Args:
             prompts: (M,) int64.
@@ -42,7 +42,7 @@ class CropPlan(NamedTuple):
 
 
 def one_crop_each(boxes: Tensor, schedule: CropSchedule | None = None, positions: Tensor | None = None) -> CropPlan:
-    """Region-adaptive magnification: a region around each object.
+    """Plan a region around each object: region-adaptive magnification.
 
     Args:
         boxes: (N, 4) float XYXY, image pixels.
@@ -58,7 +58,7 @@ def one_crop_each(boxes: Tensor, schedule: CropSchedule | None = None, positions
 
 
 def whole_image(count: int, image_size: tuple[int, int], size: int) -> CropPlan:
-    """One region for all prompts, as in SAM: the image, extended right or down by the padding of its crop.
+    """Plan one region for all prompts, as in SAM: the image, extended right or down by the padding of its crop.
 
     SAM resizes an image's longest side to the crop's and rounds the other to integer pixels, so the magnifications of
     the two axes, and with them the sides of the region, may differ slightly.
@@ -80,7 +80,7 @@ def whole_image(count: int, image_size: tuple[int, int], size: int) -> CropPlan:
 
 
 def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | None = None) -> CropPlan:
-    """Regions shared by several objects of similar size that are close together, such as boats in a marina.
+    """Plan regions shared by nearby objects of similar size, such as boats in a marina.
 
     Greedy: starts from the smallest object without a region, and takes the region that contains the most such objects.
     An object may share a region between 1 and 1 / magnification times as large as its own, if the region contains it
@@ -100,7 +100,7 @@ def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | N
     if not 0 < magnification < 1:
         raise InputError(f"magnification: expected a fraction between 0 and 1, got {magnification}")
     schedule = schedule or CropSchedule()
-    boxes = boxes.cpu()  # object by object, so a GPU would only be waited for
+    boxes = boxes.cpu()  # object by object, which a GPU would only slow down
     own = crop_regions(boxes, schedule).double()
     sizes = own[:, 2] - own[:, 0]
     needed = _with_context(boxes.double(), sizes)
@@ -126,10 +126,10 @@ def shared_crops(boxes: Tensor, magnification: float, schedule: CropSchedule | N
 def plan_crops(
     prompts: Prompts, image_size: tuple[int, int], size: int, magnify: bool = True, shared: float = 0.0
 ) -> CropPlan:
-    """The regions for prompts: around each object if boxes give its size, else the whole image.
+    """Plan the regions for prompts: around each object if boxes give its size, else the whole image.
 
-    A foreground point outside its box widens the region, as the object reaches to it. Background points do not: where
-    the region does not show them, they are left out (`split_off_unseen_points`).
+    A foreground point outside its box widens the region, since the object extends to it. A background point does not;
+    if it lies outside the region, it is dropped (`split_off_unseen_points`).
 
     Args:
         prompts: N prompts, image pixels.
@@ -151,11 +151,11 @@ def plan_crops(
 
 
 def split_off_unseen_points(prompts: Prompts, plan: CropPlan) -> list[tuple[Tensor, Prompts, CropPlan]]:
-    """Leave out the background points that lie outside their prompt's crop.
+    """Drop the background points that lie outside their prompt's crop.
 
-    A point is encoded by its position in the crop, so one outside would change the mask although the crop shows nothing
-    of it. It is removed, not relabelled as "no point", which the decoder would see too; so prompts are grouped by the
-    number of points that they keep.
+    A point is encoded by its position in the crop, so a point outside would change the mask although it is not visible.
+    It is removed rather than relabelled as "no point", a token that the decoder would still see; so prompts are grouped
+    by the number of points that they keep.
 
     Args:
         prompts: N prompts, image pixels.
@@ -187,7 +187,7 @@ def split_off_unseen_points(prompts: Prompts, plan: CropPlan) -> list[tuple[Tens
 
 
 def training_crops(boxes: Tensor, shared: float = 0.0, generator: torch.Generator | None = None) -> CropPlan:
-    """A region around each object for training, at a random position and, on request, like a shared one.
+    """Plan a region around each object for training, at a random position and, on request, like a shared one.
 
     Args:
         boxes: (N, 4) float XYXY, image pixels.

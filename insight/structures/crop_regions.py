@@ -1,4 +1,4 @@
-"""Region-adaptive magnification: the square region around each object, and coordinates in it and back.
+"""Region-adaptive magnification: the square region around each object, and coordinates within it.
 
 Coordinates are continuous: pixel i covers i to i + 1, in the image as in the crop.
 """
@@ -41,7 +41,7 @@ class CropSchedule:
             )
 
     def sizes(self, boxes: Tensor) -> Tensor:
-        """The side of the region of each box.
+        """Compute the side of the region of each box.
 
         Args:
             boxes: (N, 4) float XYXY, image pixels.
@@ -57,7 +57,7 @@ class CropSchedule:
 
 
 def crop_regions(boxes: Tensor, schedule: CropSchedule | None = None, positions: Tensor | None = None) -> Tensor:
-    """The square region to cut around each box.
+    """Compute the square region to cut around each box.
 
     Args:
         boxes: (N, 4) float XYXY, image pixels.
@@ -79,7 +79,7 @@ def crop_regions(boxes: Tensor, schedule: CropSchedule | None = None, positions:
 def random_positions(
     count: int, generator: torch.Generator | None = None, low: float = 0.3, high: float = 0.7
 ) -> Tensor:
-    """Random positions of objects in their regions, for training.
+    """Draw random positions of objects in their regions, for training.
 
     Args:
         count: number of boxes, N.
@@ -107,21 +107,6 @@ def points_to_crop(points: Tensor, regions: Tensor, crop_size: int) -> Tensor:
     """
     origin, size = _origin_and_size(points, regions)
     return (points - origin) * (crop_size / size)
-
-
-def points_to_image(points: Tensor, regions: Tensor, crop_size: int) -> Tensor:
-    """Transform points from crops to the image; the inverse of `points_to_crop`.
-
-    Args:
-        points: (N, ..., 2) XY, crop pixels.
-        regions: (N, 4) XYXY, image pixels.
-        crop_size: side of the crops, pixels.
-
-    Returns:
-        (N, ..., 2) XY, image pixels.
-    """
-    origin, size = _origin_and_size(points, regions)
-    return points * (size / crop_size) + origin
 
 
 def boxes_to_crop(boxes: Tensor, regions: Tensor, crop_size: int) -> Tensor:

@@ -19,21 +19,21 @@ MEANING = "(N, 4, 2) or (N, 8) corners, or (N, 5) centre x, centre y, width, hei
 def oriented_corners(oriented_boxes, name: str = "oriented_boxes") -> Tensor:
     """Convert oriented boxes of any accepted form to corners.
 
-    The angle is Detectron2's: in degrees, counter-clockwise as the image is displayed, from the x axis to the side
-    called width. OpenCV's is the negative.
+    Angles follow Detectron2: in degrees, counter-clockwise as displayed, from the x axis to the side called width.
+    OpenCV uses the opposite sign.
 
     Args:
         oriented_boxes: in image pixels, in any form that `oriented_box_values` and `to_numbers` accept: (N, 4, 2)
-            corners in any order; (N, 8) the same flat, as in DOTA's files; (N, 5) centre x, centre y, width, height,
-            angle; or one box, (4, 2), (8,) or (5,). N may be 0.
+            corners in any order; (N, 8) the same, flattened, as in DOTA's files; (N, 5) centre x, centre y, width,
+            height, angle; or one box, (4, 2), (8,) or (5,). N may be 0.
         name: the argument's name, for error messages.
 
     Returns:
         (N, 4, 2) float32 XY on the CPU, clockwise as displayed.
 
     Raises:
-        InputError: another shape, a number that is not finite, or a box without area. The message has the first such
-            box.
+        InputError: another shape, a number that is not finite, or a box without area. The message names the first
+            such box.
     """
     boxes = to_numbers(oriented_box_values(oriented_boxes), name, MEANING)
     if boxes.shape in ((4, 2), (8,), (5,)):
@@ -48,7 +48,7 @@ def oriented_corners(oriented_boxes, name: str = "oriented_boxes") -> Tensor:
 
 
 def have_area(boxes: Tensor) -> Tensor:
-    """Which oriented boxes have an area, as `oriented_corners` requires.
+    """Return which oriented boxes have an area, as `oriented_corners` requires.
 
     Args:
         boxes: float32, finite, in one of the forms of `oriented_corners`.
@@ -62,7 +62,7 @@ def have_area(boxes: Tensor) -> Tensor:
 
 
 def enclosing_boxes(oriented_boxes, name: str = "oriented_boxes") -> Tensor:
-    """The smallest horizontal box around each oriented box.
+    """Compute the smallest horizontal box around each oriented box.
 
     Args:
         oriented_boxes: in any form that `oriented_corners` accepts.
@@ -79,7 +79,7 @@ def enclosing_boxes(oriented_boxes, name: str = "oriented_boxes") -> Tensor:
 
 
 def box_corners(boxes: Tensor) -> Tensor:
-    """The corners of horizontal boxes.
+    """Return the corners of horizontal boxes.
 
     Args:
         boxes: (N, 4) float XYXY.
@@ -92,11 +92,11 @@ def box_corners(boxes: Tensor) -> Tensor:
 
 
 def oriented_prompt_points(corners: Tensor) -> Tensor:
-    """Three foreground points along the principal axis of each oriented box.
+    """Compute three foreground points along the principal axis of each oriented box.
 
-    The axis joins the midpoints of the two shorter sides. In a box that is square (within 1 %), where Eq. 4 leaves
-    the axis open and noise would turn it by 90 degrees, it is the one nearer to horizontal, and of two diagonal
-    ones that from the upper left. The points do not depend on which corner comes first.
+    The axis joins the midpoints of the two shorter sides. For a square box (within 1 %) Eq. 4 does not determine the
+    axis, and noise could turn it by 90 degrees; the axis nearer to horizontal is chosen, and of two diagonal axes the
+    one from the upper left. The points do not depend on which corner comes first.
 
     Args:
         corners: (N, 4, 2) XY, consecutive corners, from `oriented_corners` or `box_corners`.
@@ -119,7 +119,7 @@ def oriented_prompt_points(corners: Tensor) -> Tensor:
 
 
 def minimum_area_rectangles(masks: Tensor) -> Tensor:
-    """The oriented rectangle of least area around each mask, pixels taken as squares.
+    """Compute the oriented rectangle of least area around each mask, pixels taken as squares.
 
     Args:
         masks: (N, H, W) bool.
@@ -134,7 +134,7 @@ def minimum_area_rectangles(masks: Tensor) -> Tensor:
     for i, mask in enumerate(masks.cpu().numpy()):
         rows = np.flatnonzero(mask.any(1))
         if not len(rows):
-            raise InputError(f"masks[{i}] is empty and has no rectangle")
+            raise InputError(f"masks[{i}] is empty: expected at least one pixel")
         left = mask[rows].argmax(1)
         right = mask.shape[1] - mask[rows, ::-1].argmax(1)
         # The outer corners of the first and last pixel of each row span the mask's convex hull.

@@ -17,8 +17,8 @@ def validate_points(points, labels, image_size: tuple[int, int]) -> tuple[Tensor
     Args:
         points: (N, P, 2) XY in pixels of the image, P points for each of N objects, or (P, 2) for one object, in any
             form that `to_numbers` accepts.
-        labels: (N, P), or (P,) for one object: 1 for a point on the object, 0 for a point beside it, -1 to pad rows
-            that have fewer points.
+        labels: (N, P), or (P,) for one object: 1 for foreground, 0 for background, -1 to pad rows that have fewer
+            points.
         image_size: (height, width) of the image in pixels.
 
     Returns:
@@ -26,7 +26,7 @@ def validate_points(points, labels, image_size: tuple[int, int]) -> tuple[Tensor
 
     Raises:
         InputError: another shape, another label, or a point that is not finite or lies outside the image. The message
-            has the first object with such a point.
+            names the first object with such a point.
     """
     points = to_numbers(points, "points", "(N, P, 2) numbers (x, y)")
     if labels is None:
@@ -41,13 +41,13 @@ def validate_points(points, labels, image_size: tuple[int, int]) -> tuple[Tensor
     if labels.numel() == 0:
         labels = labels.reshape(0, 1)
     if labels.shape != points.shape[:2]:
-        raise InputError(f"labels: expected shape {tuple(points.shape[:2])}, one a point, got {tuple(labels.shape)}")
+        raise InputError(f"labels: expected shape {tuple(points.shape[:2])}, one per point, got {tuple(labels.shape)}")
     other = "has a label other than 1 (on the object), 0 (beside it) and -1 (no point)"
     refuse_rows(labels, (labels != labels.long()).any(1), "labels", other)  # fractions and NaN
     labels = labels.long()
     known = (labels >= NOT_A_POINT) & (labels <= FOREGROUND)
     refuse_rows(labels, ~known.all(1), "labels", other)
-    refuse_rows(labels, (labels == NOT_A_POINT).all(1), "labels", "gives its object no point")
+    refuse_rows(labels, (labels == NOT_A_POINT).all(1), "labels", "has no point for its object")
     height, width = image_size
     x, y = points.unbind(2)
     inside = (x >= 0) & (y >= 0) & (x <= width) & (y <= height)  # false for NaN

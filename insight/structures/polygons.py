@@ -9,8 +9,8 @@ _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 def mask_to_polygons(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> list[np.ndarray]:
     """Outline a mask along the edges of its pixels.
 
-    Rasterised by COCO's rule the outlines give the same mask again. COCO polygons cannot have holes, so a part with a
-    hole is cut in two through the hole.
+    Rasterised by COCO's rule, the outlines reproduce the mask. COCO polygons cannot have holes, so a part with a hole
+    is cut in two through the hole.
 
     Args:
         mask: (h, w) bool.

@@ -1,7 +1,7 @@
-"""Conversion of boxes and points from whatever form a caller has them in.
+"""Conversion of boxes and points from any supported form.
 
-The only module that knows how other libraries store their boxes. They are recognised by their attributes, so none of
-them has to be installed.
+This is the only module that knows how other libraries store their boxes. It recognises them by their attributes, so
+none of these libraries has to be installed.
 """
 
 import math
@@ -16,14 +16,14 @@ from insight.errors import InputError
 
 
 def to_numbers(values: Any, name: str, expected: str, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Convert anything NumPy or torch can turn into numbers.
+    """Convert anything that NumPy or torch can turn into numbers to a tensor.
 
     Args:
-        values: a tensor on any device, an array of any layout, byte order or numeric dtype (also of objects), nested
+        values: a tensor on any device, an array of any layout, byte order or numeric dtype (including object), nested
             sequences of numbers, or a sequence of tensors or arrays of one shape.
         name: the argument's name, for the error message.
         expected: what was expected, for the error message.
-        dtype: of the result.
+        dtype: dtype of the result.
 
     Returns:
         A tensor of the same shape on the CPU.
@@ -49,15 +49,15 @@ def to_numbers(values: Any, name: str, expected: str, dtype: torch.dtype = torch
 
 
 def box_values(boxes: Any) -> Any:
-    """The XYXY coordinates of another library's boxes.
+    """Return the XYXY coordinates of another library's boxes.
 
     Args:
         boxes: Detectron2's `Boxes` or `Instances`, a `Detections` of supervision, a `Results`, `Boxes` or `OBB` of
             ultralytics, or plain numbers.
 
     Returns:
-        Its coordinates (N, 4); plain numbers as they are. Oriented boxes give the horizontal boxes around them, except
-        Detectron2's `RotatedBoxes`, which give their five numbers.
+        Coordinates (N, 4); plain numbers are returned unchanged. Oriented boxes give their enclosing horizontal boxes,
+        except Detectron2's `RotatedBoxes`, which give their five numbers.
     """
     boxes = _contained(boxes, "boxes", "pred_boxes", "obb")
     for attribute in ("xyxy", "tensor"):
@@ -67,7 +67,7 @@ def box_values(boxes: Any) -> Any:
 
 
 def oriented_box_values(boxes: Any) -> Any:
-    """The coordinates of another library's oriented boxes, in a form that `oriented_corners` accepts.
+    """Return the coordinates of another library's oriented boxes, in a form that `oriented_corners` accepts.
 
     Args:
         boxes: Detectron2's `RotatedBoxes` or `Instances` (degrees, counter-clockwise), a `Detections` of supervision
@@ -75,7 +75,7 @@ def oriented_box_values(boxes: Any) -> Any:
             `RotatedBoxes` of mmrotate (radians, clockwise), or plain numbers.
 
     Returns:
-        (N, 4, 2) corners or (N, 5) boxes in degrees, counter-clockwise; plain numbers as they are.
+        (N, 4, 2) corners or (N, 5) boxes in degrees, counter-clockwise; plain numbers are returned unchanged.
     """
     boxes = _contained(boxes, "obb", "pred_boxes")
     if isinstance(boxes, Tensor | np.ndarray):
@@ -92,7 +92,7 @@ def oriented_box_values(boxes: Any) -> Any:
 
 
 def is_oriented(boxes: Any) -> bool:
-    """Whether boxes are oriented, by their type or the shape of their numbers.
+    """Return whether boxes are oriented, judging by their type or the shape of their numbers.
 
     Args:
         boxes: anything that `box_values` or `oriented_box_values` accepts.
@@ -125,7 +125,7 @@ def clockwise_radians_to_degrees(boxes: Any) -> Tensor:
 
 
 def shortened(values: Any) -> str:
-    """A description of a value on one short line, for an error message."""
+    """Describe a value in one short line, for an error message."""
     if isinstance(values, Tensor | np.ndarray):
         return f"{type(values).__name__} of shape {tuple(values.shape)}, {values.dtype}"
     try:

@@ -62,10 +62,10 @@ class Prompts(NamedTuple):
 
 
 def oriented_prompts(corners: Tensor) -> Prompts:
-    """Prompt with oriented boxes: the horizontal box around each, and three foreground points along its axis.
+    """Make prompts of oriented boxes: the horizontal box around each, and three foreground points along its axis.
 
     Args:
-        corners: (N, 4, 2) XY, image pixels, consecutive corners; those of horizontal boxes are from `box_corners`.
+        corners: (N, 4, 2) XY, image pixels, consecutive corners; `box_corners` gives them for horizontal boxes.
 
     Returns:
         Boxes and points P_1, C, P_2.
@@ -78,11 +78,11 @@ def oriented_prompts(corners: Tensor) -> Prompts:
 
 
 class ParsedPrompts(NamedTuple):
-    """Prompts of an image, validated, in groups that can be answered together.
+    """Validated prompts of an image, in groups that can be answered together.
 
     Attributes:
         groups: boxes and points first, then oriented boxes; empty without prompts.
-        corners: (M, 4, 2) those of the oriented boxes, which come last; None without oriented boxes.
+        corners: (M, 4, 2) corners of the oriented boxes, which come last; None without oriented boxes.
     """
 
     groups: list[Prompts]
@@ -117,27 +117,27 @@ def parse_prompts(
         image_size: (height, width) of the image, pixels.
         boxes: (N, 4), as `validate_boxes` accepts them, or None.
         oriented_boxes: (M, ...) in any form that `oriented_corners` accepts, or None.
-        points: (N, P, 2), as `validate_points` accepts them, alone or those of `boxes`, or None.
-        labels: (N, P), those of `points`.
+        points: (N, P, 2), as `validate_points` accepts them, alone or for `boxes`, or None.
+        labels: (N, P), labels of `points`.
 
     Returns:
         The prompts, in groups of one form each.
 
     Raises:
         InputError: a prompt that is not finite, without area or entirely outside the image, a wrong shape, or arguments
-            that do not go together; one line that names the argument.
+            that cannot be combined. The message names the argument.
     """
     if points is None and labels is not None:
         raise InputError("labels: given without points")
     if points is not None and oriented_boxes is not None:
-        raise InputError("points: expected alone or with boxes, got oriented_boxes too, which bring their own points")
+        raise InputError("points: cannot be combined with oriented_boxes, which bring their own points")
     groups, corners = [], None
     if points is not None:
         points, labels = validate_points(points, labels, image_size)
     if boxes is not None:
         boxes = validate_boxes(boxes, image_size)
         if points is not None and len(points) != len(boxes):
-            raise InputError(f"points: expected those of {len(boxes)} objects, one for each box, got {len(points)}")
+            raise InputError(f"points: expected points of {len(boxes)} objects, one for each box, got {len(points)}")
     if boxes is not None or points is not None:
         groups.append(Prompts(boxes, points, labels))
     if oriented_boxes is not None:

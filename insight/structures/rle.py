@@ -1,4 +1,4 @@
-"""Masks as COCO run-length codes: memory by outline, not by area."""
+"""Masks as COCO run-length codes, whose memory grows with the outline instead of the area."""
 
 import math
 import operator
@@ -19,7 +19,7 @@ MOST_PIXELS = 2**32 - 1  # pycocotools counts in 32 bits
 
 
 def encode_crop(crop: np.ndarray, origin: tuple[int, int], image_size: tuple[int, int]) -> dict:
-    """Encode a mask that is known in a window only, at full image size but without a full-size bitmap.
+    """Encode a mask that is known in a window only, without a bitmap of the whole image.
 
     Args:
         crop: (h, w) bool, the mask inside the window; the rest of the image is outside the mask.
@@ -30,17 +30,17 @@ def encode_crop(crop: np.ndarray, origin: tuple[int, int], image_size: tuple[int
         {"size": [height, width], "counts": bytes}, COCO's compressed RLE.
 
     Raises:
-        TypeError: crop is no array of bool.
-        ValueError: crop has the wrong shape or leaves the image; image_size is not positive or has 2**32 pixels.
+        InputError: crop is not a bool array, has the wrong shape or leaves the image; image_size is not positive or has
+            2**32 pixels or more.
     """
     height, width = _checked_size(image_size)
     if not isinstance(crop, np.ndarray) or crop.dtype != bool:
-        raise TypeError(f"crop must be an array (h, w) of bool, got {_describe(crop)}")
+        raise InputError(f"crop must be an array (h, w) of bool, got {_describe(crop)}")
     if crop.ndim != 2:
-        raise ValueError(f"crop must have shape (h, w), got {crop.shape}")
+        raise InputError(f"crop must have shape (h, w), got {crop.shape}")
     x, y = map(operator.index, origin)
     if x < 0 or y < 0 or x + crop.shape[1] > width or y + crop.shape[0] > height:
-        raise ValueError(
+        raise InputError(
             f"crop must lie in the image: its {crop.shape[0]} rows and {crop.shape[1]} columns from "
             f"(x, y) = ({x}, {y}) leave image_size (height, width) = ({height}, {width})"
         )
@@ -48,16 +48,16 @@ def encode_crop(crop: np.ndarray, origin: tuple[int, int], image_size: tuple[int
 
 
 def encode_logits(logits: Tensor, regions: Tensor, image_size: tuple[int, int], threshold: float = 0.0) -> "RLEMasks":
-    """Encode masks of the image directly from the logits of crops, without windows or bitmaps.
+    """Encode masks of the image directly from the logits of crops, without bitmaps.
 
-    The masks are those of `crop_masks.logits_to_image` where its logits are above the threshold: the logits are taken
-    for a continuous field, bilinear between the centres of the crop's pixels, and read at the centre of every pixel of
-    the image that lies in the region. Positions are in float64, logits in float32. Runs in one thread, without the GIL.
+    The masks equal `crop_masks.logits_to_image` above the threshold: the logits are interpolated bilinearly between the
+    centres of the crop's pixels and sampled at the centre of every image pixel in the region. Positions are computed in
+    float64, logits in float32. Runs in one thread and releases the GIL.
 
     Args:
         logits: (N, h, w) floating point, over the whole region each; on any device. NaN is not in the mask.
-        regions: (N, 4) floating point XYXY, image pixels; may leave the image. One that holds no pixel's centre, such
-            as one without area, gives an empty mask.
+        regions: (N, 4) floating point XYXY, image pixels; may extend beyond the image. A region that contains
+            no pixel's centre, such as one without area, gives an empty mask.
         image_size: (height, width) of the image in pixels.
         threshold: logits above it are in the mask.
 
@@ -65,25 +65,24 @@ def encode_logits(logits: Tensor, regions: Tensor, image_size: tuple[int, int], 
         The N masks, on the CPU.
 
     Raises:
-        TypeError: logits or regions are no floating-point tensors.
-        ValueError: a wrong shape; a region that is not finite or reversed; a threshold that is NaN; image_size is not
-            positive or has 2**32 pixels.
+        InputError: logits or regions are not floating-point tensors, or have the wrong shape; a region is not finite or
+            is reversed; the threshold is NaN; image_size is not positive or has 2**32 pixels or more.
     """
     height, width = _checked_size(image_size)
     for name, value, shape in (("logits", logits, "(N, h, w)"), ("regions", regions, "(N, 4)")):
         if not isinstance(value, Tensor) or not value.is_floating_point():
-            raise TypeError(f"{name} must be a floating-point tensor {shape}, got {_describe(value)}")
+            raise InputError(f"{name} must be a floating-point tensor {shape}, got {_describe(value)}")
     if logits.dim() != 3 or 0 in logits.shape[1:]:
-        raise ValueError(f"logits must have shape (N, h, w) with h, w > 0, got {tuple(logits.shape)}")
+        raise InputError(f"logits must have shape (N, h, w) with h, w > 0, got {tuple(logits.shape)}")
     if regions.shape != (len(logits), 4):
-        raise ValueError(f"regions must have shape ({len(logits)}, 4), one a crop, got {tuple(regions.shape)}")
+        raise InputError(f"regions must have shape ({len(logits)}, 4), one per crop, got {tuple(regions.shape)}")
     if math.isnan(threshold):
-        raise ValueError("threshold must be a number, got NaN")
+        raise InputError("threshold must be a number, got NaN")
     places = regions.detach().cpu().double()
     bad = ~(places.isfinite().all(1) & (places[:, :2] <= places[:, 2:]).all(1))
     if bad.any():
         first = int(bad.nonzero()[0])
-        raise ValueError(
+        raise InputError(
             f"regions must be finite with x1 <= x2 and y1 <= y2, got {places[first].tolist()} at index {first}"
         )
     values = logits.detach().cpu().float().contiguous().numpy()
@@ -112,17 +111,18 @@ def decode_crop(code: dict, window: tuple[int, int, int, int]) -> np.ndarray:
 def run_lengths(counts: bytes | str) -> np.ndarray:
     """Decode COCO's compressed run lengths.
 
-    A number is a group of characters of 5 bits each, least significant first; bit 5 says that the group goes on, and
-    the last character's bit 4 is the sign. From the fourth on, numbers are differences to the last but one.
+    A number is a group of characters of 5 bits each, least significant first; bit 5 marks that the group
+    continues, and bit 4 of the last character is the sign. From the fourth on, a number is the difference to the number
+    two before it.
 
     Args:
-        counts: of a COCO RLE.
+        counts: counts of a COCO RLE.
 
     Returns:
-        (R,) int64, of background and mask by turns; a string that was tampered with may give negative ones.
+        (R,) int64, lengths of alternating runs of background and mask; negative for some invalid strings.
 
     Raises:
-        InputError: it is empty, ends within a number or has characters outside COCO's alphabet.
+        InputError: the string is empty, ends within a number, or has characters outside COCO's alphabet.
     """
     characters = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - 48
     if not len(characters) or characters.min() < 0 or characters.max() > 63 or characters[-1] & 32:
@@ -140,7 +140,7 @@ def run_lengths(counts: bytes | str) -> np.ndarray:
 def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
     height, width = map(operator.index, image_size)
     if height <= 0 or width <= 0 or height * width > MOST_PIXELS:
-        raise ValueError(
+        raise InputError(
             f"image_size must be (height, width) in positive pixels, at most {MOST_PIXELS} together, "
             f"got ({height}, {width})"
         )
@@ -169,7 +169,7 @@ def segmentation_to_rle(segmentation: list | dict, size: tuple[int, int]) -> dic
 
 
 def rle_union(codes: Sequence[dict]) -> dict:
-    """The union of masks of one image.
+    """Return the union of masks of one image.
 
     Args:
         codes: at least one compressed RLE.
@@ -181,12 +181,12 @@ def rle_union(codes: Sequence[dict]) -> dict:
 
 
 def rle_area(code: dict) -> int:
-    """The number of pixels of a mask, from its compressed RLE."""
+    """Return the number of pixels of a mask, from its compressed RLE."""
     return int(coco_mask.area(code))
 
 
 def rle_box(code: dict) -> list[int]:
-    """The box [x, y, width, height] around a mask's pixels, from its compressed RLE; zeros for an empty mask."""
+    """Return the box [x, y, width, height] around a mask's pixels; zeros for an empty mask."""
     return [int(number) for number in coco_mask.toBbox(code)]
 
 
@@ -242,16 +242,16 @@ class RLEMasks:
     def __getitem__(self, item: slice | list | Tensor | np.ndarray) -> "RLEMasks": ...
 
     def __getitem__(self, item: Any) -> "RLEMasks | dict":
-        """One code for an integer; the selected masks for a slice, or a list, array or tensor of indices or bools."""
+        """Return the code at an integer, or the masks at a slice, list, array or tensor of indices or bools."""
         index = select_indices(item, len(self.codes))
         if isinstance(index, int):
             return self.codes[index]
         return RLEMasks([self.codes[i] for i in index.tolist()], self.image_size)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """(N, height, width) bool; N x height x width bytes of memory."""
+        """Decode to (N, height, width) bool; N x height x width bytes of memory."""
         if copy is False:
-            raise ValueError("RLEMasks: masks have to be decoded, which cannot be done without a copy")
+            raise ValueError("RLEMasks: decoding needs a copy, got copy=False")
         return self.to_bitmaps().numpy().astype(dtype or bool, copy=False)
 
     def __repr__(self) -> str:
@@ -293,7 +293,7 @@ class RLEMasks:
         return RLEMasks(codes, self.image_size)
 
     def areas(self) -> Tensor:
-        """The number of pixels of each mask.
+        """Count the pixels of each mask.
 
         Returns:
             (N,) int64.
@@ -302,7 +302,7 @@ class RLEMasks:
         return torch.tensor([rle_area(code) for code in self.codes], dtype=torch.int64)
 
     def boxes(self) -> Tensor:
-        """The box around each mask's pixels.
+        """Compute the box around each mask's pixels.
 
         Returns:
             (N, 4) float32 XYXY; zeros for an empty mask.
@@ -311,7 +311,7 @@ class RLEMasks:
         return torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
 
     def polygons(self) -> list[list[np.ndarray]]:
-        """The outlines of each mask along the edges of its pixels; rasterised by COCO's rule they give the mask again.
+        """Outline each mask along the edges of its pixels; rasterised by COCO's rule, the outlines reproduce the mask.
 
         Returns:
             For each mask, an array (P, 2) int64 of corners XY in image pixels for each of its parts.

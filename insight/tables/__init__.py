@@ -1,4 +1,4 @@
-"""Tables and figures of papers, each made of runs that are described in a file of configs/tables/."""
+"""Tables and figures of results, each described by a file in configs/tables/."""
 
 from .make import make_table
 from .spec import Column, Pictures, Plot, Row, Table, read_table, table_setups

@@ -31,7 +31,7 @@ def make_table(
     overrides: Sequence[str] = (),
     num_gpus: int = 1,
 ) -> tuple[list[Path], dict[str, str]]:
-    """Make the runs that a table lacks and write the table, again after each run.
+    """Complete the runs of a table, and write the table after each run.
 
     Args:
         table: the table.
@@ -42,7 +42,7 @@ def make_table(
         num_gpus: number of GPUs to train with.
 
     Returns:
-        The files; and by label, why a run failed or is left to another process.
+        The files; and, by label, why a run failed or is left to another process.
 
     Raises:
         OSError: a dataset of a run to do, or of the pictures, is missing.
@@ -55,7 +55,7 @@ def make_table(
     measures = {(name, metric): _count(cfg, metric) for name, cfg in cfgs.items() for metric in metrics - _TIMED}
     made = describe_machine(torch.device(runs[0].cfg.MODEL.DEVICE))
     first = [next(run for run in runs if run.row is row) for row in table.rows]
-    # Before the runs, so that a wrong name is not found days later
+    # before the runs, so that a wrong name is found now instead of days later
     dataset, entries = _choose(table.pictures, first) if table.pictures else ("", [])
 
     def write(pictures: Sequence[Path] = ()) -> list[Path]:
@@ -104,7 +104,7 @@ def _choose(pictures: Pictures, first: Sequence[Run]) -> tuple[str, list[dict]]:
     if not pictures.worst:
         return dataset, choose_entries(dataset, pictures.images, pictures.count)
     if not is_sopseg(first[-1].cfg):
-        raise InputError(f"pictures: worst: expected a SOPSeg model in the last row, {first[-1].row.name!r} is none")
+        raise InputError(f"pictures: worst: expected a SOPSeg model in the last row, {first[-1].row.name!r} is not one")
     return dataset, []
 
 

@@ -106,7 +106,7 @@ class _Contender:
 
     @torch.no_grad()
     def run(self, index: int) -> float:
-        """Time of one image, in seconds."""
+        """Return the time of one image, in seconds."""
         start = self._now()
         self.model(self.inputs[index])
         return self._now() - start

@@ -1,4 +1,4 @@
-"""The runs that a table is made of, and their folders."""
+"""The runs of a table and their folders."""
 
 import functools
 import hashlib
@@ -50,18 +50,18 @@ class Run:
         return self.row.name if self.seed is None else f"{self.row.name}, seed {self.seed}"
 
     def trained(self) -> dict[str, Any] | None:
-        """Results of the training, as `finished_run` returns them; None if it has not ended."""
+        """Return the results of the training, as `finished_run`; None if it has not ended."""
         return finished_run(self.folder, self.cfg)
 
     def step_results(self, step: str) -> dict[str, Any] | None:
-        """Results of a measurement; None if it was not made since the training ended."""
+        """Return the results of a measurement; None if it was not made since the training ended."""
         path, results = self.folder / f"{step}.json", self.folder / RESULTS
         if not path.is_file() or path.stat().st_mtime < results.stat().st_mtime:
             return None
         return read_results(path)
 
     def results(self) -> dict[str, Any] | None:
-        """Results of the training and of the measurements made so far; None if the training has not ended."""
+        """Return the results of the training and the measurements so far; None if the training has not ended."""
         content = self.trained()
         if content is not None:
             for step in self.steps:
@@ -127,12 +127,12 @@ def _check(table: Table, row: Row, cfg: CfgNode) -> None:
         try:
             value = functools.reduce(operator.getitem, key.split("."), cfg)
         except (KeyError, TypeError) as error:
-            raise InputError(f"needs: there is no config key {key!r:.80}") from error
+            raise InputError(f"needs: unknown config key {key!r:.80}") from error
         if not value:
             raise InputError(f"the table needs a value for {key}: add {key} VALUE to the overrides")
     for column in table.columns:
         if not column.is_measure and column.path[0] not in cfg.DATASETS.TEST:
             raise InputError(
-                f"column {column.title!r} is of {column.path[0]}, but row {row.name!r} is evaluated on "
+                f"column {column.title!r} needs {column.path[0]}, but row {row.name!r} is evaluated on "
                 f"{', '.join(cfg.DATASETS.TEST) or 'nothing'} (DATASETS.TEST)"
             )

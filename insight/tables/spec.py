@@ -112,8 +112,8 @@ class Table:
         seeds: each row is run once per seed.
         plot: its plot.
         pictures: images to show the models of the first seed on; None for none.
-        note: what a reader must know, in Markdown.
-        needs: config keys that must be given, such as MODEL.SOPSEG.WEIGHTS.
+        note: notes for the reader, in Markdown.
+        needs: config keys that must have a value, such as MODEL.SOPSEG.WEIGHTS.
     """
 
     name: str
@@ -176,7 +176,7 @@ def read_table(name: str | os.PathLike, setup: str = "") -> Table:
         raise InputError(f"{path}: rows: expected one or more, of different names, got {', '.join(names) or 'none'}")
     unknown = [row for row in rows if row.over not in ("", *names)]
     if unknown:
-        raise InputError(f"{path}: row {unknown[0].name!r}: over: there is no row {unknown[0].over!r}")
+        raise InputError(f"{path}: row {unknown[0].name!r}: over: unknown row {unknown[0].over!r}")
     if not columns:
         raise InputError(f"{path}: columns: expected one or more TITLE: METRIC, got none")
     seeds = content.get("seeds", [1])
@@ -191,11 +191,11 @@ def read_table(name: str | os.PathLike, setup: str = "") -> Table:
 
 
 def _content(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Read a description; what it does not state it has from its _BASE_."""
+    """Read a description with its _BASE_."""
     if path.resolve() in chain:
-        raise InputError(f"{path}: inherits itself by way of _BASE_")
+        raise InputError(f"{path}: inherits from itself through _BASE_")
     if len(chain) > 10:
-        raise InputError(f"{path}: inherited through more than 10 files by way of _BASE_")
+        raise InputError(f"{path}: more than 10 levels of _BASE_")
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected KEY: VALUE pairs of title, rows and columns, got {content!r:.80}")
@@ -309,7 +309,7 @@ def _plot(where: str, node: object, rows: tuple[Row, ...], columns: tuple[Column
     titles = [column.title for column in columns]
     unknown = [title for title in plot.columns + plot.right if title not in titles]
     if unknown:
-        raise InputError(f"{where}: there is no column {unknown[0]!r}, only {', '.join(titles)}")
+        raise InputError(f"{where}: unknown column {unknown[0]!r}, only {', '.join(titles)}")
     if plot.kind not in ("bars", "lines") or plot.along not in ("rows", "columns"):
         raise InputError(f"{where}: expected kind bars or lines, along rows or columns, got {plot.kind}, {plot.along}")
     if plot.kind == "lines":

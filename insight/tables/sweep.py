@@ -1,4 +1,4 @@
-"""Making the runs that a table lacks, one after the other, each in a process of its own."""
+"""Completing the runs of a table, one after the other, each in a separate process."""
 
 import json
 import sys
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from insight.engine.results import CONFIG
+from insight.runtime.child import child
 from insight.runtime.locks import locked
 from insight.runtime.progress import Progress
 
-from .child import child
 from .runs import STEPS, Run
 
 # -P: a folder named insight where the command is given is not imported.
@@ -39,14 +39,14 @@ class Job:
 
 
 def next_job(run: Run, num_gpus: int = 1) -> Job | None:
-    """Return the first thing that a run lacks.
+    """Return the next job of a run.
 
     Args:
         run: the run.
         num_gpus: number of GPUs to train with.
 
     Returns:
-        Its training, or the first measurement that was not made; None if the run is complete.
+        Its training, or the first missing measurement; None if the run is complete.
 
     Raises:
         InputError: its folder holds another run.
@@ -67,9 +67,9 @@ def next_job(run: Run, num_gpus: int = 1) -> Job | None:
 
 
 def do_runs(runs: Sequence[Run], after_each: Callable[[], None], num_gpus: int = 1) -> dict[str, str]:
-    """Complete the runs, with a progress bar. If a run fails, the others go on.
+    """Complete the runs, with a progress bar. If a run fails, the others continue.
 
-    A run that another process is working on is left to it, so several processes may make the same table.
+    A run that another process is working on is skipped, so several processes may make the same table.
 
     Args:
         runs: the runs, in the order in which to make them.

@@ -1,1 +1,1 @@
-"""Pictures: figures, overlays of instances, pictures of datasets, training curves."""
+"""Figures, overlays of instances, pictures of datasets, training curves."""

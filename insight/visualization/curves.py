@@ -1,4 +1,4 @@
-"""Curves of trainings, from the metrics.json that each writes."""
+"""Training curves, drawn from metrics.json."""
 
 import os
 from collections.abc import Sequence
@@ -67,7 +67,7 @@ def plot_metrics(
         runs: OUTPUT_DIRs of the trainings; the legend shows their folder names, or their paths where names repeat.
         names: metrics, such as "total_loss", "loss_mask" or "segm/AP"; None for all losses of any run.
         output: the PNG file.
-        window: a point is the mean of this many values, its own and those before it; the first points, of fewer.
+        window: size of the moving average: each point is the mean of its value and those before it.
 
     Raises:
         InputError: a run has no metrics that can be read, or no run has one of the metrics.

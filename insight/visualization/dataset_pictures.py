@@ -1,4 +1,4 @@
-"""Pictures of the ground truth of a dataset."""
+"""Pictures of a dataset's ground truth."""
 
 import math
 from pathlib import Path
@@ -9,6 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.structures import BitMasks, BoxMode, polygons_to_bitmask
 
+from insight.data.datasets import require_registered
 from insight.data.formats.images import write_png
 from insight.data.mappers.detection import PromptDatasetMapper, read_entry_image
 from insight.errors import InputError
@@ -39,14 +40,14 @@ def draw_dataset(
         count: number of images, chosen at random; 0 for all, in order.
         augmented: draw training samples, augmented, resized and in INPUT.FORMAT, instead of the files.
         seed: seed of the choice and of the augmentations.
-        scale: as `draw_instances` takes it.
+        scale: as in `draw_instances`.
 
     Returns:
         The files.
 
     Raises:
-        KeyError: no dataset has this name.
-        InputError: the dataset is empty, `count`, `scale` or `seed` is negative, or a picture would be too large.
+        InputError: the dataset is unknown or empty, `count`, `scale` or `seed` is negative, or a picture would be too
+            large.
     """
     if count < 0:
         raise InputError(f"count: expected at least 0 (0 for all images), got {count}")
@@ -54,6 +55,7 @@ def draw_dataset(
         raise InputError(f"scale: expected at least 0 (0 to choose one), got {scale}")
     if seed < 0:
         raise InputError(f"seed: expected at least 0, got {seed}")
+    require_registered([name], "name")
     dicts = DatasetCatalog.get(name)
     if not dicts:
         raise InputError(f"dataset {name}: expected at least one image, got none")
@@ -87,7 +89,7 @@ def draw_dataset(
 
 
 def picture_name(entry: dict, position: int) -> str:
-    """Name of the picture of an image, unique in the dataset even if files in several folders share names.
+    """Return a file name for the picture of an image, unique in the dataset even if images share names.
 
     Args:
         entry: dataset dict of the image.

@@ -1,4 +1,4 @@
-"""Figures of matplotlib as PNG files."""
+"""matplotlib figures as PNG files."""
 
 import contextlib
 import functools
@@ -20,10 +20,9 @@ _logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def png_figure(path: str | os.PathLike, size: tuple[float, float]) -> "Iterator[Figure]":
-    """Draw a figure that is written when the block ends, unless that ends with an error.
+    """Create a figure that is written to a file when the block ends without an error.
 
-    Texts are drawn as they are: what is between two `$`, in the name of a class or a run, is no formula. Names go
-    through `plot_text`.
+    Text is drawn literally: `$...$` in the name of a class or run is not a formula. Pass names through `plot_text`.
 
     Args:
         path: the PNG file.
@@ -52,14 +51,14 @@ def png_figure(path: str | os.PathLike, size: tuple[float, float]) -> "Iterator[
 
 
 def plot_text(name: str) -> str:
-    """Make a name fit for a plot's legend, title or tick.
+    """Prepare a name for a legend, title or tick label.
 
-    matplotlib leaves names with a leading underscore out of legends, and draws a box for what its font lacks, such as
-    Chinese. `png_figure` then uses an installed font that has it; without one, such characters are written as
-    `\\u8239`, with a warning.
+    matplotlib omits names with a leading underscore from legends, and draws boxes for characters that its font lacks,
+    such as Chinese. `png_figure` then uses an installed font that has them; without one, such characters are written
+    as `\\u8239`, with a warning.
 
     Args:
-        name: of a class, a run, a dataset.
+        name: name of a class, a run or a dataset.
 
     Returns:
         The text to draw.
@@ -83,7 +82,7 @@ def plot_text(name: str) -> str:
 @functools.cache
 def _warn_once() -> None:
     _logger.warning(
-        "plots: no installed font has all characters of the names, which are written as codes; install one, such as "
+        "plots: no installed font has all characters of the names; they are written as codes. Install one, such as "
         "fonts-noto-cjk"
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 from insight.errors import InputError
 from insight.structures.rle import decode_crop, rle_box
 
-# Well apart in hue and all visible on dark and on light ground.
+# Distinct hues, visible on dark and light ground.
 _PALETTE = np.array([
     (255, 82, 82), (64, 224, 255), (255, 214, 64), (124, 255, 92), (224, 116, 255), (255, 152, 48), (64, 148, 255),
     (255, 128, 192), (60, 255, 188), (190, 190, 255), (200, 255, 64), (255, 190, 160),
@@ -30,14 +30,14 @@ def draw_instances(
 ) -> np.ndarray:
     """Draw instances over an image.
 
-    Masks get a light fill and a contour one pixel wide, drawn after enlargement so that small objects keep shape.
+    Masks get a light fill and a contour one pixel wide, drawn after enlargement so that small objects keep their shape.
     A label is left out if it would cover another object or an earlier label.
 
     Args:
         image: (H, W, 3) uint8 RGB; it is not modified.
         masks: None, or N masks: (N, H, W) bool array, or a sequence of COCO RLE.
         boxes: None, or N boxes in pixels, each of 4 numbers (XYXY) or oriented: 5 (cx, cy, w, h, angle in degrees,
-            counter-clockwise) or 8 (its corners in turn); an array, or a sequence if they are of several forms.
+            counter-clockwise) or 8 (consecutive corners); an array, or a sequence if the forms differ.
         labels: None, or N texts (ASCII).
         colors: N integers that choose the colours, such as class indices; None for a colour per instance.
         scale: enlargement; 0 to make the longest side about 1200 pixels.

@@ -1,4 +1,4 @@
-"""A data set of boxes, and a segmenter whose masks are known beforehand."""
+"""A dataset of boxes, and a segmenter whose masks are known beforehand."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ class FilledBoxes:
             index = torch.arange(start, min(start + 3, len(boxes)))
             self.asked += len(index)
             logits = torch.ones(len(index), 4, 4)
-            yield SegmentedObjects(index, logits, boxes[index], boxes[index, 0] / 100)
+            yield SegmentedObjects(index, logits, boxes[index], boxes[index, 0] / 100, logits)
 
 
 def write_dota(folder: Path, boxes=BOXES, size=SIZE) -> Path:

@@ -14,7 +14,7 @@ from insight.annotation.sources import open_source
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, write_boxes, filled_boxes, filters):
-    """A data set, and the folder of a run on it; not to be changed."""
+    """A dataset, and the folder of a run on it; not to be changed."""
     folder = tmp_path_factory.mktemp("finished")
     annotate(open_source(write_boxes(folder / "dota")), filled_boxes(), filters, folder / "masks")
     return folder
@@ -22,7 +22,7 @@ def finished(tmp_path_factory, write_boxes, filled_boxes, filters):
 
 @pytest.fixture
 def dota(finished):
-    """The data set."""
+    """The dataset."""
     return finished / "dota"
 
 

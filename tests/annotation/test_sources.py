@@ -54,7 +54,7 @@ def test_a_label_file_that_cannot_be_read_is_told_and_the_others_count(dota):
 def test_a_label_file_that_changes_during_the_run(dota):
     source = open_source(dota)
     (dota / "labelTxt" / "a.txt").write_text("")
-    with pytest.raises(ValueError, match="a.txt: has 0 boxes, had 4 at the start"):
+    with pytest.raises(ValueError, match="a.txt: has 0 boxes now, 4 when the run started"):
         source.read(source.images[0])
 
 

@@ -141,7 +141,7 @@ def test_nothing_found(insight, files, tmp_path, caplog):
     found_file.write_text("[]")
     done = insight("analyse", found_file, "--annotations", truth_file, "--output", tmp_path / "out")
     assert done.code == 0, done.err
-    assert "found.json: holds no detections" in caplog.text
+    assert "found.json: has no detections" in caplog.text
     errors = json.loads((tmp_path / "out" / "segm" / "errors.json").read_text())["all"]
     assert errors["AP50"] == 0 and errors["AP50 if fixed"]["missed"] is None
     assert errors["errors"]["missed"] == errors["instances"] == sum(not a["iscrowd"] for a in truth["annotations"])
@@ -154,11 +154,11 @@ def test_nothing_found(insight, files, tmp_path, caplog):
         ({"truth": "{}"}, 'truth.json: not a COCO file: expected a list "images"'),
         ({"truth": None}, "no such file: "),
         ({"found": '[{"image_id": 1, "category_id": [1], "score": 1, "bbox": [1, 2, 3, 4]}]'},
-         "found.json: detections need an image_id and a category_id that are whole numbers or text; 1 are wrong: "),
-        ({"counts": "not a code"}, "found.json: detections have an RLE whose runs are not whole numbers of at least 0"),
-        ({"counts": "0`o0000000000000000o1"}, "found.json: detections have an RLE whose runs are not whole numbers of"),
-        ({"max_dets": 0}, "--max-dets: expected a whole number from 1, got 0"),
-        ({"max_dets": 10**30}, f"--max-dets: expected a whole number from 1 to {2**31 - 1}, got 1000"),
+         "found.json: detections need an image_id and a category_id that are integers or strings; 1 are wrong: "),
+        ({"counts": "not a code"}, "found.json: detections have an RLE whose runs are not integers of at least 0"),
+        ({"counts": "0`o0000000000000000o1"}, "found.json: detections have an RLE whose runs are not integers of"),
+        ({"max_dets": 0}, "--max-dets: expected an integer from 1, got 0"),
+        ({"max_dets": 10**30}, f"--max-dets: expected an integer from 1 to {2**31 - 1}, got 1000"),
         ({"annotations": []}, "truth.json: expected at least one annotation to compare detections with, got none"),
         ({"name": "boat"}, "truth.json: category names are not unique; 2 are wrong: boat, boat"),
     ],

@@ -142,7 +142,7 @@ def test_a_bad_image_is_told_with_code_1(annotate, boxes):
         (["--weights", "absent.pth"], "absent.pth: no such checkpoint"),
         (["--weights", ""], "--weights: expected a checkpoint of SOPSeg, SAM or MobileSAM, got none"),
         (["--device", "tpu9"], "--device: expected cpu, cuda or cuda:N, got tpu9"),
-        (["--classes", "plane"], "classes are in no category (they are square, bar); 1 are wrong: plane"),
+        (["--classes", "plane"], "unknown classes (the categories are square, bar); 1 are wrong: plane"),
         (["--min-area-ratio", "2"], "--min-area-ratio: expected at most max_area_ratio 1.2, got 2.0"),
         (["--max-area-ratio", "-1"], "--max-area-ratio: expected at least 0, got -1.0"),
         (["--review", "absent.csv"], "absent.csv: No such file or directory"),

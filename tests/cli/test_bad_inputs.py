@@ -373,7 +373,7 @@ ARGUMENTS = [
     (f"train --config-file @/config.yaml SEED {'9' * 5000}", "SEED"),
     ("train --config-file @/config.yaml SOLVER.MAX_ITER 1e400", "SOLVER.MAX_ITER"),
     ("train --config-file @/config.yaml SOLVER.MAX_ITER " + "[" * 5000, "SOLVER.MAX_ITER"),
-    ("train --config-file @/config.yaml SOLVER.MAX_ITER " + "-" * 50_000 + "1", "SOLVER.MAX_ITER"),
+    ("train --config-file @/config.yaml SOLVER.MAX_ITER " + "-" * 50_000 + "1", "unknown option"),
     (f"train --config-file @/config.yaml --num-gpus {DIGITS_30}", "--num-gpus"),
     (f"train --config-file {LONG}", "x" * 99),
     (f"evaluate --config-file @/config.yaml --weights {LONG}.pth", "x" * 99),

@@ -31,7 +31,7 @@ def half(tmp_path):
 
 @pytest.fixture
 def config(half, trained, tmp_path):
-    """A config file of a trained model, with that data set."""
+    """A config file of a trained model, with that dataset."""
     content = yaml.unsafe_load((trained / "config.yaml").read_text())
     content["DATASETS"].update(COCO=[[NAME, *map(str, half)]], TRAIN=[NAME], TEST=[NAME])
     content["MODEL"]["WEIGHTS"] = str(trained / "model_final.pth")

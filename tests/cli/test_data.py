@@ -20,7 +20,7 @@ NAME = "prepare_data_test"
 
 @pytest.fixture
 def data(tmp_path):
-    """The DATASETS.COCO override of a good data set, its COCO file, and a way to change it."""
+    """The DATASETS.COCO override of a good dataset, its COCO file, and a way to change it."""
     (tmp_path / "images").mkdir()
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
@@ -78,7 +78,7 @@ def test_each_fault_is_a_line_that_names_the_file(data, insight, tmp_path):
     assert f"wrong: {path}: label maps cannot be used: no such label map: {images / 'labels' / 'a.png'}" in lines
     assert f"wrong: {path}: images are missing on disk: {images / 'gone.png'}" in lines
     assert f"wrong: {path}: annotation ids are not unique: 2" in lines
-    assert f"wrong: {path}: annotations have an image_id that is in no image: 9" in lines
+    assert f"wrong: {path}: annotations have an unknown image_id: 9" in lines
     assert f"note: {path}: annotations need a box and a mask with an area: 8" in lines
     assert f"note: {images}: 1 images are not in coco.json: extra.png" in lines
     assert lines[-1] == f"{NAME}: 0 fatal, 6 wrong, 2 notes; 1 images and 2 objects can be used"
@@ -257,7 +257,7 @@ def test_foreground(data, insight, tmp_path):
     for twice in ((f"a={path}", f"a={path}"), (path, f"coco={path}")):
         done = insight(*args, *twice)
         name = "a" if twice[0] != path else "coco"
-        assert done.code == 2 and f"{name} is named twice; {name}=FILE,FILE makes one row of several files" in done.err
+        assert done.code == 2 and f"{name} is given twice; {name}=FILE,FILE makes one row of several files" in done.err
     shutil.copy(path, tmp_path / "with,comma.json")
     for text, name in ((f"one={tmp_path}/with,comma.json", "one"), (tmp_path / "with,comma.json", "with,comma")):
         assert f"| {name} | 2 |" in " ".join(insight(*args, text).out.split())
@@ -267,9 +267,7 @@ def test_foreground(data, insight, tmp_path):
     assert done.err.rstrip().endswith("--skip-bad leaves out what is wrong")
     done = insight(*args, "--skip-bad", path)
     assert "| coco | 2 |" in done.out
-    assert (
-        f"warning: {path}: left out what is wrong: annotations have an image_id that is in no image: 1 (9)" in done.err
-    )
+    assert f"warning: {path}: left out what is wrong: annotations have an unknown image_id: 1 (9)" in done.err
     empty = {"image_id": 1, "segmentation": [[1, 1, 2, 2]]}
     write(lambda content: content["annotations"][0].update(empty))
     assert "annotations need a box and a mask with an area: 1 (1)" in insight(*args, path).err

@@ -74,9 +74,9 @@ def test_an_unknown_name_is_one_line(tmp_path, insight):
 @pytest.mark.parametrize(
     "option, said",
     [
-        ("--count", "error: argument --count: expected a whole number from 0, got -1"),
-        ("--scale", "error: argument --scale: expected a whole number from 0, got -1"),
-        ("--seed", "error: argument --seed: expected a whole number from 0, got -1"),
+        ("--count", "error: argument --count: expected an integer from 0, got -1"),
+        ("--scale", "error: argument --scale: expected an integer from 0, got -1"),
+        ("--seed", "error: argument --seed: expected an integer from 0, got -1"),
     ],
 )
 def test_a_negative_number(tmp_path, insight, option, said):

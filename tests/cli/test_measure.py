@@ -14,7 +14,7 @@ def test_missed_instances(insight, model, tmp_path):
     assert done.code == 0, done.err
     found = read_results(tmp_path / "missed.json")
     metrics = found["results"]["tool_rectangles"]["missed"]
-    assert metrics["instances"] == 15 and metrics["missed"] == 15 and found["least_score"] == 0.99
+    assert metrics["instances"] == 15 and metrics["missed"] == 15 and found["score_threshold"] == 0.99
     assert 0 <= metrics["automatic AP"] <= metrics["prompted AP50"] <= 100
     assert "15 of 15 instances are missed" in done.out
 
@@ -80,8 +80,8 @@ def test_a_data_set_that_no_model_can_be_compared_on(insight, trained, tmp_path)
     [
         (["ours"], "--runs: expected NAME=DIR or NAME=CONFIG,WEIGHTS, got 'ours'"),
         (["ours=absent.yaml,x"], "absent.yaml: no such"),
-        (["ours=absent", "--worst", "0"], "--worst: expected a whole number from 1, got 0"),
-        (["ours=absent", "--count", "-1"], "--count: expected a whole number from 1, got -1"),
+        (["ours=absent", "--worst", "0"], "--worst: expected an integer from 1, got 0"),
+        (["ours=absent", "--count", "-1"], "--count: expected an integer from 1, got -1"),
         (["ours=absent", "--score-threshold", "2"], "--score-threshold: expected a number from 0 to 1, got 2.0"),
     ],
 )

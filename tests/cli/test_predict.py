@@ -171,7 +171,7 @@ def test_where_every_image_fails_the_results_of_before_stay(predict, images, tmp
         (["0.png", "--correct-boxes", "1"], "--correct-boxes: expected boxes to correct: --boxes, or --boxes-json"),
         (["0.png", "--oriented-boxes", "20,20,9,5,0", "--correct-boxes", "1"], "--correct-boxes: expected boxes"),
         (["0.png", "--boxes", "1,2,3,4", "--correct-boxes", "70"], "--correct-boxes: expected an IoU from 0 "),
-        (["0.png", "--class", "square"], "--class: is the class of box prompts, but there are none"),
+        (["0.png", "--class", "square"], "--class: names the class of box prompts, but there are no prompts"),
         (["0.png", "--device", "tpu"], "--device: expected cpu, cuda or cuda:N, got tpu"),
         (["0.png", "--device", "cuda:99"], "--device: there is no GPU cuda:99"),
         (["0.png", "--score-threshold", "nan"], "--score-threshold: expected a number from 0 to 1, got nan"),

@@ -97,7 +97,7 @@ def test_overlays_show_the_oriented_box(predict, place, monkeypatch):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        ([], "SOPSeg detects nothing by itself and needs boxes or oriented boxes"),
+        ([], "SOPSeg does not detect objects; give boxes or oriented boxes"),
         (["--boxes", "1,2,30,40", "--correct-boxes", "0.7"], "--correct-boxes: SOPSeg uses boxes as they are"),
         (["--oriented-boxes", "1,2,3,4"], "--oriented-boxes: expected 5 numbers (centre x"),
         (["--oriented-boxes", "9,9,5,0,0"], "--oriented-boxes[0] = [9.0, 9.0, 5.0, 0.0, 0.0] has no area"),

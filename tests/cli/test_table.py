@@ -38,10 +38,10 @@ def test_help(insight):
         ("title", [], "expected the key title, which is missing"),
         (None, ["--num-gpus", "-1"], "--num-gpus: expected at least 1, got -1"),
         (None, ["--num-gpus", "99"], "--num-gpus: expected at most "),
-        (None, ["--seeds", "1,x"], "--seeds: expected whole numbers, as in 1,2, got '1,x'"),
-        (None, ["--seeds", ""], "--seeds: expected whole numbers, as in 1,2, got ''"),
+        (None, ["--seeds", "1,x"], "--seeds: expected integers, as in 1,2, got '1,x'"),
+        (None, ["--seeds", ""], "--seeds: expected integers, as in 1,2, got ''"),
         (None, ["--seeds", "4294967296"], "row 'baseline': SEED: expected below 2^32"),
-        (None, ["SOLVER.MAX", "1"], "row 'baseline': overrides: there is no config key SOLVER.MAX;"),
+        (None, ["SOLVER.MAX", "1"], "row 'baseline': overrides: unknown config key SOLVER.MAX;"),
         (
             None,
             ["DATASETS.TEST", "('elsewhere',)"],

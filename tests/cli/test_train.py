@@ -54,7 +54,7 @@ def test_an_evaluation_leaves_the_config_of_a_training_alone(insight, project, t
 @pytest.mark.parametrize(
     "overrides, said",
     [
-        (["MODEL.NOT_THERE", "1"], "overrides: there is no config key MODEL.NOT_THERE"),
+        (["MODEL.NOT_THERE", "1"], "overrides: unknown config key MODEL.NOT_THERE"),
         (["SOLVER.MAX_ITER"], "overrides: expected KEY VALUE pairs, SOLVER.MAX_ITER has no value"),
         (["SOLVER.MAX_ITER", "many"], "SOLVER.MAX_ITER: expected a value of type int, got many of type str"),
         (["SOLVER.OPTIMIZER", "Adam"], 'SOLVER.OPTIMIZER: expected "SGD" or "AdamW", got'),

@@ -66,7 +66,7 @@ def test_an_evaluation_with_another_config_says_that_it_replaces_the_trainings_r
     assert "AREA_PROFILE: coco" in path.read_text()
     path.write_text("THEIRS: 1\n")
     evaluate(other)
-    assert f"another config ({path}: there is no config key THEIRS): its results.json" in caplog.text
+    assert f"another config ({path}: unknown config key THEIRS): its results.json" in caplog.text
     assert path.read_text() == "THEIRS: 1\n"
 
 

@@ -186,7 +186,7 @@ def test_evaluation_of_the_checkpoint_gives_the_trainings_results(tiny_cfg):
 
 
 def with_other_data(cfg, tmp_path, change):
-    """Evaluate on a copy of the data set whose file was changed."""
+    """Evaluate on a copy of the dataset whose file was changed."""
     json_file, images = write_dataset(tmp_path / "other")
     content = json.loads(json_file.read_text())
     change(content)

@@ -301,7 +301,7 @@ def test_areas_that_the_file_lacks_are_measured(data, tmp_path):
 
 @pytest.fixture
 def changed(data, tmp_path):
-    """Register the data set with its file changed, as "test_changed"."""
+    """Register the dataset with its file changed, as "test_changed"."""
 
     def register(change):
         content = json.loads(data[0].read_text())

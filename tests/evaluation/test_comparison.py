@@ -43,7 +43,7 @@ def test_images_are_chosen_by_name(dataset):
 
 @pytest.fixture
 def videos(dataset, tmp_path):
-    """The data set with its first three files moved to v1/000001.png, v2/000001.png and v2/000001.png.jpg."""
+    """The dataset with its first three files moved to v1/000001.png, v2/000001.png and v2/000001.png.jpg."""
     annotations, images = tmp_path / "rectangles" / "instances.json", tmp_path / "rectangles" / "images"
     content = json.loads(annotations.read_text())
     for image, name in zip(content["images"], ("v1/000001.png", "v2/000001.png", "v2/000001.png.jpg")):
@@ -63,7 +63,7 @@ def test_images_of_one_name_are_chosen_by_their_folders(videos, tmp_path):
     ):
         assert [e["image_id"] for e in choose_entries(videos, names)] == ids
     for name in ("000001.png", "000001"):
-        said = f"{name}: expected one image of test_compare, 2 fit; give more of the path: .*/v1/0.*, .*/v2/0"
+        said = f"{name}: expected one image of test_compare, 2 match; give more of the path: .*/v1/0.*, .*/v2/0"
         with pytest.raises(ValueError, match=said):
             choose_entries(videos, [name])
     for name in ("1/000001.png", "v3/000001.png"):  # folders count as a whole

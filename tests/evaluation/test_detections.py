@@ -89,15 +89,15 @@ def test_a_truth_that_is_a_part(tmp_path, caplog):
         ([{**GOOD[0], "bbox": [1, 2, 3, -1]}], r"height >= 0\] if any.*: {'score'.* at index 0"),
         ([{**GOOD[0], "segmentation": [[1, 2, 3, 4, 5, 6]]}], "segmentation as RLE if any"),
         ([{**GOOD[0], "segmentation": {**rle(BOX), "size": [9, 9]}}], "an RLE of another size than their image"),
-        ([*GOOD, with_counts("not a code")], "not whole numbers of at least 0 that fill .*'not a code'} at index 2"),
-        ([*GOOD, with_counts("€")], "not whole numbers of at least 0 that fill the image; 1 are .*€.* at index 2"),
-        ([with_counts("5")], r"at least 0 that fill .* wrong: {'size': \[100, 120\], 'counts': '5'} at index 0"),
-        ([with_counts("0`o0000000000000000o1")], "not whole numbers of at least 0 that fill the image; 1 are wrong"),
+        ([*GOOD, with_counts("not a code")], "not integers of at least 0 that sum .*'not a code'} at index 2"),
+        ([*GOOD, with_counts("€")], "that sum to the image's pixels; 1 are .*€.* at index 2"),
+        ([with_counts("5")], r"at least 0 that sum .* wrong: {'size': \[100, 120\], 'counts': '5'} at index 0"),
+        ([with_counts("0`o0000000000000000o1")], "that sum to the image's pixels; 1 are wrong"),
         ([GOOD[0], {**GOOD[0], "category_id": [1]}],
-         r"that are whole numbers or text; 1 are wrong: {'image_id': 1, 'category_id': \[1\]} at index 1"),
-        ([{**GOOD[0], "image_id": {}}], "need an image_id and a category_id that are whole numbers or text"),
+         r"that are integers or strings; 1 are wrong: {'image_id': 1, 'category_id': \[1\]} at index 1"),
+        ([{**GOOD[0], "image_id": {}}], "need an image_id and a category_id that are integers or strings"),
         (coco_file(images=[{"id": [8], "file_name": "2.png"}]), r"images need an id that is .*; 1 are wrong: \[8\]"),
-        (coco_file(categories=[{"id": {"a": 1}, "name": "car"}]), "categories need an id that is a whole number"),
+        (coco_file(categories=[{"id": {"a": 1}, "name": "car"}]), "categories need an id that is an integer"),
         (coco_file(annotations=[{**GOOD[0], "image_id": [9]}]), "need an image_id and a category_id that are"),
         (coco_file(images=[{"id": 8, "file_name": "2.png"}, {"id": 9, "file_name": "other.png"}]),
          "images are not among the ground truth's; 1 are wrong: other.png"),
@@ -130,7 +130,7 @@ def test_a_slash_is_part_of_a_category(tmp_path):
 
 def test_images_that_cannot_be_told_apart(tmp_path):
     twice = {**TRUTH, "images": [{**i, "file_name": f"{i['id']}/same.png"} for i in TRUTH["images"]]}
-    with pytest.raises(ValueError, match="the ground truth's images cannot be told apart by file_name; 1 .*: same.png"):
+    with pytest.raises(ValueError, match="the ground truth's images share file_name; 1 .*: same.png"):
         read_detections(write(tmp_path, coco_file()), twice)
 
 

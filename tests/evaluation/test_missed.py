@@ -44,7 +44,7 @@ def detections(boxes, classes, scores, masks=True):
 def test_what_finds_an_instance(box, label, score, missed):
     given = torch.tensor([SQUARE], dtype=torch.float32), torch.tensor([1])
     found = detections([FAR, box], [1, label], [1.0, score])
-    assert is_missed(*given, found, least_score=0.3).tolist() == [missed]
+    assert is_missed(*given, found, score_threshold=0.3).tolist() == [missed]
 
 
 def test_nothing_found_and_nothing_there():
@@ -107,7 +107,7 @@ def test_average_precision_before_and_after(dataset):
 def test_a_threshold_makes_more_of_them_missed(dataset):
     found = [detections([SQUARE], [0], [0.9]), detections([SQUARE], [0], [0.8])]
     predictor = Knows(found)
-    results = evaluate_missed(predictor, dataset, least_score=0.85)
+    results = evaluate_missed(predictor, dataset, score_threshold=0.85)
     assert predictor.asked == [[FAR], [SQUARE]] and results["missed"] == 2
     # The square of 0.8 stays among the results; its second answer, of 0.5, ranks last and is a duplicate.
     assert results["prompted AP"] == pytest.approx(100)

@@ -31,7 +31,7 @@ def metadata():
     DatasetCatalog.register(NAME, load)
     yield
     DatasetCatalog.remove(NAME)
-    MetadataCatalog.pop(NAME, None)  # which only reading the data set makes
+    MetadataCatalog.pop(NAME, None)  # which only reading the dataset makes
 
 
 def encode(mask):

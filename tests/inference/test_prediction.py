@@ -50,7 +50,7 @@ def boxes_only():
 def test_masks_are_an_array(prediction):
     assert np.array_equal(np.asarray(prediction.masks), BITMAPS) and np.asarray(prediction.masks).dtype == bool
     assert np.array(prediction.masks, dtype=np.uint8).dtype == np.uint8
-    with pytest.raises(ValueError, match="without a copy"):
+    with pytest.raises(ValueError, match="decoding needs a copy"):
         np.array(prediction.masks, copy=False)
     assert prediction.class_names == ["tank", "ship", "tank"] and prediction.prompt_ids.tolist() == [0, 1, 2]
 

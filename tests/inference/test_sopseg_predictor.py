@@ -218,7 +218,7 @@ def test_lack_of_memory_changes_no_mask_and_is_remembered(predictor, monkeypatch
         assert found.masks.codes == expected.masks.codes
         torch.testing.assert_close(found.scores, expected.scores, atol=1e-4, rtol=1e-4)
         assert sizes == attempts
-    assert caplog.text.count("out of memory with 3 crops or prompts: going on with 1") == 1
+    assert caplog.text.count("out of memory with 3 crops or prompts: continuing with 1") == 1
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -368,10 +368,10 @@ ONE = [[[30.0, 40]]]
         ({"points": ONE, "labels": [[2]]}, r"labels\[0\] = \[2\] has a label other than 1"),
         ({"points": ONE, "labels": [[0.5]]}, r"labels\[0\] = \[0.5\] has a label other than 1"),
         ({"points": ONE, "labels": [[np.nan]]}, r"labels\[0\] = \[nan\] has a label other than 1"),
-        ({"points": ONE, "labels": [[-1]]}, r"labels\[0\] = \[-1\] gives its object no point"),
+        ({"points": ONE, "labels": [[-1]]}, r"labels\[0\] = \[-1\] has no point for its object"),
         ({"points": [[[30, 91]]], "labels": [[1]]}, r"points\[0\] = \[30.0, 91.0\] has a point outside the image"),
         ({"points": [[[np.nan, 9]]], "labels": [[1]]}, r"points\[0\] = .* not finite"),
-        ({"points": ONE, "labels": [[1]], "boxes": BOXES}, "points: expected those of 3 objects"),
+        ({"points": ONE, "labels": [[1]], "boxes": BOXES}, "points: expected points of 3 objects"),
         ({"points": ONE, "labels": [[1]], "oriented_boxes": [[9, 9, 5, 5, 3]]}, "points: expected alone or with boxes"),
         ({"points": "here", "labels": [[1]]}, r"points: expected \(N, P, 2\) numbers"),
     ],

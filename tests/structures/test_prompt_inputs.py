@@ -108,7 +108,7 @@ def test_one_oriented_box(one):
 def test_points_of_one_object():
     points, labels = validate_points([[3, 4], [5, 6]], [1, 0], SIZE)
     assert points.tolist() == [[[3, 4], [5, 6]]] and labels.tolist() == [[1, 0]]
-    with pytest.raises(InputError, match=r"labels: expected shape \(1, 2\), one a point, got \(1, 1\)"):
+    with pytest.raises(InputError, match=r"labels: expected shape \(1, 2\), one per point, got \(1, 1\)"):
         validate_points([[3, 4], [5, 6]], [1], SIZE)
 
 

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
+from insight.errors import InputError
 from insight.structures import _rle_ext, rle_reference
 from insight.structures.crop_masks import logits_to_image, masks_to_crops, paste_windows
 from insight.structures.crop_regions import crop_regions
 from insight.structures.rle import RLEMasks, decode_crop, encode_crop, encode_logits, run_lengths
 
 not_built = pytest.mark.skipif(_rle_ext.COMPILED is None, reason="the compiled run-length coder is not built")
-CODERS = [pytest.param(_rle_ext.COMPILED, marks=not_built, id="compiled"), pytest.param(rle_reference, id="twin")]
+CODERS = [pytest.param(_rle_ext.COMPILED, marks=not_built, id="compiled"), pytest.param(rle_reference, id="fallback")]
 
 
 def using(coder):
@@ -187,7 +188,7 @@ def test_logits_become_the_masks_of_logits_to_image(coder):
 
 
 @not_built
-def test_compiled_coder_and_twin_give_the_same_bytes():
+def test_compiled_coder_and_fallback_give_the_same_bytes():
     """Also for pixels at the threshold: both round alike."""
     generator = torch.Generator().manual_seed(1)
     corners = torch.rand(80, 2, generator=generator) * 300 - 60
@@ -261,19 +262,19 @@ UNIT = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
 @pytest.mark.parametrize(
     "arguments, error, message",
     [
-        ((ONE[0], UNIT, (5, 5)), ValueError, r"logits must have shape \(N, h, w\) with h, w > 0, got \(4, 4\)"),
-        ((ONE[:, :0], UNIT, (5, 5)), ValueError, r"logits must have shape .*, got \(1, 0, 4\)"),
-        ((ONE.long(), UNIT, (5, 5)), TypeError, r"logits must be a floating-point tensor .*, got torch.int64"),
-        ((ONE.numpy(), UNIT, (5, 5)), TypeError, r"logits must be a floating-point tensor .*, got float32"),
-        ((ONE, UNIT.repeat(2, 1), (5, 5)), ValueError, r"regions must have shape \(1, 4\), one a crop, got \(2, 4\)"),
-        ((ONE, UNIT.tolist(), (5, 5)), TypeError, r"regions must be a floating-point tensor \(N, 4\), got list"),
-        ((ONE, UNIT * float("nan"), (5, 5)), ValueError, r"regions must be finite .* got \[nan, .* at index 0"),
-        ((ONE, UNIT / 0, (5, 5)), ValueError, "regions must be finite"),
-        ((ONE, -UNIT, (5, 5)), ValueError, r"x1 <= x2 and y1 <= y2, got \[-0.0, -0.0, -1.0, -1.0\] at index 0"),
-        ((ONE, UNIT, (0, 5)), ValueError, r"image_size must be \(height, width\) in positive pixels.* got \(0, 5\)"),
-        ((ONE, UNIT, (5, -1)), ValueError, r"image_size .* got \(5, -1\)"),
-        ((ONE, UNIT, (2**16, 2**16)), ValueError, r"at most 4294967295 together, got \(65536, 65536\)"),
-        ((ONE, UNIT, (5, 5), float("nan")), ValueError, "threshold must be a number, got NaN"),
+        ((ONE[0], UNIT, (5, 5)), InputError, r"logits must have shape \(N, h, w\) with h, w > 0, got \(4, 4\)"),
+        ((ONE[:, :0], UNIT, (5, 5)), InputError, r"logits must have shape .*, got \(1, 0, 4\)"),
+        ((ONE.long(), UNIT, (5, 5)), InputError, r"logits must be a floating-point tensor .*, got torch.int64"),
+        ((ONE.numpy(), UNIT, (5, 5)), InputError, r"logits must be a floating-point tensor .*, got float32"),
+        ((ONE, UNIT.repeat(2, 1), (5, 5)), InputError, r"regions must have shape \(1, 4\), one per crop, got \(2, 4\)"),
+        ((ONE, UNIT.tolist(), (5, 5)), InputError, r"regions must be a floating-point tensor \(N, 4\), got list"),
+        ((ONE, UNIT * float("nan"), (5, 5)), InputError, r"regions must be finite .* got \[nan, .* at index 0"),
+        ((ONE, UNIT / 0, (5, 5)), InputError, "regions must be finite"),
+        ((ONE, -UNIT, (5, 5)), InputError, r"x1 <= x2 and y1 <= y2, got \[-0.0, -0.0, -1.0, -1.0\] at index 0"),
+        ((ONE, UNIT, (0, 5)), InputError, r"image_size must be \(height, width\) in positive pixels.* got \(0, 5\)"),
+        ((ONE, UNIT, (5, -1)), InputError, r"image_size .* got \(5, -1\)"),
+        ((ONE, UNIT, (2**16, 2**16)), InputError, r"at most 4294967295 together, got \(65536, 65536\)"),
+        ((ONE, UNIT, (5, 5), float("nan")), InputError, "threshold must be a number, got NaN"),
     ],
 )
 def test_bad_logits_and_regions_are_named(arguments, error, message):
@@ -285,12 +286,12 @@ def test_bad_logits_and_regions_are_named(arguments, error, message):
 @pytest.mark.parametrize(
     "arguments, error, message",
     [
-        ((np.zeros((2, 2)), (0, 0), (5, 5)), TypeError, r"crop must be an array \(h, w\) of bool, got float64"),
-        (([[True]], (0, 0), (5, 5)), TypeError, "crop must be an array .* got list"),
-        ((np.zeros(2, bool), (0, 0), (5, 5)), ValueError, r"crop must have shape \(h, w\), got \(2,\)"),
-        ((np.zeros((2, 2), bool), (4, 0), (5, 5)), ValueError, "crop must lie in the image: its 2 rows and 2 columns"),
-        ((np.zeros((2, 2), bool), (0, -1), (5, 5)), ValueError, r"\(x, y\) = \(0, -1\) leave image_size"),
-        ((np.zeros((2, 2), bool), (0, 0), (0, 5)), ValueError, "image_size must be"),
+        ((np.zeros((2, 2)), (0, 0), (5, 5)), InputError, r"crop must be an array \(h, w\) of bool, got float64"),
+        (([[True]], (0, 0), (5, 5)), InputError, "crop must be an array .* got list"),
+        ((np.zeros(2, bool), (0, 0), (5, 5)), InputError, r"crop must have shape \(h, w\), got \(2,\)"),
+        ((np.zeros((2, 2), bool), (4, 0), (5, 5)), InputError, "crop must lie in the image: its 2 rows and 2 columns"),
+        ((np.zeros((2, 2), bool), (0, -1), (5, 5)), InputError, r"\(x, y\) = \(0, -1\) leave image_size"),
+        ((np.zeros((2, 2), bool), (0, 0), (0, 5)), InputError, "image_size must be"),
     ],
 )
 def test_bad_windows_are_named(arguments, error, message):
@@ -299,7 +300,7 @@ def test_bad_windows_are_named(arguments, error, message):
     assert "\n" not in str(caught.value)
 
 
-def test_without_the_compiled_coder_its_twin_stands_in_with_one_warning():
+def test_without_the_compiled_coder_the_fallback_warns_once():
     program = """
 import json, sys, warnings
 sys.modules["insight._rle"] = sys.modules["detectron2"] = None
@@ -319,7 +320,7 @@ json.dump([codes, said], sys.stdout)
     assert codes == [reference(bitmap)["counts"].decode()] * 2
     assert warning.startswith("insight: the run-length coder was not built for Python ")
     assert "run `pip install --no-build-isolation -e .`" in warning and "\n" not in warning
-    assert warning.endswith("Using its slower NumPy twin.")
+    assert warning.endswith("Using the slower NumPy fallback.")
 
 
 def test_more_masks_than_a_byte_counts_have_areas():

@@ -94,12 +94,8 @@ def test_prompted_pictures_ask_for_the_true_boxes(table, executed, monkeypatch):
 
 
 def test_the_worst_pictures_are_those_of_the_last_row(table, description, executed, tmp_path):
-    options = {
-        "MODEL.META_ARCHITECTURE": "SOPSegMetaArch",
-        "MODEL.SOPSEG.ENCODER": "vit_t",
-        "MODEL.SOPSEG.INPUT_SIZE": 64,
-    }
-    options["INPUT.FORMAT"] = "RGB"
+    options = {"MODEL.META_ARCHITECTURE": "SOPSegMetaArch", "INPUT.FORMAT": "RGB"}
+    options |= {"MODEL.SOPSEG.ENCODER": "vit_t", "MODEL.SOPSEG.INPUT_SIZE": 64}
     description["rows"] = [{**row, "options": options | row.get("options", {})} for row in description["rows"]]
     worst = table(count=2, worst=True)
     for run, ious in zip(plan_runs(worst, tmp_path / "out" / "runs"), ([0.1, 0.2, 0.3], [0.9, 0.2, 0.1])):
@@ -111,7 +107,7 @@ def test_the_worst_pictures_are_those_of_the_last_row(table, description, execut
 
 
 def test_a_detector_has_no_worst_objects(table, executed):
-    with pytest.raises(ValueError, match="worst: expected a SOPSeg model in the last row, 'faster' is none"):
+    with pytest.raises(ValueError, match="worst: expected a SOPSeg model in the last row, 'faster' is not one"):
         executed.make(table(worst=True))
     assert executed == []
 

@@ -29,14 +29,14 @@ def test_every_row_with_the_first_seed_then_with_the_next(description, read, tmp
 def test_a_data_set_that_a_row_is_not_evaluated_on_is_told_before_anything_runs(description, read, tmp_path):
     description["columns"]["box AP"] = "other_val/bbox/AP"
     with pytest.raises(
-        ValueError, match="column 'box AP' is of other_val, but row 'baseline' is evaluated on small_val"
+        ValueError, match="column 'box AP' needs other_val, but row 'baseline' is evaluated on small_val"
     ):
         plan_runs(read(description), tmp_path)
 
 
 def test_an_option_that_is_none_names_its_row(description, read, tmp_path):
     description["rows"][1]["options"] = {"SOLVER.RATE": 1}
-    with pytest.raises(ValueError, match="row 'faster': overrides: there is no config key SOLVER.RATE"):
+    with pytest.raises(ValueError, match="row 'faster': overrides: unknown config key SOLVER.RATE"):
         plan_runs(read(description), tmp_path)
 
 
@@ -50,7 +50,7 @@ def test_what_a_table_needs_must_be_given(description, read, tmp_path):
 @pytest.mark.parametrize("key", ["NOPE.X", "MODEL.X", "MODEL.WEIGHTS.X", "", "x" * 1000])
 def test_a_need_that_is_no_config_key_is_one_line(description, read, tmp_path, key):
     description["needs"] = [key]
-    with pytest.raises(InputError, match=f"^needs: there is no config key '{key[:60]}") as caught:
+    with pytest.raises(InputError, match=f"^needs: unknown config key '{key[:60]}") as caught:
         plan_runs(read(description), tmp_path)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
 

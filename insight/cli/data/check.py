@@ -12,7 +12,7 @@ def add_parser(tasks) -> None:
         tasks,
         "check",
         run,
-        "Say file by file what is missing or wrong in a dataset; exit code 1 if anything is",
+        "Check a dataset file by file; exit code 1 if anything is missing or wrong",
         (
             "data check nwpu_vhr10_val",
             "data check mine --skip-bad --config-file mine.yaml",
@@ -38,5 +38,5 @@ def run(args: argparse.Namespace) -> int:
         f"{found.images} images and {found.objects} objects can be used"
     )
     if found.fatal:
-        print("docs/data.md says which files are expected where")
+        print("docs/data.md describes the expected files")
     return int(bool(found.fatal or (found.wrong and not skips)))

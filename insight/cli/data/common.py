@@ -1,4 +1,4 @@
-"""What the commands about a registered dataset share."""
+"""Shared by the commands about a registered dataset."""
 
 import argparse
 
@@ -16,5 +16,5 @@ def add_dataset(parser: Parser, **options) -> None:
 
 
 def dataset_config(args: argparse.Namespace):
-    """The config; its datasets are registered."""
-    return config_of(args, ["MODEL.DEVICE", "cpu"])  # no model runs, so nothing need be said of its device
+    """Return the config, and register its datasets."""
+    return config_of(args, ["MODEL.DEVICE", "cpu"])  # no model runs, so no warning about its device

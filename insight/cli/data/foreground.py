@@ -31,7 +31,7 @@ def add_parser(tasks) -> None:
         help="COCO files, [NAME=]FILE[,FILE]; those of one dataset share a row",
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for foreground.md, .json and .png")
-    add_bad_options(parser, "leave out annotations that are wrong")
+    add_bad_options(parser, "leave out bad annotations")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -39,8 +39,9 @@ def run(args: argparse.Namespace) -> None:
     import numpy as np
 
     from insight.data.formats.file_check import SKIP_HINT, FileCheck
-    from insight.data.inspection.foreground import foreground_ratios, report_foreground
+    from insight.data.inspection.foreground import foreground_ratios
     from insight.runtime.outputs import check_output_folder
+    from insight.visualization.foreground import report_foreground
 
     output = check_output_folder(args.output)
     ratios = {}
@@ -61,6 +62,6 @@ def _sources(texts: Sequence[str]) -> dict[str, list[Path]]:
         paths = [Path(file) for file in ([files] if os.path.isfile(files) else files.split(","))]
         name = name or paths[0].stem
         if name in sources:
-            raise InputError(f"{text}: {name} is named twice; {name}=FILE,FILE makes one row of several files")
+            raise InputError(f"{text}: {name} is given twice; {name}=FILE,FILE makes one row of several files")
         sources[name] = paths
     return sources

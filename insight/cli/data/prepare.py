@@ -14,7 +14,7 @@ def add_parser(tasks) -> None:
         tasks,
         "prepare",
         run,
-        "Turn a dataset as its publishers ship it into images and COCO files",
+        "Convert a published dataset to images and COCO files",
         (
             "data prepare isaid iSAID --output $INSIGHT_DATA/isaid",
             "data prepare hrsid HRSID_PNG --output $INSIGHT_DATA/hrsid_painted",
@@ -27,9 +27,9 @@ def add_parser(tasks) -> None:
     parser.add_argument(
         "kind", choices=("isaid", "hrsid", "sat_mtb"), metavar="DATASET", help="isaid, hrsid or sat_mtb"
     )
-    parser.add_argument("source", metavar="SOURCE", help="folder of the dataset as it was shipped")
-    parser.add_argument("--output", metavar="DIR", help="folder for what is made; not for sat_mtb")
-    add_bad_options(parser, "leave out images that cannot be used, with one warning")
+    parser.add_argument("source", metavar="SOURCE", help="folder of the dataset as published")
+    parser.add_argument("--output", metavar="DIR", help="output folder; not for sat_mtb")
+    add_bad_options(parser, "leave out unusable images, with one warning")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -25,14 +25,14 @@ def add_parser(tasks) -> None:
         "--augmented", action="store_true", help="draw training samples after augmentation and resizing"
     )
     parser.add_argument(
-        "--count", type=integer(0), default=20, metavar="N", help="pictures; 0: all images (default: %(default)s)"
+        "--count", type=integer(0), default=20, metavar="N", help="pictures; 0 for all images (default: %(default)s)"
     )
     parser.add_argument(
         "--seed",
         type=integer(0),
         default=0,
         metavar="K",
-        help="of the choice of images and of the augmentations (default: %(default)s)",
+        help="seed of the choice of images and of the augmentations (default: %(default)s)",
     )
     parser.add_argument(
         "--scale", type=integer(0), default=0, metavar="K", help="enlargement; 0: by the image's size (the default)"

@@ -1,4 +1,4 @@
-"""What the measurements share."""
+"""Shared by the measurements."""
 
 import argparse
 
@@ -31,7 +31,7 @@ def add_measurement(measurements, name: str, run, summary: str, example: str = "
 
 
 def measured_config(args: argparse.Namespace):
-    """The config of the model; its test datasets are registered, and --output can be written."""
+    """Return the config of the model; register its test datasets and check that --output can be written."""
     from insight.engine.measurement import measured_config
     from insight.runtime.outputs import check_output_file
 

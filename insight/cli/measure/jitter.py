@@ -13,7 +13,7 @@ def add_parser(measurements) -> None:
         measurements,
         "jitter",
         run,
-        "Measure mask IoU over the noise of box prompts: ground-truth boxes whose sides are shifted at random",
+        "Measure mask IoU against the noise of box prompts: ground-truth boxes whose sides are shifted at random",
         " --noise 0 --noise 0.2",
     )
     parser.add_argument(

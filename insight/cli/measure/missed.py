@@ -11,7 +11,7 @@ def add_parser(measurements) -> None:
         measurements,
         "missed",
         run,
-        "Measure AP with the instances that a detector misses given to it as box prompts",
+        "Measure AP when the instances that a detector misses are given to it as box prompts",
         " --score-threshold 0.5",
     )
     parser.add_argument(
@@ -39,4 +39,4 @@ def run(args: argparse.Namespace) -> None:
         print(f"{dataset}: {found['missed']:.0f} of {found['instances']:.0f} instances are missed")
         for name in ("AP", "AP50", "AP75"):
             print(f"{name:5s} automatic {found[f'automatic {name}']:6.2f}   prompted {found[f'prompted {name}']:6.2f}")
-    write_measurement(args.output, cfg, results, least_score=args.score_threshold)
+    write_measurement(args.output, cfg, results, score_threshold=args.score_threshold)

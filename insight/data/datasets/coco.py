@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 
 
 def is_strict() -> bool:
-    """Whether DATASETS.BAD is strict, the default until a config sets it."""
+    """Return whether DATASETS.BAD is strict, the default until a config sets it."""
     return _strict
 
 
@@ -34,13 +34,13 @@ def register_coco(
     classes: Sequence[str] | None = None,
     prepare: Callable[[], None] | None = None,
 ) -> None:
-    """Register a COCO JSON file under a name. Nothing is read before the dataset is used.
+    """Register a COCO JSON file as a dataset. The file is read when the dataset is first used.
 
     Args:
         name: name for DATASETS.TRAIN and DATASETS.TEST.
         annotations: the JSON file.
         image_root: folder that the file names in it are relative to.
-        classes: names of the classes to use, in this order, see `load_coco`; None: all classes of the file.
+        classes: names of the classes to use, in this order, see `load_coco`; None for all classes of the file.
         prepare: called before the file is read, to create it.
     """
 
@@ -174,24 +174,24 @@ def _is_entry(entry) -> bool:
 def load_coco(
     annotations: Path, image_root: Path, classes: Sequence[str] | None = None, strict: bool = True
 ) -> tuple[list[dict], list[str], list[int]]:
-    """Read and check a COCO JSON file as Detectron2's dataset dicts.
+    """Read and check a COCO JSON file, and convert it to Detectron2's dataset dicts.
 
     Category ids may have gaps; they are mapped to 0, 1, 2 ... in increasing order, or in the order of `classes`.
-    Annotations whose box or mask has no area are left out, with one warning. Images without annotations are kept. An
-    image may have "sem_seg_file_name", beyond COCO: its label map, for the semantic branch of a model.
+    Annotations whose box or mask has no area are left out, with one warning. Images without annotations are kept. As an
+    extension of COCO, an image may have "sem_seg_file_name": its label map, for the semantic branch of a model.
 
     Args:
         annotations: the JSON file.
         image_root: folder of the images and label maps.
         classes: names of the categories to use, see `read_coco`; annotations of others are left out. None: all.
-        strict: raise for images and annotations that are wrong; otherwise they are left out, with one warning, and so
-            are images that cannot be decoded, which strict reading does not look at.
+        strict: raise for bad images and annotations; otherwise leave them out, with one warning, as well as images that
+            cannot be decoded, which are not checked in strict mode.
 
     Returns:
         Detectron2's dataset dicts in order of image id, the class names, the category ids of the classes.
 
     Raises:
-        InputError: what is wrong with the file, in one line, with the number of offenders and the first of them.
+        InputError: the file is malformed; the message gives the number of bad entries and the first of them.
         OSError: the file is missing or cannot be read.
     """
     annotations, image_root = Path(annotations), Path(image_root)
@@ -205,7 +205,7 @@ def load_coco(
     if check.problems:
         _logger.warning(check.summary())
     if not content["images"]:
-        raise InputError(f"{annotations}: there is no image that can be used")
+        raise InputError(f"{annotations}: no usable image")
     names, ids = ([c[key] for c in content["categories"]] for key in ("name", "id"))
     index = {category: i for i, category in enumerate(ids)}
     sizes = {i["id"]: (i["height"], i["width"]) for i in content["images"]}
@@ -227,7 +227,7 @@ def load_coco(
 
 
 def _convert(annotation: dict, index: dict[int, int], size: tuple[int, int]) -> dict:
-    """A COCO annotation as Detectron2's."""
+    """A COCO annotation as Detectron2 expects it."""
     result = {
         "bbox": annotation["bbox"],
         "bbox_mode": BoxMode.XYWH_ABS,

@@ -1,4 +1,4 @@
-"""Folders of oriented boxes as Detectron2 datasets: boxes without masks, each with its corners."""
+"""Folders of oriented boxes as Detectron2 datasets, without masks."""
 
 import logging
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _logger = logging.getLogger(__name__)
 
 
 def register_oriented(name: str, folder: Path, classes: Sequence[str], split: str = "") -> None:
-    """Register a folder of oriented boxes under a name. Nothing is read before the dataset is used.
+    """Register a folder of oriented boxes as a dataset. It is read when the dataset is first used.
 
     Args:
         name: name for DATASETS.TRAIN and DATASETS.TEST.
@@ -40,8 +40,8 @@ def load_oriented(folder: Path, classes: Sequence[str], split: str = "", strict:
         folder: folder in one of the layouts of `find_oriented`.
         classes: the names of the classes, as the files spell them.
         split: see `find_oriented`.
-        strict: raise for files and boxes that are wrong; otherwise they are left out, see `read_folder`, with one
-            warning, and so are images that cannot be decoded, which strict reading does not look at.
+        strict: raise for bad files and boxes; otherwise leave them out, see `read_folder`, with one warning, as well as
+            images that cannot be decoded, which are not checked in strict mode.
 
     Returns:
         Detectron2's dataset dicts in order of the label files. "bbox" is the horizontal box around the oriented one,
@@ -83,5 +83,5 @@ def load_oriented(folder: Path, classes: Sequence[str], split: str = "", strict:
     if check.problems:
         _logger.warning(check.summary())
     if not dicts:
-        raise InputError(f"{folder}: there is no image that can be used")
+        raise InputError(f"{folder}: no usable image")
     return dicts

@@ -1,11 +1,11 @@
-"""Folders of datasets."""
+"""Folders that hold the datasets."""
 
 import os
 from pathlib import Path
 
 
 def data_root() -> Path:
-    """Folder that holds the datasets.
+    """Return the folder that holds the datasets.
 
     Returns:
         INSIGHT_DATA if it is set; else DETECTRON2_DATASETS if it is set; else `datasets` in the current folder, as in
@@ -15,7 +15,7 @@ def data_root() -> Path:
 
 
 def render_root() -> Path:
-    """Folder for datasets that the package draws itself.
+    """Return the folder for datasets that the package renders.
 
     Returns:
         INSIGHT_DATA if it is set and can be written to; else insight/ in the user's cache folder (XDG_CACHE_HOME, or

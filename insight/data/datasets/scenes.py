@@ -1,4 +1,4 @@
-"""The synthetic scenes as datasets: drawn once, on first use, and kept as COCO JSON and PNG files."""
+"""The synthetic scenes as datasets: rendered on first use, and kept as COCO JSON and PNG files."""
 
 import logging
 import os
@@ -26,8 +26,8 @@ class Split:
     """A set of scenes: the seeds first_seed, first_seed + 1, ... at one size.
 
     Args:
-        count: scenes.
-        first_seed: of the first.
+        count: number of scenes.
+        first_seed: seed of the first scene.
         size: (height, width), pixels.
     """
 
@@ -57,12 +57,12 @@ def register() -> None:
 
 
 def ensure_rendered(folder: Path, split: Split) -> None:
-    """Draw a split into a folder, unless it is there.
+    """Render a split into a folder, unless the folder exists.
 
-    The folder appears under its name when all of it is drawn; several processes that ask for it draw it once.
+    The folder appears when it is complete. If several processes need it, one renders it and the others wait.
 
     Args:
-        folder: gets instances.json (COCO; each annotation also holds "oriented_box", as SceneInstance has it) and
+        folder: gets instances.json (COCO; each annotation also holds "oriented_box", as in SceneInstance) and
             images/.
         split: what to draw.
     """

@@ -1,4 +1,4 @@
-"""Read COCO JSON files, checked so that a mistake is one line and not a crash later on. Needs no Detectron2."""
+"""Reading and checking COCO JSON files. Needs no Detectron2."""
 
 import os
 import pickle
@@ -21,19 +21,19 @@ from .label_studio import is_label_studio, label_studio_to_coco
 from .oriented_annotations import with_oriented_boxes
 
 WITHOUT_AREA = "annotations need a box and a mask with an area"
-SHORT_RINGS = "rings of masks need three corners"
-ROOT_CATEGORY = "a supercategory without annotations bears the name of a category"
+SHORT_RINGS = "mask polygons need at least three corners"
+ROOT_CATEGORY = "a supercategory without annotations has the name of a category"
 
 _SETTLED = 10**8  # nanoseconds after which a file with the same size and time stamp is taken to be unchanged
 
 
 class _Rule(NamedTuple):
-    """What each entry of a section must fulfil.
+    """A rule for each entry of a section.
 
     Attributes:
         reason: the rule in words, for errors.
-        holds: whether an entry fulfils it; entries that break an earlier rule are not asked.
-        name: what to call an entry that does not.
+        holds: whether an entry satisfies it; entries that break an earlier rule are not checked.
+        name: how errors name an entry that does not.
     """
 
     reason: str
@@ -50,28 +50,28 @@ def read_coco(
 ) -> dict:
     """Read and check a COCO JSON file, or Label Studio's JSON export.
 
-    A file is parsed and checked once in a process, as long as it is unchanged; each call returns objects of its own.
+    A file is parsed and checked once per process while it is unchanged; each call returns new objects.
     Annotations whose box or mask has no area are always left out, noted in `check.problems` under WITHOUT_AREA. An
     empty segmentation counts as a mask without area if any other annotation has a mask, and as no mask otherwise.
-    Rings of fewer than three corners are dropped, with the annotation's id noted under SHORT_RINGS. Rotation, however
-    it is stored, becomes "oriented_box", see `with_oriented_boxes`. Sizes of images and RLEs may be written as 64.0,
-    and become int.
+    Rings of fewer than three corners are dropped, with the annotation's id noted under SHORT_RINGS. Rotation, in
+    whatever form, is converted to "oriented_box", see `with_oriented_boxes`. Sizes of images and RLEs may be written as
+    64.0 and are converted to int.
 
     Args:
         annotations: the JSON file.
-        image_root: folder of the images, which must be there; None does not look.
+        image_root: folder of the images, which must exist; None checks no images.
         classes: names of the categories to keep, compared without case, spaces, hyphens and underscores; annotations
             of others are left out. None: all of them, by increasing id.
-        check: what to do with mistakes. If it is strict, as it is by default: raise. Otherwise leave out entries that
-            are wrong, of those with one id all but the first, and annotations of images that are left out.
-        masks: whether to keep segmentations; otherwise they are neither checked nor returned.
+        check: how to treat mistakes. A strict check, the default, raises; otherwise bad entries are left out, all but
+            the first of entries that share an id, and annotations of images that are left out.
+        masks: whether to check and return segmentations.
 
     Returns:
         The content: "categories" in the order of the classes and under their names in `classes`, "images" by
         increasing id, "annotations".
 
     Raises:
-        InputError: what is wrong with the file, in one line, with the number of offenders and the first of them.
+        InputError: the file is malformed; the message gives the number of bad entries and the first of them.
         OSError: the file is missing or cannot be read.
     """
     annotations = Path(annotations)
@@ -113,7 +113,7 @@ def only_images(content: dict, ids: Container) -> dict:
 
     Args:
         content: a COCO dictionary, as `read_coco` returns it.
-        ids: of the images.
+        ids: ids of the images to keep.
 
     Returns:
         The COCO dictionary without the other images.
@@ -126,15 +126,15 @@ def only_images(content: dict, ids: Container) -> dict:
 
 
 def plain_name(name: str) -> str:
-    """A class name without case, spaces, hyphens and underscores, by which names are compared."""
+    """Return a class name in lower case without spaces, hyphens and underscores, for comparison."""
     return re.sub(r"[\s_-]", "", str(name)).casefold()
 
 
 def with_whole_size(annotation: dict, size: Sequence[int]) -> dict:
-    """Give the RLE of an annotation or a detection its image's size in int: COCO's code takes no 64.0.
+    """Set the size of an annotation's RLE to its image's size as integers; COCO's code does not accept 64.0.
 
     Args:
-        annotation: with an RLE or without.
+        annotation: annotation or detection, with or without an RLE.
         size: (height, width) of its image.
 
     Returns:
@@ -145,10 +145,10 @@ def with_whole_size(annotation: dict, size: Sequence[int]) -> dict:
 
 
 def rle_fills(counts: str | list, size: list[int], **_) -> bool:
-    """Whether the runs of an RLE sum to the pixels of its image; COCO's code decodes others to anything.
+    """Return whether the runs of an RLE sum to the pixels of its image; otherwise COCO's code decodes garbage.
 
     Args:
-        counts: its runs, compressed or not.
+        counts: runs, compressed or not.
         size: (height, width) of the image.
     """
     try:
@@ -208,8 +208,9 @@ def _categories(content: dict, check: FileCheck) -> tuple[list[dict], list[str]]
     categories = content["categories"]
     check.fails_if_any((c for c in categories if not has(c, "id", "name")), "categories need id and name")
     if not categories:
-        raise InputError(f"{check.path}: there is no category")
-    check.fails_if_any((c["name"] for c in categories if not isinstance(c["name"], str)), "category names must be text")
+        raise InputError(f"{check.path}: no categories")
+    nameless = [c["name"] for c in categories if not isinstance(c["name"], str)]
+    check.fails_if_any(nameless, "category names must be strings")
     of_one_kind = _of_one_kind()
     check.fails_if_any([c["id"] for c in categories if not of_one_kind(c)], f"category ids {_KINDS}")
     check.fails_if_any(repeated(c["id"] for c in categories), "category ids are not unique")
@@ -236,10 +237,10 @@ def _of_classes(categories: list[dict], classes: Sequence[str] | None, check: Fi
     if classes is None:
         return categories
     by_name = {plain_name(c["name"]): c for c in categories}
-    check.fails_if_any(repeated(map(plain_name, classes)), "classes are asked for twice")
+    check.fails_if_any(repeated(map(plain_name, classes)), "classes are given twice")
     known = first((c["name"] for c in categories), 20)
     check.fails_if_any(
-        (name for name in classes if plain_name(name) not in by_name), f"classes are in no category (they are {known})"
+        (name for name in classes if plain_name(name) not in by_name), f"unknown classes (the categories are {known})"
     )
     return [{**by_name[plain_name(name)], "name": name} for name in classes]
 
@@ -251,7 +252,7 @@ def _image_rules() -> list[_Rule]:
     return [
         _Rule("images need id, file_name, height and width",
               lambda i: has(i, "id", "file_name", "height", "width") and isinstance(i["file_name"], str), _itself),
-        _Rule("images need sem_seg_file_name, if any, as text",
+        _Rule("sem_seg_file_name of images must be a string",
               lambda i: isinstance(i.get("sem_seg_file_name", ""), str), _file_name),
         _Rule(f"image ids {_KINDS}", _of_one_kind(), _id),
         _Rule("image ids are not unique", _new(), _id),
@@ -277,9 +278,9 @@ def _annotation_rules(sizes: dict, categories: set) -> list[_Rule]:
               lambda a: has(a, "id", "image_id", "category_id", "bbox"), _itself),
         _Rule(f"annotation ids {_KINDS}", _of_one_kind(), _id),
         _Rule("annotation ids are not unique", _new(), _id),
-        _Rule(f"annotations have a category_id that is in no category (they are {first(sorted(categories), 20)})",
+        _Rule(f"annotations have an unknown category_id (the categories are {first(sorted(categories), 20)})",
               lambda a: known(a["category_id"], categories), lambda a: a["category_id"]),
-        _Rule("annotations have an image_id that is in no image",
+        _Rule("annotations have an unknown image_id",
               lambda a: known(a["image_id"], sizes), lambda a: a["image_id"]),
         _Rule("annotations need bbox [x, y, width, height] and, if any, segmentation as polygons or RLE",
               _well_formed, _id),
@@ -288,7 +289,7 @@ def _annotation_rules(sizes: dict, categories: set) -> list[_Rule]:
               lambda a: numbers([a.get("area", 0)], 1) and a.get("area", 0) >= 0, _id),
         _Rule("annotations have an RLE of another size than their image",
               lambda a: rle(a) is None or tuple(rle(a)["size"]) == sizes[a["image_id"]], _id),
-        _Rule("annotations have an RLE whose runs are not whole numbers of at least 0 that fill the image",
+        _Rule("annotations have an RLE whose runs are not integers of at least 0 that sum to the image's pixels",
               lambda a: rle(a) is None or rle_fills(**rle(a)), _id),
     ]  # fmt: skip
 

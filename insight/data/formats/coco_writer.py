@@ -1,4 +1,4 @@
-"""Write COCO JSON files entry by entry. Needs no Detectron2."""
+"""Writing COCO JSON files entry by entry. Needs no Detectron2."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ class CocoWriter:
         file: the open file.
 
     Attributes:
-        images, annotations: how many were written.
+        images, annotations: number of entries written.
     """
 
     def __init__(self, file: IO[str]):
@@ -28,10 +28,10 @@ class CocoWriter:
         """Write an image.
 
         Args:
-            image: with file_name, height and width; without "id", it gets its number, from 1.
+            image: with file_name, height and width; "id" defaults to its number, from 1.
 
         Returns:
-            Its id.
+            The id.
         """
         self.images += 1
         image = {"id": self.images, **image}
@@ -42,10 +42,10 @@ class CocoWriter:
         """Write an annotation.
 
         Args:
-            annotation: with image_id and category_id; without "id", it gets its number, from 1.
+            annotation: with image_id and category_id; "id" defaults to its number, from 1.
 
         Returns:
-            Its id.
+            The id.
         """
         separator = ",\n" if self.annotations else "\n"
         self.annotations += 1
@@ -63,14 +63,14 @@ class CocoWriter:
 def open_coco(
     path: str | os.PathLike, categories: Sequence[dict[str, Any] | str], info: dict[str, Any] | None = None
 ) -> Iterator[CocoWriter]:
-    """Write a COCO JSON file that appears under its name when it is complete.
+    """Write a COCO JSON file, which appears when it is complete.
 
     Memory does not grow with the annotations. The same entries give the same bytes.
 
     Args:
         path: the file; its folder is made if needed.
-        categories: COCO's, or their names, whose ids count from 1.
-        info: COCO's section "info".
+        categories: COCO categories, or names, whose ids then count from 1.
+        info: COCO's "info" section.
 
     Yields:
         The writer.

@@ -1,4 +1,4 @@
-"""Find images that cannot be decoded or differ in size from their annotations. Needs no Detectron2."""
+"""Finding images that cannot be decoded or differ in size from their annotations. Needs no Detectron2."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -34,9 +34,9 @@ def without_undecodable(content: dict, image_root: Path, check: FileCheck) -> di
     A file that is listed several times is decoded once, and each entry is judged by its own size.
 
     Args:
-        content: COCO dictionary, as `read_coco` returns it.
+        content: COCO dictionary, the output of `read_coco`.
         image_root: folder of the images.
-        check: not strict; notes the images under UNDECODABLE.
+        check: check that is not strict, which notes the images under UNDECODABLE.
 
     Returns:
         The COCO dictionary without them.

@@ -36,8 +36,8 @@ _HINT = "choose three bands and stretch them to 8 bits first"
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """Read an image file.
 
-    Grey becomes three equal bands, alpha is dropped, a palette is looked up, an EXIF or TIFF orientation is applied
-    (values other than 1 to 8 are ignored).
+    Grey images become three equal bands, alpha is dropped, palettes are looked up, and EXIF or TIFF orientations are
+    applied (values other than 1 to 8 are ignored).
 
     Args:
         path: the file.
@@ -60,7 +60,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """Size of an image file as `read_image` returns it, without decoding the pixels.
+    """Return the size of an image file after its orientation is applied, without decoding the pixels.
 
     Args:
         path: the file.
@@ -70,7 +70,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
 
     Raises:
         OSError: the file is missing or of an unknown format.
-        InputError: it is a TIFF of a kind that `read_image` refuses.
+        InputError: the file is a TIFF that `read_image` does not support.
     """
     with open_image(path) as image:
         width, height = image.size
@@ -86,13 +86,13 @@ def encode_png(image: np.ndarray) -> bytes:
         image: uint8, (H, W, 3) RGB or (H, W) grey.
 
     Returns:
-        Content of the file.
+        The bytes of the PNG file.
     """
     return cv2.imencode(".png", image if image.ndim == 2 else image[:, :, ::-1])[1].tobytes()
 
 
 def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Write an image as PNG. The file appears under its name when it is complete.
+    """Write an image as PNG, atomically.
 
     Args:
         path: the file; its folder is made if needed.
@@ -106,17 +106,17 @@ def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
 
 
 def as_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:
-    """Bring an array to three bands of 8 bits.
+    """Convert an array to three bands of 8 bits.
 
     Args:
         image: uint8 (H, W), (H, W, 1), (H, W, 2) grey and alpha, (H, W, 3), or (H, W, 4) colour and alpha.
         name: name of the image in errors.
 
     Returns:
-        (H, W, 3) uint8, the bands in the order they came in.
+        (H, W, 3) uint8, in the given order of bands.
 
     Raises:
-        InputError: another shape or dtype, or no pixels.
+        InputError: an unsupported shape or dtype, or no pixels.
     """
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 2, 3, 4)):

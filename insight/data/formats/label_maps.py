@@ -1,4 +1,4 @@
-"""Read label maps: pictures that hold the class of every pixel."""
+"""Reading label maps: images that hold the class of every pixel."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from .images import open_image
 
 _logger = logging.getLogger(__name__)
 
-Map = tuple[Path, tuple[int, int]]  # the file, and (height, width) of an image that has it
+Map = tuple[Path, tuple[int, int]]  # the file, and the (height, width) of its image
 
 
 def read_label_map(path: str | os.PathLike, size: tuple[int, int], num_classes: int = IGNORED) -> np.ndarray:
@@ -25,14 +25,14 @@ def read_label_map(path: str | os.PathLike, size: tuple[int, int], num_classes: 
     Args:
         path: the file.
         size: (height, width) of its image, pixels.
-        num_classes: labels are less than this.
+        num_classes: number of labels.
 
     Returns:
         (H, W) uint8.
 
     Raises:
-        OSError: it is missing, truncated or of an unknown format.
-        InputError: it has other bands, another size, or labels of no class.
+        OSError: the file is missing, truncated or of an unknown format.
+        InputError: the label map has the wrong bands or size, or labels out of range.
     """
     with open_image(path, "label map") as image:
         if image.mode not in ("L", "P"):
@@ -44,8 +44,8 @@ def read_label_map(path: str | os.PathLike, size: tuple[int, int], num_classes: 
     strange = np.unique(labels[(labels >= num_classes) & (labels != IGNORED)])
     if len(strange):
         raise InputError(
-            f"{path}: label {strange[0]} is no class: expected 0 to {num_classes - 1}, and {IGNORED} for none; "
-            "MODEL.SCNET.SEMANTIC.NUM_CLASSES is the number of labels in files"
+            f"{path}: label {strange[0]} is out of range: expected 0 to {num_classes - 1}, or {IGNORED} for unlabelled "
+            "pixels; MODEL.SCNET.SEMANTIC.NUM_CLASSES is the number of labels in files"
         )
     return labels
 
@@ -55,7 +55,7 @@ def unusable_label_maps(maps: Iterable[Map], num_classes: int = IGNORED) -> dict
 
     Args:
         maps: the label maps; each is read once.
-        num_classes: labels are less than this.
+        num_classes: number of labels.
 
     Returns:
         For each unusable label map, one line that names it and says what is wrong.
@@ -73,22 +73,22 @@ def with_usable_label_maps(
     Args:
         dicts: Detectron2's dataset dicts, optionally with "sem_seg_file_name".
         num_classes: number of labels of the model's semantic branch.
-        strict: raise if a file is missing, and read none; otherwise read them all, and leave out images whose map
-            cannot be used, with one warning.
+        strict: raise if a file is missing, without reading the files; otherwise read them all and leave out images
+            whose map cannot be used, with one warning.
         needed: whether the branch has no other supervision.
 
     Returns:
         The dataset dicts of the images.
 
     Raises:
-        InputError: label maps cannot be used, or there is none though needed.
+        InputError: label maps cannot be used, or none exists although needed.
     """
     by_image = [_map(d) for d in dicts]
     maps = [one for one in dict.fromkeys(by_image) if one is not None]
     if needed and not maps:
         raise InputError(
-            "DATASETS.TRAIN: no image has a sem_seg_file_name, of whose labels MODEL.SCNET.SEMANTIC.NUM_CLASSES is the "
-            "number; 0 learns the instances' classes"
+            "DATASETS.TRAIN: no image has a sem_seg_file_name, whose number of labels "
+            "MODEL.SCNET.SEMANTIC.NUM_CLASSES is; set it to 0 to train on the classes of the instances"
         )
     if strict:
         wrong = {(path, size): f"no such label map: {path}" for path, size in maps if not path.is_file()}
@@ -96,7 +96,7 @@ def with_usable_label_maps(
         wrong = unusable_label_maps(maps, num_classes)
     if not wrong:
         return dicts
-    reason = f"of {len(maps)} label maps for the semantic branch {len(wrong)} cannot be used: {first(wrong.values())}"
+    reason = f"{len(wrong)} of {len(maps)} label maps for the semantic branch cannot be used: {first(wrong.values())}"
     kept = [d for d, one in zip(dicts, by_image) if one not in wrong]
     if strict or not kept:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Label Studio's JSON export as a COCO dictionary: rectangles, rotated or not, and polygons."""
+"""Conversion of Label Studio's JSON export to COCO: rectangles, rotated or not, and polygons."""
 
 import logging
 import math
@@ -15,7 +15,7 @@ _logger = logging.getLogger(__name__)
 
 
 def is_label_studio(content: object) -> bool:
-    """Whether the content of a JSON file is a list of Label Studio's tasks."""
+    """Return whether the content of a JSON file is a list of Label Studio tasks."""
     return (
         isinstance(content, list)
         and len(content) > 0
@@ -24,11 +24,11 @@ def is_label_studio(content: object) -> bool:
 
 
 def label_studio_to_coco(tasks: list[dict], path: Path) -> dict:
-    """Convert Label Studio's tasks.
+    """Convert Label Studio tasks to a COCO dictionary.
 
-    Of a task that several people annotated, the last annotation counts. Tasks without a region are left out, with a
-    warning: the export states the size of an image with its regions only. Regions of other kinds (brush, ellipse, key
-    points) are left out, with a warning.
+    If a task has several annotations, the last one counts. Tasks without a region are left out with a warning, since
+    the export gives the size of an image only with its regions. Regions of other kinds (brush, ellipse, key points) are
+    left out, with a warning.
 
     Args:
         tasks: content of the file.

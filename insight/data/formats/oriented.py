@@ -1,4 +1,4 @@
-"""Read oriented boxes: DOTA's text files and SODA-A's JSON files."""
+"""Reading oriented boxes from DOTA's text files and SODA-A's JSON files."""
 
 import logging
 import math
@@ -30,10 +30,10 @@ class OrientedLabels:
     """The oriented boxes of one image, in the order of its file.
 
     Args:
-        corners: (N, 4, 2) float32 XY, image pixels, in the order of the file; a box may leave the image or have no
-            area. `insight.structures.oriented_boxes.oriented_corners` orders them, and refuses boxes without area.
+        corners: (N, 4, 2) float32 XY, image pixels, in the order of the file; a box may extend beyond the image or have
+            no area. `insight.structures.oriented_boxes.oriented_corners` sorts them, and rejects boxes without area.
         class_names: N names, as the file spells them.
-        difficult: (N,) bool: marked as hard to recognise, or cut by the edge of a crop.
+        difficult: (N,) bool, True for boxes marked as hard to recognise or cut by the edge of a crop.
     """
 
     corners: np.ndarray
@@ -49,23 +49,23 @@ def find_oriented(
 ) -> list[tuple[Path, Path]]:
     """Pair the images of a folder with their label files, by file name.
 
-    Two layouts are known: DOTA's images/ and labelTxt/*.txt, and SODA-A's Images/ and Annotations/*.json. Sub-folders
-    (train/, val/, test/) are looked into.
+    Two layouts are supported: DOTA's images/ and labelTxt/*.txt, and SODA-A's Images/ and Annotations/*.json, each with
+    or without sub-folders (train/, val/, test/).
 
     Args:
         folder: folder that holds the two.
-        split: use the label files in this sub-folder only; their images may lie anywhere.
-        check: what to do with label files without an image, images without a label file, and all but the first image of
-            a name. If it is strict: raise. Otherwise leave them out. None: strict, but only warn of images without a
-            label file.
+        split: use only the label files in this sub-folder; their images may be in any sub-folder.
+        check: how to treat label files without an image, images without a label file, and images that share a name: a
+            strict check raises, otherwise they are left out (all but the first of a name). None: strict, but only warn
+            about images without a label file.
 
     Returns:
-        (image, label file), in order of the label files' paths. An image has a label file if any split has it; images
-        in a sub-folder test/ need none if no label file is in such a one. Hidden files count for nothing.
+        Pairs (image, label file), sorted by the label file's path. Images in a sub-folder test/ need no label file if
+        no label file is in a test/ either. Hidden files are ignored.
 
     Raises:
         OSError: no such folder.
-        InputError: neither layout, no usable file, or what a strict check finds.
+        InputError: the folder has neither layout or no usable file, or a strict check fails.
     """
     folder, warns = Path(folder), check is None
     check = check or FileCheck(folder)
@@ -80,7 +80,7 @@ def find_oriented(
     labels = [path for path in all_labels if path.is_relative_to(folder / label_folder / split)]
     images = files_under(folder / image_folder, SUFFIXES)
     if not labels:
-        raise InputError(f"{folder / label_folder / split}: there is no {suffix} file")
+        raise InputError(f"{folder / label_folder / split}: no {suffix} files")
     by_stem: dict[str, Path] = {}
     for image in images:
         by_stem.setdefault(image.stem, image)
@@ -88,7 +88,7 @@ def find_oriented(
     def within(path: Path) -> Path:
         return path.relative_to(folder)
 
-    check.keep(images, lambda image: by_stem[image.stem] == image, "each image needs a name of its own", within)
+    check.keep(images, lambda image: by_stem[image.stem] == image, "image names must be unique", within)
     bare = _bare(by_stem.values(), all_labels, folder)
     labels = check.keep(
         labels, lambda label: label.stem in by_stem, f"label files need an image in {image_folder}/", within
@@ -122,15 +122,15 @@ def read_folder(
     Args:
         folder, split: see `find_oriented`.
         classes: the names of the classes, as the files spell them.
-        check: what to do with mistakes. If it is strict: raise. Otherwise leave out images whose label file cannot be
-            used or which are not readable themselves, boxes of other classes or outside their image, and what
-            `find_oriented` leaves out.
+        check: how to treat mistakes: a strict check raises; otherwise, images that cannot be read or whose label file
+            cannot be used are left out, as are boxes of other classes or outside their image, and what `find_oriented`
+            leaves out.
 
     Yields:
-        The image, its (height, width) and its boxes, in order of the label files.
+        The image, its (height, width) and its boxes, in the order of the label files.
 
     Raises:
-        OSError, InputError: the folder cannot be used, or with a strict check a file.
+        OSError, InputError: the folder cannot be used, or a strict check fails.
     """
     for image, label in find_oriented(folder, split, check):
         labels = check.attempt(lambda label=label: read_oriented(label), "label files cannot be used")
@@ -165,7 +165,7 @@ def read_oriented(label_file: str | os.PathLike) -> OrientedLabels:
 
     Raises:
         OSError: the file is missing or cannot be read.
-        InputError: it is malformed; see `read_dota` and `read_soda_a`.
+        InputError: the file is malformed; see `read_dota` and `read_soda_a`.
     """
     return read_soda_a(label_file) if Path(label_file).suffix == ".json" else read_dota(label_file)
 
@@ -184,7 +184,7 @@ def read_dota(label_file: str | os.PathLike) -> OrientedLabels:
 
     Raises:
         OSError: the file is missing or cannot be read.
-        InputError: a line has another form; names the file and the line.
+        InputError: a line is malformed; the message names the file and the line.
     """
     label_file = Path(label_file)
     corners, names, difficult = [], [], []
@@ -209,19 +209,19 @@ def read_soda_a(json_file: str | os.PathLike) -> OrientedLabels:
     """Read one of SODA-A's annotation files.
 
     It holds {"categories": [{"id", "name"}, ...], "annotations": [{"poly", "category_id"}, ...]}, where a "poly" is
-    [x1, y1, x2, y2, ...] in pixels. Of one with another number of corners than four, which a few of SODA-A's have,
-    the smallest rectangle around it is taken. Polygons of fewer than three corners are left out, with one warning, and
-    so are the regions of the class "ignore", silently.
+    [x1, y1, x2, y2, ...] in pixels. A polygon that does not have four corners, as a few in SODA-A, is replaced
+    by the smallest rectangle around it. Polygons of fewer than three corners are left out with one warning, regions of
+    the class "ignore" silently.
 
     Args:
         json_file: the file of one image.
 
     Returns:
-        The boxes, possibly none. None is difficult: SODA-A has no such flag.
+        The boxes, possibly none. `difficult` is False for all, since SODA-A has no such flag.
 
     Raises:
         OSError: the file is missing or cannot be read.
-        InputError: it is not JSON of that form; names the file and the annotation.
+        InputError: the file is malformed; the message names the file and the annotation.
     """
     json_file = Path(json_file)
     content = read_json(json_file)
@@ -242,7 +242,7 @@ def read_soda_a(json_file: str | os.PathLike) -> OrientedLabels:
         category = annotation.get("category_id")
         name = categories.get(int(category)) if str(category).isdecimal() else None
         if name is None:
-            raise InputError(f"{where}: its category_id {category!r:.80} is in no category")
+            raise InputError(f"{where}: unknown category_id {category!r:.80}")
         if name == _IGNORED:
             continue
         if len(poly) < 6:
@@ -251,7 +251,7 @@ def read_soda_a(json_file: str | os.PathLike) -> OrientedLabels:
         corners.append(poly if len(poly) == 8 else _smallest_rectangle(poly))
         names.append(name)
     if unusable:
-        _logger.warning(f"{json_file}: left out {len(unusable)} polygons of less than 3 corners: {first(unusable)}")
+        _logger.warning(f"{json_file}: left out {len(unusable)} polygons of fewer than 3 corners: {first(unusable)}")
     return _labels(corners, names, [False] * len(names))
 
 

@@ -1,4 +1,4 @@
-"""Rotation in COCO files, which the format does not define and each tool stores in its own way."""
+"""Rotation in COCO files, which each annotation tool stores in its own way."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _RIGHT_ANGLE = 0.05  # largest cosine of a corner that still counts as a right a
 
 
 def with_oriented_boxes(annotations: list) -> list:
-    """Bring the rotation of annotations to one form.
+    """Convert the rotation of annotations to "oriented_box".
 
     An annotation gets "oriented_box", [centre x, centre y, width, height, angle in degrees counter-clockwise] or
     corners, and as "bbox" the horizontal box around it, [x, y, width, height], from
@@ -25,7 +25,7 @@ def with_oriented_boxes(annotations: list) -> list:
     Annotations that have an "oriented_box" are not changed, nor are malformed ones.
 
     Args:
-        annotations: of a COCO file, not checked yet.
+        annotations: unchecked annotations of a COCO file.
 
     Returns:
         The annotations, or copies.

@@ -1,4 +1,4 @@
-"""Find what is missing or wrong in a dataset, file by file."""
+"""Checking datasets file by file for what is missing or wrong."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +20,12 @@ _NOTES = (coco_file.WITHOUT_AREA, coco_file.SHORT_RINGS, coco_file.ROOT_CATEGORY
 
 @dataclass
 class Findings:
-    """Findings of a check; each is a line that names the file.
+    """Findings of a check, each a line that names the file.
 
     Args:
-        fatal: what stops training and evaluation.
-        wrong: what stops them too, unless DATASETS.BAD is skip, which leaves it out.
-        notes: what is left out or unused in any case.
+        fatal: problems that stop training and evaluation.
+        wrong: problems that stop them unless DATASETS.BAD is skip, which leaves the bad entries out.
+        notes: entries that are always left out or unused.
         images: number of usable images.
         objects: number of usable objects.
     """
@@ -38,7 +38,7 @@ class Findings:
 
 
 def check_dataset(name: str) -> Findings:
-    """Read a whole dataset and collect what is missing or wrong. Every image is decoded, in several processes.
+    """Check a whole dataset. Every image is decoded, in several processes.
 
     Args:
         name: registered dataset, of a COCO file or of a folder of oriented boxes.
@@ -47,9 +47,9 @@ def check_dataset(name: str) -> Findings:
         The findings.
 
     Raises:
-        InputError: unknown dataset, or one of another kind.
+        InputError: the dataset is unknown, or neither a COCO file nor a folder of oriented boxes.
     """
-    require_registered([name], "NAME")
+    require_registered([name], "name")
     metadata = MetadataCatalog.get(name)
     if metadata.get("json_file") is not None:
         prepare = metadata.get("prepare")
@@ -117,7 +117,7 @@ def _check_oriented(folder: Path, split: str, classes: list[str]) -> Findings:
 
 def _require_images(path: Path, found: Findings) -> None:
     if not found.images and not found.fatal:  # otherwise the cause is listed
-        found.fatal.append(f"{path}: there is no image that can be used")
+        found.fatal.append(f"{path}: no usable image")
 
 
 def _report(check: FileCheck, found: Findings) -> None:

@@ -1,4 +1,4 @@
-"""Numbers and sizes of the objects of a dataset."""
+"""Statistics of a dataset: numbers and sizes of objects."""
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -24,9 +24,9 @@ def describe_dataset(name: str) -> str:
         Lines of text with a table.
 
     Raises:
-        InputError: unknown dataset, or see loading it.
+        InputError: the dataset is unknown or cannot be loaded.
     """
-    require_registered([name], "NAME")
+    require_registered([name], "name")
     dicts = DatasetCatalog.get(name)
     names = MetadataCatalog.get(name).thing_classes
     sizes: list[list[float]] = [[] for _ in names]
@@ -52,10 +52,10 @@ def describe_dataset(name: str) -> str:
 
 
 def object_area(annotation: dict, size: tuple[int, int]) -> float:
-    """The area of an object.
+    """Compute the area of an object.
 
     Args:
-        annotation: of a Detectron2 dataset dict.
+        annotation: annotation of a Detectron2 dataset dict.
         size: (height, width) of its image.
 
     Returns:

@@ -41,7 +41,7 @@ class Rotate90Transform(Transform):
         return np.stack(turned, axis=1)
 
     def inverse(self) -> Transform:
-        """The rotation back."""
+        """Return the inverse rotation."""
         height, width = (self.width, self.height) if self.turns % 2 else (self.height, self.width)
         return Rotate90Transform(-self.turns, height, width)
 
@@ -50,15 +50,15 @@ class RandomRotate90(T.Augmentation):
     """Rotate by 0, 90, 180 or 270 degrees with equal chance."""
 
     def get_transform(self, image: np.ndarray) -> Transform:
-        """The rotation for an (H, W, C) image."""
+        """Draw the rotation for an (H, W, C) image."""
         return Rotate90Transform(_draw_turns(), *image.shape[:2])
 
 
 class AtLeastOnePixel(T.Augmentation):
-    """A resize under which no side of a thin image vanishes: each keeps at least one pixel.
+    """A resize that keeps at least one pixel on each side of a thin image.
 
     Args:
-        resize: gives a ResizeTransform.
+        resize: the augmentation that returns a ResizeTransform.
     """
 
     def __init__(self, resize: T.Augmentation):
@@ -66,7 +66,7 @@ class AtLeastOnePixel(T.Augmentation):
         self.resize = resize
 
     def get_transform(self, image: np.ndarray) -> Transform:
-        """The resize for an (H, W, C) image."""
+        """Return the resize for an (H, W, C) image."""
         resize = self.resize.get_transform(image)
         if isinstance(resize, T.ResizeTransform):
             resize.new_h, resize.new_w = max(1, resize.new_h), max(1, resize.new_w)
@@ -102,7 +102,7 @@ class PromptDatasetMapper:
         is_train: whether to augment and to return "instances".
         geometry: augmentations before the final resize; they draw from `np.random`.
         resize: the final resize.
-        image_format: of the images, as Detectron2's INPUT.FORMAT.
+        image_format: channel order of the images, as in INPUT.FORMAT.
         mask_format: "polygon" or "bitmask"; None leaves masks out. An image with a mask in RLE gets bitmasks.
         prompt_image: whether to return "prompt_image".
         recompute_boxes: take the ground-truth boxes from the masks after augmentation; needed with crops.
@@ -135,7 +135,7 @@ class PromptDatasetMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict:
-        """Arguments from a config."""
+        """Return the arguments for a config."""
         if cfg.MODEL.LOAD_PROPOSALS:
             raise InputError(
                 "MODEL.LOAD_PROPOSALS is True, but images are loaded here without proposals; set it to False"
@@ -160,11 +160,11 @@ class PromptDatasetMapper:
         }
 
     def __call__(self, dataset_dict: dict) -> dict:
-        """Map one dataset dict; it is not changed.
+        """Map one dataset dict, without changing it.
 
         Raises:
             OSError: the image cannot be read.
-            InputError: the image has another size than the dataset dict says, or its label map does not fit.
+            InputError: the image differs in size from the dataset dict, or its label map does not fit.
         """
         result = {k: v for k, v in dataset_dict.items() if k not in ("annotations", "sample_seed")}
         image = read_entry_image(dataset_dict, self.image_format)
@@ -208,14 +208,14 @@ def read_entry_image(dataset_dict: dict, image_format: str) -> np.ndarray:
 
     Args:
         dataset_dict: with "file_name", and optionally "height" and "width".
-        image_format: "RGB" or "BGR", as Detectron2's INPUT.FORMAT.
+        image_format: "RGB" or "BGR", as in INPUT.FORMAT.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
         OSError: the file is missing, truncated or not an image.
-        InputError: its size differs from the dataset dict's, its pixels are not 8-bit, or an unknown format.
+        InputError: the image differs in size from the dataset dict, its pixels are not 8-bit, or the format is unknown.
     """
     if image_format not in ("RGB", "BGR"):
         raise InputError(f'image_format (INPUT.FORMAT): expected "RGB" or "BGR", got {image_format!r}')

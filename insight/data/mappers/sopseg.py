@@ -23,25 +23,25 @@ from .image_seed import image_seed
 
 _logger = logging.getLogger(__name__)
 
-PROMPTS = ("box", "min_area_rect", "oriented_box")  # forms of prompts made of ground truth
+PROMPTS = ("box", "min_area_rect", "oriented_box")  # forms of prompts made from the ground truth
 
 
 class SOPSegMapper:
-    """Prompt with the ground-truth objects of an image, and in training cut out the crops.
+    """Makes prompts from the ground truth of an image and, in training, cuts out the crops.
 
-    Randomness depends on the dataset dict's "sample_seed" alone, or without it on its "image_id".
+    Randomness depends only on the dataset dict's "sample_seed" or, without one, on its "image_id".
 
     Args:
-        is_train: give crops and masks for the loss, at random positions, mirrored and turned; otherwise images and
-            what to compare masks with.
+        is_train: return crops and masks for the loss, randomly positioned, mirrored and rotated; otherwise images and
+            the ground truth to compare with.
         input_size: side of the crops, pixels.
-        magnify: a crop for each object; otherwise one for all of an image.
+        magnify: cut a crop for each object; otherwise one crop for all objects of an image.
         prompt: "box": the annotations' boxes; "min_area_rect": the oriented rectangle of least area around each
             mask; "oriented_box": the dataset's own, which each annotation must hold as "oriented_box".
         box_share: share of the training samples that are prompted with horizontal boxes instead.
         jitter: largest shift of each side of a box along the box's axes, as a fraction of its extent.
-        max_prompts: objects drawn of a training image.
-        shared_crops: as `training_crops` takes it.
+        max_prompts: largest number of objects drawn from a training image.
+        shared_crops: as in `training_crops`.
     """
 
     @configurable
@@ -67,7 +67,7 @@ class SOPSegMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
-        """Arguments from a config."""
+        """Return the arguments for a config."""
         keys = cfg.MODEL.SOPSEG
         if cfg.INPUT.FORMAT != "RGB":  # SAM's weights know no other
             raise InputError(f"INPUT.FORMAT: expected RGB, which SOPSeg always reads, got {cfg.INPUT.FORMAT!r}")
@@ -83,15 +83,15 @@ class SOPSegMapper:
         }
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
-        """Map one dataset dict; it is not changed.
+        """Map one dataset dict, without changing it.
 
         Args:
-            dataset_dict: Detectron2's, with masks; left out are crowds, objects without mask and, with a warning in
-                evaluation, those whose mask covers no pixel's centre.
+            dataset_dict: Detectron2's, with masks. Crowds, objects without a mask and, with a warning in evaluation,
+                objects whose mask covers no pixel's centre are left out.
 
         Returns:
-            What `SOPSegMetaArch.forward` takes; for evaluation also "image_id", "height", "width", "truth" (N COCO RLE)
-            and "classes" (N ints).
+            The input of `SOPSegMetaArch.forward`; for evaluation also "image_id", "height", "width", "truth" (N COCO
+            RLE) and "classes" (N ints).
 
         Raises:
             OSError: the image cannot be read.
@@ -125,7 +125,7 @@ class SOPSegMapper:
         if not self.is_train:
             for i in sorted(set(range(len(truth))) - set(kept)):
                 box = [float(number) for number in annotations[i]["bbox"]]
-                _logger.warning(f"{image}: the true mask at box {box} covers no pixel; it is left out")
+                _logger.warning(f"{image}: the ground-truth mask at box {box} covers no pixel and is left out")
         return [annotations[i] for i in kept], [truth[i] for i in kept]
 
     def _prompts(self, annotations: list[dict], truth: list[dict], size: tuple[int, int], generator) -> Prompts:
@@ -163,7 +163,7 @@ class SOPSegMapper:
 
 
 def one_object_each(dicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Split the dataset dicts of images into those of single objects, so that objects are drawn independently.
+    """Split the dataset dicts of images into dicts of single objects, so that objects are sampled independently.
 
     Args:
         dicts: Detectron2's dataset dicts.

@@ -42,7 +42,7 @@ class InstanceMap:
     unlabelled: int
 
     def class_map(self, background: int) -> np.ndarray:
-        """(H, W) uint8: the class of each pixel; `background` where there is no instance."""
+        """Return the class of each pixel, (H, W) uint8; `background` where there is no instance."""
         return np.append(self.classes, background).astype(np.uint8)[self.labels - 1]  # label 0 reads the last entry
 
 
@@ -76,7 +76,7 @@ def read_instance_map(id_file: Path, class_file: Path, painting: Painting) -> In
     if len(strange):
         rgb = (strange[0] % 256, strange[0] // 256 % 256, strange[0] // 65536)
         raise InputError(
-            f"{class_file}: {len(strange)} pixels of instances have a colour that is no class, the first "
+            f"{class_file}: {len(strange)} pixels of instances have the colour of no class, first "
             f"({rgb[0]}, {rgb[1]}, {rgb[2]}); expected one of {len(painting.colours)}"
         )
     found, index = np.unique(ids[inside], return_inverse=True)
@@ -90,7 +90,7 @@ def read_instance_map(id_file: Path, class_file: Path, painting: Painting) -> In
 
 
 def cut_annotations(instances: InstanceMap, window: tuple[int, int, int, int]) -> tuple[list[dict], int]:
-    """COCO annotations of the pieces of instances that lie in a window.
+    """Convert the parts of instances inside a window to COCO annotations.
 
     As iSAID's development kit does, a piece is left out if one of its parts, connected by sides or corners, has no more
     than two pixels on its outline.

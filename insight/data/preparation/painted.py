@@ -1,4 +1,4 @@
-"""Prepare the datasets whose instances are painted into pictures beside the images: iSAID and HRSID."""
+"""Preparation of iSAID and HRSID, whose instances are painted into separate pictures."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -67,19 +67,20 @@ def prepare_isaid(
     """Cut iSAID into patches, as its development kit does, and write their instances as COCO files.
 
     Args:
-        folder: holds train/, val/ or test/, or some of them; in each, in sub-folders or not, NAME.png and, but in
+        folder: holds one or more of train/, val/ and test/, each with NAME.png, in sub-folders or not, and, except in
             test/, NAME_instance_id_RGB.png and NAME_instance_color_RGB.png.
-        output: gets instances_SPLIT.json, SPLIT/NAME_Y0_Y1_X0_X1.png and, with the class of each pixel, 15 being
-            background, SPLIT/labels/NAME_Y0_Y1_X0_X1.png; a killed run resumes, a second run does nothing.
+        output: folder for instances_SPLIT.json, SPLIT/NAME_Y0_Y1_X0_X1.png and the label maps
+            SPLIT/labels/NAME_Y0_Y1_X0_X1.png, in which 15 is background. A stopped run resumes; a second run does
+            nothing.
         size: side of a patch, pixels.
         overlap: overlap of neighbouring patches, pixels.
         skip_bad: leave out images that cannot be used, with one warning, instead of raising.
 
     Returns:
-        By split, the numbers of images and annotations written, and of what was left out.
+        By split, the numbers of images and annotations written, and of entries left out.
 
     Raises:
-        OSError, InputError: a folder or file is missing or cannot be used, or the output lies among the input.
+        OSError, InputError: a folder or file is missing or cannot be used, or the output lies inside the input.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")
@@ -102,14 +103,14 @@ def prepare_hrsid(folder: Path, output: Path, *, skip_bad: bool = False) -> dict
 
     Args:
         folder: holds NAME.png, NAME_instance_id_RGB.png and NAME_instance_color_RGB.png.
-        output: gets instances_all.json and all/NAME.png; a killed run resumes, a second run does nothing.
+        output: folder for instances_all.json and all/NAME.png. A stopped run resumes; a second run does nothing.
         skip_bad: leave out images that cannot be used, with one warning, instead of raising.
 
     Returns:
-        {"all": numbers of images and annotations written, and of what was left out}.
+        {"all": numbers of images and annotations written, and of entries left out}.
 
     Raises:
-        OSError, InputError: a folder or file is missing or cannot be used, or the output lies among the input.
+        OSError, InputError: a folder or file is missing or cannot be used, or the output lies inside the input.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")
@@ -124,8 +125,8 @@ def _refuse_among_input(output: Path, splits: Sequence[str], folders: Sequence[P
     for target in (output / split / part for split in splits for part in ("", _LABELS)):
         if not walked.isdisjoint([target.resolve(), *target.resolve().parents]):
             raise InputError(
-                f"{output}: expected an output away from the input, but {target}, where pictures are written, is among "
-                f"what is read: {', '.join(map(str, folders))}; choose another output"
+                f"{output}: expected a folder outside the input, but {target} would be written among the files "
+                f"read from the input ({', '.join(map(str, folders))}); choose another output"
             )
 
 
@@ -136,12 +137,12 @@ def _find(
     files: dict[str, Path] = {}
     for path in files_under(folder, (".png",)):
         if path.stem in files:
-            raise InputError(f"{folder}: two files are called {path.name}: {files[path.stem]} and {path}")
+            raise InputError(f"{folder}: two files are named {path.name}: {files[path.stem]} and {path}")
         files[path.stem] = path
     every = {name for name in files if not name.endswith((_ID, _CLASS))}
     names = sorted(every.difference(leave_out), key=natural_order)
     if not names:
-        raise InputError(f"{folder}: there is no image, NAME.png")
+        raise InputError(f"{folder}: no images (NAME.png)")
     left_out = {}
     if masks:
         wanted = [name + suffix for name in names for suffix in (_ID, _CLASS)]

@@ -4,7 +4,7 @@
 def patch_windows(height: int, width: int, size: int = 800, overlap: int = 200) -> list[tuple[int, int, int, int]]:
     """Compute the windows of an image's patches, as iSAID's development kit cuts them.
 
-    An image of which one side is not longer than `size` stays whole. Windows at the right and lower edge are shifted
+    An image with a side no longer than `size` stays whole. Windows at the right and lower edge are shifted
     inwards, so that each has the full size.
 
     Args:

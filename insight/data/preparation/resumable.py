@@ -112,7 +112,7 @@ def build_coco(
 
 
 def natural_order(name: str) -> list:
-    """A sorting key under which P10 comes after P9."""
+    """Return a sort key under which P10 comes after P9."""
     return [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", name)]
 
 

@@ -1,4 +1,4 @@
-"""SAT-MTB: frames of satellite videos with polygons in one JSON file a frame."""
+"""SAT-MTB: frames of satellite videos with polygons in one JSON file per frame."""
 
 import logging
 from functools import partial
@@ -22,19 +22,19 @@ def prepare_sat_mtb(folder: Path, *, skip_bad: bool = False) -> dict[str, dict[s
     """Join the instance masks of all frames in one COCO file beside them.
 
     Args:
-        folder: SAT-MTB as it unpacks: airplane/, ship/, train/, in each a folder a video, in each img/NAME.png and
+        folder: SAT-MTB as unpacked: airplane/, ship/ and train/ with a folder per video, which holds img/NAME.png and
             seg/NAME.json. Classes and videos without seg/ are left out; a warning names them, except for cars.
         skip_bad: leave out frames that cannot be used or have no JSON file where others of their video do, and masks
             outside their image, with warnings, instead of raising.
 
     Returns:
-        {"all": numbers of images and annotations written, and of what was left out}.
+        {"all": numbers of images and annotations written, and of entries left out}.
 
     Raises:
         OSError, InputError: a folder or file is missing or cannot be used.
 
-    Source: the layout is that of public readers of SAT-MTB, by one of which some videos of trains have no masks; its
-    publishers describe none.
+    Source: the layout is taken from public readers of SAT-MTB, since its publishers do not document it. One of them has no
+    masks for some videos of trains.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")

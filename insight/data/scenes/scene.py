@@ -10,6 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from insight.errors import InputError
+
 from . import apron, car_park, harbour, residential, sensors, tank_farm
 from .canvas import SUPERSAMPLE, Canvas
 
@@ -96,22 +98,22 @@ def draw_scene(
         The scene; it may hold no instance at all.
 
     Raises:
-        ValueError: an argument is out of its range.
+        InputError: an argument is out of range.
     """
     if seed < 0:
-        raise ValueError(f"seed must be 0 or more, got {seed}")
+        raise InputError(f"seed must be 0 or more, got {seed}")
     if len(size) != 2 or min(size) < _LEAST_SIZE:
-        raise ValueError(f"size must be (height, width), each at least {_LEAST_SIZE} pixels, got {tuple(size)}")
+        raise InputError(f"size must be (height, width), each at least {_LEAST_SIZE} pixels, got {tuple(size)}")
     rng = np.random.default_rng([seed, *size])
     drawn_kind, drawn_look = KINDS[rng.integers(len(KINDS))], LOOKS[int(rng.random() < 0.2)]
     kind, look = kind or drawn_kind, look or drawn_look
     if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+        raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     if look not in LOOKS:
-        raise ValueError(f"look must be one of {', '.join(LOOKS)}, got {look!r}")
+        raise InputError(f"look must be one of {', '.join(LOOKS)}, got {look!r}")
 
     if off_nadir is not None and not 0 <= off_nadir <= _MOST_OBLIQUE:
-        raise ValueError(f"off_nadir must be from 0 to {_MOST_OBLIQUE} degrees, got {off_nadir}")
+        raise InputError(f"off_nadir must be from 0 to {_MOST_OBLIQUE} degrees, got {off_nadir}")
 
     layout = _LAYOUTS[kind]
     gsd = math.exp(rng.uniform(*np.log(layout.GSD)))

@@ -29,9 +29,9 @@ class TimmBackbone(Backbone):
         frozen_norm: keep the statistics and affine parameters of every BatchNorm fixed.
 
     Raises:
-        InputError: no such model, one without a feature pyramid or for images of one size only, a feature that it
-            lacks, or freeze_at out of range.
-        CheckpointError: the weights cannot be read, or are of another model.
+        InputError: the model is unknown, has no feature pyramid or accepts images of one size only; it lacks a feature;
+            or freeze_at is out of range.
+        CheckpointError: the weights cannot be read or are of another model.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class TimmBackbone(Backbone):
         return {name: features[name] for name in self._out_features}
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and stride of each feature that `forward` returns, by name."""
+        """Return the channels and stride of each feature of `forward`, by name."""
         return {
             name: ShapeSpec(channels=self._out_feature_channels[name], stride=self._out_feature_strides[name])
             for name in self._out_features

@@ -57,7 +57,7 @@ class PromptRCNN(GeneralizedRCNN):
       "sem_seg" in the features.
     In `segment_boxes` RoI heads also find "given_box_features" (N, D): the (last) box head's features of the boxes.
 
-    With a SOPSeg branch, the masks of detected boxes are SOPSeg's, at the size of the output, as `RLEMasks`. The
+    With a SOPSeg branch, SOPSeg predicts the masks of detected boxes, at the size of the output, as `RLEMasks`. The
     detector's own mask branch, if it has one, is trained as usual and serves the classes that the SOPSeg branch omits.
 
     Source: Insight Any Instance, section III and Figure 4.
@@ -65,8 +65,8 @@ class PromptRCNN(GeneralizedRCNN):
     Args:
         prompt_encoder: encodes images and boxes; None for no prompts.
         prompt_branches: branches whose features get prompts: "box", "mask" or both.
-        sopseg_branch: computes the masks; None for the detector's own.
-        kwargs: as GeneralizedRCNN's.
+        sopseg_branch: predicts the masks; None for the detector's own masks.
+        kwargs: arguments of GeneralizedRCNN.
 
     Raises:
         InputError: the SOPSeg branch names unknown classes, or omits some in a model that has no other masks.

@@ -59,7 +59,7 @@ def possible_changes(model: nn.Module) -> list[PromptChange]:
 class ChangedPrompts:
     """A reusable context manager within which a model's prompts are changed.
 
-    What MEAN, NEIGHBOUR and CONTEXT need of earlier boxes and images is kept between its uses.
+    State from earlier boxes and images, which MEAN, NEIGHBOUR and CONTEXT need, is kept between uses.
 
     Args:
         model: the model, in evaluation mode.
@@ -94,10 +94,10 @@ class ChangedPrompts:
         Args:
             pooler: the pooler that adds them.
             context: the encoded images.
-            boxes: as `PromptContext.encode` takes them.
+            boxes: as in `PromptContext.encode`.
 
         Returns:
-            As `PromptContext.encode`.
+            The prompts, as in `PromptContext.encode`.
         """
         if self._change.kind == CONTEXT:
             context = self._with_previous_tokens(context)

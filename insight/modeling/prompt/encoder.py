@@ -198,7 +198,7 @@ class PromptContext:
         )
 
     def image_index(self, boxes: list[Tensor]) -> Tensor:
-        """Index of the image of each box.
+        """Return the index of the image of each box.
 
         Args:
             boxes: per image (N_i, 4).

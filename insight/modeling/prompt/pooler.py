@@ -55,7 +55,7 @@ class PromptPooler(nn.Module):
 
 
 def projects_prompts(name: str) -> bool:
-    """Whether a parameter belongs to a PromptPooler's projections.
+    """Return whether a parameter belongs to the projections of a PromptPooler.
 
     Args:
         name: name of the parameter in the model.
@@ -128,7 +128,7 @@ def add_prompts(
 
 
 def _prompt_pooling_head(head: nn.Module, prompt_channels: Sequence[int], out_channels: int) -> None:
-    """Wrap the pooling method of a head that pools by itself, as PointRend's mask head does."""
+    """Wrap the pooling method of a head that pools by itself, like PointRend's mask head."""
     if not hasattr(head, "_roi_pooler"):
         raise InputError(
             f"MODEL.PROMPT.BRANCHES: {type(head).__name__} reads whole feature maps, to which no prompts can be added; "

@@ -32,8 +32,8 @@ class PromptRPN(RPN):
     sampled positive anchors, on which the regression loss is computed too, with gradient. Mode "literal" applies
     Algorithm 1 to all proposals that remain after non-maximum suppression, and keeps their gradient.
 
-    In mode "matched" a box of IoU t or more with its ground truth has an area between t and 1/t times the true one, so
-    no term exceeds (1/t - 1)^2. In mode "literal" a term has no bound.
+    In mode "matched" a box of IoU t or more with its ground truth has an area between t and 1/t times that of the
+    ground truth, so no term exceeds (1/t - 1)^2. In mode "literal" a term has no bound.
 
     Source: Insight Any Instance, Algorithm 1 (loss) and section III-C (sampling).
 
@@ -43,7 +43,7 @@ class PromptRPN(RPN):
         area_loss_iou: in mode "matched", least IoU of a decoded box with its ground truth.
         prompt_fraction: probability that a ground-truth box is added to the proposals of a training step; 0 adds none.
         prompt_jitter: largest shift of each edge of such a box, as a fraction of the box's extent.
-        kwargs: as RPN's.
+        kwargs: arguments of RPN.
 
     Raises:
         InputError: a value out of range.

@@ -63,7 +63,7 @@ class CascadeStages(CascadeROIHeads):
 
     Args:
         stage_weights: weight of each stage's losses.
-        kwargs: as CascadeROIHeads'.
+        kwargs: arguments of CascadeROIHeads.
 
     Raises:
         InputError: not one weight per stage; from a config, also masks without a pooler.

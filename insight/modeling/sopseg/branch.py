@@ -21,7 +21,7 @@ from .prompt_form import in_form
 class SOPSegBranch:
     """A mask branch for detectors.
 
-    It is no submodule of the detector and not trained with it. Its weights stay in a file of their own, out of the
+    It is not a submodule of the detector and not trained with it. Its weights stay in a separate file, outside the
     detector's checkpoints; `load` or the first call of `masks` reads them.
 
     Args:
@@ -33,7 +33,7 @@ class SOPSegBranch:
             all classes.
 
     Raises:
-        CheckpointError: no such checkpoint.
+        CheckpointError: the checkpoint does not exist.
         InputError: input_size or shared_crops out of range.
     """
 
@@ -60,7 +60,7 @@ class SOPSegBranch:
             The model.
 
         Raises:
-            CheckpointError: a file that is damaged or unsafe, or holds another model.
+            CheckpointError: the file is damaged or unsafe, or holds another model.
         """
         if self._model is None:
             try:
@@ -91,7 +91,7 @@ class SOPSegBranch:
             The N masks, in order.
 
         Raises:
-            CheckpointError: a file that is damaged or unsafe, or holds another model.
+            CheckpointError: the file is damaged or unsafe, or holds another model.
         """
         if not self.classes:
             return self._segment(image, prompts, mask_size)

@@ -22,19 +22,19 @@ DECODER_MARKS = {
 def load_sopseg(path: str | os.PathLike, encoder: str | None = None, decoder: str | None = None) -> SOPSeg:
     """Build the model of a checkpoint: SAM's `sam_vit_*.pth`, MobileSAM's `mobile_sam.pt`, or one of ours.
 
-    The weights tell the encoder. Where the file holds plain SAM and the decoder extends it, the edge branch starts as a
-    copy of SAM's first mask and the other additions are random.
+    The encoder is identified by its weights. If the file holds plain SAM and the decoder extends it, the edge branch is
+    initialised from SAM's first mask and the other additions are random.
 
     Args:
-        path: the file; nothing in it is run (`insight.checkpoint`).
+        path: the file; nothing in it is executed (`insight.checkpoint`).
         encoder: required encoder, "vit_t", "vit_b", "vit_l" or "vit_h"; None accepts any.
-        decoder: "sam", "hq", "matting" or "edge"; None takes the file's own.
+        decoder: "sam", "hq", "matting" or "edge"; None uses the decoder of the file.
 
     Returns:
         The model, in evaluation mode, on the CPU, in float32.
 
     Raises:
-        CheckpointError: no such file; damaged or unsafe; another model, encoder or decoder; NaN.
+        CheckpointError: the file is missing, damaged or unsafe, holds another model, encoder or decoder, or NaN.
         OSError: the file cannot be read.
     """
     state_dict = read_state_dict(path)
@@ -72,7 +72,7 @@ def identify(state_dict: dict[str, Tensor], source: str | os.PathLike) -> tuple[
         The encoder ("vit_t", "vit_b", "vit_l" or "vit_h") and the decoder ("sam", "hq", "matting" or "edge").
 
     Raises:
-        CheckpointError: neither SAM nor SOPSeg.
+        CheckpointError: the weights are of neither SAM nor SOPSeg.
     """
     decoder = next((name for name, mark in DECODER_MARKS.items() if mark in state_dict), "sam")
     if "image_encoder.layers.1.blocks.0.attn.attention_biases" in state_dict:

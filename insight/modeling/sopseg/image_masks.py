@@ -49,7 +49,7 @@ class ImageMasks(NamedTuple):
     Attributes:
         masks: N or 3 N masks of the whole image.
         iou: (N,) or (3 N,) float32 on the CPU, the predicted IoU of each.
-        logits: those of the crops, if they were asked for.
+        logits: logits of the crops, if requested.
     """
 
     masks: RLEMasks

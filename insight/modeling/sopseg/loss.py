@@ -32,7 +32,7 @@ def sopseg_loss(prediction: MaskPrediction, masks: Tensor, iou_weight: float = 5
     logits = prediction.mask_logits
     expected = tuple(logits[:, 0].shape)
     if masks.shape != expected:
-        raise InputError(f"masks: expected shape {expected} as the prediction's, got {tuple(masks.shape)}")
+        raise InputError(f"masks: expected shape {expected}, as the prediction, got {tuple(masks.shape)}")
     masks = masks[:, None].float()
     losses = {}
     for scale, stage in prediction.stages.items():

@@ -57,7 +57,7 @@ class SOPSeg(nn.Module):
 
         Args:
             device: the device to compute on.
-            dtype: torch.float32 or torch.bfloat16; None keeps the model's.
+            dtype: torch.float32 or torch.bfloat16; None keeps the dtype of the model.
 
         Returns:
             The model itself.
@@ -88,7 +88,7 @@ class SOPSeg(nn.Module):
             Mask and edge logits (N, 1, H, W), predicted IoU (N,) and the logits that the loss supervises.
 
         Raises:
-            InputError: arguments of another type or shape.
+            InputError: an argument of the wrong type or shape.
         """
         return self.decode(crops, self.encode(crops), Prompts(boxes, points, labels), image_index)
 
@@ -115,7 +115,7 @@ class SOPSeg(nn.Module):
             image_index: as in forward.
 
         Returns:
-            As forward.
+            The output of forward.
         """
         return self.mask_decoder(self.decoder_input(crops, features, prompts, image_index))
 

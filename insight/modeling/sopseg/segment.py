@@ -100,7 +100,7 @@ def segment_objects(
         plan: the regions to cut out in crops of `input_size`, and the region that each prompt is answered from.
         input_size: side of the crops, pixels; a multiple of 64 up to 1024.
         encoded: the output of `encode_regions` for the plan, which then has one region; None encodes here.
-        multimask: give SAM's three masks for every prompt instead of one.
+        multimask: return SAM's three masks for every prompt instead of one.
 
     Yields:
         The masks of some prompts, on the model's device; every prompt occurs in one batch, those of a region together.
@@ -190,7 +190,7 @@ def decode_masks(
     """Decode one mask for each prompt, or SAM's three.
 
     Args:
-        model, crops, features, prompts, image_index: as `SOPSeg.decode` takes them.
+        model, crops, features, prompts, image_index: as in `SOPSeg.decode`.
         multimask: decode SAM's three masks (M = 3), which have its resolution whatever the decoder adds; False decodes
             the decoder's own mask (M = 1).
 
@@ -217,7 +217,7 @@ def _crops_that_fit(model: SOPSeg, input_size: int) -> float:
 
 
 def bytes_of_a_crop(model: SOPSeg, input_size: int) -> int:
-    """An upper bound of the peak memory of a crop with one prompt, without the model.
+    """Return an upper bound of the peak memory of a crop with one prompt, without the model.
 
     Args:
         model: as in `segment_objects`.
@@ -273,7 +273,7 @@ class Batches:
                     raise
                 self.at_once = (part.stop - part.start) // 2
                 _logger.warning(
-                    f"out of memory with {part.stop - part.start} crops or prompts: going on with {self.at_once}"
+                    f"out of memory with {part.stop - part.start} crops or prompts: continuing with {self.at_once}"
                 )
                 continue
             yield part, result

@@ -33,7 +33,7 @@ def test_what_is_wrong_is_told_of_each(dicts, tmp_path):
     for name, reason in {
         "small": "the label map is 8 x 5 pixels, its image 8 x 6",
         "colour": "expected a label map of one band of 8 bits, got RGB",
-        "strange": "label 77 is no class: expected 0 to 2",
+        "strange": "label 77 is out of range: expected 0 to 2",
         "cut": "cannot read label map",
         "gone": "no such label map",
     }.items():
@@ -44,12 +44,12 @@ def test_what_is_wrong_is_told_of_each(dicts, tmp_path):
 
 def test_a_training_that_needs_them_stops_before_it_starts_or_goes_on_without(dicts, caplog):
     with pytest.raises(
-        ValueError, match="of 6 label maps .* 1 cannot be used: no such label map: .*gone.png; DATASETS.BAD skip"
+        ValueError, match="1 of 6 label maps .* cannot be used: no such label map: .*gone.png; DATASETS.BAD skip"
     ):
         with_usable_label_maps(dicts, 3)
     assert with_usable_label_maps(dicts[:1], 3) == dicts[:1] and not caplog.messages
     assert with_usable_label_maps(dicts, 3, strict=False) == [dicts[0], dicts[-1]]
-    assert "left out images: of 6 label maps for the semantic branch 5 cannot be used" in caplog.text
+    assert "left out images: 5 of 6 label maps for the semantic branch cannot be used" in caplog.text
     with pytest.raises(ValueError, match="no image is left$"):
         with_usable_label_maps(dicts[1:3], 3, strict=False)
 
@@ -58,7 +58,10 @@ def test_labels_of_files_need_a_file(dicts):
     bare = dicts[-1:]
     assert with_usable_label_maps(bare, 3) == bare and with_usable_label_maps(dicts[:1], 3, needed=True) == dicts[:1]
     for strict in (True, False):
-        with pytest.raises(ValueError, match="no image has a sem_seg_file_name, .* 0 learns the instances' classes$"):
+        with pytest.raises(
+            ValueError,
+            match="no image has a sem_seg_file_name, .* set it to 0 to train on the classes of the instances$",
+        ):
             with_usable_label_maps(bare, 3, strict, needed=True)
 
 

@@ -84,7 +84,7 @@ def test_a_soda_a_file(tmp_path, caplog):
     assert labels.class_names == ["ship", "airplane"] and labels.difficult.tolist() == [False, False]
     assert labels.corners[0].tolist() == [[1, 2], [11, 2], [11, 8], [1, 8]]
     assert sorted(labels.corners[1].tolist()) == [[10, 10], [10, 20], [20, 10], [20, 20]]
-    assert "left out 1 polygons of less than 3 corners: 3" in caplog.text
+    assert "left out 1 polygons of fewer than 3 corners: 3" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_soda_a_file(tmp_path, caplog):
         (json.dumps(soda(([1, 2, 3], 0))), r"annotations\[0\]: expected poly .* got \[1, 2, 3\]"),
         (json.dumps(soda(([1, 2, 3, None, 5, 6, 7, 8], 0))), r"annotations\[0\]: expected poly"),
         (json.dumps(soda(([0, 0, 9, 0, 9, 9, 0, 9], 0), (None, 0))), r"annotations\[1\]: expected poly"),
-        (json.dumps(soda(([0, 0, 9, 0, 9, 9, 0, 9], 7))), r"annotations\[0\]: its category_id 7 is in no category"),
+        (json.dumps(soda(([0, 0, 9, 0, 9, 9, 0, 9], 7))), r"annotations\[0\]: unknown category_id 7"),
     ],
 )
 def test_a_wrong_soda_a_file_is_one_line(tmp_path, content, message):
@@ -128,7 +128,7 @@ def test_pairs_of_both_layouts(tmp_path, caplog):
     caplog.clear()
     assert find_oriented(soda_a, "val") == [(soda_a / "Images/1.jpg", soda_a / "Annotations/val/1.json")]
     assert not caplog.text
-    with pytest.raises(ValueError, match="Annotations/test: there is no .json file"):
+    with pytest.raises(ValueError, match="Annotations/test: no .json files"):
         find_oriented(soda_a, "test")
 
 
@@ -156,7 +156,7 @@ def test_folders_that_are_half_there(tmp_path):
     with pytest.raises(ValueError, match=r"expected images/ and labelTxt/ \(DOTA\), or Images/ and Annotations/"):
         find_oriented(tmp_path)
     (tmp_path / "labelTxt").mkdir()
-    with pytest.raises(ValueError, match="labelTxt: there is no .txt file"):
+    with pytest.raises(ValueError, match="labelTxt: no .txt files"):
         find_oriented(tmp_path)
     lay(tmp_path, *(f"labelTxt/P{i}.txt" for i in range(1, 7)))
     with pytest.raises(
@@ -164,7 +164,7 @@ def test_folders_that_are_half_there(tmp_path):
     ):
         find_oriented(tmp_path)
     lay(tmp_path, "images/P1.jpg")
-    with pytest.raises(ValueError, match="each image needs a name of its own; 1 are wrong: images/P1.png"):
+    with pytest.raises(ValueError, match="image names must be unique; 1 are wrong: images/P1.png"):
         find_oriented(tmp_path)
     check = FileCheck(tmp_path, strict=False)
     assert find_oriented(tmp_path, check=check) == [(tmp_path / "images/P1.jpg", tmp_path / "labelTxt/P1.txt")]

@@ -1,4 +1,4 @@
-"""What a check of a data set finds; tests/cli/test_prepare_data.py has it as a user runs it."""
+"""What a check of a dataset finds; tests/cli/test_data.py runs it as a user does."""
 
 import json
 
@@ -19,7 +19,7 @@ NAME = "check_test"
 
 @pytest.fixture
 def register():
-    """Register a data set under NAME, for the test alone."""
+    """Register a dataset under NAME, for the test alone."""
     yield lambda function, *args, **options: function(NAME, *args, **options)
     DatasetCatalog.remove(NAME)
     MetadataCatalog.remove(NAME)
@@ -33,7 +33,7 @@ def test_a_coco_file_without_a_usable_image_is_fatal(register, tmp_path, listed)
     path.write_text(json.dumps({"images": images, "annotations": [], "categories": [{"id": 1, "name": "ship"}]}))
     register(register_coco, path, tmp_path)
     found = check_dataset(NAME)
-    assert found.fatal == [f"{path}: there is no image that can be used"]
+    assert found.fatal == [f"{path}: no usable image"]
     assert (len(found.wrong), found.images) == (len(listed), 0)
 
 
@@ -51,7 +51,7 @@ def test_a_folder_of_oriented_boxes_without_a_usable_image_is_fatal(register, tm
     (tmp_path / "images" / "b.png").write_bytes(whole[:1000])
     label.rename(tmp_path / "labelTxt" / "b.txt")
     found = check_dataset(NAME)
-    assert found.fatal == [f"{tmp_path}: there is no image that can be used"] and len(found.wrong) == 1
+    assert found.fatal == [f"{tmp_path}: no usable image"] and len(found.wrong) == 1
 
 
 def test_the_cause_alone_is_told_where_nothing_can_be_read(register, tmp_path):

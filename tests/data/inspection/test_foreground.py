@@ -4,12 +4,11 @@ import contextlib
 import io
 import json
 
-import cv2
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from insight.data.inspection.foreground import foreground_ratios, report_foreground, shares
+from insight.data.inspection.foreground import foreground_ratios, shares
 
 
 @pytest.fixture
@@ -41,17 +40,6 @@ def test_by_hand(annotations):
     assert foreground_ratios(annotations).tolist() == [0.28, 0.10, 0.06, 0, 1]
     assert shares(np.array([0.28, 0.1, 0.06, 0, 1])).tolist() == [0.4, 0.2, 0.4]
     assert shares(np.array([0.0]), [0, 0.5, 1]).tolist() == [1, 0]
-
-
-def test_the_report(annotations, tmp_path):
-    ratios = foreground_ratios(annotations)
-    table = report_foreground({"one": ratios, "two": ratios[:2]}, tmp_path / "out")
-    assert "| one | 5 | 40.0 % | 20.0 % | 40.0 % | 28.80 % |" in table
-    assert (tmp_path / "out" / "foreground.md").read_text() == table
-    stored = json.loads((tmp_path / "out" / "foreground.json").read_text())
-    assert stored["two"]["ratios"] == [0.28, 0.1] and stored["two"]["shares"] == [0, 0.5, 0.5]
-    picture = cv2.imread(str(tmp_path / "out" / "foreground.png"))
-    assert picture.shape[1] > picture.shape[0] > 300 and picture.std() > 10
 
 
 @pytest.mark.real_data

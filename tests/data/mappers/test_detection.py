@@ -197,7 +197,7 @@ def test_bad_label_maps(labelled, tmp_path):
         return {**labelled, "sem_seg_file_name": str(tmp_path / "bad.png")}
 
     for array, message in (
-        (np.full((HEIGHT, WIDTH), 7, np.uint8), "bad.png: label 7 is no class: expected 0 to 1, and 255 for none"),
+        (np.full((HEIGHT, WIDTH), 7, np.uint8), "bad.png: label 7 is out of range: expected 0 to 1, or 255"),
         (np.zeros((HEIGHT, WIDTH, 3), np.uint8), "bad.png: expected a label map of one band of 8 bits, got RGB"),
         (np.zeros((HEIGHT, WIDTH + 1), np.uint8), "bad.png: the label map is 231 x 150 pixels, its image 230 x 150"),
     ):

@@ -133,7 +133,8 @@ def test_a_mask_without_a_pixel_is_left_out_by_name(entry, caplog, prompt):
     annotations = [entry["annotations"][0], thin, *entry["annotations"][1:]]
     sample = make_mapper(is_train=False, prompt=prompt)({**entry, "annotations": annotations})
     assert sample["classes"] == [3, 5] and len(sample["truth"]) == sample["prompts"].count == 2
-    assert "shapes.png: the true mask at box [30.6, 20.6, 0.3, 0.3] covers no pixel; it is left out" in caplog.text
+    said = "shapes.png: the ground-truth mask at box [30.6, 20.6, 0.3, 0.3] covers no pixel and is left out"
+    assert said in caplog.text
     assert len(caplog.records) == 1
 
 

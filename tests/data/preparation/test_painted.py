@@ -248,7 +248,7 @@ def test_an_output_among_the_input_is_refused(small, tmp_path):
         with pytest.raises(ValueError) as caught:
             prepare(folder, output)
         message = str(caught.value)
-        assert message.startswith(f"{output}: expected an output away from the input, but ") and "\n" not in message
+        assert message.startswith(f"{output}: expected a folder outside the input, but ") and "\n" not in message
         assert sorted(tmp_path.rglob("*")) == before
     for _ in range(2):  # beside what is read, though in the folder that holds it
         assert prepare_isaid(source, source / "patches", size=40, overlap=10)["train"]["images"] == 5
@@ -296,7 +296,7 @@ def test_bad_input_is_one_line_or_left_out(small, tmp_path, caplog):
     assert counts["pictures without image"] == 1 and "images without their pictures" not in counts
     (images / "P8_instance_id_RGB.png").unlink()
     cv2.imwrite(str(images / "P11_instance_color_RGB.png"), np.full((20, 20, 3), 9, np.uint8))
-    counts = both("color_RGB.png: 170 pixels of instances have a colour that is no class, the first (9, 9, 9)", 5)
+    counts = both("color_RGB.png: 170 pixels of instances have the colour of no class, first (9, 9, 9)", 5)
     assert counts["unusable images"] == 1
     cv2.imwrite(str(images / "P11.png"), np.zeros((20, 21, 3), np.uint8))
     cv2.imwrite(str(images / "P11_instance_color_RGB.png"), np.zeros((20, 20, 3), np.uint8))
@@ -304,7 +304,7 @@ def test_bad_input_is_one_line_or_left_out(small, tmp_path, caplog):
     cv2.imwrite(str(images / "P11_instance_color_RGB.png"), np.zeros((22, 20, 3), np.uint8))
     both("P11_instance_color_RGB.png: expected pictures of one size, got 20 x 20 and 20 x 22", 5)
     shutil.copytree(images, source / "train" / "again")
-    with pytest.raises(ValueError, match="two files are called P10.png"):
+    with pytest.raises(ValueError, match="two files are named P10.png"):
         prepare_isaid(source, tmp_path / "strict")
     with pytest.raises(ValueError, match="expected train/, val/ or test/"):
         prepare_isaid(images, tmp_path / "strict")

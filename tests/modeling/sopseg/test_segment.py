@@ -163,7 +163,7 @@ def test_lack_of_memory_halves_the_batch_and_loses_nothing(caplog, error):
     batches = Batches(8)
     assert [i for _, done in batches.run(10, work) for i in done] == list(range(10))
     assert sizes == [8, 4, 2, 2, 2, 2, 2] and batches.at_once == 2
-    assert "out of memory with 4 crops or prompts: going on with 2" in caplog.text
+    assert "out of memory with 4 crops or prompts: continuing with 2" in caplog.text
     sizes.clear()
     assert [i for _, done in batches.run(3, work, at_most=1) for i in done] == list(range(3))
     assert sizes == [1, 1, 1] and batches.at_once == 2

@@ -47,7 +47,7 @@ class SCNetROIHeads(CascadeStages):
         semantic_stride: stride of its feature map, pixels.
         semantic_of_masks: train the semantic branch on the masks of images without a label map.
         relay: from the box head's feature to the mask branch.
-        kwargs: as CascadeStages'.
+        kwargs: arguments of CascadeStages.
     """
 
     @configurable

@@ -27,7 +27,7 @@ class SCNetMaskHead(BaseMaskRCNNHead):
         num_classes: number of classes, K, or 1 for class-agnostic masks.
         num_convs: number of convolutions; even, as a block has two.
         conv_dim: channels after the upsampling.
-        kwargs: as BaseMaskRCNNHead's.
+        kwargs: arguments of BaseMaskRCNNHead.
 
     Raises:
         InputError: an odd number of convolutions.

@@ -40,7 +40,7 @@ class TinyViTEncoder(nn.Module):
 
     @property
     def stages(self) -> nn.ModuleList:
-        """The stages, in order, of which the last ones can be trained alone."""
+        """The stages in order; the last ones can be trained alone."""
         return self.layers
 
     def forward(self, images: Tensor) -> ImageFeatures:

@@ -55,7 +55,7 @@ class ViTEncoder(nn.Module):
 
     @property
     def stages(self) -> nn.ModuleList:
-        """The blocks, in order, of which the last ones can be trained alone."""
+        """The blocks in order; the last ones can be trained alone."""
         return self.blocks
 
     def forward(self, images: Tensor) -> ImageFeatures:

@@ -209,7 +209,7 @@ def test_given_labels_come_before_the_masks():
             labels[x["instances"].gt_masks.tensor[i]] = int(x["instances"].gt_classes[i])
         x["sem_seg"] = labels
     torch.testing.assert_close(losses_of(model, inputs)["loss_semantic"], derived)
-    del inputs[0]["sem_seg"]  # a data set may have labels for some of its images
+    del inputs[0]["sem_seg"]  # a dataset may have labels for some of its images
     torch.testing.assert_close(losses_of(model, inputs)["loss_semantic"], derived)
     inputs[1]["sem_seg"][:] = 0
     assert not torch.isclose(losses_of(model, inputs)["loss_semantic"], derived)

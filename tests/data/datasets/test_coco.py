@@ -1,4 +1,4 @@
-"""COCO files as data sets: what is read, and what each mistake is told as."""
+"""COCO files as datasets: what is read, and what each mistake is told as."""
 
 import json
 
@@ -78,16 +78,14 @@ def test_some_classes_in_an_order_of_ones_own(write):
     dicts, names, ids = load_coco(path, root, ["tank", "plane"])
     assert (names, ids) == (["tank", "plane"], [90, 7])
     assert [a["category_id"] for a in dicts[1]["annotations"]] == [0] and len(dicts) == 2
-    with pytest.raises(
-        ValueError, match=r"classes are in no category \(they are ship, plane, tank\); 1 are wrong: car"
-    ):
+    with pytest.raises(ValueError, match=r"unknown classes \(the categories are ship, plane, tank\); 1 are wrong: car"):
         load_coco(path, root, ["ship", "car"])
     value["categories"][2]["name"] = "ship"
     path, root = write(value)
     for classes in (["ship"], None):  # None is how training reads it, whose evaluation then names the classes
         with pytest.raises(ValueError, match="category names are not unique; 1 are wrong: ship"):
             load_coco(path, root, classes)
-    with pytest.raises(ValueError, match="classes are asked for twice; 1 are wrong: tank"):
+    with pytest.raises(ValueError, match="classes are given twice; 1 are wrong: tank"):
         load_coco(*write(content()), ["tank", "ship", "Tank"])
 
 
@@ -105,10 +103,10 @@ def broken(change):
         ({"images": [], "annotations": []}, 'expected a list "categories"'),
         (broken(lambda c: c["images"][0].pop("height")), "images need id, file_name, height and width; 1 are wrong"),
         (broken(lambda c: c["annotations"][2].pop("bbox")), "annotations need id, image_id, category_id and bbox"),
-        (broken(lambda c: c["categories"].clear()), "there is no category"),
+        (broken(lambda c: c["categories"].clear()), "no categories"),
         (broken(lambda c: c["annotations"][0].update(category_id=5)),
-         r"category_id that is in no category \(they are 4, 90\); 1 are wrong: 5"),
-        (broken(lambda c: c["annotations"][0].update(image_id=5)), "image_id that is in no image; 1 are wrong: 5"),
+         r"unknown category_id \(the categories are 4, 90\); 1 are wrong: 5"),
+        (broken(lambda c: c["annotations"][0].update(image_id=5)), "unknown image_id; 1 are wrong: 5"),
         (broken(lambda c: c["annotations"][0].update(id=2)), "annotation ids are not unique; 1 are wrong: 2"),
         (broken(lambda c: c["images"][0].update(file_name="c.png")), "images are missing on disk; 1 are wrong: .*c"),
         (broken(lambda c: c["annotations"][0].update(bbox=[1, 2, 3])), r"need bbox \[x, y, width, height\].*wrong: 1"),
@@ -120,7 +118,7 @@ def broken(change):
         (broken(lambda c: c["annotations"][0].update(bbox=[60, 5, 4, 4])), "lie outside their image; .* wrong: 1"),
         (broken(lambda c: c["annotations"][2].update(segmentation=[[1, -9, 9, -9, 5, 0]])), "lie outside .* wrong: 3"),
         (broken(lambda c: c["images"][0].update(file_name="x" * 5000)), "images are missing on disk; 1 are wrong"),
-        (broken(lambda c: c["images"][0].update(sem_seg_file_name=5)), "sem_seg_file_name, if any, as text; .* b.png"),
+        (broken(lambda c: c["images"][0].update(sem_seg_file_name=5)), "must be a string; .* b.png"),
         *((broken(lambda c, crowd=crowd: c["annotations"][0].update(iscrowd=crowd)), "iscrowd.* as 0 or 1; .* wrong: 1")
           for crowd in (None, "0", 2, [0])),
         *((broken(lambda c, area=area: c["annotations"][0].update(area=area)), "area, if any, as a number .* wrong: 1")
@@ -130,14 +128,14 @@ def broken(change):
         (broken(lambda c: c["images"][0].update(height=41)), "RLE of another size than their image; 2 are wrong: 1, 2"),
         *((broken(lambda c, runs=runs: c["annotations"][1]["segmentation"].update(counts=runs)), f"{reason}wrong: 2")
           for reason, runs in (
-            ("an RLE whose runs are .* fill the image; 1 are ", [1, 2]),
-            ("an RLE whose runs are .* fill the image; 1 are ", [50, -10, 2360]),
-            ("an RLE whose runs are .* fill the image; 1 are ", [50.5, 9.5, 2340]),
-            ("an RLE whose runs are .* fill the image; 1 are ", ["50", "10", "2340"]),
-            ("an RLE whose runs are .* fill the image; 1 are ", "WYn5"),  # another image's
-            ("an RLE whose runs are .* fill the image; 1 are ", "not a code"),
-            ("an RLE whose runs are .* fill the image; 1 are ", "o"),  # ends within a number
-            ("an RLE whose runs are .* fill the image; 1 are ", "\u20ac"),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", [1, 2]),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", [50, -10, 2360]),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", [50.5, 9.5, 2340]),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", ["50", "10", "2340"]),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", "WYn5"),  # another image's
+            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", "not a code"),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", "o"),  # ends within a number
+            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", "\u20ac"),
             ("segmentation as polygons or RLE; 1 are ", 5),
             ("segmentation as polygons or RLE; 1 are ", {"a": 1}))),
         (broken(lambda c: c["images"][1].update(id="3")), "image ids must be all integers or all strings; 1 .*: 3"),
@@ -147,8 +145,8 @@ def broken(change):
         (broken(lambda c: c["categories"][1].update(id={})), "category ids must be all integers .* wrong: {}"),
         (broken(lambda c: c["annotations"][1].update(id="2")), "annotation ids must be all integers .* wrong: 2"),
         (broken(lambda c: c["annotations"][1].update(id=[2])), r"annotation ids must be .* wrong: \[2\]"),
-        (broken(lambda c: c["annotations"][0].update(image_id=[7])), r"image_id that is in no image; .* wrong: \[7\]"),
-        (broken(lambda c: c["annotations"][0].update(category_id={"a": 1})), "category_id that is in no category"),
+        (broken(lambda c: c["annotations"][0].update(image_id=[7])), r"unknown image_id; .* wrong: \[7\]"),
+        (broken(lambda c: c["annotations"][0].update(category_id={"a": 1})), "unknown category_id"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_one_line(write, value, message):
@@ -177,7 +175,7 @@ def test_rings_without_corners_are_dropped(write, caplog):
     value["annotations"][2]["segmentation"] = [[], [1, 2, 3, 4], good]
     path, root = write(value)
     dicts, _, _ = load_coco(path, root)
-    assert caplog.messages == [f"{path}: left out what is wrong: rings of masks need three corners: 1 (3)"]
+    assert caplog.messages == [f"{path}: left out what is wrong: mask polygons need at least three corners: 1 (3)"]
     expected, _, _ = load_coco(*write(content()))
     assert dicts == expected
 
@@ -284,8 +282,8 @@ def test_what_is_wrong_can_be_skipped(write, caplog):
         f"images are missing on disk: 1 ({root / 'none.png'})",
         "annotations need id, image_id, category_id and bbox: 1 (",
         "annotation ids are not unique: 1 (5)",
-        "category_id that is in no category (they are 4, 90): 1 (99)",
-        "image_id that is in no image: 1 (99)",
+        "unknown category_id (they are 4, 90): 1 (99)",
+        "unknown image_id: 1 (99)",
         "segmentation as polygons or RLE: 1 (8)",
         "an RLE of another size than their image: 1 (9)",
         "lie outside their image: 1 (7)",
@@ -294,7 +292,7 @@ def test_what_is_wrong_can_be_skipped(write, caplog):
         assert reason in caplog.text
     assert len(caplog.records) == 1 and "\n" not in caplog.messages[0]
     value["images"] = value["images"][2:3]
-    with pytest.raises(ValueError, match="there is no image that can be used"):
+    with pytest.raises(ValueError, match="no usable image"):
         load_coco(*write(value), strict=False)
 
 
@@ -362,9 +360,9 @@ def test_classes_and_skipping_by_config(write, registered, caplog):
     dicts = DatasetCatalog.get("test_skip")
     assert [a["category_id"] for a in dicts[1]["annotations"]] == [1, 1]
     assert MetadataCatalog.get("test_skip").thing_classes == ["storage tank", "ship"]
-    assert "image_id that is in no image: 1 (99)" in caplog.text
+    assert "unknown image_id: 1 (99)" in caplog.text
     registered([["test_skip", str(path), str(root), ["storage tank", "ship"]]])
-    with pytest.raises(ValueError, match="image_id that is in no image"):
+    with pytest.raises(ValueError, match="unknown image_id"):
         DatasetCatalog.get("test_skip")
     with pytest.raises(ValueError, match="DATASETS.BAD: expected strict or skip, got 'ignore'"):
         registered([], bad="ignore")

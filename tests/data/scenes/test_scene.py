@@ -47,7 +47,7 @@ def test_another_process_with_other_threads_draws_the_same():
     scenes = [(seed, kind, look) for seed, kind in enumerate(KINDS) for look in LOOKS]
     program = (
         "import sys, cv2; sys.path.insert(0, sys.argv[1]); cv2.setNumThreads(4)\n"
-        "from test_scenes import digest, draw_scene\n"
+        "from test_scene import digest, draw_scene\n"
         f"for seed, kind, look in {scenes!r}: print(digest(draw_scene(seed, (150, 180), kind, look)))"
     )
     other = subprocess.Popen(

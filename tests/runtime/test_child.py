@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from helpers.running import is_running, wait_until
 
-CHILD = Path(__file__).resolve().parents[2] / "insight" / "tables" / "child.py"
-FOLLOWING = CHILD.parents[1] / "runtime" / "following.py"
+CHILD = Path(__file__).resolve().parents[2] / "insight" / "runtime" / "child.py"
+FOLLOWING = CHILD.with_name("following.py")
 
 # A sweep in a process of its own, whose command starts a process too; both write their numbers, as fast as they can.
 WORKER = """

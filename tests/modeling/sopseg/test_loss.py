@@ -100,5 +100,5 @@ def test_iou_of_empty_masks():
 
 
 def test_bad_masks():
-    with pytest.raises(ValueError, match=r"masks: expected shape \(2, 64, 64\) as the prediction's, got \(2, 32, 32\)"):
+    with pytest.raises(ValueError, match=r"masks: expected shape \(2, 64, 64\), as the prediction, got \(2, 32, 32\)"):
         sopseg_loss(prediction_of(torch.zeros(2, 64, 64), None, torch.zeros(2)), torch.zeros(2, 32, 32))

@@ -1,4 +1,4 @@
-"""Folders of oriented boxes as Detectron2 data sets."""
+"""Folders of oriented boxes as Detectron2 datasets."""
 
 import shutil
 

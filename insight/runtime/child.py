@@ -1,4 +1,4 @@
-"""Child processes that end with the process that started them, however it ends."""
+"""Child processes that end with the process that started them, even if it is killed."""
 
 import contextlib
 import os
@@ -8,15 +8,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-PATIENCE = 30.0  # seconds that a command has to end after SIGTERM
+PATIENCE = 30.0  # seconds that a command gets to end after SIGTERM
 
 # A program that has itself killed with this process and then becomes the command. -I keeps its folder out of sys.path.
-_FOLLOW = ["-I", str(Path(__file__).resolve().parents[1] / "runtime" / "following.py")]
+_FOLLOW = ["-I", str(Path(__file__).resolve().with_name("following.py"))]
 
 
 @contextlib.contextmanager
 def child(command: Sequence[str], log: Path, keep_open: Sequence[int] = ()) -> Iterator[subprocess.Popen]:
-    """Run a command during the block; at the end of the block, it and the processes that it started have ended.
+    """Run a command during the block; when the block ends, the command and all its processes are ended.
 
     Args:
         command: path of a program, and arguments.
