@@ -36,16 +36,11 @@ class SOPSegPredictor:
         encoder: required encoder, "vit_t", "vit_b", "vit_l" or "vit_h"; None accepts any.
         decoder: required decoder, "sam", "hq", "matting" or "edge"; None accepts any.
         input_size: side of the crops, pixels; a multiple of 64 up to 1024, for any checkpoint. None uses 256 for the
-<<<<<<< HEAD
-            crop around an object and 1024, as SAM, for the whole image.
-        magnify: False answers every prompt from the whole image, as SAM does.
+            crop around an object and 1024, as in SAM, for the whole image.
+        magnify: False answers every prompt from the whole image, as in SAM.
         prompt: form of oriented boxes, "oriented_box" (with points along their axes) or "box" (the horizontal boxes
             around them); None for the one that the checkpoint was trained for, see
             `insight.modeling.sopseg.prompt_form.in_form`.
-=======
-            crop around an object and 1024, as in SAM, for the whole image.
-        magnify: False answers every prompt from the whole image, as in SAM.
->>>>>>> main
         shared_crops: let nearby objects share a crop in which each has at least this fraction of its own magnification
             (0.8, say); faster and slightly coarser. 0 shares none.
         device: device to compute on.
