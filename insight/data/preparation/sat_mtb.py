@@ -33,8 +33,8 @@ def prepare_sat_mtb(folder: Path, *, skip_bad: bool = False) -> dict[str, dict[s
     Raises:
         OSError, InputError: a folder or file is missing or cannot be used.
 
-    Source: the layout is taken from public readers of SAT-MTB, since its publishers do not document it. One of them has no
-    masks for some videos of trains.
+    Source: the layout is taken from public readers of SAT-MTB, as its publishers do not document it. According to one
+    of them, some videos of trains have no masks.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")

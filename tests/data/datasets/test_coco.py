@@ -282,7 +282,7 @@ def test_what_is_wrong_can_be_skipped(write, caplog):
         f"images are missing on disk: 1 ({root / 'none.png'})",
         "annotations need id, image_id, category_id and bbox: 1 (",
         "annotation ids are not unique: 1 (5)",
-        "unknown category_id (they are 4, 90): 1 (99)",
+        "unknown category_id (the categories are 4, 90): 1 (99)",
         "unknown image_id: 1 (99)",
         "segmentation as polygons or RLE: 1 (8)",
         "an RLE of another size than their image: 1 (9)",
