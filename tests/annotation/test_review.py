@@ -98,13 +98,13 @@ def test_a_file_that_went_through_a_spreadsheet(done, dota):
         (("outside,drop", "outside,keep"), "line 5: id 4 has no mask and cannot be kept"),
     ],
 )
-def test_a_mistake_is_one_line_and_the_old_files_stay(done, dota, change, message):
+def test_a_mistake_is_one_line_and_the_old_files_stay(done, dota, read_folder, change, message):
     path = edit(done, change)
-    before = {p.name: p.read_bytes() for p in done.iterdir()}
+    before = read_folder(done)
     with pytest.raises(ValueError, match=f"^{re.escape(str(path))}[:,] {message}") as caught:
         apply_review(open_source(dota), Review(path), done)
     assert "\n" not in str(caught.value)
-    assert {p.name: p.read_bytes() for p in done.iterdir()} == before
+    assert read_folder(done) == before
 
 
 def test_files_that_are_none(done, tmp_path):
