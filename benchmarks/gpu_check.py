@@ -31,7 +31,7 @@ from report import bytes_text, seconds_text
 
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.machine import describe_machine
-from insight.runtime.outputs import output_folder
+from insight.runtime.outputs import check_output_folder
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
@@ -465,7 +465,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if not args.dry_run and not torch.cuda.is_available():
         parser.error("torch finds no CUDA device; --dry-run shows the plan without one")
     try:
-        args.output = output_folder(args.output, "--output")
+        args.output = check_output_folder(args.output, "--output")
     except OSError as error:
         parser.error(str(error))
     return args

@@ -116,7 +116,7 @@ def open_source(
     if image_root is None:
         raise InputError(f"image_root: expected the folder of the images of {path}, got none")
     if not Path(image_root).is_dir():
-        raise InputError(f"image_root: no such folder: {image_root}")
+        raise InputError(f"image_root: {image_root}: no such folder")
     return _open_coco(Path(image_root), classes, FileCheck(path, strict, SKIP_HINT))
 
 

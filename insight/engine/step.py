@@ -53,7 +53,9 @@ class TrainStep(AMPTrainer):
         try:
             self._run_step()
         except FloatingPointError as error:  # of the model or of the metrics
-            raise InsightError(f"{error}; try a lower SOLVER.BASE_LR or a longer SOLVER.WARMUP_ITERS") from error
+            raise InsightError(
+                f"{str(error).rstrip('.')}; try a lower SOLVER.BASE_LR or a longer SOLVER.WARMUP_ITERS"
+            ) from error
 
     def _run_step(self) -> None:
         start = time.perf_counter()

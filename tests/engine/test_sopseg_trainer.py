@@ -97,7 +97,7 @@ def test_a_trained_model_needs_sams_file_no_more(cfg):
     trainer.resume_or_load(False)
     found = trainer.train()["prompted"]
     cfg.MODEL.SOPSEG.WEIGHTS = "moved/sam_vit_l.pth"
-    with pytest.raises(FileNotFoundError, match="moved/sam_vit_l.pth: no such file"):
+    with pytest.raises(CheckpointError, match="moved/sam_vit_l.pth: no such checkpoint"):
         evaluate(cfg)
     cfg.MODEL.WEIGHTS = f"{cfg.OUTPUT_DIR}/model_final.pth"
     assert evaluate(cfg)["prompted"] == found

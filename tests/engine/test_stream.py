@@ -95,7 +95,7 @@ def test_images_of_crowds_alone_are_told_with_the_key(tiny_cfg, request):
     tiny_cfg.DATASETS.TRAIN, tiny_cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = ("crowds",), True
     with pytest.raises(
         ValueError,
-        match="DATASETS.TRAIN: No valid data found in crowds. Expected images with annotations that are not crowds",
+        match="DATASETS.TRAIN: No valid data found in crowds. Images need annotations other than crowds",
     ):
         build_train_loader(tiny_cfg, dict, seed=0)
 

@@ -15,6 +15,7 @@ from insight.config import load_config
 from insight.data.datasets import register_from_config
 from insight.engine import Trainer, evaluate
 from insight.engine.results import read_results
+from insight.errors import InsightError
 
 
 def test_a_full_disk_at_the_last_checkpoint_is_the_one_reason(tiny_cfg, monkeypatch, caplog):
@@ -305,7 +306,7 @@ def test_training_and_evaluation_leave_out_images_that_are_cut_off(tiny_cfg, tmp
 def test_a_loss_that_is_no_number_stops_the_training(train_cfg):
     train_cfg.SOLVER.BASE_LR = 1e12
     trainer = Trainer(train_cfg)
-    with pytest.raises(FloatingPointError):
+    with pytest.raises(InsightError, match="diverged; try a lower SOLVER.BASE_LR"):
         trainer.train()
 
 

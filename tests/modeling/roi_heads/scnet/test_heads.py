@@ -237,8 +237,8 @@ def test_where_labels_are_of_files_an_image_without_one_teaches_none(count):
 @pytest.mark.parametrize(
     "options, said",
     [
-        ({"MODEL__MASK_ON": False}, "MODEL.MASK_ON True"),
-        ({"MODEL__ROI_MASK_HEAD__NUM_CONV": 3}, "NUM_CONV 3 is odd"),
+        ({"MODEL__MASK_ON": False}, "set MODEL.MASK_ON to True"),
+        ({"MODEL__ROI_MASK_HEAD__NUM_CONV": 3}, "NUM_CONV: SCNetMaskHead expects an even number, got 3"),
         ({"MODEL__SCNET__IN_FEATURES": ["p2", "p9"]}, r"levels of the backbone \(p2, p3, p4, p5, p6\)"),
         ({"MODEL__SCNET__SEMANTIC__LEVEL": "p3", "MODEL__SCNET__IN_FEATURES": ["p2", "p6"]}, "the latter one of them"),
         ({"MODEL__ROI_MASK_HEAD__POOLER_TYPE": ""}, "SCNetROIHeads needs a mask pooler"),
