@@ -29,6 +29,7 @@ from pathlib import Path
 import torch
 from report import bytes_text, seconds_text
 
+from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.machine import describe_machine
 from insight.runtime.outputs import check_output_folder
@@ -466,7 +467,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("torch finds no CUDA device; --dry-run shows the plan without one")
     try:
         args.output = check_output_folder(args.output, "--output")
-    except OSError as error:
+    except (InputError, OSError) as error:
         parser.error(str(error))
     return args
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
-from detectron2.structures import BoxMode
 
+from insight.data.entries import ground_truth_boxes, read_entry_image
 from insight.data.formats.images import write_png
-from insight.data.mappers.detection import read_entry_image
 from insight.evaluation import evaluate_prompted
 from insight.inference.predictor import PromptPredictor
 from insight.visualization.overlays import draw_instances
@@ -74,9 +73,9 @@ def draw_answers(predictor: PromptPredictor, dataset: str, folder: Path) -> None
         found = found[found.scores >= 0.5]
         picture = draw_instances(image, found.masks, None, found.class_names, found.class_ids.tolist())
         write_png(folder / f"{name}_found.png", picture)
-        boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in entry["annotations"]]
-        if boxes:
-            write_png(folder / f"{name}_prompted.png", _three_columns(image, np.array(boxes), predictor))
+        boxes = ground_truth_boxes(entry["annotations"])
+        if len(boxes):
+            write_png(folder / f"{name}_prompted.png", _three_columns(image, boxes, predictor))
 
 
 def _three_columns(image: np.ndarray, boxes: np.ndarray, predictor: PromptPredictor) -> np.ndarray:

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.structures import BoxMode
 from torch import Tensor
 
 from insight.config import gives_masks, is_sopseg
-from insight.data.mappers.detection import read_entry_image
+from insight.data.entries import ground_truth_boxes, objects_with_masks, read_entry_image
 from insight.data.mappers.image_seed import image_seed
 from insight.errors import InputError
 from insight.evaluation import PromptedIoU
@@ -91,16 +89,16 @@ def _on_dataset(
     dicts = DatasetCatalog.get(dataset)
     metrics = [PromptedIoU(MetadataCatalog.get(dataset).thing_classes) for _ in noises]
     for entry in progress(dicts, f"Prompting with noise on {dataset}", "image"):
-        annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
+        annotations = objects_with_masks(entry)
         if not annotations:
             continue
         size = entry["height"], entry["width"]
-        boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
+        boxes = torch.from_numpy(ground_truth_boxes(annotations))
         truth = [segmentation_to_rle(a["segmentation"], size) for a in annotations]
         classes = [a["category_id"] for a in annotations]
         predictor.set_image(read_entry_image(entry, "RGB"), order="RGB")  # once for all noises
         for noise, metric in zip(noises, metrics):
-            prompts = noisy_boxes(torch.tensor(np.array(boxes, np.float32)), noise, image_seed(entry["image_id"]), size)
+            prompts = noisy_boxes(boxes, noise, image_seed(entry["image_id"]), size)
             masks = predictor.predict(boxes=prompts, correct_boxes=correct_boxes).masks
             metric.update(masks, truth, classes, entry["image_id"])
     return [metric.result() for metric in metrics]

@@ -11,13 +11,13 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
-from detectron2.structures import BoxMode, Instances
+from detectron2.structures import Instances
 
 from insight.config import gives_masks, is_sopseg
 from insight.data.datasets.coco import require_classes_of_model
+from insight.data.entries import ground_truth_boxes, objects_with_masks, read_entry_image
 from insight.data.formats.file_check import first, read_json
 from insight.data.formats.images import write_png
-from insight.data.mappers.detection import read_entry_image
 from insight.data.mappers.sopseg import SOPSegMapper
 from insight.errors import InputError
 from insight.inference.predictor import PromptPredictor
@@ -164,7 +164,7 @@ def draw_comparisons(
     paths = []
     for entry in progress(entries, "Drawing", "image"):
         image = read_entry_image(entry, "RGB")
-        annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
+        annotations = objects_with_masks(entry)
         truth = [segmentation_to_rle(a["segmentation"], image.shape[:2]) for a in annotations]
         classes = [a["category_id"] for a in annotations]
         panels = [_panel("ground truth", image, truth, classes, [names[c] for c in classes])]
@@ -215,8 +215,7 @@ def _answerer(
     def ask(entry: dict, image: np.ndarray) -> Instances:
         predictor.set_image(image)
         if prompted:
-            boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in entry["annotations"]]
-            return predictor.predict(boxes=boxes).to_instances()
+            return predictor.predict(boxes=ground_truth_boxes(entry["annotations"])).to_instances()
         found = predictor.detect().to_instances()
         return found[found.scores >= score_threshold]
 

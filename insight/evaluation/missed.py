@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 import torch
 from detectron2.data import DatasetCatalog
-from detectron2.structures import Boxes, BoxMode, Instances, pairwise_iou
+from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor
 
-from insight.data.mappers.detection import read_entry_image
+from insight.data.entries import ground_truth_boxes, read_entry_image
 from insight.inference.prediction import Prediction
 from insight.runtime.progress import progress
 
@@ -88,8 +88,7 @@ def evaluate_missed(
                     dataset_name, max_dets=max_dets, area_profile=area_profile, tasks=(task,)
                 )
         annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0)]
-        boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
-        boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+        boxes = torch.from_numpy(ground_truth_boxes(annotations))
         missed = is_missed(boxes, torch.tensor([a["category_id"] for a in annotations]), found, score_threshold)
         with_answers = found
         if missed.any():

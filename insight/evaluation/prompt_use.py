@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from detectron2.data import DatasetCatalog
 
-from insight.data.mappers.detection import read_entry_image
+from insight.data.entries import read_entry_image
 from insight.errors import InputError
 from insight.modeling.prompt.changes import ChangedPrompts, possible_changes
 from insight.runtime.progress import progress

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 from tabulate import tabulate
 
-from insight.data.mappers.detection import read_entry_image
+from insight.data.entries import ground_truth_boxes, objects_with_masks, read_entry_image
 from insight.errors import InputError
 from insight.runtime.progress import progress
 from insight.structures.rle import masks_to_rle, segmentation_to_rle
@@ -140,12 +139,11 @@ def evaluate_prompted(
     dicts = DatasetCatalog.get(dataset_name)
     metric = PromptedIoU(MetadataCatalog.get(dataset_name).thing_classes)
     for entry in progress(dicts, "Prompting with ground-truth boxes", "image"):
-        annotations = [a for a in entry["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
+        annotations = objects_with_masks(entry)
         if not annotations:
             continue
-        boxes = np.array([BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations])
         size = (entry["height"], entry["width"])
         truth = [segmentation_to_rle(a["segmentation"], size) for a in annotations]
-        predicted = predict(read_entry_image(entry, image_format), boxes)
+        predicted = predict(read_entry_image(entry, image_format), ground_truth_boxes(annotations))
         metric.update(predicted, truth, [a["category_id"] for a in annotations], entry["image_id"])
     return metric.result()

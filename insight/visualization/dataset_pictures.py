@@ -7,11 +7,12 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import convert_image_to_rgb
-from detectron2.structures import BitMasks, BoxMode, polygons_to_bitmask
+from detectron2.structures import BitMasks, polygons_to_bitmask
 
 from insight.data.datasets import require_registered
+from insight.data.entries import ground_truth_boxes, read_entry_image
 from insight.data.formats.images import write_png
-from insight.data.mappers.detection import PromptDatasetMapper, read_entry_image
+from insight.data.mappers.detection import PromptDatasetMapper
 from insight.errors import InputError
 from insight.runtime.file_names import safe_name
 from insight.runtime.progress import progress
@@ -105,7 +106,6 @@ def _source(entry: dict) -> tuple[np.ndarray, list | None, np.ndarray, list[int]
     """Image, masks, boxes and classes of a dataset dict."""
     image = read_entry_image(entry, "RGB")
     annotations = entry.get("annotations", [])
-    boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
     masks = None
     if annotations and all("segmentation" in a for a in annotations):
         masks = [
@@ -114,7 +114,7 @@ def _source(entry: dict) -> tuple[np.ndarray, list | None, np.ndarray, list[int]
             else polygons_to_bitmask([np.asarray(p, float) for p in a["segmentation"]], *image.shape[:2])
             for a in annotations
         ]
-    return image, masks, np.array(boxes).reshape(-1, 4), [a["category_id"] for a in annotations]
+    return image, masks, ground_truth_boxes(annotations), [a["category_id"] for a in annotations]
 
 
 def _sample(sample: dict, image_format: str) -> tuple[np.ndarray, list | None, np.ndarray, list[int]]:

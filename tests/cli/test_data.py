@@ -89,7 +89,7 @@ def test_two_categories_of_one_name_are_fatal(data, insight):
     write(lambda content: content["categories"].append({"id": 77, "name": content["categories"][0]["name"]}))
     done = insight("data check", "--skip-bad", NAME, *override)
     assert done.code == 1 and f"fatal: {path}: category names are not unique; 1 are wrong: " in done.out
-    assert done.out.endswith("docs/data.md says which files are expected where\n")
+    assert done.out.endswith("docs/data.md describes the expected files\n")
 
 
 def test_what_can_be_skipped_is_no_failure_if_asked(data, insight):
@@ -159,7 +159,7 @@ def test_a_folder_that_is_half_there(data, insight, tmp_path):
 
 def test_a_data_set_that_is_not_there(insight):
     done = insight("data check", "hrsid_nope")
-    assert done.code == 2 and "error: NAME: unknown dataset 'hrsid_nope'; insight's are: scenes_train" in done.err
+    assert done.code == 2 and "error: name: unknown dataset 'hrsid_nope'; insight's are: scenes_train" in done.err
     for name in ("ssdd_train", "soda_a_val"):
         done = insight("data check", name)
         assert done.code == 1 and "fatal: " in done.out and "no such" in done.out and "Traceback" not in done.err
@@ -263,7 +263,7 @@ def test_foreground(data, insight, tmp_path):
         assert f"| {name} | 2 |" in " ".join(insight(*args, text).out.split())
     write(lambda content: content["annotations"][0].update(image_id=9))
     done = insight(*args, path)
-    assert done.code == 2 and f"error: {path}: annotations have an image_id" in done.err
+    assert done.code == 2 and f"error: {path}: annotations have an unknown image_id" in done.err
     assert done.err.rstrip().endswith("--skip-bad leaves out what is wrong")
     done = insight(*args, "--skip-bad", path)
     assert "| coco | 2 |" in done.out

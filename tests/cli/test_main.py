@@ -227,7 +227,10 @@ MODEL = ["--config-file", "@CONFIG"]
             "--images: expected the folder of the images of @TRUTH",
         ),
         (["annotate", "@WORDS", "--weights", "@WORDS", *OUTPUT], "@WORDS"),
-        (["annotate", "@TRUTH", "--weights", "@WORDS", "--input-size", "9", *OUTPUT], "--input-size: expected a whole"),
+        (
+            ["annotate", "@TRUTH", "--weights", "@WORDS", "--input-size", "9", *OUTPUT],
+            "--input-size: expected an integer",
+        ),
         (
             ["annotate", "@TRUTH", "--weights", "@WORDS", "--min-score", "nan", *OUTPUT],
             "--min-score: expected a number",
@@ -254,7 +257,7 @@ MODEL = ["--config-file", "@CONFIG"]
         (["analyse", "@WORDS", "--annotations", "@TRUTH", "--classes", "nope", *OUTPUT], "nope"),
         (
             ["analyse", "@WORDS", "--annotations", "@TRUTH", "--max-dets", "9" * 30, *OUTPUT],
-            "--max-dets: expected a whole",
+            "--max-dets: expected an integer",
         ),
         (["compare", "--runs", "ours", *OUTPUT], "--runs: expected NAME=DIR or NAME=CONFIG,WEIGHTS, got 'ours'"),
         (["compare", "--runs", "ours=absent", *OUTPUT], "absent"),

@@ -45,7 +45,7 @@ def test_help(insight):
         (
             None,
             ["DATASETS.TEST", "('elsewhere',)"],
-            "is of tool_rectangles, but row 'baseline' is evaluated on elsewhere",
+            "needs tool_rectangles, but row 'baseline' is evaluated on elsewhere",
         ),
         (None, ["DATASETS.TRAIN", "('elsewhere',)"], "row 'baseline': DATASETS.TRAIN: unknown dataset 'else"),
     ],

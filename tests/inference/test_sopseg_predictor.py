@@ -372,7 +372,10 @@ ONE = [[[30.0, 40]]]
         ({"points": [[[30, 91]]], "labels": [[1]]}, r"points\[0\] = \[30.0, 91.0\] has a point outside the image"),
         ({"points": [[[np.nan, 9]]], "labels": [[1]]}, r"points\[0\] = .* not finite"),
         ({"points": ONE, "labels": [[1]], "boxes": BOXES}, "points: expected points of 3 objects"),
-        ({"points": ONE, "labels": [[1]], "oriented_boxes": [[9, 9, 5, 5, 3]]}, "points: expected alone or with boxes"),
+        (
+            {"points": ONE, "labels": [[1]], "oriented_boxes": [[9, 9, 5, 5, 3]]},
+            "points: cannot be combined with oriented_boxes",
+        ),
         ({"points": "here", "labels": [[1]]}, r"points: expected \(N, P, 2\) numbers"),
     ],
 )

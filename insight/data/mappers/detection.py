@@ -13,7 +13,7 @@ from detectron2.structures import BitMasks, Instances, PolygonMasks
 from fvcore.transforms.transform import Transform
 
 from insight.config import semantic_classes
-from insight.data.formats import images
+from insight.data.entries import read_entry_image
 from insight.data.formats.label_maps import read_label_map
 from insight.errors import InputError
 
@@ -201,35 +201,6 @@ class PromptDatasetMapper:
         if self.recompute_boxes and len(instances):
             instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
         return detection_utils.filter_empty_instances(instances)
-
-
-def read_entry_image(dataset_dict: dict, image_format: str) -> np.ndarray:
-    """Read and check the image of a dataset dict.
-
-    Args:
-        dataset_dict: with "file_name", and optionally "height" and "width".
-        image_format: "RGB" or "BGR", as in INPUT.FORMAT.
-
-    Returns:
-        (H, W, 3) uint8.
-
-    Raises:
-        OSError: the file is missing, truncated or not an image.
-        InputError: the image differs in size from the dataset dict, its pixels are not 8-bit, or the format is unknown.
-    """
-    if image_format not in ("RGB", "BGR"):
-        raise InputError(f'image_format (INPUT.FORMAT): expected "RGB" or "BGR", got {image_format!r}')
-    path = dataset_dict["file_name"]
-    image = images.read_image(path)
-    if image_format == "BGR":
-        image = image[:, :, ::-1]
-    height, width = image.shape[:2]
-    expected = (dataset_dict.get("height", height), dataset_dict.get("width", width))
-    if (height, width) != expected:
-        raise InputError(
-            f"{path}: the image is {width} x {height} pixels, its annotation file states {expected[1]} x {expected[0]}"
-        )
-    return image
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:

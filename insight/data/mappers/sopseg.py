@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.structures import BoxMode
 from torch import Tensor
 
+from insight.data.entries import ground_truth_boxes, objects_with_masks, read_entry_image
 from insight.errors import InputError
 from insight.modeling.sopseg import cut_crops
 from insight.structures.boxes import jitter_boxes
@@ -18,7 +18,6 @@ from insight.structures.oriented_boxes import minimum_area_rectangles, oriented_
 from insight.structures.prompts import Prompts, oriented_prompts
 from insight.structures.rle import rle_area, rle_to_bitmap, segmentation_to_rle
 
-from .detection import read_entry_image
 from .image_seed import image_seed
 
 _logger = logging.getLogger(__name__)
@@ -98,7 +97,7 @@ class SOPSegMapper:
             InputError: the image differs in size from the dataset dict, or an annotation lacks its oriented box.
         """
         generator = torch.Generator().manual_seed(dataset_dict.get("sample_seed", image_seed(dataset_dict["image_id"])))
-        annotations = [a for a in dataset_dict["annotations"] if not a.get("iscrowd", 0) and a.get("segmentation")]
+        annotations = objects_with_masks(dataset_dict)
         if self.is_train and len(annotations) > self.max_prompts:
             chosen = torch.randperm(len(annotations), generator=generator)[: self.max_prompts]
             annotations = [annotations[i] for i in chosen.tolist()]
@@ -131,8 +130,7 @@ class SOPSegMapper:
     def _prompts(self, annotations: list[dict], truth: list[dict], size: tuple[int, int], generator) -> Prompts:
         horizontal = self.is_train and self.box_share > 0 and torch.rand((), generator=generator) < self.box_share
         if horizontal or self.prompt == "box":
-            boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
-            boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+            boxes = torch.from_numpy(ground_truth_boxes(annotations))
             return Prompts(jitter_boxes(boxes, self.jitter, generator))
         if self.prompt == "min_area_rect":
             corners = [minimum_area_rectangles(_bitmap(code)) for code in truth]
