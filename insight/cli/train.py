@@ -109,7 +109,7 @@ def launch_job(args: argparse.Namespace, evaluation: bool, resume: bool) -> None
 
 
 def _plain(args: argparse.Namespace) -> argparse.Namespace:
-    """Without what cannot be pickled."""
+    """Return the state that can be pickled."""
     return argparse.Namespace(**{name: value for name, value in vars(args).items() if name not in ("run", "parser")})
 
 

@@ -1,4 +1,4 @@
-"""Boxes of folders and COCO files: what is read, and what each mistake is told as."""
+"""Boxes of folders and COCO files: what is read, and the message for each mistake."""
 
 import json
 import logging

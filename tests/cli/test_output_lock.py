@@ -1,4 +1,4 @@
-"""One process an output folder: whoever comes second is told who is writing there, and changes nothing."""
+"""One process per output folder: the second names the first and changes nothing."""
 
 import os
 

@@ -54,7 +54,7 @@ def test_nothing_found_and_nothing_there():
 
 
 class Knows:
-    """Finds what it is told to, and answers boxes with all of their pixels, the class 0 and a score of 0.5."""
+    """Finds the given instances, and answers boxes with all of their pixels, the class 0 and a score of 0.5."""
 
     def __init__(self, found):
         self.found, self.asked = list(found), []

@@ -26,7 +26,7 @@ def folder(tmp_path):
 
 
 def test_hidden_files_and_folders_are_no_images(folder):
-    # A link to nothing is one, so that its failure is told.
+    # A dangling link counts as an image, so that its failure is reported.
     assert [p.name for p in find_images([str(folder)])] == ["a.JPG", "b.png", "gone.png"]
     assert [p.name for p in find_images([f"{folder}/*.png"])] == ["b.png", "gone.png"]
 

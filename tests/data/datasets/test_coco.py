@@ -1,4 +1,4 @@
-"""COCO files as datasets: what is read, and what each mistake is told as."""
+"""COCO files as datasets: what is read, and the message for each mistake."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Decoding images before they are needed: what is told, and that it is done once."""
+"""Decode images before they are needed: the messages, and that it is done once."""
 
 import subprocess
 import sys

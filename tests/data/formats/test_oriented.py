@@ -1,4 +1,4 @@
-"""Files of oriented boxes: what is read, and what each mistake is told as."""
+"""Files of oriented boxes: what is read, and the message for each mistake."""
 
 import json
 import subprocess

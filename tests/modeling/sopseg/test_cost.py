@@ -23,7 +23,7 @@ def count_by_torch(module: nn.Module, *inputs: torch.Tensor) -> float:
 
 
 def count_by_fvcore(module: nn.Module, *inputs: torch.Tensor) -> float:
-    """Multiply-adds by fvcore, which needs a real run and is told of attention."""
+    """Multiply-adds by fvcore, which needs a real run and a handler for attention."""
     fvcore = pytest.importorskip("fvcore.nn", reason="fvcore comes with Detectron2")
 
     def attention(inputs, outputs):
