@@ -1,6 +1,6 @@
 """Runs that are killed, or interrupted, at random times: started again, they end as if nothing had happened.
 
-The times are drawn. INSIGHT_SEED repeats a failure, INSIGHT_SECONDS says how long each test tries (default: 40).
+The times are drawn. INSIGHT_SEED repeats a failure, INSIGHT_SECONDS says how long each test tries (default: 10).
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from insight.modeling.sopseg import build_sopseg
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-SECONDS = float(os.environ.get("INSIGHT_SECONDS", "40"))
+SECONDS = float(os.environ.get("INSIGHT_SECONDS", "10"))
 PATIENCE = 60.0  # seconds that an interrupted command has to end
 
 
