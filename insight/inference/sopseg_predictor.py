@@ -88,7 +88,10 @@ class SOPSegPredictor:
         model = weights if isinstance(weights, SOPSeg) else load_sopseg(weights, encoder)
         if decoder is not None and type(model.mask_decoder) is not DECODERS.get(decoder):
             held = next(name for name, kind in DECODERS.items() if kind is type(model.mask_decoder))
-            raise InputError(f"{weights}: expected the mask decoder {decoder!r}, got {held!r}")
+            raise InputError(
+                f"{weights}: expected the mask decoder {decoder!r}, got {held!r}; set decoder (MODEL.SOPSEG.DECODER in a "
+                f"config) to {held}, or use weights that were trained with {decoder}"
+            )
         self.model = model.for_inference(device, dtype)
         self.crop_size, self.whole_image_size = input_size or CROP_SIZE, input_size or MAX_SIZE
         self.magnify, self.prompt, self.shared_crops = magnify, prompt, shared_crops
