@@ -89,8 +89,8 @@ class SOPSegPredictor:
         if decoder is not None and type(model.mask_decoder) is not DECODERS.get(decoder):
             held = next(name for name, kind in DECODERS.items() if kind is type(model.mask_decoder))
             raise InputError(
-                f"{weights}: expected the mask decoder {decoder!r}, got {held!r}; set decoder (MODEL.SOPSEG.DECODER in a "
-                f"config) to {held}, or use weights that were trained with {decoder}"
+                f"{weights}: expected the mask decoder {decoder!r}, got {held!r}; set decoder (in a config "
+                f"MODEL.SOPSEG.DECODER) to {held}, or use weights that were trained with {decoder}"
             )
         self.model = model.for_inference(device, dtype)
         self.crop_size, self.whole_image_size = input_size or CROP_SIZE, input_size or MAX_SIZE
