@@ -142,14 +142,8 @@ def _prepare_process() -> None:
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     logging.raiseExceptions = False  # a log line that cannot be written (a closed pipe) is no news
-    # Detectron2's loop logs the traceback of an error that it then raises.
-    logging.getLogger("detectron2.engine.train_loop").addFilter(_has_no_traceback)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("insight.runtime.progress").setLevel(logging.INFO)
-
-
-def _has_no_traceback(record: logging.LogRecord) -> bool:
-    return record.exc_info is None
 
 
 def report_errors(work: Callable[[], int | None], flags: Mapping[str, str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from typing import IO
 import portalocker
 
 from .atomic_files import remove_left
+
+_ORPHANS_END = 30.0  # seconds in which the workers of a killed process end at the latest
 
 
 @contextlib.contextmanager
@@ -86,6 +89,9 @@ def _lock_folder(path: Path, stack: contextlib.ExitStack) -> IO:
             file = stack.enter_context(locked(path))
         except BlockingIOError as error:
             holder = path.read_text(encoding="utf-8", errors="replace").strip() or "another process"
+            if _is_gone(holder):  # killed; its worker processes, which share its open files, notice within seconds
+                with contextlib.suppress(BlockingIOError):
+                    return stack.enter_context(locked(path, _ORPHANS_END))
             raise BlockingIOError(
                 f"{path.parent}: {holder} is writing there; wait until it has ended, or choose another folder"
             ) from error
@@ -93,3 +99,17 @@ def _lock_folder(path: Path, stack: contextlib.ExitStack) -> IO:
             return file
         stack.close()  # a run that wrote nothing has removed it since it was opened
         path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _is_gone(holder: str) -> bool:
+    """Whether the process that a lock file names has ended."""
+    found = re.match(r"process (\d+) ", holder)
+    if found is None or not hasattr(os, "kill"):
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # another user's
+        return False
+    return False

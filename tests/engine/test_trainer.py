@@ -38,6 +38,7 @@ def test_a_full_disk_at_the_last_checkpoint_is_the_one_reason(tiny_cfg, monkeypa
 
 def test_a_bug_in_a_step_is_logged_with_its_traceback(tiny_cfg, monkeypatch, caplog):
     trainer = Trainer(tiny_cfg)
+    monkeypatch.setattr(logging.getLogger("detectron2"), "propagate", True)  # a command's set-up turns it off
     monkeypatch.setattr(trainer, "run_step", lambda: [][0])
     with pytest.raises(IndexError):
         trainer.train()

@@ -85,7 +85,7 @@ SEE_A_WRONG_READ = """
 import sys
 from pathlib import Path
 sys.path.insert(0, "tests")
-import cuda_on_host
+from helpers import cuda_on_host
 sys.path.insert(0, "tests/ops")
 from test_cuda_on_host import run
 run(cuda_on_host.build(Path(sys.argv[1]), [cuda_on_host.HERE / "wrong_kernels.cu"]), "after the end")

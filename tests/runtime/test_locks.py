@@ -114,3 +114,24 @@ def test_a_lock_file_that_its_holder_removed_counts_no_longer(tmp_path, monkeypa
         monkeypatch.undo()
         with pytest.raises(BlockingIOError), output_folder(folder):
             pytest.fail("entered")
+
+
+def test_workers_that_outlive_a_killed_process_are_waited_for(tmp_path):
+    """As the data loading processes of a killed training, which share its open files, end a moment later."""
+    program = "\n".join([
+        "import os, sys, time",
+        "from insight.runtime.locks import output_folder",
+        "with output_folder(sys.argv[1]):",
+        "    if os.fork() == 0: time.sleep(3); os._exit(0)",
+        "    print(1, flush=True)",
+        "    time.sleep(600)",
+    ])  # fmt: skip
+    command = [sys.executable, "-c", program, tmp_path / "out"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "1\n"
+        with pytest.raises(BlockingIOError, match=f"process {other.pid} "), output_folder(tmp_path / "out"):
+            pytest.fail("entered while it runs")
+        other.kill()
+        other.wait()
+        with output_folder(tmp_path / "out") as folder:
+            assert str(os.getpid()) in (folder / ".lock").read_text()
