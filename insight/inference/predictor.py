@@ -17,6 +17,7 @@ from insight.config import is_sopseg
 from insight.data.mappers.detection import AtLeastOnePixel
 from insight.errors import InputError
 from insight.modeling.checkpointer import Checkpointer
+from insight.modeling.mask_pasting import paste_masks
 from insight.modeling.sopseg import SOPSeg
 from insight.structures.prompts import ParsedPrompts, Prompts, parse_prompts
 from insight.structures.rle import RLEMasks
@@ -24,7 +25,6 @@ from insight.structures.rle import RLEMasks
 from .box_correction import check_correct_boxes, corrected_where_far
 from .classes import Classes, class_indices
 from .image_input import NoImageError, to_rgb
-from .mask_pasting import paste_masks
 from .prediction import Prediction
 from .shrinkage import ShrinkageCheck
 
