@@ -150,7 +150,8 @@ def _add_insight_keys(cfg: "CfgNode") -> None:
     cfg.DATASETS.COCO = []
     cfg.DATASETS.BAD = "strict"  # bad images and annotations: "strict" stops, "skip" leaves them out with a warning
     cfg.INPUT.ROTATE_90 = False  # in training, rotate by a random multiple of 90 degrees
-    cfg.TEST.MAX_DETS = [1, 10, 100]  # COCO's three limits of detections per image
+    # Limits of detections per image and class; AP is at the last, AP@100 at an earlier one of at least 100
+    cfg.TEST.MAX_DETS = [1, 10, 100]
     # Images of each test set on which a detector is measured once an epoch during training, which chooses
     # model_best.pth; 0: never. With TEST.EVAL_PERIOD the whole test sets are, every so many iterations
     cfg.TEST.VALIDATION_IMAGES = 100
