@@ -131,7 +131,7 @@ class SOPSeg(nn.Module):
             The input of the mask decoder.
         """
         size = tuple(crops.shape[2:])
-        sparse, dense = self.prompt_encoder(size, *prompts)
+        sparse, dense = self.prompt_encoder(size, prompts.boxes, prompts.points, prompts.labels, prompts.masks)
         if image_index is None and len(sparse) != len(crops):
             if len(crops) != 1:
                 raise InputError(
@@ -140,7 +140,7 @@ class SOPSeg(nn.Module):
                 )
             image_index = torch.zeros(len(sparse), dtype=torch.int64, device=crops.device)
         image_pe = self.prompt_encoder.dense_position_encoding(size)
-        return DecoderInput(crops, features, image_pe, sparse, dense, image_index)
+        return DecoderInput(crops, features, image_pe, sparse, dense, image_index, prompts)
 
 
 def build_sopseg(encoder: str = "vit_l", decoder: str = "edge") -> SOPSeg:
@@ -148,7 +148,7 @@ def build_sopseg(encoder: str = "vit_l", decoder: str = "edge") -> SOPSeg:
 
     Args:
         encoder: "vit_t", "vit_b", "vit_l" or "vit_h".
-        decoder: "sam", "hq", "matting" or "edge" (SOPSeg's own).
+        decoder: "sam", "hq", "matting", "edge" (SOPSeg's own) or "fine" (ours).
 
     Returns:
         The model.
@@ -157,4 +157,8 @@ def build_sopseg(encoder: str = "vit_l", decoder: str = "edge") -> SOPSeg:
         InputError: an unknown name.
     """
     image_encoder = build_encoder(encoder)
-    return SOPSeg(image_encoder, PromptEncoder(), build_decoder(decoder, image_encoder.shallow_channels))
+    return SOPSeg(
+        image_encoder,
+        PromptEncoder(),
+        build_decoder(decoder, image_encoder.shallow_channels, image_encoder.fine_channels),
+    )
