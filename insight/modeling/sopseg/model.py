@@ -73,6 +73,7 @@ class SOPSeg(nn.Module):
         points: Tensor | None = None,
         labels: Tensor | None = None,
         image_index: Tensor | None = None,
+        corners: Tensor | None = None,
     ) -> MaskPrediction:
         """Segment the prompted objects; give boxes, points with labels, or both.
 
@@ -83,6 +84,7 @@ class SOPSeg(nn.Module):
             labels: (N, P) 1 foreground, 0 background, -1 no point.
             image_index: (N,) int64, the crop of each prompt. May be omitted if N = B (one prompt per crop, in order; no
                 embedding is copied) or B = 1 (one crop for all prompts).
+            corners: (N, 4, 2) float XY, pixels of the crop, of oriented boxes that boxes and points were made from.
 
         Returns:
             Mask and edge logits (N, 1, H, W), predicted IoU (N,) and the logits that the loss supervises.
@@ -90,7 +92,7 @@ class SOPSeg(nn.Module):
         Raises:
             InputError: an argument of the wrong type or shape.
         """
-        return self.decode(crops, self.encode(crops), Prompts(boxes, points, labels), image_index)
+        return self.decode(crops, self.encode(crops), Prompts(boxes, points, labels, corners=corners), image_index)
 
     def encode(self, crops: Tensor) -> ImageFeatures:
         """Compute the features of crops, which serve any number of prompts.

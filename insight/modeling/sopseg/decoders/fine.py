@@ -102,10 +102,17 @@ class FineRefinement(nn.Module):
 
     def _step(self, index: int, x: list[Tensor], inputs: DecoderInput, seen: Tensor) -> Tensor:
         scale = (8, 4, 2)[index]
-        image = F.avg_pool2d(inputs.crops, scale) if scale > 2 else F.pixel_unshuffle(inputs.crops, 2)
+        image = F.avg_pool2d(inputs.crops, scale) if scale > 2 else _blocks_as_channels(inputs.crops)
         boxes = box_maps(inputs.prompts, inputs.crops.shape[2:], scale).to(seen.dtype)
         x = torch.cat([*x, inputs.of_prompt(image), seen, boxes], 1)
         return self.blocks[index](x.contiguous(memory_format=torch.channels_last))
+
+
+def _blocks_as_channels(x: Tensor) -> Tensor:
+    """`F.pixel_unshuffle` by 2, which leaves the size of an empty batch as it is."""
+    n, channels, height, width = x.shape
+    blocks = x.reshape(n, channels, height // 2, 2, width // 2, 2).permute(0, 1, 3, 5, 2, 4)
+    return blocks.reshape(n, 4 * channels, height // 2, width // 2)
 
 
 def _refined(previous: Tensor, found: Tensor) -> Tensor:
