@@ -145,6 +145,25 @@ def minimum_area_rectangles(masks: Tensor) -> Tensor:
     return _clockwise(corners)
 
 
+def jitter_oriented_boxes(corners: Tensor, jitter: float, generator: torch.Generator | None = None) -> Tensor:
+    """Shift every side at random along the box's own axes, as in a loosely drawn oriented box.
+
+    Args:
+        corners: (N, 4, 2) XY, pixels, consecutive corners.
+        jitter: largest shift of a side, as a fraction of the box's extent across it; below 0.5, so that no box inverts.
+        generator: source of randomness; None for torch's default generator.
+
+    Returns:
+        (N, 4, 2) XY, pixels; may leave the image.
+    """
+    right, down = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
+    shift = jitter * (2 * torch.rand(len(corners), 4, 1, generator=generator) - 1)
+    left, top, more_right, more_down = shift.unbind(1)
+    origin = corners[:, 0] + left * right + top * down
+    wider, higher = (1 + more_right - left) * right, (1 + more_down - top) * down
+    return torch.stack([origin, origin + wider, origin + wider + higher, origin + higher], 1)
+
+
 def _rotated_corners(boxes: Tensor) -> Tensor:
     """(N, 5) -> (N, 4, 2), clockwise as displayed."""
     centre, size, angle = boxes[:, None, :2], boxes[:, None, 2:4], boxes[:, 4:] * (math.pi / 180)
