@@ -55,9 +55,8 @@ def add_parser(commands) -> None:
     model.add_argument(
         "--input-size",
         type=integer(64, 1024),
-        default=256,
         metavar="PIXELS",
-        help="side of the crop of an object, a multiple of 64 (default: %(default)s)",
+        help="side of the crop of an object, a multiple of 64 (default: 256; 512 with SAM's decoder)",
     )
     model.add_argument(
         "--prompt",

@@ -20,15 +20,15 @@ Answers = dict[Condition, list[dict]]  # COCO RLE, one for each prompt
 
 
 class Contender(Protocol):
-    """A way to answer boxes, for one row or for several that share their work.
+    """A way to answer boxes, for one row or for several that share their work."""
 
-    Attributes:
-        rows: headings of the rows.
-        settings: all that the answers depend on but the prompts and the image, as JSON values.
-    """
+    @property
+    def rows(self) -> Sequence[str]:
+        """Headings of the rows."""
 
-    rows: Sequence[str]
-    settings: dict[str, Any]
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that the answers depend on but the prompts and the image, as JSON values."""
 
     def answer(self, image: Tensor, prompts: Mapping[Condition, Tensor]) -> list[Answers]:
         """Answer the prompts of an image.
@@ -40,7 +40,6 @@ class Contender(Protocol):
         Returns:
             For each row, the masks under each condition; conditions that the row does not answer are absent.
         """
-        ...
 
 
 class ImageFree:

@@ -18,7 +18,7 @@ from insight.runtime.digests import digest, file_digest
 from insight.runtime.journal import Journal
 from insight.runtime.progress import Progress
 
-from .boundary import BOUNDARY_RATIO, boundary_distance, boundary_iou
+from .boundary import BOUNDARY_RATIO, boundary_iou, is_all_boundary
 from .contenders import Contender
 from .prompt_baselines import best_exponent
 from .prompted_objects import CONDITIONS, Condition, ImageObjects, PromptedObject, choose_objects
@@ -60,8 +60,8 @@ class Sample:
 
     @functools.cached_property
     def narrow(self) -> int:
-        """How many objects have a boundary distance above half their short side: all of them is boundary."""
-        return sum(2 * boundary_distance(one.truth["size"], BOUNDARY_RATIO) > one.sides[0] for one in self.objects)
+        """How many objects are all boundary, see `is_all_boundary`."""
+        return sum(is_all_boundary(one.truth) for one in self.objects)
 
     @functools.cached_property
     def digest(self) -> str:

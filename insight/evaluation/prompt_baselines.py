@@ -177,7 +177,8 @@ def upright_frame(corners: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np
         the frame, pixels.
     """
     sides = np.roll(corners, -1, 0) - corners
-    first = int(sides[:, 0].argmax())  # of the four sides, the one that points most to the right
+    slopes = sides[:, 0] / np.linalg.norm(sides, axis=1)
+    first = int(slopes.argmax())  # of the four sides, the one that points most to the right
     across, along = sides[first], sides[(first + 1) % 4]
     width, height = float(np.linalg.norm(across)), float(np.linalg.norm(along))
     right = across / width

@@ -14,8 +14,8 @@ from insight.data.entries import ground_truth_boxes, objects_with_masks
 from insight.errors import InputError
 from insight.runtime.progress import progress
 from insight.structures.boxes import jitter_boxes
-from insight.structures.oriented_boxes import box_corners, jitter_oriented_boxes, minimum_area_rectangles
-from insight.structures.rle import decode_crop, rle_area, rle_box, segmentation_to_rle
+from insight.structures.oriented_boxes import box_corners, jitter_oriented_boxes, rectangle_sides, rle_rectangle
+from insight.structures.rle import rle_area, segmentation_to_rle
 
 from .coco import require_masks
 
@@ -65,8 +65,7 @@ class PromptedObject:
     @property
     def sides(self) -> tuple[float, float]:
         """Shorter and longer side of the rectangle, pixels."""
-        lengths = [float((self.rectangle[i + 1] - self.rectangle[i]).norm()) for i in (0, 1)]
-        return min(lengths), max(lengths)
+        return rectangle_sides(self.rectangle)
 
     def prompt(self, condition: Condition) -> Tensor:
         """Make the object's prompt.
@@ -168,18 +167,4 @@ def _objects(entry: dict, indices: Sequence[int]) -> Iterable[PromptedObject]:
         truth = segmentation_to_rle(annotations[index]["segmentation"], (entry["height"], entry["width"]))
         if rle_area(truth):
             label = annotations[index]["category_id"]
-            yield PromptedObject(entry["image_id"], index, label, truth, mask_rectangle(truth), boxes[index])
-
-
-def mask_rectangle(code: dict) -> Tensor:
-    """Compute the rectangle of least area around a mask, see `minimum_area_rectangles`.
-
-    Args:
-        code: COCO RLE of a mask with at least one pixel.
-
-    Returns:
-        (4, 2) float32 XY, image pixels, clockwise as displayed.
-    """
-    x, y, width, height = rle_box(code)
-    crop = decode_crop(code, (x, y, x + width, y + height))
-    return minimum_area_rectangles(torch.from_numpy(np.ascontiguousarray(crop))[None])[0] + torch.tensor([x, y])
+            yield PromptedObject(entry["image_id"], index, label, truth, rle_rectangle(truth), boxes[index])

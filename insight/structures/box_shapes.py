@@ -62,4 +62,5 @@ def pixels_in_superellipse(corners: np.ndarray, exponent: float, window: tuple[i
         np.abs((x - centre[0]) * half[0] + (y - centre[1]) * half[1]) / (half @ half)
         for half in (half_width, half_height)
     )
-    return across**exponent + along**exponent <= 1
+    with np.errstate(over="ignore"):  # far outside
+        return across**exponent + along**exponent <= 1
