@@ -20,6 +20,7 @@ from insight.hub.finding import DEFAULT_SOPSEG, find, is_weight_file
 from insight.inference.image_input import NoImageError
 from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD, SOPSeg, build_sopseg, image_masks, load_sopseg
 from insight.modeling.sopseg.checkpoint import identify
+from insight.modeling.sopseg.crop_size import default_crop_size
 from insight.modeling.sopseg.encoders import MAX_SIZE, check_input_size
 from insight.modeling.sopseg.segment import decode_masks
 from insight.ops import crop_resize
@@ -27,7 +28,6 @@ from insight.structures.crop_plans import plan_crops
 from insight.structures.prompts import Prompts
 
 OUTSIDE = -20.0  # logits of magnified masks outside their region; about the lowest that SAM predicts
-CROP_SIZE = 256  # pixels, of the crop around an object, as in SOPSeg's paper
 
 
 class SamPredictor:
@@ -48,7 +48,8 @@ class SamPredictor:
             checkpoint of SAM, MobileSAM or SOPSeg, or a `Sam` of segment_anything, whose weights are copied. A model
             stays on its device.
         magnify: answer boxes from magnified crops.
-        crop_size: side of the crop around an object, pixels; a multiple of 64 up to 1024.
+        crop_size: side of the crop around an object, pixels; a multiple of 64 up to 1024. None uses 512 with SAM's
+            decoder, else 256, see `default_crop_size`.
         input_size: side of the encoder's input for the whole image, pixels; a multiple of 64 up to 1024, 1024 in
             segment-anything.
 
@@ -69,14 +70,16 @@ class SamPredictor:
         sam_model: SOPSeg | str | os.PathLike | nn.Module = DEFAULT_SOPSEG,
         *,
         magnify: bool = True,
-        crop_size: int = CROP_SIZE,
+        crop_size: int | None = None,
         input_size: int = MAX_SIZE,
     ):
-        check_input_size(crop_size, "crop_size")
+        if crop_size is not None:
+            check_input_size(crop_size, "crop_size")
         check_input_size(input_size, "input_size")
         self.model = _as_sopseg(sam_model).eval()
         self.transform = ResizeLongestSide(input_size)
-        self.magnify, self.crop_size, self._side = magnify, crop_size, input_size
+        self.magnify, self._side = magnify, input_size
+        self.crop_size = crop_size or default_crop_size(self.model)
         self.reset_image()
 
     @property
@@ -112,7 +115,7 @@ class SamPredictor:
             image = image[..., ::-1]
         resized = torch.from_numpy(self.transform.apply_image(image)).permute(2, 0, 1).contiguous()
         self.set_torch_image(resized[None].to(self.device), image.shape[:2])
-        self._pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
+        self._pixels = torch.from_numpy(image.transpose(2, 0, 1).copy()).to(self.device)
 
     @torch.no_grad()
     def set_torch_image(self, transformed_image: Tensor, original_image_size: tuple[int, int]) -> None:

@@ -64,7 +64,8 @@ def add_parser(commands) -> None:
         "--input-size",
         type=integer(64, 1024),
         metavar="PIXELS",
-        help="side of the crop of an object, a multiple of 64 (default: the model's, or 256 for a checkpoint)",
+        help="side of the crop of an object, a multiple of 64 (default: the model's; of a checkpoint 256, or 512 with "
+        "SAM's decoder)",
     )
     model.add_argument(
         "--prompt",
@@ -143,7 +144,7 @@ def _segmenter(args: argparse.Namespace):
         size, prompt = size or keys.input_size, prompt or keys.prompt
         print(f"model: {model.name}, {model.path}", flush=True)
     dtype = torch.bfloat16 if args.bf16 else torch.float32
-    return SOPSegSegmenter(weights, size or 256, parse_device(args.device), dtype, prompt)
+    return SOPSegSegmenter(weights, size, parse_device(args.device), dtype, prompt)
 
 
 def _why_none(reasons, dropped: int) -> str:
