@@ -122,7 +122,7 @@ def test_whole_images_and_box_prompts(cfg):
     assert 0 <= trainer.train()["prompted"]["mIoU"] <= 100
 
 
-@pytest.mark.parametrize("decoder", ["hq", "matting", "edge"])
+@pytest.mark.parametrize("decoder", ["hq", "matting", "edge", "fine"])
 def test_what_sam_does_not_start_learns_faster(cfg, decoder):
     cfg.MODEL.SOPSEG.DECODER = decoder
     model = SOPSegTrainer.build_model(cfg)
