@@ -5,7 +5,7 @@ import argparse
 from insight.errors import InputError
 from insight.version import __version__
 
-from .options import add_command, add_config, add_device, add_overrides, add_weights, config_of
+from .options import add_command, add_model, add_overrides, chosen_model, config_of
 from .reporting import print_error
 
 
@@ -17,21 +17,19 @@ def add_parser(commands) -> None:
         run,
         "Detect objects in images, or segment given boxes",
         (
+            "predict images/ --output found",
+            "predict a.png --boxes 10,20,50,60 --oriented-boxes 40,50,30,10,15 --output masks",
+            "predict a.png --model scenes-light --boxes 10,20,50,60 --output classified",
             "predict images/ --config-file output/light/config.yaml --weights output/light/model_final.pth "
-            "--output found",
-            "predict a.png --config-file output/light/config.yaml --boxes 10,20,50,60 --boxes 70,20,90,45 "
-            "--output boxes",
-            "predict a.png --config-file sopseg_light --weights sopseg.pth "
-            "--oriented-boxes 40,50,30,10,15 --output ships",
+            "--output mine",
         ),
+        "Without a model, the shipped scenes-light detects, and the shipped sopseg-vit-t segments boxes.\n"
         "Writes predictions.json (COCO) and a picture of each image. A stopped run resumes where it was.",
     )
     parser.sources = "images"
     parser.add_argument("images", nargs="+", metavar="SOURCE", help="image files, folders or glob patterns")
     model = parser.add_argument_group("model")
-    add_config(model, required=True)
-    add_weights(model)
-    add_device(model)
+    add_model(model, "sopseg-vit-t for boxes, scenes-light without")
     prompts = parser.add_argument_group("prompts", "without prompts, the model detects objects by itself")
     prompts.add_argument(
         "--boxes", action="append", default=[], metavar="X1,Y1,X2,Y2", help="a box in every image, pixels; repeatable"
@@ -64,39 +62,23 @@ def add_parser(commands) -> None:
     results.add_argument(
         "--score-threshold",
         type=float,
-        default=0.5,
         metavar="S",
-        help="lowest score of an instance found without prompts, 0 to 1 (default: %(default)s)",
+        help="lowest score of an instance found without prompts, 0 to 1 (default: the model's, or 0.5 for a config)",
     )
     add_overrides(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from insight.inference.file_predictor import build_file_predictor
     from insight.inference.files import find_images, predict_files
-    from insight.inference.score_threshold import check_score_threshold
-    from insight.runtime.digests import file_digest
     from insight.runtime.outputs import check_output_folder
 
     output = check_output_folder(args.output)
-    threshold = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", check_score_threshold(args.score_threshold)]
     images = find_images(args.images)
     prompts = _prompts(args)
     if args.correct_boxes and not _has_boxes(prompts):
         raise InputError("correct_boxes: expected boxes to correct: --boxes, or --boxes-json with 4 numbers per box")
-    args.opts = [*threshold, *args.opts]
-    cfg = config_of(args)
-    predictor = build_file_predictor(cfg, prompts is not None, args.given_class, args.correct_boxes)
-    branch = cfg.MODEL.SOPSEG_BRANCH
-    weights = [path for path in (cfg.MODEL.WEIGHTS, branch.WEIGHTS if branch.ENABLED else "") if path]
-    settings = {
-        "insight": __version__,
-        "config": cfg.dump(),
-        "weights": [file_digest(path) for path in weights],
-        "class": args.given_class,
-        "correct_boxes": args.correct_boxes,
-    }
+    predictor, settings = _predictor(args, prompts is not None)
     answered, failures = predict_files(predictor, images, output, prompts, settings)
     without = f", without {len(failures)} that failed" if failures else ""
     if answered or not failures:
@@ -106,6 +88,36 @@ def run(args: argparse.Namespace) -> int:
     if len(failures) > 1 and not answered:
         print_error(f"all {len(failures)} images failed; nothing was written to {output}, earlier results stay")
     return 1 if failures else 0
+
+
+def _predictor(args: argparse.Namespace, prompted: bool):
+    """The file predictor of a command line, and everything that its answers depend on."""
+    from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG
+    from insight.inference.file_predictor import build_file_predictor, to_file_predictor
+    from insight.inference.score_threshold import check_score_threshold
+    from insight.inference.sopseg_predictor import SOPSegPredictor
+    from insight.runtime.digests import file_digest
+
+    detects = not prompted or args.given_class is not None or args.correct_boxes
+    model = chosen_model(args, DEFAULT_DETECTOR if detects else DEFAULT_SOPSEG)
+    if model is not None:
+        print(f"model: {model.name}, {model.path}", flush=True)
+    threshold = args.score_threshold
+    if threshold is None:
+        threshold = 0.5 if model is None else model.score_threshold
+    check_score_threshold(threshold)
+    settings = {"insight": __version__, "class": args.given_class, "correct_boxes": args.correct_boxes}
+    if model is not None and model.kind == "sopseg" and not args.opts:  # needs no Detectron2
+        options = (prompted, args.given_class, args.correct_boxes)
+        predictor = to_file_predictor(SOPSegPredictor.from_pretrained(model, args.device or None), *options)
+        return predictor, settings | {"config": None, "weights": [model.sha256]}
+    args.opts = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", threshold, *args.opts]
+    args.model = "" if model is None else str(model.path)
+    cfg = config_of(args)
+    predictor = build_file_predictor(cfg, prompted, args.given_class, args.correct_boxes)
+    branch = cfg.MODEL.SOPSEG_BRANCH
+    weights = [path for path in (cfg.MODEL.WEIGHTS, branch.WEIGHTS if branch.ENABLED else "") if path]
+    return predictor, settings | {"config": cfg.dump(), "weights": [file_digest(path) for path in weights]}
 
 
 def _prompts(args: argparse.Namespace):

@@ -15,7 +15,7 @@ from insight.modeling.sopseg import cut_crops
 from insight.structures.boxes import jitter_boxes
 from insight.structures.crop_masks import masks_to_crops
 from insight.structures.crop_plans import training_crops, whole_image
-from insight.structures.oriented_boxes import minimum_area_rectangles, oriented_corners
+from insight.structures.oriented_boxes import jitter_oriented_boxes, minimum_area_rectangles, oriented_corners
 from insight.structures.prompts import Prompts, oriented_prompts
 from insight.structures.rle import rle_area, rle_to_bitmap, segmentation_to_rle
 
@@ -149,7 +149,7 @@ class SOPSegMapper:
                 )
             corners = [oriented_corners([a["oriented_box"]]) for a in annotations]
         corners = torch.cat(corners) if corners else torch.zeros(0, 4, 2)
-        corners = _jitter_corners(corners, jitter, generator)
+        corners = jitter_oriented_boxes(corners, jitter, generator)
         return oriented_prompts(
             _turn_corners(corners, jitter * TURN, generator) if self.is_train and jitter else corners
         )
@@ -211,16 +211,6 @@ def _turned(crops: Tensor, prompts: Prompts, masks: Tensor, turns: int, mirror: 
     points = None if prompts.points is None else turned_points(prompts.points)
     box_corners = None if prompts.corners is None else turned_points(prompts.corners)
     return turned_map(crops), Prompts(boxes, points, prompts.labels, corners=box_corners), turned_map(masks)
-
-
-def _jitter_corners(corners: Tensor, jitter: float, generator: torch.Generator) -> Tensor:
-    """Oriented boxes (N, 4, 2) with each of their four sides shifted along the box's own axes, as `jitter_boxes`."""
-    right, down = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
-    shift = jitter * (2 * torch.rand(len(corners), 4, 1, generator=generator) - 1)
-    left, top, more_right, more_down = shift.unbind(1)
-    origin = corners[:, 0] + left * right + top * down
-    wider, higher = (1 + more_right - left) * right, (1 + more_down - top) * down
-    return torch.stack([origin, origin + wider, origin + wider + higher, origin + higher], 1)
 
 
 def _turn_corners(corners: Tensor, largest: float, generator: torch.Generator) -> Tensor:
