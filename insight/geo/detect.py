@@ -47,7 +47,9 @@ class TileDetection:
 
     def __init__(self, raster: Raster, model: Detector, grid: TileGrid):
         if not hasattr(model, "detect"):
-            raise InputError(f"model: {type(model).__name__} does not detect objects; give boxes, oriented_boxes or points")
+            raise InputError(
+                f"model: {type(model).__name__} does not detect objects; give boxes, oriented_boxes or points"
+            )
         self.raster, self.grid = raster, grid
         self.settings = {"model": model_settings(model), **grid.settings}
         self._model = for_tiles(model)

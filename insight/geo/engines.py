@@ -3,6 +3,8 @@
 All do the same jobs and hand their results to one process, which keeps them; so all give the same result.
 """
 
+import contextlib
+import json
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -19,6 +21,7 @@ from .work import Results, Work
 
 ENGINES = ("local", "ray")
 _READ_AHEAD, _KEPT_BACK = 2, 4  # jobs read but not computed, and computed but not kept: they bound the memory
+_POLL = 0.1  # seconds after which a thread that waits looks whether the work has stopped
 _ATTEMPTS = 3  # to restart an actor of Ray that died, and to repeat its job
 
 
@@ -41,7 +44,9 @@ def check_engine(engine: str, workers: int) -> None:
         try:
             import ray.data  # noqa: F401
         except ImportError as error:
-            raise MissingDependencyError(f"engine: Ray is not installed ({error}); run `pip install insight-seg[ray]`") from error
+            raise MissingDependencyError(
+                f"engine: Ray is not installed ({error}); run `pip install insight-seg[ray]`"
+            ) from error
 
 
 def run_jobs(work: Work, results: Results, engine: str = "local", workers: int = 1, address: str | None = None) -> None:
@@ -52,7 +57,7 @@ def run_jobs(work: Work, results: Results, engine: str = "local", workers: int =
         results: gets their results, in any order.
         engine: "local" for this process, or several if `workers` is above 1; "ray" for a cluster.
         workers: number of processes that hold the model.
-        address: of the Ray cluster; None to start one on this machine, unless there is one.
+        address: of the Ray cluster, such as "auto"; None to start one on this machine, unless Ray is initialised.
 
     Raises:
         OSError: the raster cannot be read, or a worker process was killed.
@@ -77,7 +82,7 @@ def do_job(work: Work, key: str) -> tuple[str, Any]:
 
 
 def _run_here(work: Work, keys: Sequence[str], results: Results) -> None:
-    """Read in one thread, compute in this one, and pack and keep in a third."""
+    """Read in one thread, compute in this one, and pack and keep in a third, which is left to finish in any case."""
     pixels: queue.Queue = queue.Queue(_READ_AHEAD)
     answers: queue.Queue = queue.Queue(_KEPT_BACK)
     failures: list[BaseException] = []
@@ -91,26 +96,25 @@ def _run_here(work: Work, keys: Sequence[str], results: Results) -> None:
                     return
 
         def keep() -> None:
-            for _ in keys:
-                item = _get(answers, stopped)
-                if item is None:
-                    return
+            while (item := answers.get()) is not None:
                 results.add(item[0], work.pack(*item))
                 shown.update()
 
-        threads = [threading.Thread(target=_guarded, args=(task, failures, stopped)) for task in (read, keep)]
-        for thread in threads:
-            thread.start()
+        reader, keeper = (threading.Thread(target=_guarded, args=(t, failures, stopped)) for t in (read, keep))
+        reader.start()
+        keeper.start()
         try:
             for _ in keys:
                 item = _get(pixels, stopped)
                 if item is None or not _put(answers, (item[0], work.answer(*item)), stopped):
                     break
-        except BaseException:
-            stopped.set()
-            raise
         finally:
-            for thread in threads:
+            stopped.set()
+            while keeper.is_alive():
+                with contextlib.suppress(queue.Full):
+                    answers.put(None, timeout=_POLL)
+                    break
+            for thread in (reader, keeper):
                 thread.join()
     if failures:
         raise failures[0]
@@ -127,7 +131,7 @@ def _guarded(task: Callable[[], None], failures: list[BaseException], stopped: t
 def _put(items: queue.Queue, item: Any, stopped: threading.Event) -> bool:
     while not stopped.is_set():
         try:
-            items.put(item, timeout=0.1)
+            items.put(item, timeout=_POLL)
             return True
         except queue.Full:
             continue
@@ -138,7 +142,7 @@ def _get(items: queue.Queue, stopped: threading.Event) -> Any:
     """The next item; None if the work has stopped."""
     while not stopped.is_set():
         try:
-            return items.get(timeout=0.1)
+            return items.get(timeout=_POLL)
         except queue.Empty:
             continue
     return None
@@ -150,8 +154,13 @@ def _run_on_ray(work: Work, keys: Sequence[str], results: Results, workers: int,
 
     own = not ray.is_initialized()
     if own:
-        ray.init(address=address, log_to_driver=False, configure_logging=False)
+        # One core more than actors, for Ray Data's own tasks.
+        size = {"num_cpus": workers + 1, "include_dashboard": False} if address is None else {"address": address}
+        ray.init(**size, log_to_driver=False, configure_logging=False)
     try:
+        cores = int(ray.cluster_resources().get("CPU", 0))
+        if cores <= workers:
+            raise InputError(f"workers: expected fewer than the {cores} cores of the Ray cluster, got {workers}")
         shared = ray.put(work)  # once, however many actors read it
 
         class Worker:
@@ -161,8 +170,6 @@ def _run_on_ray(work: Work, keys: Sequence[str], results: Results, workers: int,
                 self._work = ray.get(shared)
 
             def __call__(self, batch: dict) -> dict:
-                import json
-
                 done = [do_job(self._work, str(key)) for key in batch["key"]]
                 return {"key": [key for key, _ in done], "result": [json.dumps(result) for _, result in done]}
 
@@ -177,8 +184,6 @@ def _run_on_ray(work: Work, keys: Sequence[str], results: Results, workers: int,
             max_restarts=_ATTEMPTS,
             max_task_retries=_ATTEMPTS,
         )
-        import json
-
         with Progress(len(work.keys), "Predicting", work.unit) as shown:
             shown.skip(len(work.keys) - len(keys))
             for row in data.iter_rows():

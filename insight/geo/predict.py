@@ -11,7 +11,6 @@ from typing import Any
 import geopandas
 import numpy as np
 import pandas
-import rasterio
 import shapely
 
 from insight.errors import InputError
@@ -26,13 +25,13 @@ from insight.version import __version__
 from .detect import TileDetection
 from .engines import check_engine, run_jobs
 from .features import feature_table
-from .found import Found, Piece
+from .found import Piece
 from .polygons import mask_polygons, transform_polygons
 from .prompted import MagnifiedPrompts, TilePrompts
 from .raster import Raster
 from .stretch import Rescale
 from .tiles import TileGrid
-from .work import Results, Work
+from .work import Found, Results, Work
 from .writers import Writer, is_vector_file
 
 UNFINISHED = ".unfinished"  # what the name of the folder of an unfinished run ends in
@@ -92,7 +91,7 @@ def predict_raster(
             "rescale" can be given as `rescale` to another run.
         workers: number of processes that compute, each with one thread if there are several.
         engine: "local", or "ray" for the nodes of a Ray cluster, which must all reach the raster by its path.
-        address: of the Ray cluster; None for the one that runs on this machine, or else a new one.
+        address: of the Ray cluster, such as "auto"; None to start one on this machine, unless Ray is initialised.
 
     Returns:
         The objects with the columns of `feature_table`, or None if they were written to `output`. With prompts, a row
@@ -203,12 +202,16 @@ def _tables(
 
 
 def _polygons(pieces: list[Piece | None], simplify: float, regularize: bool) -> np.ndarray:
+    """(N,) polygons in pixels of the scene; empty for None."""
     polygons = np.full(len(pieces), shapely.Polygon(), object)
-    with rasterio.Env():
-        for i, piece in enumerate(pieces):
-            if piece is not None:
-                origin = (piece.x, piece.y)
-                (polygons[i],) = mask_polygons([piece.code], origin=origin, simplify=simplify, regularize=regularize)
+    index = [i for i, piece in enumerate(pieces) if piece is not None]
+    codes, origins = (
+        zip(*((piece.code, (piece.x, piece.y)) for piece in pieces if piece is not None)) if index else ((), ())
+    )
+    # Each in its own window, so that rounding does not depend on its place.
+    outlines = np.array(mask_polygons(codes, simplify=simplify, regularize=regularize), object)
+    points, owners = shapely.get_coordinates(outlines, return_index=True)
+    polygons[index] = shapely.set_coordinates(outlines, points + np.array(origins).reshape(-1, 2)[owners])
     return polygons
 
 

@@ -85,7 +85,9 @@ class Raster:
         self._palette = _palette(self._file)
         kinds = {self._file.dtypes[band - 1] for band in self.bands}
         if any("complex" in kind for kind in kinds):
-            raise InputError(f"{self.path}: its pixels are complex numbers; expected integers or floating-point numbers")
+            raise InputError(
+                f"{self.path}: its pixels are complex numbers; expected integers or floating-point numbers"
+            )
         self.rescale: list[tuple[float, float]] | None = None
         if rescale is not None:
             self.rescale, self._palette = parse_rescale(rescale, len(self.bands)), None
@@ -242,7 +244,9 @@ def _one_line(path: Path) -> Iterator[None]:
         yield
     except RasterioError as error:
         reason = " ".join(str(error.__cause__ or error).split())
-        raise OSError(f"cannot read raster {path}: it is truncated, damaged or of an unknown format ({reason})") from error
+        raise OSError(
+            f"cannot read raster {path}: it is truncated, damaged or of an unknown format ({reason})"
+        ) from error
 
 
 def _resampled(source: Any, gsd: float, path: Path) -> WarpedVRT:
@@ -296,7 +300,9 @@ def _band_numbers(file: Any, bands: Sequence[int | str] | str | None) -> tuple[i
         if not colours:
             raise InputError(f"{file.name}: holds an alpha band only")
         if len(colours) > 3:
-            _logger.warning(f"{file.name}: shows bands 1, 2, 3 of {len(colours)} as red, green, blue; choose with bands")
+            _logger.warning(
+                f"{file.name}: shows bands 1, 2, 3 of {len(colours)} as red, green, blue; choose with bands"
+            )
         return tuple(colours[:3] if len(colours) >= 3 else colours[:1])
     chosen = bands.split(",") if isinstance(bands, str) else list(bands)
     if len(chosen) not in (1, 3):
@@ -310,5 +316,7 @@ def _band_number(band: int | str, names: dict[str, int], file: Any) -> int:
     number = names.get(name) or (int(name) if name.isdecimal() else 0)
     if not 1 <= number <= file.count:
         known = f" or {', '.join(list(names)[:20])}" if names else ""
-        raise InputError(f"bands: expected numbers from 1 to {file.count}{known}, as {file.name} has them, got {name!r:.40}")
+        raise InputError(
+            f"bands: expected numbers from 1 to {file.count}{known}, as {file.name} has them, got {name!r:.40}"
+        )
     return number

@@ -89,7 +89,7 @@ def _from_text(text: str) -> list:
     if path.suffix.lower() == ".json":
         content = parse_json(path.read_bytes(), text)
         if not isinstance(content, dict) or content.get("rescale") is None:
-            raise InputError(f"rescale: {text} holds no stretch: expected JSON with a \"rescale\"")
+            raise InputError(f'rescale: {text} holds no stretch: expected JSON with a "rescale"')
         return content["rescale"]
     try:
         return json.loads(f"[{text}]")

@@ -49,7 +49,9 @@ def test_bands_of_8_bits_stay_as_they_are(tmp_path):
     np.testing.assert_array_equal(raster.read((5, 7, 25, 31)), pixels[:, 7:31, 5:25].transpose(1, 2, 0))
 
 
-@pytest.mark.parametrize("options", [{"BIGTIFF": "YES"}, {"tiled": True, "blockxsize": 32, "blockysize": 16}, {"compress": "deflate"}])
+@pytest.mark.parametrize(
+    "options", [{"BIGTIFF": "YES"}, {"tiled": True, "blockxsize": 32, "blockysize": 16}, {"compress": "deflate"}]
+)
 def test_the_layout_of_the_file_changes_nothing(tmp_path, options):
     pixels = noise((3, 80, 90))
     raster = Raster(write(tmp_path / "a.tif", pixels, **options))
@@ -117,7 +119,7 @@ def test_the_sample_of_a_large_raster_without_overviews_is_close_to_all_of_it(tm
     ramp = np.linspace(0, 10000, 1100 * 1300).reshape(1, 1100, 1300).astype(np.uint16)
     path = write(tmp_path / "a.tif", ramp)
     monkeypatch.setattr("insight.geo.raster._READ_WHOLE", 1)
-    (low, high), = Raster(path).rescale
+    ((low, high),) = Raster(path).rescale
     assert abs(low - 200) < 700 and abs(high - 9800) < 700
 
 
@@ -251,7 +253,9 @@ def test_windows_that_are_empty_or_leave_the_raster_are_refused(tmp_path, window
         Raster(write(tmp_path / "a.tif", noise((3, 20, 20)))).read(window)
 
 
-@pytest.mark.parametrize(("options", "match"), [({"gsd": 0}, "gsd: expected"), ({"gsd": float("nan")}, "gsd: expected")])
+@pytest.mark.parametrize(
+    ("options", "match"), [({"gsd": 0}, "gsd: expected"), ({"gsd": float("nan")}, "gsd: expected")]
+)
 def test_impossible_options_are_refused(tmp_path, options, match):
     with pytest.raises(InputError, match=match):
         Raster(write(tmp_path / "a.tif", noise((3, 20, 20))), **options)

@@ -95,7 +95,8 @@ def test_neighbours_that_touch_stay_two():
 def test_classes_are_not_joined():
     grid = TileGrid((256, 1000), 256, 128)
     a, b = (
-        Candidate(Kind.FRAGMENT, grid.tile(0, i), from_mask(np.ones((20, 100), bool), (140, 100), i, 0.9)) for i in (0, 1)
+        Candidate(Kind.FRAGMENT, grid.tile(0, i), from_mask(np.ones((20, 100), bool), (140, 100), i, 0.9))
+        for i in (0, 1)
     )
     assert not are_one(a, b)
 
@@ -104,5 +105,7 @@ def test_the_joined_object_of_two_cut_ones_is_their_union():
     grid = TileGrid((256, 1000), 256, 128)
     left = from_mask(np.ones((20, 216), bool), (40, 100), 0, 0.6)
     right = from_mask(np.ones((20, 216), bool), (128, 100), 0, 0.8)
-    (joined,) = Seams(grid).add_row(0, [Candidate(Kind.FRAGMENT, grid.tile(0, i), p) for i, p in enumerate((left, right))])
+    (joined,) = Seams(grid).add_row(
+        0, [Candidate(Kind.FRAGMENT, grid.tile(0, i), p) for i, p in enumerate((left, right))]
+    )
     assert (joined.box, joined.area, joined.score) == ((40, 100, 344, 120), 304 * 20, 0.8)

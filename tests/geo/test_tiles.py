@@ -50,7 +50,10 @@ def test_every_pixel_is_of_the_core_that_is_named():
         assert low <= place < high
 
 
-@pytest.mark.parametrize(("tile_size", "overlap", "match"), [(100, None, "tile_size"), (256, 129, "overlap"), (256, 0, "overlap"), (256, -1, "overlap")])
+@pytest.mark.parametrize(
+    ("tile_size", "overlap", "match"),
+    [(100, None, "tile_size"), (256, 129, "overlap"), (256, 0, "overlap"), (256, -1, "overlap")],
+)
 def test_impossible_grids_are_refused(tile_size, overlap, match):
     with pytest.raises(InputError, match=f"{match}: expected"):
         TileGrid((500, 500), tile_size, overlap)

@@ -15,11 +15,11 @@ class BrightDetector:
     COLOURS = (100, 200)
 
     def __init__(self):
-        self.tiles = 0
+        self._tiles = 0
 
     def set_image(self, image):
         self._image = image[..., 0]
-        self.tiles += 1
+        self._tiles += 1
 
     def detect(self):
         size = self._image.shape
