@@ -211,7 +211,7 @@ def _polygons(pieces: list[Piece | None], simplify: float, regularize: bool) -> 
     # Each in its own window, so that rounding does not depend on its place.
     outlines = np.array(mask_polygons(codes, simplify=simplify, regularize=regularize), object)
     points, owners = shapely.get_coordinates(outlines, return_index=True)
-    polygons[index] = shapely.set_coordinates(outlines, points + np.array(origins).reshape(-1, 2)[owners])
+    polygons[index] = shapely.set_coordinates(outlines, points + origins[owners])
     return polygons
 
 

@@ -1,4 +1,4 @@
-"""What a run over a scene consists of: jobs that can be done in any order, in any process, and give the same results."""
+"""What a run over a scene consists of: jobs that give the same results in any order and in any process."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol

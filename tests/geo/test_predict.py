@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-rasterio = pytest.importorskip("rasterio")
+pytest.importorskip("rasterio")
 pytest.importorskip("geopandas")
 
 import geopandas
@@ -171,8 +171,17 @@ def test_a_changed_scene_begins_anew_and_says_so(tmp_path, caplog):
     assert len(found) == sum(len(list(components(image == colour))) for colour in BrightDetector.COLOURS)
 
 
+HOLDING = """
+import time
+from insight.runtime.locks import output_folder
+with output_folder({folder!r}):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
 def test_a_second_run_to_the_same_output_is_refused(scene, tmp_path):
-    script = f"import time; from insight.runtime.locks import output_folder\nwith output_folder({str(tmp_path / 'a.gpkg.unfinished')!r}): print('held', flush=True); time.sleep(60)"
+    script = HOLDING.format(folder=str(tmp_path / "a.gpkg.unfinished"))
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(BlockingIOError, match="is writing there"):

@@ -5,9 +5,10 @@ import pickle
 import numpy as np
 import pytest
 
-rasterio = pytest.importorskip("rasterio")
+pytest.importorskip("rasterio")
 pytest.importorskip("geopandas")
 
+import rasterio
 from affine import Affine
 from PIL import Image
 from rasterio.control import GroundControlPoint
