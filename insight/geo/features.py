@@ -204,6 +204,7 @@ def _to_metres(centres: np.ndarray, crs: pyproj.CRS | None) -> np.ndarray:
     step = 1e-5 if crs.is_geographic else 1 / crs.axis_info[0].unit_conversion_factor
     to_degrees = pyproj.Transformer.from_crs(crs, geodetic, always_xy=True)
     ellipsoid = geodetic.ellipsoid
+    assert ellipsoid is not None
     flattening = 1 / ellipsoid.inverse_flattening if ellipsoid.inverse_flattening else 0.0
     eccentricity = flattening * (2 - flattening)  # squared
     latitude = np.radians(to_degrees.transform(*centres.T)[1])

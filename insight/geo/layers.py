@@ -118,13 +118,13 @@ def _read_csv(path: Path) -> geopandas.GeoDataFrame:
             return geopandas.GeoDataFrame(table, geometry=geometry, crs=crs)
     if all(name in columns for name in _CORNERS):
         return geopandas.GeoDataFrame(table, geometry=_polygons(numbers(_CORNERS).reshape(-1, 4, 2)))
-    for names in _BOXES:
-        if all(name in columns for name in names):
-            return geopandas.GeoDataFrame(table, geometry=_where_finite(numbers(names), lambda v: shapely.box(*v.T)))
-    for names in _POINTS:
-        if all(name in columns for name in names):
-            crs = None if names == ("x", "y") else "EPSG:4326"
-            return geopandas.GeoDataFrame(table, geometry=_where_finite(numbers(names), shapely.points), crs=crs)
+    for edges in _BOXES:
+        if all(name in columns for name in edges):
+            return geopandas.GeoDataFrame(table, geometry=_where_finite(numbers(edges), lambda v: shapely.box(*v.T)))
+    for axes in _POINTS:
+        if all(name in columns for name in axes):
+            crs = None if axes == ("x", "y") else "EPSG:4326"
+            return geopandas.GeoDataFrame(table, geometry=_where_finite(numbers(axes), shapely.points), crs=crs)
     raise InputError(
         f"{path}: expected a column wkt, or columns x, y, or lon, lat, or xmin, ymin, xmax, ymax, or x1, y1 ... x4, "
         f"y4, got {first(table.columns, 12)}"
@@ -163,13 +163,13 @@ def _from_coco(path: Path, image_name: str | None) -> geopandas.GeoDataFrame:
         wanted = None if image_name is None else Path(image_name).name
         images = [image for image in images if Path(image["file_name"]).name == wanted]
         if len(images) != 1:
-            names = first((image["file_name"] for image in content["images"]), 5)
-            raise InputError(f"{path}: expected the boxes of one image, or of {wanted}, got those of {names}")
+            present = first((image["file_name"] for image in content["images"]), 5)
+            raise InputError(f"{path}: expected the boxes of one image, or of {wanted}, got those of {present}")
     names = {category["id"]: category["name"] for category in content["categories"]}
     found = [a for a in content["annotations"] if images and a["image_id"] == images[0]["id"]]
     corners = np.array([_coco_corners(annotation) for annotation in found]).reshape(-1, 4, 2)
-    columns = {"id": [a["id"] for a in found], "class_name": [names[a["category_id"]] for a in found]}
-    return geopandas.GeoDataFrame(columns, geometry=_polygons(corners))
+    attributes = {"id": [a["id"] for a in found], "class_name": [names[a["category_id"]] for a in found]}
+    return geopandas.GeoDataFrame(attributes, geometry=_polygons(corners))
 
 
 def _coco_corners(annotation: dict) -> np.ndarray:

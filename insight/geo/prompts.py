@@ -63,7 +63,7 @@ class LayerPrompts:
             return self.boxes
         if self.corners is not None:
             return np.concatenate([self.corners.min(1), self.corners.max(1)], 1)
-        assert self.points is not None
+        assert self.points is not None and self.labels is not None
         points = np.where((self.labels == NOT_A_POINT)[..., None], np.nan, self.points)
         return np.concatenate([np.nanmin(points, 1), np.nanmax(points, 1)], 1).reshape(-1, 4)
 
@@ -201,7 +201,8 @@ class _Place:
         degrees = pyproj.Transformer.from_crs(self._crs, self._crs.geodetic_crs, always_xy=True)
         on_map = shapely.get_coordinates(transform_polygons(np.array([line], object), self._transform))
         (lon1, lon2), (lat1, lat2) = degrees.transform(*on_map.T)
-        metres = self._crs.get_geod().inv(lon1, lat1, lon2, lat2)[2]
+        geod = self._crs.get_geod()
+        metres = geod.inv(lon1, lat1, lon2, lat2)[2] if geod else np.nan
         if not np.isfinite(metres):
             return "its coordinates have no place in the CRS of the image"
         distance = f"{metres / 1000:.1f} km" if metres >= 1000 else f"{metres:.0f} m"
