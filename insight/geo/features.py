@@ -152,7 +152,7 @@ def ground_boxes(polygons: np.ndarray, crs: pyproj.CRS | None) -> GroundBoxes:
     for i, (start, end) in enumerate(zip(starts, starts[1:])):
         if end - start > 3:
             metres = (points[start:end] - centres[i]) @ to_metres[i].T
-            rectangle, angle[i], length[i], width[i] = _smallest_rectangle(metres)
+            rectangle, angle[i], length[i], width[i] = smallest_rectangle(metres)
             corners[i] = rectangle @ np.linalg.inv(to_metres[i]).T + centres[i]
     boxes = np.full(len(polygons), None, object)
     found = np.isfinite(length)
@@ -160,8 +160,16 @@ def ground_boxes(polygons: np.ndarray, crs: pyproj.CRS | None) -> GroundBoxes:
     return GroundBoxes(boxes, angle, length, width)
 
 
-def _smallest_rectangle(ring: np.ndarray) -> tuple[np.ndarray, float, float, float]:
-    """Of a closed convex ring: corners, angle, length, width. One side lies on a side of the ring."""
+def smallest_rectangle(ring: np.ndarray) -> tuple[np.ndarray, float, float, float]:
+    """Compute the rectangle of least area around a convex ring; one of its sides lies on a side of the ring.
+
+    Args:
+        ring: (P, 2) XY corners, closed, of a ring with an area.
+
+    Returns:
+        (4, 2) corners, the direction of the longer side in degrees from the x axis towards the y axis (0 to 180, of
+        squares 0 to 90), the longer side and the shorter one.
+    """
     sides = np.diff(ring, axis=0)
     sides = sides[(sides != 0).any(1)]
     along = sides / np.hypot(*sides.T)[:, None]
@@ -196,6 +204,7 @@ def _to_metres(centres: np.ndarray, crs: pyproj.CRS | None) -> np.ndarray:
     step = 1e-5 if crs.is_geographic else 1 / crs.axis_info[0].unit_conversion_factor
     to_degrees = pyproj.Transformer.from_crs(crs, geodetic, always_xy=True)
     ellipsoid = geodetic.ellipsoid
+    assert ellipsoid is not None
     flattening = 1 / ellipsoid.inverse_flattening if ellipsoid.inverse_flattening else 0.0
     eccentricity = flattening * (2 - flattening)  # squared
     latitude = np.radians(to_degrees.transform(*centres.T)[1])

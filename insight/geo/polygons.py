@@ -63,6 +63,22 @@ def mask_polygons(
     return [_polygonal(polygon) for polygon in shapely.orient_polygons(polygons)]
 
 
+def box_polygons(corners: np.ndarray, transform: Affine | None = None) -> list[BaseGeometry]:
+    """Make polygons of boxes.
+
+    Args:
+        corners: (N, 4, 2) float XY in pixels of the scene.
+        transform: see `mask_polygons`.
+
+    Returns:
+        N polygons, exteriors counter-clockwise.
+    """
+    polygons = shapely.polygons(corners)
+    if transform is not None:
+        polygons = transform_polygons(polygons, transform)
+    return list(shapely.orient_polygons(polygons))
+
+
 def transform_polygons(polygons: np.ndarray, transform: Affine) -> np.ndarray:
     """Apply an affine transform to geometries.
 

@@ -149,9 +149,8 @@ class Writer:
             if self._schema is None:
                 raise InputError(f"{self.path}: expected a table, at least one without rows, got none")
             self._flush(1)
-            assert self._spool is not None
             with self._naming_the_file():
-                self._spool.close()
+                self._spool.close()  # type: ignore[union-attr]
                 self._write_layers()
                 self._publish()
         finally:
@@ -162,6 +161,7 @@ class Writer:
         self._stack.close()
 
     def _flush(self, least: int) -> None:
+        assert self._spool is not None
         waiting = pa.concat_tables(self._waiting)
         with self._naming_the_file():
             while len(waiting) >= least:
