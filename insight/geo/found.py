@@ -1,11 +1,15 @@
 """Objects found in a tile, in pixels of the scene, as they are kept in the journal of a run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import shapely
 
 from insight.structures.rle import decode_crop, encode_crop, rle_area, rle_box
+
+from .polygons import mask_polygons
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,27 @@ def cut_out(code: dict, origin: tuple[int, int], class_id: int, score: float) ->
 def from_mask(mask: np.ndarray, origin: tuple[int, int], class_id: int, score: float) -> Piece:
     """Encode a mask (h, w) bool whose first pixel is `origin` (x, y) of the scene."""
     return Piece(*origin, encode_crop(mask, (0, 0), mask.shape), class_id, score)
+
+
+def piece_polygons(pieces: Sequence[Piece | None], simplify: float = 0.0, regularize: bool = False) -> np.ndarray:
+    """Outline masks in pixels of the scene.
+
+    Args:
+        pieces: N masks, or None.
+        simplify, regularize: as in `mask_polygons`.
+
+    Returns:
+        (N,) array of polygons; empty ones for None.
+    """
+    polygons = np.full(len(pieces), shapely.Polygon(), object)
+    index = [i for i, piece in enumerate(pieces) if piece is not None]
+    codes = [piece.code for piece in pieces if piece is not None]
+    origins = np.array([(piece.x, piece.y) for piece in pieces if piece is not None]).reshape(-1, 2)
+    # Each in its own window, so that rounding does not depend on its place.
+    outlines = np.array(mask_polygons(codes, simplify=simplify, regularize=regularize), object)
+    points, owners = shapely.get_coordinates(outlines, return_index=True)
+    polygons[index] = shapely.set_coordinates(outlines, points + origins[owners])
+    return polygons
 
 
 def shared_window(*boxes: Any) -> tuple[int, int, int, int] | None:

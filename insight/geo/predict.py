@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas
-import numpy as np
 import pandas
-import shapely
 
 from insight.errors import InputError
 from insight.inference.sopseg_predictor import SOPSegPredictor
@@ -25,9 +23,10 @@ from insight.version import __version__
 from .detect import TileDetection
 from .engines import check_engine, run_jobs
 from .features import feature_table
-from .found import Piece
-from .polygons import mask_polygons, transform_polygons
+from .found import piece_polygons
+from .polygons import transform_polygons
 from .prompted import MagnifiedPrompts, TilePrompts
+from .prompts import read_prompts
 from .raster import Raster
 from .stretch import Rescale
 from .tiles import TileGrid
@@ -48,6 +47,7 @@ def predict_raster(
     oriented_boxes: Any = None,
     points: Any = None,
     labels: Any = None,
+    prompts: str | os.PathLike | None = None,
     attributes: pandas.DataFrame | None = None,
     tile_size: int = 1024,
     overlap: int | None = None,
@@ -80,7 +80,9 @@ def predict_raster(
         points: (N, P, 2) XY in pixels, alone or with `boxes`. Alone, they are answered from a square of 1024 pixels
             around them.
         labels: (N, P), as the predictors take them.
-        attributes: a row for each prompt, whose columns are carried over to its polygon.
+        prompts: instead, a layer of polygons, oriented boxes or points in any CRS, see
+            `insight.geo.prompts.read_prompts`; its attributes are carried over.
+        attributes: a row for each of `boxes`, `oriented_boxes` or `points`, to be carried over to its polygon.
         tile_size: side of the tiles, pixels; rounded up to a multiple of 32.
         overlap: of neighbouring tiles, pixels; rounded up to a multiple of 64. None: 256 for detection, at most half a
             tile; with boxes for a detector, enough to show the largest box whole.
@@ -114,11 +116,17 @@ def predict_raster(
         raster = Raster(raster, bands, rescale, gsd)
     elif not (bands is None and rescale is None and gsd is None):
         raise InputError("bands, rescale, gsd: belong to the Raster, which is given")
-    prompts = parse_prompts(raster.size, boxes, oriented_boxes, points, labels)
-    count = prompts.count if prompts.groups else None
+    if prompts is not None:
+        if any(given is not None for given in (boxes, oriented_boxes, points, labels, attributes)):
+            raise InputError("prompts: a layer holds all prompts and attributes; give no others beside it")
+        layer = read_prompts(prompts, raster.crs, raster.transform, raster.size, image_name=raster.path.name)
+        boxes, oriented_boxes, points, labels = layer.boxes, layer.corners, layer.points, layer.labels
+        attributes = layer.attributes
+    parsed = parse_prompts(raster.size, boxes, oriented_boxes, points, labels)
+    count = parsed.count if parsed.groups else 0
     if attributes is not None and len(attributes) != count:
-        raise InputError(f"attributes: expected a row for each of {count or 0} prompts, got {len(attributes)}")
-    work = _work(raster, model, prompts, tile_size, overlap)
+        raise InputError(f"attributes: expected a row for each of {count} prompts, got {len(attributes)}")
+    work = _work(raster, model, parsed, tile_size, overlap)
     if raster.crs is None:
         _logger.warning(f"{raster.path}: has no CRS; the coordinates of the result are "
                         f"{'those of its world file' if raster.is_georeferenced else 'pixels'}")  # fmt: skip
@@ -185,7 +193,7 @@ def _tables(
     for found in work.found(results):
         if not found.pieces:
             continue
-        polygons = _polygons(found.pieces, simplify, regularize)
+        polygons = piece_polygons(found.pieces, simplify, regularize)
         without += sum(piece is None for piece in found.pieces)
         yield feature_table(
             transform_polygons(polygons, work.raster.transform),
@@ -199,20 +207,6 @@ def _tables(
         begun += len(polygons)
     if without:
         _logger.warning(f"{without} of {begun} prompts got no mask; their rows have no geometry")
-
-
-def _polygons(pieces: list[Piece | None], simplify: float, regularize: bool) -> np.ndarray:
-    """(N,) polygons in pixels of the scene; empty for None."""
-    polygons = np.full(len(pieces), shapely.Polygon(), object)
-    index = [i for i, piece in enumerate(pieces) if piece is not None]
-    codes, origins = (
-        zip(*((piece.code, (piece.x, piece.y)) for piece in pieces if piece is not None)) if index else ((), ())
-    )
-    # Each in its own window, so that rounding does not depend on its place.
-    outlines = np.array(mask_polygons(codes, simplify=simplify, regularize=regularize), object)
-    points, owners = shapely.get_coordinates(outlines, return_index=True)
-    polygons[index] = shapely.set_coordinates(outlines, points + origins[owners])
-    return polygons
 
 
 def _rows(attributes: pandas.DataFrame | None, found: Found) -> pandas.DataFrame | None:
