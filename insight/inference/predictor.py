@@ -1,6 +1,7 @@
 """The predictor for detectors: prompted and automatic prediction on one image at a time."""
 
 import copy
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -18,8 +19,11 @@ import insight.modeling.registration  # noqa: F401 (a config may come from anoth
 from insight.config import is_sopseg
 from insight.data.mappers.detection import AtLeastOnePixel
 from insight.errors import InputError
+from insight.hub import DEFAULT_DETECTOR, ModelFolder, find
+from insight.hub.configs import model_config
 from insight.modeling.checkpointer import Checkpointer
 from insight.modeling.sopseg import SOPSeg
+from insight.runtime.machine import parse_device
 from insight.structures.prompts import ParsedPrompts, Prompts, parse_prompts
 from insight.structures.rle import RLEMasks
 
@@ -50,7 +54,7 @@ class PromptPredictor:
             accept prompts.
 
     Example:
-        >>> predictor = PromptPredictor(cfg)
+        >>> predictor = PromptPredictor.from_pretrained()  # or PromptPredictor(cfg)
         >>> predictor.set_image("harbour.png")
         >>> found = predictor.predict(boxes=[[10, 20, 50, 60]])
         >>> found.class_names, found.scores, np.asarray(found.masks)
@@ -107,6 +111,32 @@ class PromptPredictor:
         self._image: _Image | None = None
         self._usual_area = (min_size if min_size is not None else sizes[0]) ** 2
         self._limits_grow = False
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: str | os.PathLike | ModelFolder = DEFAULT_DETECTOR,
+        device: str | None = None,
+        **options: Any,
+    ) -> "PromptPredictor":
+        """Load a detector by its name, or from a folder.
+
+        Args:
+            name_or_folder: a model that ships with the package or is in the cache, a model folder, or owner/name on the
+                Hugging Face hub; see `insight.hub.find`.
+            device: device to compute on; None for a GPU if there is one.
+            options: as the class takes them, over those of the model.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            InsightError: an unknown name, a damaged model, or a model of another kind.
+        """
+        model = find(name_or_folder)
+        model.require_kind("detector")
+        cfg = model_config(model, ["MODEL.DEVICE", str(parse_device(device or ""))])
+        return cls(cfg, **{"class_names": list(model.class_names), **options})
 
     @property
     def image_size(self) -> tuple[int, int] | None:
