@@ -4,10 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from insight.config import is_sopseg
 from insight.errors import InputError
 
-from .build import build_predictor
 from .classes import class_indices
 from .files import FilePredictor
 from .prediction import Prediction
@@ -15,32 +13,7 @@ from .prompt_files import BoxPrompts
 from .sopseg_predictor import SOPSegPredictor
 
 if TYPE_CHECKING:
-    from detectron2.config import CfgNode
-
     from .predictor import PromptPredictor
-
-
-def build_file_predictor(
-    cfg: "CfgNode", prompted: bool, given_class: str | None = None, correct_boxes: float = 0.0
-) -> FilePredictor:
-    """Build the file predictor for a config and load its checkpoint.
-
-    Args:
-        cfg: the config; MODEL.WEIGHTS is the checkpoint.
-        prompted: whether there will be prompts.
-        given_class: name of the class of all prompts, if known; None lets the model classify.
-        correct_boxes: as in `PromptPredictor.predict`.
-
-    Returns:
-        The predictor.
-
-    Raises:
-        OSError: the weights cannot be read.
-        InsightError: the weights do not fit, SOPSeg without prompts, a class that is unknown or given without prompts,
-            or boxes to correct and a model that cannot.
-    """
-    check_options(is_sopseg(cfg), prompted, given_class, correct_boxes)  # before the weights are read
-    return to_file_predictor(build_predictor(cfg), prompted, given_class, correct_boxes)
 
 
 def to_file_predictor(
@@ -53,13 +26,15 @@ def to_file_predictor(
 
     Args:
         predictor: the predictor.
-        prompted, given_class, correct_boxes: as in `build_file_predictor`.
+        prompted: whether there will be prompts.
+        given_class: name of the class of all prompts, if known; None lets the model classify.
+        correct_boxes: as in `PromptPredictor.predict`.
 
     Returns:
         The predictor for files.
 
     Raises:
-        InputError: as in `build_file_predictor`.
+        InputError: an unknown class, or as `check_options` raises it.
     """
     sopseg = isinstance(predictor, SOPSegPredictor)
     check_options(sopseg, prompted, given_class, correct_boxes)
@@ -82,10 +57,11 @@ def check_options(sopseg: bool, prompted: bool, given_class: str | None, correct
 
     Args:
         sopseg: whether the model is SOPSeg rather than a detector.
-        prompted, given_class, correct_boxes: as in `build_file_predictor`.
+        prompted, given_class, correct_boxes: as in `to_file_predictor`.
 
     Raises:
-        InputError: as in `build_file_predictor`.
+        InputError: SOPSeg without prompts, a class that is given without prompts or to SOPSeg, or boxes to correct and
+            a model that cannot.
     """
     if sopseg and correct_boxes:
         raise InputError("correct_boxes: SOPSeg uses boxes as they are; only a detector corrects them")

@@ -1,7 +1,9 @@
 """The predictor for detectors: prompted and automatic prediction on one image at a time."""
 
+import copy
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,6 +109,8 @@ class PromptPredictor:
             f"long side at most {sizes[1] if max_size is None else max_size} (INPUT.MAX_SIZE_TEST)"
         )
         self._image: _Image | None = None
+        self._usual_area = (min_size if min_size is not None else sizes[0]) ** 2
+        self._limits_grow = False
 
     @classmethod
     def from_pretrained(
@@ -138,6 +142,17 @@ class PromptPredictor:
     def image_size(self) -> tuple[int, int] | None:
         """(height, width) in pixels of the image that is set; None before the first."""
         return None if self._image is None else self._image.size
+
+    def for_tiles(self) -> "PromptPredictor":
+        """Return a predictor of the same model for tiles of a scene, whose answers do not depend on their size.
+
+        Tiles are not resized. The numbers of proposals and of detections in an image, which are limited for images of
+        min_size x min_size pixels, may grow with the area of a tile.
+        """
+        tiles = copy.copy(self)
+        tiles._resize = AtLeastOnePixel(T.ResizeShortestEdge(0, 1))  # 0: no resizing
+        tiles._image, tiles._limits_grow = None, True
+        return tiles
 
     @torch.no_grad()
     def set_image(self, image: Any, order: str = "RGB") -> None:
@@ -234,8 +249,11 @@ class PromptPredictor:
             NoImageError: no image was set.
         """
         seen = self._require_image()
-        proposals, _ = self.model.proposal_generator(seen.encoded.images, seen.encoded.features, None)
-        (found,), _ = self.model.roi_heads(seen.encoded.images, seen.encoded.features, proposals, None)
+        area = seen.size[0] * seen.size[1]
+        usual = self._usual_area or area
+        with _limits_times(self.model, max(1.0, area / usual) if self._limits_grow else 1.0):
+            proposals, _ = self.model.proposal_generator(seen.encoded.images, seen.encoded.features, None)
+            (found,), _ = self.model.roi_heads(seen.encoded.images, seen.encoded.features, proposals, None)
         boxes = Boxes(found.pred_boxes.tensor.cpu() / seen.network_scale())
         boxes.clip(seen.size)
         keep = boxes.nonempty()
@@ -304,6 +322,22 @@ class _Image(NamedTuple):
         """Return the pixels of the network's input per pixel of the image, (4,), for XYXY."""
         network, image = self.encoded.images.image_sizes[0], self.size
         return torch.tensor([network[1] / image[1], network[0] / image[0]] * 2)
+
+
+@contextmanager
+def _limits_times(model: Any, factor: float) -> Iterator[None]:
+    """Multiply the limits on the numbers of proposals and detections."""
+    generator, heads = model.proposal_generator, model.roi_heads.box_predictor
+    last = heads[-1] if isinstance(heads, nn.ModuleList) else heads
+    before = generator.pre_nms_topk, generator.post_nms_topk, last.test_topk_per_image
+    try:
+        generator.pre_nms_topk, generator.post_nms_topk = (
+            {training: round(limit * factor) for training, limit in limits.items()} for limits in before[:2]
+        )
+        last.test_topk_per_image = round(before[2] * factor)
+        yield
+    finally:
+        generator.pre_nms_topk, generator.post_nms_topk, last.test_topk_per_image = before
 
 
 def _batches(count: int) -> Iterator[slice]:
