@@ -24,7 +24,7 @@ from insight.structures.rle import masks_to_rle
 from insight.visualization.overlays import draw_instances
 
 # Seeds that no training or validation split has.
-SCENES = {"marina": ("harbour", 2_000_008), "apron": ("apron", 2_000_003)}
+SCENES = {"marina": ("harbour", 2_000_012), "apron": ("apron", 2_000_011)}
 SIZE = (384, 384)  # height, width, pixels
 JITTER = 0.2  # largest shift of a side of a loose box, as a fraction of the box's extent
 
@@ -91,7 +91,7 @@ def demonstrate_models(
             scene = draw_scene(seed, SIZE, kind, "optical")
             write_png(folder / f"{name}.png", scene.image)
             truth = masks_to_rle(np.stack([one.full_mask(SIZE) for one in scene.instances]))
-            classes = [CATEGORIES.index(one.category) for one in scene.instances]
+            classes = [one.category for one in scene.instances]
 
             finder.set_image(scene.image)
             detections = finder.detect()
@@ -100,8 +100,8 @@ def demonstrate_models(
             _write_columns(
                 folder / f"{name}_found.png",
                 draw_instances(scene.image),
-                draw_instances(scene.image, detections.masks, colors=detections.class_ids.tolist()),
-                draw_instances(scene.image, truth, colors=classes),
+                draw_instances(scene.image, detections.masks, colors=_colors(detections.class_names)),
+                draw_instances(scene.image, truth, colors=_colors(classes)),
             )
 
             segmenter.set_image(scene.image)
@@ -141,12 +141,12 @@ def _prompts(scene: Scene, seed: int) -> Iterator[tuple[str, str, dict[str, Tens
     yield "loose oriented boxes", "loose", {"oriented_boxes": loose}, loose
 
 
-def _right(found: Prediction, truth: Sequence[dict], classes: Sequence[int]) -> int:
+def _right(found: Prediction, truth: Sequence[dict], classes: Sequence[str]) -> int:
     """Number of detections, best first, that take an object of their class that is still free."""
     if not len(found) or not len(truth):
         return 0
     overlaps = coco_mask.iou(masks_to_rle(found.masks), list(truth), [0] * len(truth))
-    overlaps *= found.class_ids.numpy()[:, None] == np.asarray(classes)
+    overlaps *= np.asarray(found.class_names)[:, None] == np.asarray(classes)
     right = 0
     for index in np.argsort(-found.scores.numpy(), kind="stable"):
         best = int(overlaps[index].argmax())
@@ -160,9 +160,17 @@ def _mean_iou(masks: Sequence[dict], truth: Sequence[dict]) -> float:
     return 100 * float(np.mean([coco_mask.iou([one], [other], [0])[0, 0] for one, other in zip(masks, truth)]))
 
 
-def _as_polygons(answer: Prediction, classes: Sequence[int]) -> Iterator[dict]:
+def _as_polygons(answer: Prediction, classes: Sequence[str]) -> Iterator[dict]:
     for annotation, parts, label in zip(answer.to_coco(), answer.to_polygons(), classes):
-        yield {**annotation, "category_id": label + 1, "segmentation": [part.ravel().tolist() for part in parts]}
+        yield {
+            **annotation,
+            "category_id": CATEGORIES.index(label) + 1,
+            "segmentation": [part.ravel().tolist() for part in parts],
+        }
+
+
+def _colors(classes: Sequence[str]) -> list[int]:
+    return [CATEGORIES.index(name) if name in CATEGORIES else len(CATEGORIES) for name in classes]
 
 
 def _write_columns(path: Path, *columns: np.ndarray) -> None:

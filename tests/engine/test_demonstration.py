@@ -25,7 +25,7 @@ def prediction(masks, scores, class_ids):
 
 
 def test_each_object_is_found_once_by_a_detection_of_its_class():
-    truth, classes = bars((0, 4), (5, 9)), [0, 1]
+    truth, classes = bars((0, 4), (5, 9)), ["a", "b"]
     twice = prediction(bars((0, 4), (0, 3), (5, 9)), [0.9, 0.8, 0.7], [0, 0, 0])
     assert _right(twice, truth, classes) == 1  # the second is a duplicate, the third of another class
     assert _right(prediction(bars((0, 3), (5, 9)), [0.9, 0.7], [0, 1]), truth, classes) == 2
