@@ -106,6 +106,8 @@ def _add_insight_keys(cfg: "CfgNode") -> None:
     sopseg.SHARED_CROPS = 0.0
     # Prompts made from annotations: "box", "min_area_rect" (around the mask) or "oriented_box" (the dataset's)
     sopseg.PROMPT = "min_area_rect"
+    sopseg.PROMPT_FORM = "points"  # embedding of oriented boxes: "points" along their axis and the box around them
+    # (SOPSeg), or "tokens": two corners of the box turned upright, and the sine and cosine of its angle (OBSeg)
     sopseg.BOX_SHARE = 0.0  # in training, fraction of samples prompted with horizontal boxes instead of PROMPT
     sopseg.JITTER = 0.0  # in training, largest shift of each side of a prompt, as a fraction of the box's extent
     sopseg.MAX_PROMPTS = 8  # prompts per training image where MAGNIFY is False

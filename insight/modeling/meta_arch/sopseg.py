@@ -9,10 +9,14 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
+from insight.errors import InputError
 from insight.modeling.sopseg import SOPSeg, build_sopseg, image_masks, load_sopseg, sopseg_loss
 from insight.modeling.sopseg.encoders import check_input_size
+from insight.modeling.sopseg.prompt_form import as_axes
 from insight.structures.crop_plans import check_shared, plan_crops
 from insight.structures.prompts import Prompts
+
+PROMPT_FORMS = ("points", "tokens")  # of oriented boxes: SOPSeg's and OBSeg's
 
 _logger = logging.getLogger(__name__)
 
@@ -66,6 +70,12 @@ class SOPSegMetaArch(SOPSeg):
                     "MODEL.SOPSEG.WEIGHTS and MODEL.WEIGHTS are empty: all weights are random, and frozen ones stay "
                     "random; set MODEL.SOPSEG.WEIGHTS to a checkpoint of SAM"
                 )
+        if keys.PROMPT_FORM not in PROMPT_FORMS:
+            raise InputError(
+                f"MODEL.SOPSEG.PROMPT_FORM: expected {' or '.join(PROMPT_FORMS)}, got {keys.PROMPT_FORM!r}"
+            )
+        if keys.PROMPT_FORM == "tokens":
+            model.prompt_encoder.add_angle_token()
         return {
             "model": model,
             "input_size": keys.INPUT_SIZE,
@@ -117,12 +127,16 @@ class SOPSegMetaArch(SOPSeg):
               for parts in zip(*(one["prompts"] for one in batched_inputs)))
         )  # fmt: skip
         masks = torch.cat([one["masks"] for one in batched_inputs]).to(self.device)
+        prompts = self._formed(prompts)
         one_each = torch.equal(index, torch.arange(len(crops), device=self.device))  # then no embedding is copied
         prediction = self.decode(crops, self.encode(crops), prompts, None if one_each else index)
         return sopseg_loss(prediction, masks, self.iou_weight)
 
+    def _formed(self, prompts: Prompts) -> Prompts:
+        return prompts if self.prompt_encoder.angle_embed is None else as_axes(prompts)
+
     def _segment(self, one: dict[str, Any]) -> Instances:
-        image_size, prompts = tuple(one["image"].shape[1:]), one["prompts"]
+        image_size, prompts = tuple(one["image"].shape[1:]), self._formed(one["prompts"])
         plan = plan_crops(prompts, image_size, self.input_size, self.magnify, self.shared_crops)
         found = image_masks(self, one["image"], prompts, plan, self.input_size)
         return Instances(

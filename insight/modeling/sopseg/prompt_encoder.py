@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from insight.errors import InputError
-from insight.structures.points import BACKGROUND, FOREGROUND, NOT_A_POINT
+from insight.structures.oriented_boxes import from_prompt_points
+from insight.structures.points import AXIS, BACKGROUND, FOREGROUND, NOT_A_POINT
 
 from .derived import DerivedTensors
 from .encoders.features import STRIDE
@@ -17,8 +18,8 @@ from .layers import LayerNorm2d
 class PromptEncoder(nn.Module):
     """Embeds prompts for the mask decoder.
 
-    State dict and output are those of segment-anything's `PromptEncoder`. The input size is an argument of forward, as
-    no weight depends on it.
+    State dict and output are those of segment-anything's `PromptEncoder`, unless `add_angle_token` was called. The
+    input size is an argument of forward, as no weight depends on it.
 
     Args:
         embed_dim: channels of an embedding.
@@ -43,6 +44,18 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(mask_channels, embed_dim, kernel_size=1),
         )
         self.no_mask_embed = nn.Embedding(1, embed_dim)
+        self.angle_embed: nn.Embedding | None = None
+
+    def add_angle_token(self) -> None:
+        """Let oriented boxes be embedded as three tokens: two corners of the box turned upright, and its angle.
+
+        Adds a learnt embedding, random until it is trained or loaded.
+
+        Source: Zhou et al., OBSeg, arXiv 2401.08174, OBB prompt encoder.
+        """
+        if self.angle_embed is None:
+            weight = self.no_mask_embed.weight
+            self.angle_embed = nn.Embedding(1, weight.shape[1], device=weight.device, dtype=weight.dtype)
 
     def forward(
         self,
@@ -58,18 +71,23 @@ class PromptEncoder(nn.Module):
             image_size: (height, width) of the encoder's input, pixels.
             boxes: (N, 4) float XYXY, pixels of the input.
             points: (N, P, 2) float XY, pixels of the input.
-            labels: (N, P) 1 foreground, 0 background, -1 no point (pads rows with fewer points).
+            labels: (N, P) 1 foreground, 0 background, -1 no point (pads rows with fewer points); or all 4 for the three
+                points of oriented boxes that are embedded as two corners and an angle.
             masks: (N, 1, H / 4, W / 4) float, logits of an earlier prediction.
 
         Returns:
             Sparse embeddings (N, T, embed_dim): points before box corners, and one "no point" token if there are points
-            but no boxes; and dense embeddings (N, embed_dim, H / 16, W / 16).
+            but no boxes; corners before the angle; and dense embeddings (N, embed_dim, H / 16, W / 16).
 
         Raises:
             InputError: neither boxes nor points, points without labels, or shapes that do not agree.
         """
         _check_prompts(boxes, points, labels)
         tokens = []
+        if self._are_axes(labels) and points is not None and boxes is not None:
+            boxes, angles = from_prompt_points(boxes, points)
+            tokens += [self._embed_boxes(boxes, image_size), self._embed_angles(angles)]
+            points = boxes = None
         if points is not None:
             tokens.append(self._embed_points(points, labels, image_size, pad=boxes is None))
         if boxes is not None:
@@ -108,6 +126,16 @@ class PromptEncoder(nn.Module):
     def _embed_boxes(self, boxes: Tensor, image_size: tuple[int, int]) -> Tensor:
         corners = self.pe_layer(boxes.reshape(-1, 2, 2) + 0.5, image_size)
         return corners + torch.cat([self.point_embeddings[2].weight, self.point_embeddings[3].weight])
+
+    def _are_axes(self, labels: Tensor | None) -> bool:
+        return self.angle_embed is not None and labels is not None and len(labels) > 0 and bool((labels == AXIS).all())
+
+    def _embed_angles(self, angles: Tensor) -> Tensor:
+        assert self.angle_embed is not None
+        position = (angles.float() + 1) / 2  # sine and cosine as a place in the unit square
+        return (_fourier(self.pe_layer.positional_encoding_gaussian_matrix, position) + self.angle_embed.weight)[
+            :, None
+        ]
 
 
 class PositionEncoding(nn.Module):
