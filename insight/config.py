@@ -97,7 +97,7 @@ def _add_insight_keys(cfg: "CfgNode") -> None:
     # --- SOPSeg. MODEL.META_ARCHITECTURE must be "SOPSegMetaArch" ------------------------------------------------
     sopseg = cfg.MODEL.SOPSEG = CN()
     sopseg.ENCODER = "vit_l"  # image encoder: "vit_t", "vit_b", "vit_l" or "vit_h"
-    sopseg.DECODER = "edge"  # mask decoder: "sam", "hq", "matting" or "edge" (SOPSeg's own)
+    sopseg.DECODER = "edge"  # mask decoder: "sam", "hq", "matting", "edge" (SOPSeg's own) or "fine" (ours)
     sopseg.WEIGHTS = ""  # SAM checkpoint that training starts from; MODEL.WEIGHTS is a checkpoint of the whole model
     sopseg.INPUT_SIZE = 256  # side of a crop, pixels: a multiple of 64 up to 1024
     sopseg.MAGNIFY = True  # one crop per object (region-adaptive magnification); False: one crop, the whole image
@@ -109,7 +109,9 @@ def _add_insight_keys(cfg: "CfgNode") -> None:
     sopseg.PROMPT_FORM = "points"  # embedding of oriented boxes: "points" along their axis and the box around them
     # (SOPSeg), or "tokens": two corners of the box turned upright, and the sine and cosine of its angle (OBSeg)
     sopseg.BOX_SHARE = 0.0  # in training, fraction of samples prompted with horizontal boxes instead of PROMPT
-    sopseg.JITTER = 0.0  # in training, largest shift of each side of a prompt, as a fraction of the box's extent
+    # In training, largest shift of each side of a prompt, as a fraction of the box's extent; each sample draws its own
+    # largest shift up to this one.
+    sopseg.JITTER = 0.0
     sopseg.MAX_PROMPTS = 8  # prompts per training image where MAGNIFY is False
     sopseg.IOU_WEIGHT = 5.0  # weight of the loss of the predicted IoU
     sopseg.TRAINED_STAGES = 0  # last stages (blocks of a ViT) of the image encoder that are trained too

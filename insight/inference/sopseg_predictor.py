@@ -33,7 +33,7 @@ class SOPSegPredictor:
         weights: checkpoint of SOPSeg or SAM (`sam_vit_*.pth`, MobileSAM's); or a model, which is not copied but moved
             to `device`, cast to `dtype` and set to evaluation mode.
         encoder: required encoder, "vit_t", "vit_b", "vit_l" or "vit_h"; None accepts any.
-        decoder: required decoder, "sam", "hq", "matting" or "edge"; None accepts any.
+        decoder: required decoder, "sam", "hq", "matting", "edge" or "fine"; None accepts any.
         input_size: side of the crops, pixels; a multiple of 64 up to 1024, for any checkpoint. None uses 256 for the
             crop around an object, 512 with SAM's decoder (see `default_crop_size`); and 1024, as in SAM, for the whole
             image.

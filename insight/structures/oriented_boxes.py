@@ -119,32 +119,24 @@ def oriented_prompt_points(corners: Tensor) -> Tensor:
     return torch.stack([centre - axis / 4, centre, centre + axis / 4], 1)
 
 
-def from_prompt_points(boxes: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Recover oriented boxes from the boxes around them and their prompt points.
+def turned_upright(corners: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn oriented boxes about their centres until their principal axis is horizontal.
 
     Args:
-        boxes: (N, 4) XYXY, the horizontal boxes around the oriented boxes.
-        points: (N, 3, 2) XY, of `oriented_prompt_points`.
+        corners: (N, 4, 2) XY, consecutive corners.
 
     Returns:
-        The boxes turned upright around their centres, (N, 4) XYXY, with the axis of the points as width; and the sine
-        and cosine of the angle from the x axis to that axis, downwards, (N, 2); the cosine is not negative.
+        The turned boxes, (N, 4) XYXY, with the axis of `oriented_prompt_points` as width; and the sine and cosine of
+        the angle from the x axis to that axis, downwards, (N, 2); the cosine is not negative.
     """
+    points = oriented_prompt_points(corners)
     axis = 2 * (points[:, 2] - points[:, 0])
-    backwards = (axis[:, 0] < 0) | ((axis[:, 0] == 0) & (axis[:, 1] < 0))
-    axis = torch.where(backwards[:, None], -axis, axis)
     width = axis.norm(dim=1)
-    cosine, sine = (axis / width.clamp(min=1e-6)[:, None]).unbind(1)
-    extent_x, extent_y = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    # Extents are width |cos| + height |sin| and width |sin| + height |cos|: solve the one with the larger factor.
-    height = torch.where(
-        sine.abs() > cosine.abs(),
-        (extent_x - width * cosine.abs()) / sine.abs().clamp(min=0.5),
-        (extent_y - width * sine.abs()) / cosine.abs().clamp(min=0.5),
-    ).clamp(min=0)
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    half = torch.stack([width, height], 1) / 2
-    return torch.cat([centre - half, centre + half], 1), torch.stack([sine, cosine], 1)
+    sides = (corners[:, 1:3] - corners[:, :2]).norm(dim=2)
+    height = sides.sum(1) - width  # the other of the two
+    centre, half = corners.mean(1), torch.stack([width, height], 1) / 2
+    angles = axis.flip(1) / width.clamp(min=1e-6)[:, None]
+    return torch.cat([centre - half, centre + half], 1), angles
 
 
 def minimum_area_rectangles(masks: Tensor) -> Tensor:

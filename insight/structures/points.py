@@ -9,7 +9,6 @@ from .boxes import refuse_rows
 from .prompt_inputs import to_numbers
 
 NOT_A_POINT, BACKGROUND, FOREGROUND = -1, 0, 1  # labels
-AXIS = 4  # label of points on the axis of an oriented box, for models that embed the box itself; not a user's
 
 
 def validate_points(points, labels, image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,6 @@ from torch import Tensor
 from insight.errors import InputError
 from insight.modeling.sopseg import SOPSeg, build_sopseg, image_masks, load_sopseg, sopseg_loss
 from insight.modeling.sopseg.encoders import check_input_size
-from insight.modeling.sopseg.prompt_form import as_axes
 from insight.structures.crop_plans import check_shared, plan_crops
 from insight.structures.prompts import Prompts
 
@@ -127,16 +126,12 @@ class SOPSegMetaArch(SOPSeg):
               for parts in zip(*(one["prompts"] for one in batched_inputs)))
         )  # fmt: skip
         masks = torch.cat([one["masks"] for one in batched_inputs]).to(self.device)
-        prompts = self._formed(prompts)
         one_each = torch.equal(index, torch.arange(len(crops), device=self.device))  # then no embedding is copied
         prediction = self.decode(crops, self.encode(crops), prompts, None if one_each else index)
         return sopseg_loss(prediction, masks, self.iou_weight)
 
-    def _formed(self, prompts: Prompts) -> Prompts:
-        return prompts if self.prompt_encoder.angle_embed is None else as_axes(prompts)
-
     def _segment(self, one: dict[str, Any]) -> Instances:
-        image_size, prompts = tuple(one["image"].shape[1:]), self._formed(one["prompts"])
+        image_size, prompts = tuple(one["image"].shape[1:]), one["prompts"]
         plan = plan_crops(prompts, image_size, self.input_size, self.magnify, self.shared_crops)
         found = image_masks(self, one["image"], prompts, plan, self.input_size)
         return Instances(

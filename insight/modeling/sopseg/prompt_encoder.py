@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from insight.errors import InputError
-from insight.structures.oriented_boxes import from_prompt_points
-from insight.structures.points import AXIS, BACKGROUND, FOREGROUND, NOT_A_POINT
+from insight.structures.oriented_boxes import turned_upright
+from insight.structures.points import BACKGROUND, FOREGROUND, NOT_A_POINT
 
 from .derived import DerivedTensors
 from .encoders.features import STRIDE
@@ -64,6 +64,7 @@ class PromptEncoder(nn.Module):
         points: Tensor | None = None,
         labels: Tensor | None = None,
         masks: Tensor | None = None,
+        corners: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Embed N prompts; give boxes, points with labels, or both.
 
@@ -71,9 +72,10 @@ class PromptEncoder(nn.Module):
             image_size: (height, width) of the encoder's input, pixels.
             boxes: (N, 4) float XYXY, pixels of the input.
             points: (N, P, 2) float XY, pixels of the input.
-            labels: (N, P) 1 foreground, 0 background, -1 no point (pads rows with fewer points); or all 4 for the three
-                points of oriented boxes that are embedded as two corners and an angle.
+            labels: (N, P) 1 foreground, 0 background, -1 no point (pads rows with fewer points).
             masks: (N, 1, H / 4, W / 4) float, logits of an earlier prediction.
+            corners: (N, 4, 2) float XY, pixels of the input, of the oriented boxes that boxes and points were made
+                from; with a token for angles they are embedded instead of both.
 
         Returns:
             Sparse embeddings (N, T, embed_dim): points before box corners, and one "no point" token if there are points
@@ -84,9 +86,9 @@ class PromptEncoder(nn.Module):
         """
         _check_prompts(boxes, points, labels)
         tokens = []
-        if self._are_axes(labels) and points is not None and boxes is not None:
-            boxes, angles = from_prompt_points(boxes, points)
-            tokens += [self._embed_boxes(boxes, image_size), self._embed_angles(angles)]
+        if self.angle_embed is not None and corners is not None:
+            upright, angles = turned_upright(corners)
+            tokens += [self._embed_boxes(upright, image_size), self._embed_angles(angles, self.angle_embed)]
             points = boxes = None
         if points is not None:
             tokens.append(self._embed_points(points, labels, image_size, pad=boxes is None))
@@ -127,15 +129,9 @@ class PromptEncoder(nn.Module):
         corners = self.pe_layer(boxes.reshape(-1, 2, 2) + 0.5, image_size)
         return corners + torch.cat([self.point_embeddings[2].weight, self.point_embeddings[3].weight])
 
-    def _are_axes(self, labels: Tensor | None) -> bool:
-        return self.angle_embed is not None and labels is not None and len(labels) > 0 and bool((labels == AXIS).all())
-
-    def _embed_angles(self, angles: Tensor) -> Tensor:
-        assert self.angle_embed is not None
+    def _embed_angles(self, angles: Tensor, embedding: nn.Embedding) -> Tensor:
         position = (angles.float() + 1) / 2  # sine and cosine as a place in the unit square
-        return (_fourier(self.pe_layer.positional_encoding_gaussian_matrix, position) + self.angle_embed.weight)[
-            :, None
-        ]
+        return (_fourier(self.pe_layer.positional_encoding_gaussian_matrix, position) + embedding.weight)[:, None]
 
 
 class PositionEncoding(nn.Module):

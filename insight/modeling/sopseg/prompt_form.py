@@ -3,10 +3,7 @@
 import functools
 import logging
 
-import torch
-
 from insight.errors import InputError
-from insight.structures.points import AXIS
 from insight.structures.prompts import Prompts
 
 from .decoders import SAMDecoder
@@ -36,7 +33,7 @@ def in_form(prompts: Prompts, model: SOPSeg, form: str | None = None) -> Prompts
 
     Plain SAM knows horizontal boxes: with the points along an oriented box's axis it takes a part of the object for the
     whole. Logged once if the form is chosen here and changes the prompts. A model with a token for angles
-    (`PromptEncoder.add_angle_token`) is given the points as its oriented boxes' axes.
+    (`PromptEncoder.add_angle_token`) was trained with oriented boxes.
 
     Args:
         prompts: the output of `oriented_prompts`.
@@ -51,21 +48,7 @@ def in_form(prompts: Prompts, model: SOPSeg, form: str | None = None) -> Prompts
     if form is None and type(model.mask_decoder) is SAMDecoder and not has_angles:
         _say_once()
         form = "box"
-    if form == "box":
-        return Prompts(prompts.boxes)
-    return as_axes(prompts) if has_angles else prompts
-
-
-def as_axes(prompts: Prompts) -> Prompts:
-    """Mark the points of oriented boxes as their axes, which `PromptEncoder` embeds as two corners and an angle.
-
-    Args:
-        prompts: the output of `oriented_prompts`; or boxes alone, which stay as they are.
-
-    Returns:
-        The prompts.
-    """
-    return prompts if prompts.labels is None else prompts._replace(labels=torch.full_like(prompts.labels, AXIS))
+    return Prompts(prompts.boxes) if form == "box" else prompts
 
 
 @functools.cache

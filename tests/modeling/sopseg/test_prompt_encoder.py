@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from insight.modeling.sopseg.prompt_encoder import PromptEncoder
-from insight.modeling.sopseg.prompt_form import as_axes
 from insight.structures.oriented_boxes import oriented_corners
-from insight.structures.prompts import Prompts, oriented_prompts
+from insight.structures.prompts import oriented_prompts
 
 
 def prompts(n, size):
@@ -113,8 +112,9 @@ def test_an_angle_token_embeds_the_box_turned_upright():
     as_points = encoder((128, 128), *prompts)[0]
     encoder.add_angle_token()
     assert set(encoder.state_dict()) - state == {"angle_embed.weight"}
-    torch.testing.assert_close(encoder((128, 128), *prompts)[0], as_points)  # a user's points stay points
-    tokens = encoder((128, 128), *as_axes(prompts))[0]
+    users = prompts._replace(corners=None)  # points that a user clicked stay points
+    torch.testing.assert_close(encoder((128, 128), *users)[0], as_points)
+    tokens = encoder((128, 128), *prompts)[0]
     assert tokens.shape == (2, 3, 256)
     # The first box is 40 wide and turned clockwise; the second's axis is its height, 80 degrees from the x axis.
     upright = torch.tensor([[40.0, 42, 80, 58], [18, 85, 42, 95]])
@@ -124,4 +124,3 @@ def test_an_angle_token_embeds_the_box_turned_upright():
     phase = 2 * torch.pi * (angle.sin()[:, None] * to_sine + angle.cos()[:, None] * to_cosine)
     expected = torch.cat([phase.sin(), phase.cos()], 1) + encoder.angle_embed.weight
     torch.testing.assert_close(tokens[:, 2], expected, atol=1e-3, rtol=0)
-    assert as_axes(Prompts(prompts.boxes)) == Prompts(prompts.boxes)
