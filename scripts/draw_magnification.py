@@ -25,7 +25,7 @@ from insight.structures.prompts import oriented_prompts
 
 OBJECTS = (
     ("harbour", 3, "ship"),
-    ("apron", 5, "airplane"),
+    ("apron", 8, "airplane"),
     ("car_park", 2, "vehicle"),
     ("tank_farm", 4, "storage_tank"),
 )
@@ -40,7 +40,7 @@ def main(weights: str, file: str = "docs/images/magnification.png") -> None:
     model = load_sopseg(weights).for_inference("cpu")
     rows = [titles()] + [np.hstack(list(gapped(panels(model, *one)))) for one in OBJECTS]
     picture = Image.fromarray(np.vstack(list(gapped(rows, axis=0))))
-    picture.quantize(160, dither=Image.Dither.NONE).save(file, optimize=True)
+    picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(file, optimize=True)
     print(f"wrote {file}, {Path(file).stat().st_size // 1024} KB")
 
 
