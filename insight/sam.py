@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from insight.errors import InputError
+from insight.hub.finding import DEFAULT_SOPSEG, find, is_weight_file
 from insight.inference.image_input import NoImageError
 from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD, SOPSeg, build_sopseg, image_masks, load_sopseg
 from insight.modeling.sopseg.checkpoint import identify
@@ -43,8 +44,9 @@ class SamPredictor:
     The image is encoded when it is first needed, so boxes alone never encode the whole image.
 
     Args:
-        sam_model: a model from `load_sopseg` or `sam_model_registry`, a checkpoint of SAM, MobileSAM or SOPSeg, or a
-            `Sam` of segment_anything, whose weights are copied. A model stays on its device.
+        sam_model: a model from `load_sopseg` or `sam_model_registry`, the name of a model (`insight.hub.find`), a
+            checkpoint of SAM, MobileSAM or SOPSeg, or a `Sam` of segment_anything, whose weights are copied. A model
+            stays on its device.
         magnify: answer boxes from magnified crops.
         crop_size: side of the crop around an object, pixels; a multiple of 64 up to 1024. None uses 512 with SAM's
             decoder, else 256, see `default_crop_size`.
@@ -65,7 +67,7 @@ class SamPredictor:
 
     def __init__(
         self,
-        sam_model: SOPSeg | str | os.PathLike | nn.Module,
+        sam_model: SOPSeg | str | os.PathLike | nn.Module = DEFAULT_SOPSEG,
         *,
         magnify: bool = True,
         crop_size: int | None = None,
@@ -356,8 +358,12 @@ sam_model_registry["default"] = sam_model_registry["vit_h"]
 def _as_sopseg(model: Any) -> SOPSeg:
     if isinstance(model, SOPSeg):
         return model
-    if isinstance(model, str | os.PathLike):
+    if isinstance(model, str | os.PathLike) and is_weight_file(model):
         return load_sopseg(model)
+    if isinstance(model, str | os.PathLike):
+        found = find(model)
+        found.require_kind("sopseg")
+        return load_sopseg(found.weights)
     if not isinstance(model, nn.Module):
         raise InputError(f"sam_model: expected a model or a checkpoint's path, got {type(model).__name__}")
     weights = model.state_dict()

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 
 from insight.errors import InputError
+from insight.hub import DEFAULT_SOPSEG, ModelFolder, find
 from insight.modeling.sopseg import DECODERS, EncodedCrops, SOPSeg, encode_regions, image_masks, load_sopseg
-from insight.modeling.sopseg.crop_size import default_crop_size
+from insight.modeling.sopseg.crop_size import MAGNIFIED, ZERO_SHOT, default_crop_size
 from insight.modeling.sopseg.encoders import MAX_SIZE, check_input_size
 from insight.modeling.sopseg.image_masks import CropLogits
 from insight.modeling.sopseg.prompt_form import check_form, in_form
@@ -54,7 +55,7 @@ class SOPSegPredictor:
     Source: SOPSeg, Figure 1.
 
     Example:
-        >>> predictor = SOPSegPredictor("sopseg_vit_l.pth")
+        >>> predictor = SOPSegPredictor.from_pretrained()  # or SOPSegPredictor("sam_vit_b_01ec64.pth")
         >>> predictor.set_image("harbour.png")
         >>> ships = predictor.predict(oriented_boxes=[[35, 40, 60, 14, 30]])
         >>> ships.scores, np.asarray(ships.masks)
@@ -97,6 +98,39 @@ class SOPSegPredictor:
         self.magnify, self.prompt, self.shared_crops = magnify, prompt, shared_crops
         self._check_shrinkage = ShrinkageCheck("Points and, without magnify, boxes are answered from the whole image")
         self._image: _Image | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_folder: str | os.PathLike | ModelFolder = DEFAULT_SOPSEG, device: str | None = None, **options: Any
+    ) -> "SOPSegPredictor":
+        """Load a model by its name, or from a folder.
+
+        Args:
+            name_or_folder: a model that ships with the package or is in the cache, a model folder, or owner/name on the
+                Hugging Face hub; see `insight.hub.find`.
+            device: device to compute on; None for a GPU if there is one.
+            options: as the class takes them, over those of the model.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            InsightError: an unknown name, a damaged model, or a model of another kind.
+        """
+        model = find(name_or_folder)
+        model.require_kind("sopseg")
+        assert model.architecture is not None
+        keys = model.architecture
+        default = ZERO_SHOT if keys.decoder == "sam" else MAGNIFIED
+        given = {
+            "encoder": keys.encoder,
+            "decoder": keys.decoder,
+            "input_size": None if keys.input_size == default else keys.input_size,
+            "magnify": keys.magnify,
+            "prompt": keys.prompt,
+            "shared_crops": keys.shared_crops,
+        }
+        return cls(model.weights, device=parse_device(device or ""), **{**given, **options})
 
     @property
     def image_size(self) -> tuple[int, int] | None:
