@@ -91,9 +91,9 @@ def open_source(
     `classes` or of the alphabet; a COCO file keeps its ids.
 
     Args:
-        path: a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ (SODA-A), or a COCO JSON file
-            (also CVAT's and Roboflow's, or Label Studio's JSON; see `read_coco`). Its annotations may have an
-            "oriented_box" in any form that `oriented_corners` takes.
+        path: a folder with images/ and labelTxt/ (DOTA), Images/ and Annotations/ (SODA-A) or images/ and labels/
+            (YOLO-OBB), or a COCO JSON file (also CVAT's and Roboflow's, or Label Studio's JSON; see `read_coco`). Its
+            annotations may have an "oriented_box" in any form that `oriented_corners` takes.
         image_root: for a COCO file, the folder that its file names are relative to.
         classes: names of the classes to use; None: all.
         strict: raise for bad entries and missing images; otherwise leave them out and record them as failures.
@@ -111,8 +111,8 @@ def open_source(
             raise InputError(f"image_root: expected none for a folder, which holds its images, got {image_root}")
         return _open_folder(path, classes, FileCheck(path, strict, SKIP_HINT))
     if path.suffix.lower() != ".json":
-        raise InputError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ "
-                         "(SODA-A), or a COCO .json file")  # fmt: skip
+        raise InputError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA), Images/ and Annotations/ "
+                         "(SODA-A) or images/ and labels/ (YOLO-OBB), or a COCO .json file")  # fmt: skip
     if image_root is None:
         raise InputError(f"image_root: expected the folder of the images of {path}, got none")
     if not Path(image_root).is_dir():
@@ -127,7 +127,7 @@ def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) 
     total = 0
     for number, (path, label_file) in enumerate(find_oriented(folder, check=check), 1):
         name = Path(*path.relative_to(folder).parts[1:]).as_posix()
-        boxes = unread.attempt(lambda file=label_file: read_oriented(file), name)
+        boxes = unread.attempt(lambda file=label_file, image=path: read_oriented(file, image), name)
         if boxes is None:
             continue
         found = Counter(boxes.class_names)
@@ -143,7 +143,7 @@ def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) 
     chosen = sorted(names) if classes is None else classes
 
     def read(image: SourceImage) -> ImageBoxes:
-        found = read_oriented(labels[image.name])
+        found = read_oriented(labels[image.name], image.path)
         index = [i for i, name in enumerate(found.class_names) if name in chosen]
         if len(index) != image.count:
             raise InputError(f"{labels[image.name]}: has {len(index)} boxes now, {image.count} when the run started")

@@ -115,7 +115,7 @@ def read_prompts(
     kind = _kind(path, geometries[present])
     left_out = {"without geometry": int((~present).sum())}
     image_crs, layer_crs = parse_crs(crs), parse_crs(table.crs)
-    place = _Place(path, image_crs, transform or Affine.identity(), image_size)
+    place = ImagePlace(path, image_crs, transform or Affine.identity(), image_size)
     rows = np.flatnonzero(present)
     pixels = place.to_pixels(geometries[rows], layer_crs, layer.in_pixels)
     if kind != POINT:
@@ -154,8 +154,15 @@ def read_prompts(
     return LayerPrompts(kind, boxes, corners, points, labels, attributes, rows, left_out)
 
 
-class _Place:
-    """Where an image lies, and the way to its pixels."""
+class ImagePlace:
+    """Where an image lies, and the way to its pixels.
+
+    Args:
+        path: the layer that is read, for messages.
+        crs: CRS of the image, or None.
+        transform: from pixels of the image to `crs`.
+        image_size: (height, width) of the image in pixels.
+    """
 
     def __init__(self, path, crs: pyproj.CRS | None, transform: Affine, image_size: tuple[int, int]):
         self._path, self._crs, self._transform, self._size = path, crs, transform, image_size
@@ -163,6 +170,19 @@ class _Place:
         self._outline = shapely.box(0, 0, width, height)
 
     def to_pixels(self, geometries: np.ndarray, crs: pyproj.CRS | None, in_pixels: bool) -> np.ndarray:
+        """Convert the layer's geometries.
+
+        Args:
+            geometries: (N,) geometries of the layer.
+            crs: CRS of the layer, or None.
+            in_pixels: they are in pixels already.
+
+        Returns:
+            (N,) geometries in pixels of the image.
+
+        Raises:
+            InputError: the layer has a CRS and the image none.
+        """
         if in_pixels:
             return geometries
         if crs is not None and self._crs is None:
@@ -180,7 +200,7 @@ class _Place:
         return pixels
 
     def touched_by(self, pixels: np.ndarray) -> np.ndarray:
-        """(N,) whether each geometry lies on the image at least in part."""
+        """Return whether each of (N,) geometries in pixels lies on the image at least in part, (N,) bool."""
         height, width = self._size
         bounds = shapely.bounds(pixels)
         inside = (bounds[:, 2] > 0) & (bounds[:, 3] > 0) & (bounds[:, 0] < width) & (bounds[:, 1] < height)
@@ -189,7 +209,7 @@ class _Place:
         return np.where(are_points, on_edge, inside) & np.isfinite(bounds).all(1)
 
     def distance_to(self, pixels: np.ndarray) -> str:
-        """How far the nearest of some geometries is."""
+        """Say how far the nearest of (N,) geometries in pixels is from the image."""
         finite = np.isfinite(shapely.bounds(pixels)).all(1)
         if not finite.any():
             return "its coordinates have no place in the CRS of the image"
