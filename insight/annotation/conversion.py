@@ -34,7 +34,18 @@ class _Format(NamedTuple):
     is_file: bool = False
 
 
-def _read_coco(path: Path, image_root: Path | None) -> _Content:
+def read_dataset(path: Path) -> _Content:
+    """Read a COCO file, or Label Studio's, in which some objects may have masks and others boxes only.
+
+    Args:
+        path: the .json file.
+
+    Returns:
+        As `read_coco`, with "left_out": numbers of objects that were left out, by reason.
+
+    Raises:
+        OSError, InputError: as `read_coco`.
+    """
     check = FileCheck(path)
     content = read_coco(path, check=check, mixed=True)
     return {**content, "left_out": {reason: len(who) for reason, who in check.problems.items()}}
@@ -76,7 +87,7 @@ def _write_vector(content: _Content, path: Path, image_root: Path | None) -> Cou
 
 
 FORMATS = {
-    "coco": _Format(_read_coco, _write_coco, is_file=True),
+    "coco": _Format(lambda path, images: read_dataset(path), _write_coco, is_file=True),
     "yolo": _Format(lambda path, images: read_yolo(path, "yolo", images), None),
     "yolo-seg": _Format(
         lambda path, images: read_yolo(path, "yolo-seg", images),
@@ -89,7 +100,11 @@ FORMATS = {
     "dota": _Format(lambda path, images: read_oriented_folder(path), write_dota),
     "soda-a": _Format(lambda path, images: read_oriented_folder(path), write_soda_a),
     "labelme": _Format(lambda path, images: read_labelme(path), write_labelme),
-    "label-studio": _Format(_read_coco, lambda content, path, images: write_label_studio(content, path), is_file=True),
+    "label-studio": _Format(
+        lambda path, images: read_dataset(path),
+        lambda content, path, images: write_label_studio(content, path),
+        is_file=True,
+    ),
     "cvat": _Format(None, lambda content, path, images: write_cvat(content, path), is_file=True),
     "vector": _Format(_read_vector, _write_vector, is_file=True),
 }
@@ -166,9 +181,7 @@ def convert(
     assert reader is not None
     content = reader(source, images)
     if images is None:
-        images = _images_in(source)
-    elif images.is_file():
-        images = images.parent
+        images = images_in(source)
     return write_content(content, output, target_format, images, source_format)
 
 
@@ -181,7 +194,7 @@ def write_content(
         content: as `read_coco` returns it; "left_out" may count what its reader left out.
         output: the file or folder; what is there is replaced.
         target_format: the format.
-        image_root: folder of the images, or None.
+        image_root: folder of the images, or the only image, or None.
         source_format: for the result.
 
     Returns:
@@ -193,6 +206,8 @@ def write_content(
     """
     target = FORMATS[target_format]
     assert target.write is not None
+    if image_root is not None and image_root.is_file():  # the one image
+        image_root = image_root.parent
     losses = Counter(content.get("left_out", {}))
     if target.is_file:
         losses += target.write(content, output, image_root)
@@ -249,7 +264,14 @@ def _by_suffix(output: Path) -> str:
     return found
 
 
-def _images_in(source: Path) -> Path | None:
-    """The folder of the images in a source that has one."""
+def images_in(source: Path) -> Path | None:
+    """Find the folder of the images in a dataset.
+
+    Args:
+        source: a file or folder.
+
+    Returns:
+        Its sub-folder images/ or Images/, else the folder itself; None for a file.
+    """
     found = [source / name for name in ("images", "Images") if (source / name).is_dir()]
     return found[0] if found else source if source.is_dir() else None

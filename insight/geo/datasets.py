@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from insight.structures.rle import encode_crop, masks_to_rle, rle_box, segmentat
 from .features import feature_table, parse_crs
 from .layers import read_layer
 from .polygons import box_polygons, mask_polygons, transform_polygons
-from .prompts import ImagePlace
+from .prompts import ImagePlace, are_aligned, box_corners
 from .writers import Writer
 
 _RASTERS = (*SUFFIXES, ".jp2", ".vrt")
@@ -64,8 +64,8 @@ def write_vector(content: dict[str, Any], path: Path, image_root: Path | None) -
             objects = [a for a in by_image[image["id"]] if not a.get("iscrowd", 0)]
             losses["crowd regions left out"] += len(by_image[image["id"]]) - len(objects)
             size = (image["height"], image["width"])
-            polygons = np.array([_polygon(annotation, size) for annotation in objects], object)
-            polygons = list(shapely.orient_polygons(transform_polygons(polygons, transform))) if len(objects) else []
+            in_pixels = np.array([_polygon(annotation, size) for annotation in objects], object)
+            polygons = list(shapely.orient_polygons(transform_polygons(in_pixels, transform))) if len(objects) else []
             classes = [ids[a["category_id"]] for a in objects]
             scores = [a.get("score", np.nan) for a in objects]
             ids_from = writer.rows + 1
@@ -78,7 +78,7 @@ def write_vector(content: dict[str, Any], path: Path, image_root: Path | None) -
 
 
 def read_vector(path: str | os.PathLike, images: Path) -> dict[str, Any]:
-    """Read polygons as the annotations of georeferenced images.
+    """Read polygons as the masks of objects on georeferenced images.
 
     Args:
         path: a layer of polygons, see `insight.geo.layers.read_layer`. The class is in the column class_name, class,
@@ -93,6 +93,29 @@ def read_vector(path: str | os.PathLike, images: Path) -> dict[str, Any]:
         OSError: a file cannot be read.
         InputError: the layer has no polygon on any image.
     """
+    return _on_images(path, images, lambda own, pixels, size: _mask(shapely.make_valid(pixels), size))
+
+
+def read_vector_boxes(path: str | os.PathLike, images: Path) -> dict[str, Any]:
+    """Read polygons as the boxes of objects on georeferenced images.
+
+    Args:
+        path, images: see `read_vector`.
+
+    Returns:
+        A COCO dictionary with "oriented_box", four corners, where the polygon is not parallel to the axes of the
+        layer's CRS or of the image; see `insight.geo.prompts.read_prompts` for polygons that are no boxes.
+
+    Raises:
+        OSError, InputError: as `read_vector`.
+    """
+    return _on_images(path, images, _box)
+
+
+def _on_images(
+    path: str | os.PathLike, images: Path, describe: Callable[[Any, Any, tuple[int, int]], dict[str, Any] | None]
+) -> dict[str, Any]:
+    """`describe` makes fields of an annotation of a polygon in the layer's CRS and in pixels."""
     layer = read_layer(path)
     geometries = shapely.force_2d(layer.table.geometry.to_numpy())
     kinds = {name for name in layer.table.geometry.geom_type.dropna().unique() if "Polygon" not in name}
@@ -104,7 +127,9 @@ def read_vector(path: str | os.PathLike, images: Path) -> dict[str, Any]:
     ids = {name: i for i, name in enumerate(sorted({classes[row] for row in rows}), 1)}
     files = [images] if images.is_file() else files_under(images, _RASTERS)
     root = images.parent if images.is_file() else images
-    found_images, annotations, used = [], [], set()
+    found_images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    used = set()
     for file in files:
         crs, transform, size = _place_of(file, needs_crs=False)
         place = ImagePlace(path, crs, transform, size)
@@ -113,7 +138,7 @@ def read_vector(path: str | os.PathLike, images: Path) -> dict[str, Any]:
         name = file.relative_to(root).as_posix()
         found_images.append({"id": image_id, "file_name": name, "height": size[0], "width": size[1]})
         for i in np.flatnonzero(place.touched_by(pixels)):
-            fields = _annotation(shapely.make_valid(pixels[i]), size)
+            fields = describe(geometries[rows[i]], pixels[i], size)
             if fields is not None:
                 used.add(rows[i])
                 head = {"id": len(annotations) + 1, "image_id": image_id, "category_id": ids[classes[rows[i]]]}
@@ -126,6 +151,16 @@ def read_vector(path: str | os.PathLike, images: Path) -> dict[str, Any]:
         "categories": [{"id": i, "name": name} for name, i in ids.items()],
         "left_out": {"rows on no image": len(geometries) - len(used)},
     }
+
+
+def _box(own: Any, pixels: Any, size: tuple[int, int]) -> dict[str, Any] | None:
+    if not pixels.convex_hull.area > 0:
+        return None
+    x1, y1, x2, y2 = pixels.bounds
+    fields: dict[str, Any] = {"bbox": [x1, y1, x2 - x1, y2 - y1]}
+    if not are_aligned(np.array([own, pixels], object)).any():
+        fields["oriented_box"] = box_corners(np.array([pixels], object))[0].ravel().tolist()
+    return fields
 
 
 def _place_of(path: Path, needs_crs: bool = True) -> tuple[pyproj.CRS | None, Affine, tuple[int, int]]:
@@ -142,7 +177,7 @@ def _place_of(path: Path, needs_crs: bool = True) -> tuple[pyproj.CRS | None, Af
 
 
 def _table(
-    polygons: Sequence[Any],
+    polygons: Sequence[Any] | np.ndarray,
     classes: Sequence[int],
     scores: Sequence[float],
     crs: pyproj.CRS | None,
@@ -175,7 +210,7 @@ def _polygon(annotation: Mapping[str, Any], size: tuple[int, int]) -> Any:
     return box_polygons(box_corners_of(dict(annotation), size)[0][None])[0]
 
 
-def _annotation(polygon: Any, size: tuple[int, int]) -> dict[str, Any] | None:
+def _mask(polygon: Any, size: tuple[int, int]) -> dict[str, Any] | None:
     """Of a polygon in pixels; None if no part of it is on the image."""
     height, width = size
     polygon = shapely.intersection(polygon, shapely.box(0, 0, width, height))

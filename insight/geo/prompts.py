@@ -135,14 +135,15 @@ def read_prompts(
     else:
         own = geometries[rows]
         if form is None:
-            aligned = _is_aligned(own) | _is_aligned(pixels)
+            aligned = are_aligned(own) | are_aligned(pixels)
             kind = BOX if aligned.all() else ORIENTED_BOX
         else:
             kind = form
         if kind == BOX:
             boxes = shapely.bounds(pixels)
         else:
-            corners, unlike = _corners(pixels)
+            corners, is_box = box_corners(pixels)
+            unlike = int((~is_box).sum())
             if unlike:
                 _logger.warning(f"{path}: {unlike} of {len(rows)} polygons are no boxes: used the smallest rectangles "
                                 "around them")  # fmt: skip
@@ -244,28 +245,36 @@ def _kind(path, geometries: np.ndarray) -> str:
     raise InputError(f"{path}: expected a layer of polygons or one of points, got {', '.join(sorted(kinds))}")
 
 
-def _is_aligned(polygons: np.ndarray) -> np.ndarray:
-    """(N,) whether each polygon fills its bounds."""
+def are_aligned(polygons: np.ndarray) -> np.ndarray:
+    """Return whether each of (N,) polygons fills its bounds, (N,) bool."""
     bounds = shapely.bounds(polygons)
     around = (bounds[:, 2:] - bounds[:, :2]).prod(1)
     return shapely.area(polygons) >= (1 - _ALIGNED) * around
 
 
-def _corners(polygons: np.ndarray) -> tuple[np.ndarray, int]:
-    """(N, 4, 2) corners, and how many of the polygons are no quadrilaterals."""
-    corners, unlike = np.empty((len(polygons), 4, 2)), 0
+def box_corners(polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Take polygons for oriented boxes.
+
+    Args:
+        polygons: (N,) polygons with an area.
+
+    Returns:
+        (N, 4, 2) corners, those of the polygon if it is a quadrilateral, else of the smallest rectangle around it; and
+        (N,) bool, whether it is a quadrilateral.
+    """
+    corners, is_box = np.empty((len(polygons), 4, 2)), np.ones(len(polygons), bool)
     for i, polygon in enumerate(polygons):
         hull = polygon.convex_hull
         ring = shapely.get_coordinates(hull)
-        if len(ring) != 5:  # also without corners that are none
+        if len(ring) != 5:  # corners between others on a straight side
             ring = shapely.get_coordinates(shapely.simplify(hull, _FOUR_CORNERS * hull.length / 4))
         filled = polygon.area >= (1 - _FOUR_CORNERS) * hull.area
         if len(ring) == 5 and filled and abs(shapely.Polygon(ring).area - hull.area) <= _FOUR_CORNERS * hull.area:
             corners[i] = ring[:4]
         else:
             corners[i] = smallest_rectangle(shapely.get_coordinates(hull))[0]
-            unlike += 1
-    return corners, unlike
+            is_box[i] = False
+    return corners, is_box
 
 
 def _points(geometries: np.ndarray, image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
