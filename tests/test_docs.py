@@ -213,7 +213,7 @@ def playground(tmp_path_factory):
         (folder / "dota/train" / part).mkdir(parents=True)
     Image.fromarray(pixels).save(folder / "dota/train/images/P0.png")
     (folder / "dota/train/labelTxt/P0.txt").write_text("10 10 40 10 40 30 10 30 ship 0\n")
-    cfg = load_config(["scenes"], [*TINY, "MODEL.ROI_HEADS.NUM_CLASSES", 7]).clone()
+    cfg = load_config(["scenes"], [*TINY, "MODEL.ROI_HEADS.NUM_CLASSES", 11]).clone()
     torch.manual_seed(0)
     weights = build_model(cfg).state_dict()
     for run in ("light", "demo"):

@@ -23,6 +23,7 @@ def build_parser() -> Parser:
         info,
         install_detectron2,
         measure,
+        models,
         plot,
         predict,
         table,
@@ -37,7 +38,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"insight {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for module in (
-        *(train, evaluate, predict, annotate, convert, data, table, analyse, compare, measure, plot),
+        *(train, evaluate, predict, annotate, convert, models, data, table, analyse, compare, measure, plot),
         *(demo, info, bench, install_detectron2),
     ):
         module.add_parser(commands)

@@ -143,7 +143,7 @@ def test_a_bad_image_is_told_with_code_1(annotate, boxes):
     [
         (["--input-size", "100"], "--input-size: expected a multiple of 64 up to 1024, got 100"),
         (["--weights", "absent.pth"], "absent.pth: no such file"),
-        (["--weights", ""], "--weights: expected a checkpoint of SOPSeg, SAM or MobileSAM, got none"),
+        (["--model", "sopseg-vit-t"], "--model: not allowed together with weights, which names another model"),
         (["--device", "tpu9"], "--device: expected cpu, cuda or cuda:N, got tpu9"),
         (["--classes", "plane"], "unknown classes (the categories are square, bar); 1 are wrong: plane"),
         (["--min-area-ratio", "2"], "--min-area-ratio: expected at most max_area_ratio 1.2, got 2.0"),

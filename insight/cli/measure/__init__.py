@@ -1,6 +1,6 @@
 """`insight measure`: measurements of a trained model, each written to a JSON file."""
 
-from . import jitter, missed, prompt_use
+from . import gain, jitter, missed, prompt_use
 
 
 def add_parser(commands) -> None:
@@ -8,5 +8,5 @@ def add_parser(commands) -> None:
     summary = "measure how a trained model uses its prompts"
     parser = commands.add_parser("measure", help=summary, description=f"{summary.capitalize()}.")
     measurements = parser.add_subparsers(metavar="MEASUREMENT", required=True, title="measurements")
-    for module in (jitter, missed, prompt_use):
+    for module in (gain, jitter, missed, prompt_use):
         module.add_parser(measurements)

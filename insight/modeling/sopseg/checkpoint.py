@@ -11,8 +11,9 @@ from .decoders import EdgeDecoder, SAMDecoder
 from .encoders import VIT_CONFIGS
 from .model import SOPSeg, build_sopseg
 
-# A parameter that only this decoder has.
+# A parameter that a decoder has and those below it lack.
 DECODER_MARKS = {
+    "fine": "mask_decoder.refinement.subpixel_head.weight",
     "edge": "mask_decoder.edge_token.weight",
     "hq": "mask_decoder.hf_token.weight",
     "matting": "mask_decoder.head_1.0.weight",
@@ -28,7 +29,7 @@ def load_sopseg(path: str | os.PathLike, encoder: str | None = None, decoder: st
     Args:
         path: the file; nothing in it is executed (`insight.checkpoint`).
         encoder: required encoder, "vit_t", "vit_b", "vit_l" or "vit_h"; None accepts any.
-        decoder: "sam", "hq", "matting" or "edge"; None uses the decoder of the file.
+        decoder: "sam", "hq", "matting", "edge" or "fine"; None uses the decoder of the file.
 
     Returns:
         The model, in evaluation mode, on the CPU, in float32.
@@ -69,7 +70,7 @@ def identify(state_dict: dict[str, Tensor], source: str | os.PathLike) -> tuple[
         source: the file, for the error.
 
     Returns:
-        The encoder ("vit_t", "vit_b", "vit_l" or "vit_h") and the decoder ("sam", "hq", "matting" or "edge").
+        The encoder ("vit_t", "vit_b", "vit_l" or "vit_h") and the decoder ("sam", "hq", "matting", "edge" or "fine").
 
     Raises:
         CheckpointError: the weights are of neither SAM nor SOPSeg.

@@ -73,6 +73,7 @@ class SOPSeg(nn.Module):
         points: Tensor | None = None,
         labels: Tensor | None = None,
         image_index: Tensor | None = None,
+        corners: Tensor | None = None,
     ) -> MaskPrediction:
         """Segment the prompted objects; give boxes, points with labels, or both.
 
@@ -83,6 +84,7 @@ class SOPSeg(nn.Module):
             labels: (N, P) 1 foreground, 0 background, -1 no point.
             image_index: (N,) int64, the crop of each prompt. May be omitted if N = B (one prompt per crop, in order; no
                 embedding is copied) or B = 1 (one crop for all prompts).
+            corners: (N, 4, 2) float XY, pixels of the crop, of oriented boxes that boxes and points were made from.
 
         Returns:
             Mask and edge logits (N, 1, H, W), predicted IoU (N,) and the logits that the loss supervises.
@@ -90,7 +92,7 @@ class SOPSeg(nn.Module):
         Raises:
             InputError: an argument of the wrong type or shape.
         """
-        return self.decode(crops, self.encode(crops), Prompts(boxes, points, labels), image_index)
+        return self.decode(crops, self.encode(crops), Prompts(boxes, points, labels, corners=corners), image_index)
 
     def encode(self, crops: Tensor) -> ImageFeatures:
         """Compute the features of crops, which serve any number of prompts.
@@ -131,7 +133,7 @@ class SOPSeg(nn.Module):
             The input of the mask decoder.
         """
         size = tuple(crops.shape[2:])
-        sparse, dense = self.prompt_encoder(size, *prompts)
+        sparse, dense = self.prompt_encoder(size, prompts.boxes, prompts.points, prompts.labels, prompts.masks)
         if image_index is None and len(sparse) != len(crops):
             if len(crops) != 1:
                 raise InputError(
@@ -140,7 +142,7 @@ class SOPSeg(nn.Module):
                 )
             image_index = torch.zeros(len(sparse), dtype=torch.int64, device=crops.device)
         image_pe = self.prompt_encoder.dense_position_encoding(size)
-        return DecoderInput(crops, features, image_pe, sparse, dense, image_index)
+        return DecoderInput(crops, features, image_pe, sparse, dense, image_index, prompts)
 
 
 def build_sopseg(encoder: str = "vit_l", decoder: str = "edge") -> SOPSeg:
@@ -148,7 +150,7 @@ def build_sopseg(encoder: str = "vit_l", decoder: str = "edge") -> SOPSeg:
 
     Args:
         encoder: "vit_t", "vit_b", "vit_l" or "vit_h".
-        decoder: "sam", "hq", "matting" or "edge" (SOPSeg's own).
+        decoder: "sam", "hq", "matting", "edge" (SOPSeg's own) or "fine" (ours).
 
     Returns:
         The model.
@@ -157,4 +159,8 @@ def build_sopseg(encoder: str = "vit_l", decoder: str = "edge") -> SOPSeg:
         InputError: an unknown name.
     """
     image_encoder = build_encoder(encoder)
-    return SOPSeg(image_encoder, PromptEncoder(), build_decoder(decoder, image_encoder.shallow_channels))
+    return SOPSeg(
+        image_encoder,
+        PromptEncoder(),
+        build_decoder(decoder, image_encoder.shallow_channels, image_encoder.fine_channels),
+    )
