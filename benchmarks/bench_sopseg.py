@@ -57,9 +57,7 @@ def cases(device: torch.device) -> Iterator[Case]:
         edge = SOPSegPredictor(_with_edge_decoder(model, encoder), input_size=CROP, device=device)
         yield Case(
             f"{encoder}, {len(asked)} boxes in {image.shape[1]} x {image.shape[0]} pixels, edge-aware decoder",
-            partial(
-                _ours, SOPSegPredictor(_with_edge_decoder(model, encoder), input_size=CROP, device=device), image, asked
-            ),
+            partial(_ours, edge, image, asked),
             {
                 "ours with SAM's decoder": Rival(partial(_ours, ours, image, asked), tolerance=None),
                 "SAM, first call": Rival(partial(_first_call, theirs, image, asked), tolerance=None),
