@@ -161,7 +161,7 @@ def ours(raster: Raster, predictor: Any, side: int) -> Objects:
     return in_pixels(table, raster)
 
 
-def sahi(raster: Raster, predictor: Any, side: int) -> Objects:
+def sahi(raster: Raster, predictor: Any, side: int, overlap: int = OVERLAP) -> Objects:
     """SAHI's sliced prediction with its defaults, but without the prediction on the whole image."""
     from sahi.models.detectron2 import Detectron2DetectionModel
     from sahi.predict import get_sliced_prediction
@@ -185,15 +185,14 @@ def sahi(raster: Raster, predictor: Any, side: int) -> Objects:
     Model.detect.input_format = "RGB"  # type: ignore[attr-defined]
     mapping = {str(i): name for i, name in enumerate(predictor.class_names)}
     model = Model(confidence_threshold=0.1, device="cpu", category_mapping=mapping, load_at_init=True)
-    overlap = OVERLAP / side
     image = raster.read((0, 0, raster.width, raster.height))
     found = get_sliced_prediction(
         image,
         model,
         slice_height=side,
         slice_width=side,
-        overlap_height_ratio=overlap,
-        overlap_width_ratio=overlap,
+        overlap_height_ratio=overlap / side,
+        overlap_width_ratio=overlap / side,
         perform_standard_pred=False,
         verbose=0,
     )
