@@ -93,6 +93,8 @@ class Raster:
             self.rescale, self._palette = parse_rescale(rescale, len(self.bands)), None
         elif kinds != {"uint8"}:
             self.rescale = self._percentiles()
+        elif self._has_gaps() and self._is_quick_to_see():
+            self._require_data(self._reduced(_SAMPLE)[1])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "path": self.path.absolute(), "_file": None, "_source": None}
@@ -177,13 +179,9 @@ class Raster:
                 self._source = _resampled(self._source, self.gsd, self.path)
 
     def _percentiles(self) -> list[tuple[float, float]]:
-        if self.width * self.height <= _READ_WHOLE or self._file.overviews(1):
-            pixels, valid = self._reduced(_SAMPLE)
-        else:
-            pixels, valid = self._patches()
+        pixels, valid = self._reduced(_SAMPLE) if self._is_quick_to_see() else self._patches()
         limits = percentile_limits(pixels.reshape(len(pixels), -1), valid.reshape(len(valid), -1))
-        if not valid.any():
-            raise InputError(f"{self.path}: no pixel has data: all are nodata, masked or transparent")
+        self._require_data(valid)
         constant = [band for band, (low, high) in zip(self.bands, limits) if low == high]
         if constant:
             named = ", ".join(map(str, constant))
@@ -191,6 +189,19 @@ class Raster:
                 raise InputError(f"{self.path}: band {named} holds one value only, or NaN; choose others with bands")
             _logger.warning(f"{self.path}: band {named} holds one value only, or NaN, and becomes black")
         return limits
+
+    def _is_quick_to_see(self) -> bool:
+        """Whether all of the raster can be read in short time, reduced."""
+        return self.width * self.height <= _READ_WHOLE or bool(self._file.overviews(1))
+
+    def _require_data(self, valid: np.ndarray) -> None:
+        if not valid.any():
+            raise InputError(f"{self.path}: no pixel has data: all are nodata, masked or transparent")
+
+    def _has_gaps(self) -> bool:
+        """Whether pixels may be without data."""
+        flags = self._source.mask_flag_enums
+        return any(flags[band - 1] != [MaskFlags.all_valid] for band in self.bands)
 
     def _reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray]:
         reduction = max(1.0, max(self.size) / longest)
@@ -214,8 +225,7 @@ class Raster:
 
     def _valid(self, **where: Any) -> np.ndarray:
         """(bands, H, W) bool."""
-        flags = self._source.mask_flag_enums
-        if all(flags[band - 1] == [MaskFlags.all_valid] for band in self.bands):
+        if not self._has_gaps():
             shape = where.get("out_shape") or (where["window"].height, where["window"].width)
             return np.ones((len(self.bands), *shape), bool)
         if "out_shape" in where:

@@ -151,6 +151,22 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(scene, tmp_path, after):
     assert not (tmp_path / "b.gpkg.unfinished").exists()
 
 
+def test_a_failure_to_write_ends_the_run_and_keeps_what_was_found(scene, tmp_path, monkeypatch):
+    def full(self, table):
+        raise OSError(28, "No space left on device", str(self.path))
+
+    detector = BrightDetector()
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr("insight.geo.writers.Writer.write", full)
+        predict_raster(scene[0], detector, tile_size=256, output=tmp_path / "a.gpkg")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg.unfinished"]
+    rest = BrightDetector()
+    predict_raster(scene[0], rest, tile_size=256, output=tmp_path / "a.gpkg")
+    total = BrightDetector()
+    predict_raster(scene[0], total, tile_size=256, output=tmp_path / "b.gpkg")
+    assert rest._tiles < total._tiles and (tmp_path / "a.gpkg").read_bytes() == (tmp_path / "b.gpkg").read_bytes()
+
+
 def test_changed_settings_begin_anew_and_say_so(scene, tmp_path, caplog):
     output = tmp_path / "a.gpkg"
     with pytest.raises(OSError, match="stopped"):
