@@ -15,7 +15,7 @@ from affine import Affine
 from insight.errors import InputError
 from insight.structures.points import FOREGROUND, NOT_A_POINT
 
-from .features import parse_crs, smallest_rectangle
+from .features import parse_crs, smallest_rectangles
 from .layers import read_layer
 from .polygons import transform_polygons
 
@@ -272,7 +272,7 @@ def box_corners(polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if len(ring) == 5 and filled and abs(shapely.Polygon(ring).area - hull.area) <= _FOUR_CORNERS * hull.area:
             corners[i] = ring[:4]
         else:
-            corners[i] = smallest_rectangle(shapely.get_coordinates(hull))[0]
+            corners[i] = smallest_rectangles(shapely.get_coordinates(hull)[None])[0][0]
             is_box[i] = False
     return corners, is_box
 
