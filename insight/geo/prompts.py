@@ -83,8 +83,8 @@ def read_prompts(
     is warned of with their number. If all boxes of the layer are parallel to the axes, of the layer's CRS or of the
     image, they are horizontal boxes, and in the image the bounds of their corners.
 
-    A layer without a CRS is taken to be in the image's, or in pixels if it does not touch the image otherwise; COCO and
-    DOTA files are always in pixels.
+    A layer without a CRS is taken to be in the image's, or in pixels if it does not touch the image otherwise; COCO,
+    DOTA and YOLO-OBB files are always in pixels.
 
     Args:
         path: the layer, see `insight.geo.layers.read_layer`.
@@ -106,7 +106,7 @@ def read_prompts(
     """
     if form not in (None, BOX, ORIENTED_BOX):
         raise InputError(f"form: expected {BOX}, {ORIENTED_BOX} or None, got {form!r:.80}")
-    layer = read_layer(path, image_name)
+    layer = read_layer(path, image_name, image_size)
     table = layer.table
     if not len(table):
         raise InputError(f"{path}: the layer is empty: expected boxes or points")
