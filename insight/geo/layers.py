@@ -49,7 +49,8 @@ def read_layer(
     Args:
         path: a file that GDAL reads (GeoPackage, GeoJSON, shapefile, FlatGeobuf, ...); GeoParquet; CSV with a column of
             WKT (which may begin with SRID=...;), or with columns x, y, or lon, lat, or xmin, ymin, xmax, ymax, or x1,
-            y1 ... x4, y4; a COCO .json file; or a .txt file of DOTA or YOLO-OBB. FILE|layername=NAME selects one of several layers.
+            y1 ... x4, y4; a COCO .json file; or a .txt file of DOTA or YOLO-OBB. FILE|layername=NAME selects one of
+            several layers.
         image_name: file name of the image, which selects the boxes of a COCO file of several images.
         image_size: (height, width) of the image in pixels, for YOLO-OBB.
 
