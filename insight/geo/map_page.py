@@ -90,13 +90,14 @@ def write_map(
     scores = pandas.to_numeric(table["score"], errors="coerce") if "score" in table else np.full(len(table), np.nan)
     columns = [name for name in table.columns if name != table.geometry.name]
     values = [[_value(value) for value in row] for row in table[columns].itertuples(index=False, name=None)]
+    crs, heading = parse_crs(raster.crs), title or raster.path.name
     content = {
-        "title": title or raster.path.name,
+        "title": heading,
         "size": [width, height],
         "picture": _picture(raster, picture_size),
         "transform": list(raster.transform[:6]),
-        "crs": "" if raster.crs is None else parse_crs(raster.crs).to_string(),
-        "digits": 6 if raster.crs is not None and parse_crs(raster.crs).is_geographic else 1,
+        "crs": "" if crs is None else crs.to_string(),
+        "digits": 6 if crs is not None and crs.is_geographic else 1,
         "metres": raster.gsd_m,
         "columns": [str(name) for name in columns],
         "classes": [
@@ -116,7 +117,7 @@ def write_map(
     # "<" occurs in strings only, where an escape means the same: a script in a name stays text.
     data = json.dumps(content, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     template = resources.files(__package__).joinpath("map_page.html").read_text(encoding="utf-8")
-    head, tail = template.replace("@TITLE@", html.escape(content["title"])).split("@DATA@")
+    head, tail = template.replace("@TITLE@", html.escape(heading)).split("@DATA@")
     with atomic_write(output) as file:
         file.write(f"{head}{data}{tail}")
     return MapSummary(len(pixels), rows - len(pixels), output.stat().st_size / 1e6)
