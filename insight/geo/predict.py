@@ -131,7 +131,7 @@ def predict_raster(
     if raster.crs is None:
         _logger.warning(f"{raster.path}: has no CRS; the coordinates of the result are "
                         f"{'those of its world file' if raster.is_georeferenced else 'pixels'}")  # fmt: skip
-    shape = {"simplify": simplify, "regularize": regularize, "attributes": attributes}
+    shape: dict[str, Any] = {"simplify": simplify, "regularize": regularize, "attributes": attributes}
     if output is None:
         kept = _InMemory()
         run_jobs(work, kept, engine, workers, address)

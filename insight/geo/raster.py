@@ -220,8 +220,7 @@ class Raster:
                 with _one_line(self.path):
                     pixels, valid = self._source.read(self.bands, window=place), self._valid(window=place)
                 parts.append((pixels.reshape(len(self.bands), -1), valid.reshape(len(self.bands), -1)))
-        pixels, valid = zip(*parts)
-        return np.concatenate(pixels, 1), np.concatenate(valid, 1)
+        return np.concatenate([part[0] for part in parts], 1), np.concatenate([part[1] for part in parts], 1)
 
     def _valid(self, **where: Any) -> np.ndarray:
         """(bands, H, W) bool."""
@@ -233,9 +232,9 @@ class Raster:
         return self._source.read_masks(self.bands, **where) > 0
 
     def _to_rgb(self, pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        valid = valid.any(0)
+        shown = valid.any(axis=0)
         if pixels.dtype.kind == "f":
-            valid &= np.isfinite(pixels).any(0)
+            shown = shown & np.isfinite(pixels).any(axis=0)
         if self._palette is not None:
             pixels = self._palette[:, pixels[0]]
         elif self.rescale is not None:
@@ -243,7 +242,7 @@ class Raster:
         if len(pixels) == 1:
             pixels = pixels.repeat(3, 0)
         rgb = np.ascontiguousarray(pixels.transpose(1, 2, 0))
-        rgb[~valid] = 0
+        rgb[~shown] = 0
         return rgb
 
 
@@ -286,7 +285,7 @@ def _gsd_in_metres(transform: Affine, crs: Any, width: int, height: int) -> floa
     x, y = width / 2, height / 2
     corners = [transform * point for point in ((x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1))]
     geod = CRS.from_user_input(crs).get_geod() or Geod(ellps="WGS84")
-    area, _ = geod.polygon_area_perimeter(*zip(*corners))
+    area, _ = geod.polygon_area_perimeter([corner[0] for corner in corners], [corner[1] for corner in corners])
     return math.sqrt(abs(area))
 
 

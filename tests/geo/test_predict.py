@@ -281,6 +281,32 @@ def test_prompted_masks_do_not_depend_on_tiles_workers_or_files(sopseg, photo, t
     assert (tmp_path / "0.gpkg").read_bytes() == (tmp_path / "1.gpkg").read_bytes()
 
 
+class BrightPrompts(BrightDetector):
+    """Answers a box with the largest part inside it."""
+
+    def predict(self, *, boxes=None, oriented_boxes=None):
+        assert oriented_boxes is None
+        found = self.detect()
+        overlaps = []
+        for x0, y0, x1, y1 in boxes.tolist():
+            inside = (found.boxes[:, :2] >= torch.tensor([x0, y0])).all(1)
+            inside &= (found.boxes[:, 2:] <= torch.tensor([x1, y1])).all(1)
+            overlaps.append(int((found.masks.areas() * inside).argmax()))
+        return found[overlaps]
+
+
+@pytest.mark.parametrize("tile_size", [128, 256, 1024])
+def test_a_detector_answers_boxes_in_their_order(scene, tile_size):
+    path, image = scene
+    parts = [(box, mask) for colour in BrightDetector.COLOURS for box, mask in components(image == colour)]
+    alone = [(box, mask) for box, mask in parts if max(mask.shape) < 60]  # also in the smallest tiles
+    order = np.random.default_rng(0).permutation(len(alone))
+    table = predict_raster(path, BrightPrompts(), boxes=[alone[i][0] for i in order], tile_size=tile_size)
+    areas = (table.area / abs(TURNED.determinant)).round().astype(int)
+    assert list(table.instance_id) == list(range(1, len(order) + 1))
+    assert list(areas) == [int(alone[i][1].sum()) for i in order]
+
+
 def test_points_alone_are_answered_from_a_square_around_them(sopseg, photo):
     table = predict_raster(photo[0], sopseg, points=[[[100, 100]], [[890, 690]]], labels=[[1], [1]])
     assert len(table) == 2
