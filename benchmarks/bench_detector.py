@@ -1,8 +1,9 @@
 """The cost of prompts in a whole detector, and of each prompt module.
 
-Ours is the model with LPM and GPM; the baseline is the same model without them. Prompts start at zero, so all
-contenders must detect the same objects. Proposals are given, and the box predictor gives all classes the same score, so
-that every contender processes the same boxes: the highest numbers of proposals and detections that the config allows.
+Ours is the model with LPM and GPM; the baseline is the same model without them. The projections of prompts are zero,
+so all contenders must detect the same objects. Proposals are given, and the box predictor gives all classes the same
+score, so that every contender processes the same boxes: the highest numbers of proposals and detections that the
+config allows.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from harness import Case, Rival
 from torch import Tensor, nn
 
 from insight.config import load_config
+from insight.modeling.prompt import projects_prompts
 
 PARTS = {"baseline": (), "LPM alone": ("LPM",), "GPM alone": ("GPM",)}
 
@@ -45,6 +47,9 @@ class _Detector:
         predictor = self.model.roi_heads.box_predictor
         for layer in (predictor.cls_score, predictor.bbox_pred):
             nn.init.zeros_(layer.weight)
+        for name, parameter in self.model.named_parameters():
+            if projects_prompts(name):
+                nn.init.zeros_(parameter)
         generator = torch.Generator().manual_seed(0)
         count = cfg.MODEL.RPN.POST_NMS_TOPK_TEST
         corner = torch.rand(count, 2, generator=generator) * (side - 40)

@@ -48,7 +48,7 @@ def _add_insight_keys(cfg: "CfgNode") -> None:
     # Standard deviation of each channel, in INPUT.FORMAT order, by which the pixels of prompts are divided once
     # MODEL.PIXEL_MEAN is subtracted. MODEL.PIXEL_STD will not do: it is 1 for the Caffe weights of Detectron2's ResNets
     prompt.PIXEL_STD = [57.375, 57.12, 58.395]
-    # Learning rate of the projections from prompts to RoI features, which start at zero, as a multiple of BASE_LR
+    # Learning rate of the projections from prompts to RoI features, which start small, as a multiple of BASE_LR
     prompt.PROJECTION_LR_FACTOR = 1.0
 
     prompt.LPM = CN()
@@ -59,11 +59,19 @@ def _add_insight_keys(cfg: "CfgNode") -> None:
 
     prompt.GPM = CN()
     prompt.GPM.ENABLED = False  # global-to-local prompt module
-    prompt.GPM.DIM = 256  # channels of a token
+    prompt.GPM.DIM = 256  # channels of a token, a multiple of 4 NUM_HEADS
     prompt.GPM.NUM_HEADS = 8  # attention heads
     prompt.GPM.DEPTH = 2  # rounds of self-attention on both sides followed by global-to-local attention
-    prompt.GPM.GLOBAL_PATCH = 32  # side of a patch of the whole image, pixels of the network's input
+    prompt.GPM.GLOBAL_PATCH = 32  # side of a patch of the whole image, pixels at its own resolution: a multiple of 4
+    prompt.GPM.MAX_TOKENS = 625  # most patches of an image, 625 for 800 x 800 pixels; larger images are shrunk
+    # Feature map of the backbone, such as "p5", that is added to the patches of the whole image; "": none, as the paper
+    prompt.GPM.BACKBONE_FEATURE = ""
     prompt.GPM.LOCAL_PATCH = 14  # side of a patch of the crop, pixels
+
+    prompt.CONSTANT = CN()
+    prompt.CONSTANT.ENABLED = False  # a learnt constant as the prompt of every box: a control, without any image
+    prompt.CONSTANT.DIM = 64  # channels of a token
+    prompt.CONSTANT.GRID = 7  # tokens along each side of a box
 
     # --- Box prompts in training. MODEL.PROPOSAL_GENERATOR.NAME must be "PromptRPN" -----------------------------
     prompt.SAMPLING = CN()
@@ -78,6 +86,9 @@ def _add_insight_keys(cfg: "CfgNode") -> None:
     area.WEIGHT = 1.0  # weight of the loss
     area.MODE = "matched"  # "matched": on positive anchors; "literal": Algorithm 1 on the top proposals
     area.IOU_THRESHOLD = 0.5  # "matched" only: minimum IoU t with the ground truth; bounds each term by (1/t - 1)^2
+    # "matched" only: for small objects t falls to the IoU of a box that is this much too large on each side, pixels of
+    # the network's input, but not below 0.2; 0: one threshold for all sizes
+    area.TOLERANCE = 4.0
 
     # --- Cascades. MODEL.ROI_HEADS.NAME must be "CascadeMaskROIHeads" or "SCNetROIHeads" ------------------------
     cfg.MODEL.ROI_BOX_CASCADE_HEAD.LOSS_WEIGHTS = [1.0, 0.5, 0.25]  # weight of each stage's box and mask losses
@@ -106,6 +117,8 @@ def _add_insight_keys(cfg: "CfgNode") -> None:
     sopseg.SHARED_CROPS = 0.0
     # Prompts made from annotations: "box", "min_area_rect" (around the mask) or "oriented_box" (the dataset's)
     sopseg.PROMPT = "min_area_rect"
+    sopseg.PROMPT_FORM = "points"  # embedding of oriented boxes: "points" along their axis and the box around them
+    # (SOPSeg), or "tokens": two corners of the box turned upright, and the sine and cosine of its angle (OBSeg)
     sopseg.BOX_SHARE = 0.0  # in training, fraction of samples prompted with horizontal boxes instead of PROMPT
     # In training, largest shift of each side of a prompt, as a fraction of the box's extent; each sample draws its own
     # largest shift up to this one.
@@ -526,6 +539,7 @@ _PROMPT_RPN = ("MODEL.PROPOSAL_GENERATOR.NAME", "PromptRPN")
 _READERS = {
     "MODEL.PROMPT.LPM.ENABLED": _PROMPT_RCNN,
     "MODEL.PROMPT.GPM.ENABLED": _PROMPT_RCNN,
+    "MODEL.PROMPT.CONSTANT.ENABLED": _PROMPT_RCNN,
     "MODEL.SOPSEG_BRANCH.ENABLED": _PROMPT_RCNN,
     "MODEL.PROMPT.SAMPLING.ENABLED": _PROMPT_RPN,
     "MODEL.RPN.AREA_LOSS.ENABLED": _PROMPT_RPN,
@@ -564,6 +578,9 @@ _VALUES = {
     "MODEL.PROMPT.GPM.DEPTH": _COUNT,
     "MODEL.PROMPT.GPM.GLOBAL_PATCH": _COUNT,
     "MODEL.PROMPT.GPM.LOCAL_PATCH": _COUNT,
+    "MODEL.PROMPT.GPM.MAX_TOKENS": _COUNT,
+    "MODEL.PROMPT.CONSTANT.DIM": _COUNT,
+    "MODEL.PROMPT.CONSTANT.GRID": _COUNT,
     "MODEL.PROMPT.PROJECTION_LR_FACTOR": ("at least 0", lambda value: value >= 0),
     "MODEL.SOPSEG.JITTER": _JITTER,
     "TEST.PROMPT_JITTER": _JITTER,

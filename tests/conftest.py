@@ -39,7 +39,7 @@ def prompt_cfg():
 
 @pytest.fixture(scope="session")
 def prompt_model(prompt_cfg):
-    """Its model, random but for prompts that matter (they start at zero)."""
+    """Its model, random but for prompts that matter (they start small)."""
     from detectron2.modeling import build_model
 
     torch.manual_seed(0)

@@ -38,6 +38,7 @@ def leaves(node, prefix=""):
 def digest(cfg):
     content = yaml.safe_load(dump_config(cfg))
     del content["OUTPUT_DIR"], content["MODEL"]["DEVICE"]
+    assert content["MODEL"]["SOPSEG"].pop("PROMPT_FORM") == "points"  # newer than the record
     name = content["MODEL"]["META_ARCHITECTURE"]
     content["MODEL"]["META_ARCHITECTURE"] = RENAMED.get(name, name)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 from insight.annotation.filters import REASONS, Filters
 from insight.errors import InputError
@@ -37,6 +38,8 @@ def add_parser(commands) -> None:
         (
             "annotate dota/train --output masks",
             "annotate boxes.json --images images/ --weights sam_vit_l.pth --output masks --classes ship plane",
+            "annotate dota/train --output masks --to yolo-seg,label-studio",
+            "annotate berths.gpkg --images scene.tif --output masks --to gpkg",
             "annotate dota/train --output masks --review masks/review.csv",
         ),
         "Writes instances.json (COCO), review.csv and report.md. A stopped run resumes where it was;\n"
@@ -45,10 +48,12 @@ def add_parser(commands) -> None:
     parser.add_argument(
         "boxes",
         metavar="SOURCE",
-        help="folder of DOTA (images/, labelTxt/) or SODA-A (Images/, Annotations/), or a COCO .json file, whose "
-        "annotations may have an oriented_box",
+        help="folder of DOTA (images/, labelTxt/), SODA-A (Images/, Annotations/) or YOLO-OBB (images/, labels/); a "
+        "COCO .json file, whose annotations may have an oriented_box; or a vector layer (.gpkg, .geojson, ...)",
     )
-    parser.add_argument("--images", dest="image_root", metavar="DIR", help="folder of the images of a COCO file")
+    parser.add_argument(
+        "--images", dest="image_root", metavar="DIR", help="folder of the images of a COCO file or a vector layer"
+    )
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="classes to annotate (default: all)")
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -81,6 +86,13 @@ def add_parser(commands) -> None:
     )
     results = parser.add_argument_group("results")
     results.add_argument("--output", required=True, metavar="DIR", help="output folder")
+    results.add_argument(
+        "--to",
+        default="coco",
+        metavar="FORMAT,...",
+        help="further formats of the masks: yolo-seg, yolo-obb, dota, soda-a, labelme, label-studio, cvat, or, for "
+        "georeferenced images, gpkg, geojson, fgb, parquet, shp (default: coco alone)",
+    )
     results.add_argument("--review", metavar="FILE", help="apply the decisions in this file to the masks in DIR")
     filters = parser.add_argument_group("filters", "masks outside these bounds are dropped")
     for field in fields(Filters):
@@ -96,12 +108,15 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from insight.annotation.conversion import images_in
+    from insight.annotation.exports import export, parse_exports
     from insight.annotation.review import Review
     from insight.annotation.run import annotate, apply_review
     from insight.annotation.sources import open_source
     from insight.runtime.outputs import check_output_folder
 
     output = check_output_folder(args.output)
+    formats = parse_exports(args.to)
     bounds = {f.name: value for f in fields(Filters) if (value := getattr(args, f.name)) is not None}
     if args.review and bounds:
         raise InputError(f"review: replaces the filters, so leave out {', '.join(map(_option, bounds))}")
@@ -117,6 +132,10 @@ def run(args: argparse.Namespace) -> int:
     kept, dropped = statistics.count("kept"), statistics.count("dropped")
     print(f"kept {kept} masks, dropped {dropped}: {output}/instances.json; see {output}/report.md")
     print(f"change decisions in {output}/review.csv and apply them with --review")
+    image_root = Path(args.image_root) if args.image_root else images_in(Path(args.boxes))
+    for name, done in export(output, formats, image_root).items():
+        losses = "".join(f", {what}: {count}" for what, count in done.losses.items())
+        print(f"wrote {output}/{name}{losses}")
     for name, reason in source.failures.items():
         if args.skip_bad:
             print(f"warning: {name}: {reason}", file=sys.stderr)

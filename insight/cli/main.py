@@ -16,6 +16,7 @@ def build_parser() -> Parser:
         annotate,
         bench,
         compare,
+        convert,
         data,
         demo,
         evaluate,
@@ -37,7 +38,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"insight {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for module in (
-        *(train, evaluate, predict, annotate, models, data, table, analyse, compare, measure, plot),
+        *(train, evaluate, predict, annotate, convert, models, data, table, analyse, compare, measure, plot),
         *(demo, info, bench, install_detectron2),
     ):
         module.add_parser(commands)

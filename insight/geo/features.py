@@ -32,7 +32,7 @@ class GroundBoxes(NamedTuple):
 
 
 def feature_table(
-    polygons: Sequence[Any],
+    polygons: Sequence[Any] | np.ndarray,
     crs: Any,
     *,
     class_ids: Sequence[int],

@@ -44,7 +44,7 @@ class MagnifiedPrompts:
         InputError: the predictor answers from the whole image (`magnify` is False).
     """
 
-    unit = "group of prompts"
+    unit = "group"
 
     def __init__(self, raster: Raster, model: SOPSegPredictor, prompts: ParsedPrompts):
         if not model.magnify:

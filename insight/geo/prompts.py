@@ -115,7 +115,7 @@ def read_prompts(
     kind = _kind(path, geometries[present])
     left_out = {"without geometry": int((~present).sum())}
     image_crs, layer_crs = parse_crs(crs), parse_crs(table.crs)
-    place = _Place(path, image_crs, transform or Affine.identity(), image_size)
+    place = ImagePlace(path, image_crs, transform or Affine.identity(), image_size)
     rows = np.flatnonzero(present)
     pixels = place.to_pixels(geometries[rows], layer_crs, layer.in_pixels)
     if kind != POINT:
@@ -135,14 +135,15 @@ def read_prompts(
     else:
         own = geometries[rows]
         if form is None:
-            aligned = _is_aligned(own) | _is_aligned(pixels)
+            aligned = are_aligned(own) | are_aligned(pixels)
             kind = BOX if aligned.all() else ORIENTED_BOX
         else:
             kind = form
         if kind == BOX:
             boxes = shapely.bounds(pixels)
         else:
-            corners, unlike = _corners(pixels)
+            corners, is_box = box_corners(pixels)
+            unlike = int((~is_box).sum())
             if unlike:
                 _logger.warning(f"{path}: {unlike} of {len(rows)} polygons are no boxes: used the smallest rectangles "
                                 "around them")  # fmt: skip
@@ -154,8 +155,15 @@ def read_prompts(
     return LayerPrompts(kind, boxes, corners, points, labels, attributes, rows, left_out)
 
 
-class _Place:
-    """Where an image lies, and the way to its pixels."""
+class ImagePlace:
+    """Where an image lies, and the way to its pixels.
+
+    Args:
+        path: the layer that is read, for messages.
+        crs: CRS of the image, or None.
+        transform: from pixels of the image to `crs`.
+        image_size: (height, width) of the image in pixels.
+    """
 
     def __init__(self, path, crs: pyproj.CRS | None, transform: Affine, image_size: tuple[int, int]):
         self._path, self._crs, self._transform, self._size = path, crs, transform, image_size
@@ -163,6 +171,19 @@ class _Place:
         self._outline = shapely.box(0, 0, width, height)
 
     def to_pixels(self, geometries: np.ndarray, crs: pyproj.CRS | None, in_pixels: bool) -> np.ndarray:
+        """Convert the layer's geometries.
+
+        Args:
+            geometries: (N,) geometries of the layer.
+            crs: CRS of the layer, or None.
+            in_pixels: they are in pixels already.
+
+        Returns:
+            (N,) geometries in pixels of the image.
+
+        Raises:
+            InputError: the layer has a CRS and the image none.
+        """
         if in_pixels:
             return geometries
         if crs is not None and self._crs is None:
@@ -180,7 +201,7 @@ class _Place:
         return pixels
 
     def touched_by(self, pixels: np.ndarray) -> np.ndarray:
-        """(N,) whether each geometry lies on the image at least in part."""
+        """Return whether each of (N,) geometries in pixels lies on the image at least in part, (N,) bool."""
         height, width = self._size
         bounds = shapely.bounds(pixels)
         inside = (bounds[:, 2] > 0) & (bounds[:, 3] > 0) & (bounds[:, 0] < width) & (bounds[:, 1] < height)
@@ -189,7 +210,7 @@ class _Place:
         return np.where(are_points, on_edge, inside) & np.isfinite(bounds).all(1)
 
     def distance_to(self, pixels: np.ndarray) -> str:
-        """How far the nearest of some geometries is."""
+        """Say how far the nearest of (N,) geometries in pixels is from the image."""
         finite = np.isfinite(shapely.bounds(pixels)).all(1)
         if not finite.any():
             return "its coordinates have no place in the CRS of the image"
@@ -224,28 +245,36 @@ def _kind(path, geometries: np.ndarray) -> str:
     raise InputError(f"{path}: expected a layer of polygons or one of points, got {', '.join(sorted(kinds))}")
 
 
-def _is_aligned(polygons: np.ndarray) -> np.ndarray:
-    """(N,) whether each polygon fills its bounds."""
+def are_aligned(polygons: np.ndarray) -> np.ndarray:
+    """Return whether each of (N,) polygons fills its bounds, (N,) bool."""
     bounds = shapely.bounds(polygons)
     around = (bounds[:, 2:] - bounds[:, :2]).prod(1)
     return shapely.area(polygons) >= (1 - _ALIGNED) * around
 
 
-def _corners(polygons: np.ndarray) -> tuple[np.ndarray, int]:
-    """(N, 4, 2) corners, and how many of the polygons are no quadrilaterals."""
-    corners, unlike = np.empty((len(polygons), 4, 2)), 0
+def box_corners(polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Take polygons for oriented boxes.
+
+    Args:
+        polygons: (N,) polygons with an area.
+
+    Returns:
+        (N, 4, 2) corners, those of the polygon if it is a quadrilateral, else of the smallest rectangle around it; and
+        (N,) bool, whether it is a quadrilateral.
+    """
+    corners, is_box = np.empty((len(polygons), 4, 2)), np.ones(len(polygons), bool)
     for i, polygon in enumerate(polygons):
         hull = polygon.convex_hull
         ring = shapely.get_coordinates(hull)
-        if len(ring) != 5:  # also without corners that are none
+        if len(ring) != 5:  # corners between others on a straight side
             ring = shapely.get_coordinates(shapely.simplify(hull, _FOUR_CORNERS * hull.length / 4))
         filled = polygon.area >= (1 - _FOUR_CORNERS) * hull.area
         if len(ring) == 5 and filled and abs(shapely.Polygon(ring).area - hull.area) <= _FOUR_CORNERS * hull.area:
             corners[i] = ring[:4]
         else:
             corners[i] = smallest_rectangle(shapely.get_coordinates(hull))[0]
-            unlike += 1
-    return corners, unlike
+            is_box[i] = False
+    return corners, is_box
 
 
 def _points(geometries: np.ndarray, image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

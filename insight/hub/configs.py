@@ -50,7 +50,6 @@ def config_part(model: ModelFolder) -> ConfigPart:
             "INPUT_SIZE": keys.input_size,
             "PROMPT": "min_area_rect" if keys.prompt == "oriented_box" else "box",
             "MAGNIFY": keys.magnify,
-            "SHARED_CROPS": keys.shared_crops,
         }
         content["INPUT"] = {"FORMAT": "RGB"}
     section["WEIGHTS"] = str(model.weights)

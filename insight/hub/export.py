@@ -123,7 +123,6 @@ def _sopseg(model: ModelFolder, cfg: "CfgNode", checkpoint: Path) -> tuple[Model
         input_size=keys.INPUT_SIZE,
         prompt="box" if keys.PROMPT == "box" else "oriented_box",
         magnify=keys.MAGNIFY,
-        shared_crops=float(keys.SHARED_CROPS),
     )
     return replace(model, architecture=architecture), state
 

@@ -35,7 +35,6 @@ class SOPSegArchitecture:
         input_size: side of the crops, pixels.
         prompt: form of oriented boxes, "oriented_box" or "box".
         magnify: whether each object is answered from a crop around it.
-        shared_crops: as in `SOPSegPredictor`.
     """
 
     encoder: str
@@ -43,7 +42,6 @@ class SOPSegArchitecture:
     input_size: int = 256
     prompt: str = "oriented_box"
     magnify: bool = True
-    shared_crops: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -224,7 +222,6 @@ def _architecture(content: dict, path: Path) -> SOPSegArchitecture:
         input_size=read.value("input_size", int, 256),
         prompt=read.value("prompt", str, "oriented_box"),
         magnify=read.value("magnify", bool, True),
-        shared_crops=float(read.value("shared_crops", (float, int), 0.0)),
     )
 
 

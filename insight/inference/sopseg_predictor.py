@@ -128,7 +128,6 @@ class SOPSegPredictor:
             "input_size": None if keys.input_size == default else keys.input_size,
             "magnify": keys.magnify,
             "prompt": keys.prompt,
-            "shared_crops": keys.shared_crops,
         }
         return cls(model.weights, device=parse_device(device or ""), **{**given, **options})
 

@@ -201,6 +201,8 @@ class Checkpointer(DetectionCheckpointer):
             problems.append(f"{len(refused)} have another shape ({_first(shapes)})")
         if len(missing) == len(self.model.state_dict()):
             problems = ["none of its parameters is in the model"]
+        if any("global_to_local.readout." in key for key in unknown):
+            problems = ["its GPM is that of insight before the context of images could be used; train it again"]
         if problems:
             raise CheckpointError(
                 f"{path} does not fit the model: {'; '.join(problems)}. "

@@ -119,6 +119,26 @@ def oriented_prompt_points(corners: Tensor) -> Tensor:
     return torch.stack([centre - axis / 4, centre, centre + axis / 4], 1)
 
 
+def turned_upright(corners: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn oriented boxes about their centres until their principal axis is horizontal.
+
+    Args:
+        corners: (N, 4, 2) XY, consecutive corners.
+
+    Returns:
+        The turned boxes, (N, 4) XYXY, with the axis of `oriented_prompt_points` as width; and the sine and cosine of
+        the angle from the x axis to that axis, downwards, (N, 2); the cosine is not negative.
+    """
+    points = oriented_prompt_points(corners)
+    axis = 2 * (points[:, 2] - points[:, 0])
+    width = axis.norm(dim=1)
+    sides = (corners[:, 1:3] - corners[:, :2]).norm(dim=2)
+    height = sides.sum(1) - width  # the other of the two
+    centre, half = corners.mean(1), torch.stack([width, height], 1) / 2
+    angles = axis.flip(1) / width.clamp(min=1e-6)[:, None]
+    return torch.cat([centre - half, centre + half], 1), angles
+
+
 def minimum_area_rectangles(masks: Tensor) -> Tensor:
     """Compute the oriented rectangle of least area around each mask, pixels taken as squares.
 

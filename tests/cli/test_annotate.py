@@ -159,3 +159,12 @@ def test_a_mistake_is_one_line_and_code_2(annotate, tmp_path, arguments, said):
     errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and said in errors[0]
     assert not (tmp_path / "masks" / "instances.json").exists()
+
+
+def test_exports(annotate, tmp_path):
+    done = annotate(*KEEP_ALL, "--to", "yolo-seg,cvat")
+    assert done.code == 0, done.err
+    assert f"wrote {tmp_path}/masks/yolo-seg, " in done.out and ", scores left out: " in done.out
+    assert (tmp_path / "masks/cvat.xml").is_file() and list((tmp_path / "masks/yolo-seg/labels").iterdir())
+    done = annotate("--to", "yolo")
+    assert done.code == 2 and "error: --to: unknown format 'yolo'; expected coco, yolo-seg" in done.err

@@ -12,7 +12,7 @@ from insight.cli import main as cli
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
-    "train", "evaluate", "predict", "annotate", "table", "analyse", "compare", "plot", "info", "demo",
+    "train", "evaluate", "predict", "annotate", "convert", "table", "analyse", "compare", "plot", "info", "demo",
     "install-detectron2", "data prepare", "data check", "data statistics", "data foreground", "data show",
     "measure jitter", "measure missed", "measure prompt-use", "models show", "models fetch", "models export",
 )  # fmt: skip
@@ -281,7 +281,7 @@ MODEL = ["--config-file", "@CONFIG"]
         (["plot", "absent", *OUTPUT], "absent/metrics.json: no such file"),
         (["plot", "@IMAGES", "--output", "@IMAGES"], "--output: expected a file to write, but @IMAGES is a folder"),
         (["plot", "@RUN", *OUTPUT], "@RUN/metrics.json, line 2: expected a JSON object"),
-        (["demo", "--config-file", "absent.yaml", *OUTPUT], "absent.yaml"),
+        (["demo", "--train", "--config-file", "absent.yaml", *OUTPUT], "absent.yaml"),
         (["demo", "--output", "@WORDS"], "--output: expected @WORDS to be a folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -1,12 +1,12 @@
 """The optimizer, against Detectron2's, and who learns faster."""
 
 import pytest
-import torch
 from detectron2 import solver
 from helpers.tiny_prompt_rcnn import build, make_tiny_config
 
 from insight.engine import Trainer
 from insight.engine.optimizer import build_optimizer
+from insight.modeling.prompt import PromptPooler
 
 
 def settings(optimizer):
@@ -33,6 +33,7 @@ def test_the_projections_of_prompts_learn_faster(optimizer, file, poolers):
     _, groups = settings(Trainer.build_optimizer(cfg, model))
     names = {p.data_ptr(): name for name, p in model.named_parameters() if p.requires_grad}
     faster = {names[p] for p, group in groups.items() if group["lr"] == pytest.approx(10 * cfg.SOLVER.BASE_LR)}
-    zero = {name for name, p in model.named_parameters() if p.dim() == 2 and not torch.count_nonzero(p)}
-    assert faster == zero and len(faster) >= 2 * poolers  # LPM and GPM, in each branch
+    pooled = [m for m in model.modules() if isinstance(m, PromptPooler)]
+    projections = {names[layer.weight.data_ptr()] for pooler in pooled for layer in pooler.fusion}
+    assert faster == projections and len(faster) == 2 * poolers  # LPM and GPM, in each branch
     assert all(group["lr"] == cfg.SOLVER.BASE_LR for p, group in groups.items() if names[p] not in faster)

@@ -15,11 +15,15 @@ from insight.data.datasets import sat_mtb
 from insight.data.preparation.sat_mtb import prepare_sat_mtb
 from insight.engine import evaluate, trainer_class
 from insight.engine.sopseg_trainer import SOPSegTrainer
+from insight.errors import InputError
 from insight.modeling.meta_arch import sopseg as face
 from insight.modeling.sopseg import SOPSeg, load_sopseg
 from insight.modeling.sopseg.decoders import build_decoder
-from insight.modeling.sopseg.encoders import ViTEncoder
+from insight.modeling.sopseg.encoders import VIT_CONFIGS, ViTEncoder
 from insight.modeling.sopseg.prompt_encoder import PromptEncoder
+from insight.modeling.sopseg.prompt_form import in_form
+from insight.structures.oriented_boxes import oriented_corners
+from insight.structures.prompts import oriented_prompts
 from insight.tables import read_table
 from insight.tables.runs import plan_runs
 
@@ -211,3 +215,30 @@ def test_table_2_on_sat_mtb(cfg, tmp_path, monkeypatch):
     for column in table.columns:
         dataset, task, metric = column.path
         assert (dataset, task) == ("sat_mtb_small", "prompted") and (metric in found or metric == "IoU-*")
+
+
+def test_obsegs_tokens_are_trained_and_their_checkpoint_is_prompted_with_them(cfg, tmp_path, monkeypatch):
+    cfg.MODEL.SOPSEG.DECODER, cfg.MODEL.SOPSEG.PROMPT_FORM, cfg.SOLVER.MAX_ITER = "sam", "tokens", 3
+    trainer = SOPSegTrainer(cfg)
+    trainer.resume_or_load(False)
+    embedding = trainer.model.prompt_encoder.angle_embed.weight
+    (group,) = [g for g in trainer.optimizer.param_groups if any(p is embedding for p in g["params"])]
+    assert group["initial_lr"] == pytest.approx(cfg.SOLVER.BASE_LR * cfg.MODEL.SOPSEG.SCRATCH_LR_FACTOR)
+    before = embedding.detach().clone()
+    results = trainer.train()["prompted"]
+    assert not torch.equal(embedding, before)
+    path = f"{cfg.OUTPUT_DIR}/model_final.pth"
+    cfg.MODEL.WEIGHTS = path
+    assert evaluate(cfg)["prompted"] == results
+    cfg.MODEL.SOPSEG.PROMPT_FORM = "points"
+    with pytest.raises(CheckpointError, match="angle_embed"):
+        evaluate(cfg)
+    cfg.MODEL.SOPSEG.PROMPT_FORM = "words"
+    with pytest.raises(InputError, match=r"MODEL\.SOPSEG\.PROMPT_FORM: expected points or tokens, got 'words'"):
+        evaluate(cfg)
+
+    monkeypatch.setitem(VIT_CONFIGS, "vit_b", (48, 4, 3, (1, 3)))
+    model = load_sopseg(path)
+    given = in_form(oriented_prompts(oriented_corners([[30, 30, 20, 8, 20]])), model)
+    assert given.corners is not None  # although its decoder is SAM's
+    assert in_form(given, model, "box").points is None

@@ -81,8 +81,16 @@ def losses_of(model, inputs, seed=0):
 
 
 def wake_prompts(model):
-    """Give the fusion layers, which start at zero, something to say."""
+    """Give the fusion layers, which start small, something to say."""
     for name, parameter in model.named_parameters():
         if ".fusion." in name:
             torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def silence_prompts(model):
+    """Let prompts add nothing."""
+    for name, parameter in model.named_parameters():
+        if ".fusion." in name:
+            torch.nn.init.zeros_(parameter)
     return model

@@ -18,6 +18,7 @@ from insight.structures.oriented_boxes import (
     oriented_prompt_points,
     rectangle_sides,
     rle_rectangle,
+    turned_upright,
 )
 
 place, side, turn = st.floats(-200, 2000), st.floats(1, 300), st.floats(-400, 400)
@@ -174,3 +175,18 @@ def test_jitter_moves_sides_along_the_boxs_own_axes():
     for side, axis in (((0, 3), 0), ((1, 2), 0), ((0, 1), 1), ((2, 3), 1)):  # a side moves as a whole
         torch.testing.assert_close(moves[:, side[0], axis], moves[:, side[1], axis], atol=1e-5, rtol=0)
     assert torch.equal(jitter_oriented_boxes(corners, 0.0), corners)
+
+
+@settings(deadline=None)
+@given(place, place, side, side, turn)
+def test_a_box_turned_upright_turns_back(cx, cy, w, h, angle):
+    assume(abs(w - h) > 0.05 * max(w, h))  # a square's axis is a matter of choice
+    corners = oriented_corners([[cx, cy, w, h, angle]]).double()
+    upright, angles = turned_upright(corners)
+    sine, cosine = angles[0]
+    assert cosine >= 0 and float(sine**2 + cosine**2) == pytest.approx(1)
+    half, centre = (upright[0, 2:] - upright[0, :2]) / 2, (upright[0, 2:] + upright[0, :2]) / 2
+    assert half.tolist() == pytest.approx([max(w, h) / 2, min(w, h) / 2], abs=0.01)
+    offsets = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]], dtype=torch.float64) * half
+    turned = centre + offsets @ torch.stack([torch.stack([cosine, sine]), torch.stack([-sine, cosine])])
+    assert torch.cdist(turned, corners[0]).min(1).values.max() < 0.01

@@ -93,7 +93,8 @@ class PromptRCNN(GeneralizedRCNN):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         arguments = super().from_config(cfg)
         # Last, so that the other parameters draw the same initial values with prompts as without.
-        arguments["prompt_encoder"] = RegionPromptEncoder.from_config(cfg)
+        channels = {name: shape.channels for name, shape in arguments["backbone"].output_shape().items()}
+        arguments["prompt_encoder"] = RegionPromptEncoder.from_config(cfg, channels)
         arguments["prompt_branches"] = tuple(cfg.MODEL.PROMPT.BRANCHES)
         branch = cfg.MODEL.SOPSEG_BRANCH
         if branch.ENABLED:
@@ -126,9 +127,12 @@ class PromptRCNN(GeneralizedRCNN):
             features = self.roi_heads.encode(features)
         sources = [self._move_to_current_device(_source(x)) for x in batched_inputs]
         if self.prompt_encoder is not None:
-            if not all("prompt_image" in x for x in batched_inputs):
+            if self.prompt_encoder.reads_images and not all("prompt_image" in x for x in batched_inputs):
                 log_first_n(logging.WARNING, NO_PROMPT_IMAGE, name=__name__)
-            features = {**features, PROMPT_FEATURE: self.prompt_encoder.encode_images(sources, images.image_sizes)}
+            name = self.prompt_encoder.backbone_feature
+            map_and_stride = (features[name], images.tensor.shape[-1] / features[name].shape[-1]) if name else ()
+            context = self.prompt_encoder.encode_images(sources, images.image_sizes, *map_and_stride)
+            features = {**features, PROMPT_FEATURE: context}
         return EncodedImages(images, features, sources)
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Instances]]:

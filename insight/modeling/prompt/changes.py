@@ -111,7 +111,8 @@ class ChangedPrompts:
         if context is not self._contexts[1]:
             self._contexts = self._contexts[1], context
         before = self._contexts[0] or context  # the first image has no previous one
-        return dataclasses.replace(context, global_tokens=before.global_tokens)
+        tokens = [before.global_tokens[i % len(before.global_tokens)] for i in range(len(context.global_tokens))]
+        return dataclasses.replace(context, global_tokens=tokens)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +14,8 @@ from torch import Tensor, nn
 from insight import ops
 from insight.errors import InputError
 
-from .global_to_local import GlobalToLocalPrompt
+from .constant import ConstantPrompt
+from .global_to_local import GlobalTokens, GlobalToLocalPrompt
 from .local import LocalPrompt
 
 if TYPE_CHECKING:
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class RegionPromptEncoder(nn.Module):
-    """Encodes boxes as prompts by LPM and GPM. One encoder serves all branches of a model.
+    """Encodes boxes as prompts by LPM, GPM or a learnt constant. One encoder serves all branches of a model.
 
     Source: Insight Any Instance, section III-B and Figure 4.
 
@@ -28,9 +32,11 @@ class RegionPromptEncoder(nn.Module):
         pixel_mean, pixel_std: mean and standard deviation of the images' values, one per channel.
         local: the local prompt module, or None.
         global_to_local: the global-to-local prompt module, or None.
+        constant: a learnt constant as a prompt, or None.
+        backbone_feature: name of the feature map that the global-to-local module reads; empty for none.
 
     Raises:
-        InputError: both modules are None, mean and std differ in length, or a std is not above 0.
+        InputError: all modules are None, mean and std differ in length, or a std is not above 0.
     """
 
     def __init__(
@@ -41,10 +47,12 @@ class RegionPromptEncoder(nn.Module):
         pixel_std: list[float],
         local: LocalPrompt | None,
         global_to_local: GlobalToLocalPrompt | None,
+        constant: ConstantPrompt | None = None,
+        backbone_feature: str = "",
     ):
         super().__init__()
-        if local is None and global_to_local is None:
-            raise InputError("RegionPromptEncoder: expected a local or a global-to-local prompt module, got neither")
+        if local is None and global_to_local is None and constant is None:
+            raise InputError("RegionPromptEncoder: expected a local, global-to-local or constant prompt, got none")
         if len(pixel_mean) != len(pixel_std):
             raise InputError(
                 f"MODEL.PROMPT.PIXEL_STD has {len(pixel_std)} channels, MODEL.PIXEL_MEAN has {len(pixel_mean)}"
@@ -54,24 +62,38 @@ class RegionPromptEncoder(nn.Module):
         self.crop_size = crop_size
         self.local = local
         self.global_to_local = global_to_local
+        self.constant = constant
+        self.backbone_feature = backbone_feature
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std), persistent=False)
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> RegionPromptEncoder | None:
+    def from_config(
+        cls, cfg: CfgNode, feature_channels: Mapping[str, int] = MappingProxyType({})
+    ) -> RegionPromptEncoder | None:
         """Build the encoder of MODEL.PROMPT.
 
         Args:
             cfg: a config with insight's keys.
+            feature_channels: channels of each feature map of the backbone.
 
         Returns:
-            The encoder, or None if both LPM and GPM are off.
+            The encoder, or None if all prompts are off.
+
+        Raises:
+            InputError: the backbone has no feature map MODEL.PROMPT.GPM.BACKBONE_FEATURE, or a size does not fit.
         """
         prompt = cfg.MODEL.PROMPT
-        if not (prompt.LPM.ENABLED or prompt.GPM.ENABLED):
+        if not (prompt.LPM.ENABLED or prompt.GPM.ENABLED or prompt.CONSTANT.ENABLED):
             return None
         channels = len(cfg.MODEL.PIXEL_MEAN)
         local = global_to_local = None
+        feature = prompt.GPM.BACKBONE_FEATURE if prompt.GPM.ENABLED else ""
+        if feature and feature not in feature_channels:
+            raise InputError(
+                f"MODEL.PROMPT.GPM.BACKBONE_FEATURE: expected one of {', '.join(feature_channels)}, the backbone's "
+                f'feature maps, or "" for none, got {feature!r}'
+            )
         if prompt.LPM.ENABLED:
             local = LocalPrompt(
                 in_channels=channels,
@@ -89,33 +111,51 @@ class RegionPromptEncoder(nn.Module):
                 depth=prompt.GPM.DEPTH,
                 global_patch=prompt.GPM.GLOBAL_PATCH,
                 local_patch=prompt.GPM.LOCAL_PATCH,
+                max_tokens=prompt.GPM.MAX_TOKENS,
+                feature_channels=feature_channels[feature] if feature else 0,
             )
+        constant = ConstantPrompt(prompt.CONSTANT.DIM, prompt.CONSTANT.GRID) if prompt.CONSTANT.ENABLED else None
         return cls(
             crop_size=prompt.CROP_SIZE,
             pixel_mean=cfg.MODEL.PIXEL_MEAN,
             pixel_std=prompt.PIXEL_STD,
             local=local,
             global_to_local=global_to_local,
+            constant=constant,
+            backbone_feature=feature,
         )
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether prompts depend on the images, as a constant does not."""
+        return self.local is not None or self.global_to_local is not None
 
     @property
     def prompt_channels(self) -> list[int]:
         """Channels of each prompt that `forward` returns."""
-        return [module.out_channels for module in (self.local, self.global_to_local) if module is not None]
+        modules = (self.local, self.global_to_local, self.constant)
+        return [module.out_channels for module in modules if module is not None]
 
-    def encode_images(self, images: list[Tensor], sizes: list[tuple[int, int]]) -> PromptContext:
+    def encode_images(
+        self, images: list[Tensor], sizes: list[tuple[int, int]], feature: Tensor | None = None, stride: float = 1.0
+    ) -> PromptContext:
         """Encode the images of a batch: everything that does not depend on a box.
 
         Args:
             images: per image (C, H, W), uint8 or float, at full resolution.
             sizes: per image (height, width) of the network's input without padding, pixels.
+            feature: (B, D, h, w) float, the map `backbone_feature` of the padded batch; required if it is set.
+            stride: of `feature`, pixels of the network's input.
 
         Returns:
             The context that boxes are encoded in.
         """
-        tokens = ()
+        tokens = []
         if self.global_to_local is not None:
-            tokens = self.global_to_local.encode_images(images, sizes, self.pixel_mean, self.pixel_std)
+            own = None
+            if self.backbone_feature:  # of each image, without the padding
+                own = [f[:, : math.ceil(h / stride), : math.ceil(w / stride)] for f, (h, w) in zip(feature, sizes)]
+            tokens = self.global_to_local.encode_images(images, self.pixel_mean, self.pixel_std, own)
         return PromptContext(self, images, sizes, tokens)
 
     def forward(self, context: PromptContext, boxes: list[Tensor]) -> list[Tensor]:
@@ -128,14 +168,17 @@ class RegionPromptEncoder(nn.Module):
         Returns:
             Per prompt module, (N, D, h, w), N = sum of N_i: a grid of tokens over each box.
         """
-        crops = context.crops(boxes, self.crop_size, self.pixel_mean, self.pixel_std)
         prompts = []
+        if self.reads_images:
+            crops = context.crops(boxes, self.crop_size, self.pixel_mean, self.pixel_std)
         if self.local is not None:
             prompts.append(self.local(crops))
         if self.global_to_local is not None:
-            prompts.append(
-                self.global_to_local(crops, context.relative(boxes), context.global_tokens, context.image_index(boxes))
-            )
+            counts = [len(x) for x in boxes]
+            sizes = context.full_sizes(boxes)
+            prompts.append(self.global_to_local(crops, context.relative(boxes), sizes, context.global_tokens, counts))
+        if self.constant is not None:
+            prompts.append(self.constant(sum(len(x) for x in boxes)))
         return prompts
 
 
@@ -147,13 +190,13 @@ class PromptContext:
         encoder: the prompt encoder that made it.
         images: per image (C, H, W), uint8 or float, at full resolution, not normalised.
         sizes: per image (height, width) of the network's input without padding, pixels: the frame of the boxes.
-        global_tokens: (B, G, D) for each loop of the global-to-local module; empty without it.
+        global_tokens: per image, those of the global-to-local module; empty without it.
     """
 
     encoder: RegionPromptEncoder
     images: list[Tensor]
     sizes: list[tuple[int, int]]
-    global_tokens: tuple[Tensor, ...] = ()
+    global_tokens: Sequence[GlobalTokens] = ()
 
     def encode(self, boxes: list[Tensor]) -> list[Tensor]:
         """Encode boxes as prompts; see `RegionPromptEncoder.forward`.
@@ -197,14 +240,17 @@ class PromptContext:
             [b / b.new_tensor([width, height, width, height]) for b, (height, width) in zip(boxes, self.sizes)]
         )
 
-    def image_index(self, boxes: list[Tensor]) -> Tensor:
-        """Return the index of the image of each box.
+    def full_sizes(self, boxes: list[Tensor]) -> Tensor:
+        """Return the sizes of boxes in pixels of their full-resolution images.
 
         Args:
-            boxes: per image (N_i, 4).
+            boxes: per image (N_i, 4) float XYXY, pixels of the network's input.
 
         Returns:
-            (N,) int64.
+            (N, 2) float, widths and heights, N = sum of N_i.
         """
-        counts = torch.tensor([len(b) for b in boxes], device=boxes[0].device)
-        return torch.repeat_interleave(counts, output_size=sum(len(b) for b in boxes))
+        full = []
+        for image, (height, width), image_boxes in zip(self.images, self.sizes, boxes, strict=True):
+            scale = image_boxes.new_tensor([image.shape[-1] / width, image.shape[-2] / height])
+            full.append((image_boxes[:, 2:] - image_boxes[:, :2]) * scale)
+        return torch.cat(full)

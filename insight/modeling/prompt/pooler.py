@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from insight.errors import InputError
 
+PROJECTION_RMS = 0.4  # of what prompts of RMS 1 add to the features at first
 PROMPT_FEATURE = "prompt"  # the entry of a feature dictionary that holds the PromptContext
 
 
@@ -18,7 +19,8 @@ class PromptPooler(nn.Module):
     """A pooler that adds the prompts of boxes to their RoI features.
 
     Each prompt is projected to the channels of the RoI feature and resized bilinearly to its grid. The projections are
-    initialised to zero: training starts from the model without prompts.
+    small at first, so that training starts near the model without prompts, but not zero: from zero they learn a
+    constant, and the global-to-local module does not learn to look at the image (docs/decisions/iai.md).
 
     Args:
         pooler: the wrapped pooler, (features, boxes) -> (N, C, h, w); its output may be overwritten.
@@ -31,7 +33,7 @@ class PromptPooler(nn.Module):
         self.pooler = pooler
         self.fusion = nn.ModuleList(nn.Linear(channels, out_channels, bias=False) for channels in prompt_channels)
         for projection in self.fusion:
-            nn.init.zeros_(projection.weight)
+            nn.init.normal_(projection.weight, std=PROJECTION_RMS * projection.in_features**-0.5)
 
     def forward(self, features: Sequence[Any] | Mapping[str, Any], boxes: list[Any]) -> Tensor:
         """Pool features and add prompts.

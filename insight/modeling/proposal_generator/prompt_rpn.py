@@ -12,6 +12,8 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling.proposal_generator import PROPOSAL_GENERATOR_REGISTRY, RPN
 from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_proposals
 from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.structures.boxes import matched_pairwise_iou
+from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
 from insight import ops
@@ -23,6 +25,9 @@ _logger = logging.getLogger(__name__)
 # The logit that Detectron2 gives to added ground-truth boxes.
 PROMPT_LOGIT = math.log((1.0 - 1e-10) / (1 - (1.0 - 1e-10)))
 
+_LEAST_IOU = 0.2  # of the smallest objects in the area loss, whose terms it bounds by 16
+_SIZES, _SIZE_LIMITS = ("tiny", "small", "medium", "large"), torch.tensor([12.0**2, 32.0**2, 96.0**2])
+
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
 class PromptRPN(RPN):
@@ -32,8 +37,11 @@ class PromptRPN(RPN):
     sampled positive anchors, on which the regression loss is computed too, with gradient. Mode "literal" applies
     Algorithm 1 to all proposals that remain after non-maximum suppression, and keeps their gradient.
 
-    In mode "matched" a box of IoU t or more with its ground truth has an area between t and 1/t times that of the
-    ground truth, so no term exceeds (1/t - 1)^2. In mode "literal" a term has no bound.
+    In mode "matched" a box takes part if its IoU with its ground truth is at least t = `area_loss_iou`, or, for a small
+    object, that of the ground truth with itself grown by `area_loss_tolerance` on each side, but at least 0.2: a few
+    pixels are a large share of a small object. A box of IoU t has an area between t and 1/t times that of the ground
+    truth, so no term exceeds (1/t - 1)^2. In mode "literal" a term has no bound. The share of objects of each size that
+    take part is logged as "area_loss/tiny" (below 12^2 pixels), "small" (32^2), "medium" (96^2) and "large".
 
     Source: Insight Any Instance, Algorithm 1 (loss) and section III-C (sampling).
 
@@ -41,6 +49,8 @@ class PromptRPN(RPN):
         area_loss_mode: "matched", "literal", or None for no area loss.
         area_loss_weight: weight of the area loss.
         area_loss_iou: in mode "matched", least IoU of a decoded box with its ground truth.
+        area_loss_tolerance: in mode "matched", error of each side that is tolerated in a small object, pixels of the
+            network's input; 0 for one IoU for all sizes.
         prompt_fraction: probability that a ground-truth box is added to the proposals of a training step; 0 adds none.
         prompt_jitter: largest shift of each edge of such a box, as a fraction of the box's extent.
         kwargs: arguments of RPN.
@@ -56,6 +66,7 @@ class PromptRPN(RPN):
         area_loss_mode: str | None = None,
         area_loss_weight: float = 1.0,
         area_loss_iou: float = 0.5,
+        area_loss_tolerance: float = 4.0,
         prompt_fraction: float = 0.0,
         prompt_jitter: float = 0.0,
         **kwargs: Any,
@@ -65,6 +76,8 @@ class PromptRPN(RPN):
             raise InputError(f'MODEL.RPN.AREA_LOSS.MODE: expected "matched" or "literal", got {area_loss_mode!r}')
         if not 0 < area_loss_iou <= 1:
             raise InputError(f"MODEL.RPN.AREA_LOSS.IOU_THRESHOLD: expected a number in (0, 1], got {area_loss_iou}")
+        if not area_loss_tolerance >= 0:
+            raise InputError(f"MODEL.RPN.AREA_LOSS.TOLERANCE: expected at least 0 pixels, got {area_loss_tolerance}")
         if not 0 <= prompt_fraction <= 1:
             raise InputError(f"MODEL.PROMPT.SAMPLING.FRACTION: expected a number in [0, 1], got {prompt_fraction}")
         if not 0 <= prompt_jitter < 0.5:
@@ -72,6 +85,7 @@ class PromptRPN(RPN):
         self.area_loss_mode = area_loss_mode
         self.area_loss_weight = area_loss_weight
         self.area_loss_iou = area_loss_iou
+        self.area_loss_tolerance = area_loss_tolerance
         self.prompt_fraction = prompt_fraction
         self.prompt_jitter = prompt_jitter
 
@@ -83,6 +97,7 @@ class PromptRPN(RPN):
             arguments["area_loss_mode"] = area.MODE
             arguments["area_loss_weight"] = area.WEIGHT
             arguments["area_loss_iou"] = area.IOU_THRESHOLD
+            arguments["area_loss_tolerance"] = area.TOLERANCE
         if sampling.ENABLED:
             if cfg.MODEL.ROI_HEADS.PROPOSAL_APPEND_GT:
                 raise InputError(
@@ -159,13 +174,30 @@ class PromptRPN(RPN):
         proposals; divided by that of positive anchors, some forty times fewer, the loss would dominate the others.
         """
         total = deltas.new_zeros((), dtype=torch.float32)
+        objects_by_size = deltas.new_zeros(2, len(_SIZES))  # those that take part, and all with a positive anchor
         for image_deltas, image_labels, image_gt in zip(deltas, labels, gt_boxes):
             positive = (image_labels == 1).nonzero()[:, 0]
             decoded = self.box2box_transform.apply_deltas(image_deltas[positive].float(), anchors[positive])
             # From one row per anchor to one row per object; objects without an anchor do not count.
-            objects = image_gt[positive].unique(dim=0)
-            total = total + ops.area_loss(decoded, objects, iou_threshold=self.area_loss_iou, reduction="sum")
+            objects, index = image_gt[positive].unique(dim=0, return_inverse=True)
+            near = (
+                matched_pairwise_iou(Boxes(decoded.detach()), Boxes(objects[index])) >= self._least_iou(objects)[index]
+            )
+            total = total + ops.area_loss(decoded[near], objects, reduction="sum")
+            taken = torch.zeros(len(objects), device=near.device).index_fill_(0, index[near], 1.0)
+            size = torch.bucketize(Boxes(objects).area(), _SIZE_LIMITS.to(objects.device), right=True)
+            objects_by_size[0].index_add_(0, size, taken.to(objects_by_size.dtype))
+            objects_by_size[1].index_add_(0, size, torch.ones_like(taken, dtype=objects_by_size.dtype))
+        for name, taken, count in zip(_SIZES, *objects_by_size.tolist()):
+            if count:
+                get_event_storage().put_scalar(f"area_loss/{name}", taken / count)
         return total / (len(labels) * self.batch_size_per_image)
+
+    def _least_iou(self, objects: Tensor) -> Tensor:
+        """(M,), the IoU from which a box takes part, for each object (M, 4)."""
+        sides = objects[:, 2:] - objects[:, :2]
+        grown = (sides / (sides + 2 * self.area_loss_tolerance)).prod(dim=1)
+        return grown.clamp(min=_LEAST_IOU).clamp(max=self.area_loss_iou)
 
     @staticmethod
     def _literal_area_loss(proposals: list[Instances], gt_instances: list[Instances]) -> Tensor:

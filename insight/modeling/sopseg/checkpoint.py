@@ -46,6 +46,8 @@ def load_sopseg(path: str | os.PathLike, encoder: str | None = None, decoder: st
         raise CheckpointError(f"{path}: expected the mask decoder {decoder!r} or SAM's, got {found_decoder!r}")
 
     model = build_sopseg(found_encoder, decoder or found_decoder)
+    if "prompt_encoder.angle_embed.weight" in state_dict:
+        model.prompt_encoder.add_angle_token()
     _check_shapes(model, state_dict, path)
     missing, unexpected = model.load_state_dict(state_dict, strict=False)
     if found_decoder == "sam":

@@ -36,6 +36,8 @@ class SOPSeg(nn.Module):
     def freeze_encoders(self, trained_stages: int = 0) -> None:
         """Freeze the image and prompt encoders, as in the paper. Neither depends on training mode.
 
+        An embedding of angles, which SAM has not, stays trainable.
+
         Args:
             trained_stages: number of last stages (of a ViT, blocks) of the image encoder that stay trainable, together
                 with its neck; 0 in the paper.
@@ -45,6 +47,8 @@ class SOPSeg(nn.Module):
         """
         self.image_encoder.requires_grad_(False)
         self.prompt_encoder.requires_grad_(False)
+        if self.prompt_encoder.angle_embed is not None:
+            self.prompt_encoder.angle_embed.requires_grad_(True)
         stages = self.image_encoder.stages
         if not 0 <= trained_stages <= len(stages):
             raise InputError(f"trained_stages: expected 0 to {len(stages)}, got {trained_stages}")
@@ -133,7 +137,7 @@ class SOPSeg(nn.Module):
             The input of the mask decoder.
         """
         size = tuple(crops.shape[2:])
-        sparse, dense = self.prompt_encoder(size, prompts.boxes, prompts.points, prompts.labels, prompts.masks)
+        sparse, dense = self.prompt_encoder(size, *prompts)
         if image_index is None and len(sparse) != len(crops):
             if len(crops) != 1:
                 raise InputError(

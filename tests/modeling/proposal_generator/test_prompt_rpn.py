@@ -53,7 +53,11 @@ def one_level(boxes, objectness=0.0):
 
 
 def test_the_matched_loss_is_that_of_the_positive_anchors():
-    rpn = make_rpn(MODEL__RPN__AREA_LOSS__IOU_THRESHOLD=0.5, MODEL__RPN__AREA_LOSS__WEIGHT=3.0)
+    rpn = make_rpn(
+        MODEL__RPN__AREA_LOSS__IOU_THRESHOLD=0.5,
+        MODEL__RPN__AREA_LOSS__TOLERANCE=0.0,
+        MODEL__RPN__AREA_LOSS__WEIGHT=3.0,
+    )
     gt = torch.tensor([[0.0, 0, 10, 10]])
     anchors = torch.tensor([[0.0, 0, 10, 12], [0, 0, 8, 10], [0, 0, 10, 30], [0, 0, 10, 11]])
     boxes, logits, deltas = one_level(anchors)
@@ -80,6 +84,48 @@ def test_the_matched_loss_is_bounded_by_its_threshold():
             if i % 25 == 0:
                 loss = rpn.losses(boxes, logits, labels, [deltas], [gt.expand(500, 4)])["loss_rpn_area"]
                 assert 0 <= loss * rpn.batch_size_per_image <= (1 / threshold - 1) ** 2
+
+
+@pytest.mark.parametrize(
+    "side, excess, tolerance, takes_part",
+    [
+        (8, 3.9, 4.0, True),  # a box of IoU 0.26
+        (8, 4.1, 4.0, False),
+        (8, 1.5, 0.0, True),  # 0.53
+        (8, 1.9, 0.0, False),  # 0.46
+        (2, 1.2, 4.0, True),  # 0.21, above the floor
+        (2, 1.3, 4.0, False),
+        (100, 20, 4.0, True),  # large objects keep their threshold, 0.5
+        (100, 21, 4.0, False),
+    ],
+)
+def test_a_small_object_may_be_missed_by_pixels(side, excess, tolerance, takes_part):
+    rpn = make_rpn(MODEL__RPN__AREA_LOSS__TOLERANCE=tolerance)
+    gt = torch.tensor([[50.0, 50, 50 + side, 50 + side]])
+    boxes, logits, deltas = one_level(gt + torch.tensor([-excess, -excess, excess, excess]))
+    with EventStorage() as storage:
+        loss = float(rpn.losses(boxes, logits, [torch.tensor([1])], [deltas], [gt])["loss_rpn_area"].detach())
+    expected = (((side + 2 * excess) / side) ** 2 - 1) ** 2 / rpn.batch_size_per_image
+    assert loss == pytest.approx(expected if takes_part else 0, rel=1e-4)
+    name = "tiny" if side < 12 else "large"
+    assert {key: value for key, (value, _) in storage.latest().items() if key.startswith("area_loss/")} == {
+        f"area_loss/{name}": float(takes_part)
+    }
+
+
+def test_the_share_of_objects_that_take_part_is_of_all_images():
+    rpn = make_rpn()
+    first = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30], [0, 0, 40, 40]])
+    second = torch.tensor([[5.0, 5, 15, 15], [5, 5, 15, 15], [5, 5, 15, 15]])
+    anchors = torch.tensor([[0.0, 0, 10, 11], [20, 20, 90, 90], [0, 0, 40, 40]])
+    deltas = torch.zeros(2, 3, 4, requires_grad=True)
+    labels = [torch.tensor([1, 1, 1]), torch.tensor([1, 1, 0])]
+    logits = [torch.zeros(2, 3, requires_grad=True)]
+    with EventStorage() as storage:
+        rpn.losses([Boxes(anchors)], logits, labels, [deltas], [first, second])
+    # Tiny: the first of the first image takes part, the second does not, nor does the one of the second image.
+    assert storage.latest()["area_loss/tiny"][0] == pytest.approx(1 / 3)
+    assert storage.latest()["area_loss/medium"][0] == 1
 
 
 def test_half_precision_deltas_are_decoded_in_float32():
@@ -142,6 +188,7 @@ def test_box_prompts_join_the_proposals_in_training_only():
     [
         ("MODEL__RPN__AREA_LOSS__MODE", "mean", 'MODE: expected "matched" or "literal"'),
         ("MODEL__RPN__AREA_LOSS__IOU_THRESHOLD", 0.0, r"IOU_THRESHOLD: expected a number in \(0, 1\]"),
+        ("MODEL__RPN__AREA_LOSS__TOLERANCE", -1.0, "TOLERANCE: expected at least 0 pixels"),
         ("MODEL__PROMPT__SAMPLING__FRACTION", 1.5, r"FRACTION: expected a number in \[0, 1\]"),
         ("MODEL__PROMPT__SAMPLING__JITTER", 0.5, r"JITTER: expected a number in \[0, 0.5\)"),
         ("MODEL__ROI_HEADS__PROPOSAL_APPEND_GT", True, "PROPOSAL_APPEND_GT"),
