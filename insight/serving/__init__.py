@@ -1,7 +1,7 @@
 """A server for people who label and for the tools that they use: masks from boxes over HTTP, and the page's store.
 
-Needs the extra `serve`. `create_app(Settings(...))` makes the application; nothing is global, so that a process can hold
-several.
+Needs the extra `serve`. `create_app(Settings(...))` makes the application; nothing is global, so that a process can
+hold several.
 """
 
 from .settings import Limits, Settings

@@ -17,7 +17,7 @@ from .logs import AccessLog
 from .metrics import Metrics
 from .models import Models
 from .replies import add_handlers
-from .results_folder import import_results
+from .results_folder import export_results, import_results
 from .routes import export, health, images, label_studio, models, objects, predict
 from .services import Services
 from .settings import Settings
@@ -35,8 +35,8 @@ def create_app(settings: Settings) -> FastAPI:
         settings: what to serve, and how.
 
     Returns:
-        The application, for any ASGI server of one process. When its lifespan ends, it answers what waits and closes the
-        annotations.
+        The application, for any ASGI server of one process. When its lifespan ends, it answers what waits and closes
+        the annotations.
 
     Raises:
         InsightError, OSError: an unknown model, no images, or annotations that cannot be opened.
@@ -48,6 +48,8 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         shared.worker.stop()
         if shared.store is not None:
+            if settings.results is not None:
+                export_results(settings.results, shared.library, shared.store)
             shared.store.close()
 
     app = FastAPI(

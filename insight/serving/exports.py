@@ -24,9 +24,9 @@ def export(kind: str, library: Library, store: Store, images: Sequence[ServedIma
     """Write the accepted objects.
 
     Args:
-        kind: one of FORMATS. "coco" is a JSON file; "yolo-seg", "yolo-obb" and "dota" a zip of label files, without the
-            images; "geojson" (in EPSG:4326) and "gpkg" (in the CRS of the images) a file, or a zip of one for each image
-            where they have no coordinates in common.
+        kind: one of FORMATS. "coco" is a JSON file; "yolo-seg", "yolo-obb" and "dota" a zip of label files, without
+            the images; "geojson" (in EPSG:4326) and "gpkg" (in the CRS of the images) a file, or a zip of one for each
+            image where they have no coordinates in common.
         library: the images.
         store: their objects.
         images: those to take; None for all that have objects or are done.
@@ -67,7 +67,9 @@ def _readme(kind: str, changed: dict[str, int]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _export_layers(kind: str, library: Library, store: Store, images: Sequence[ServedImage] | None, folder: Path) -> Path:
+def _export_layers(
+    kind: str, library: Library, store: Store, images: Sequence[ServedImage] | None, folder: Path
+) -> Path:
     if not has_rasters():
         raise Refusal(501, f"{kind} needs the extra geo: pip install insight-seg[geo]")
     import pandas

@@ -60,18 +60,17 @@ class Guard:
         host = headers.get("host", "")
         if not self._any_host and _hostname(host) not in self._hosts:
             return _sentence(403, "the Host header names another server; add --allow-host to allow it")
-        if scope["method"] not in _SAFE or headers.get("sec-fetch-site") == "cross-site":
-            if _is_cross_site(scope["method"], host, headers):
-                return _sentence(403, "requests from other sites are not allowed")
+        if _is_cross_site(scope["method"], host, headers):
+            return _sentence(403, "requests from other sites are not allowed")
         if self._token is None or scope["path"] in _OPEN:
             return None
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         if scope["method"] == "GET" and scope["path"] == "/" and "token" in query:
             if not _equal(query["token"][0], self._token):
                 return _sentence(401, "the token is wrong")
-            reply = RedirectResponse("/", 303)
-            reply.set_cookie(self._cookie, self._session(), httponly=True, samesite="strict", path="/")
-            return reply
+            entered = RedirectResponse("/", 303)
+            entered.set_cookie(self._cookie, self._session(), httponly=True, samesite="strict", path="/")
+            return entered
         if self._is_known(headers):
             return None
         reply = _sentence(401, "a token is needed: as Authorization: Bearer, or open /?token=... in a browser")
@@ -107,7 +106,7 @@ def _is_cross_site(method: str, host: str, headers: Headers) -> bool:
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None and site not in ("same-origin", "none"):
         return not (method in _SAFE and headers.get("sec-fetch-mode") == "navigate")
-    return origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    return method not in _SAFE and origin is not None and urlsplit(origin).netloc.lower() != host.lower()
 
 
 def _hostname(host: str) -> str:

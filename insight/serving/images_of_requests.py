@@ -44,7 +44,7 @@ def from_text(text: str, limits: Limits) -> bytes:
 
 
 def is_allowed(url: str, allowed: Sequence[str]) -> bool:
-    """Return whether a URL has an allowed beginning: the same scheme, host and port, and a path below the allowed one."""
+    """Return whether a URL has an allowed beginning: the same scheme, host and port, and a path below its path."""
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -119,12 +119,12 @@ def to_objects(regions: list[dict[str, Any]], size: tuple[int, int]) -> list[Ask
     found = []
     for corners, is_turned, own in boxes:
         mine = [(p, positive) for p, positive in points if len(boxes) == 1 or _contains(corners, p)]
-        given = {"points": [p for p, _ in mine], "labels": [positive for _, positive in mine]}
+        xy, labels = [point for point, _ in mine], [positive for _, positive in mine]
         if is_turned:
-            found.append(AskedObject(Prompt(oriented_box=corners.tolist(), **given), own))
+            prompt = Prompt(oriented_box=corners.tolist(), points=xy, labels=labels)
         else:
-            box = (*corners.min(0).tolist(), *corners.max(0).tolist())
-            found.append(AskedObject(Prompt(box=box, **given), own))
+            prompt = Prompt(box=[*corners.min(0).tolist(), *corners.max(0).tolist()], points=xy, labels=labels)
+        found.append(AskedObject(prompt, own))
     return found
 
 

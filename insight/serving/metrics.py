@@ -13,9 +13,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._requests = Counter(
-            "insight_requests", "Requests.", ["method", "route", "status"], registry=self.registry
-        )
+        self._requests = Counter("insight_requests", "Requests.", ["method", "route", "status"], registry=self.registry)
         self._seconds = Histogram(
             "insight_request_seconds", "Time to the answer.", ["route"], buckets=_SECONDS, registry=self.registry
         )

@@ -13,6 +13,8 @@ from .pixels import ArrayPixels, Pixels
 from .replies import Refusal
 from .segmenter import Segmenter
 
+# Class, score, mask (COCO's compressed RLE, or None) and box (XYXY, pixels).
+Detection = tuple[str, float, dict[str, Any] | None, list[float]]
 _WHOLE = 2048  # pixels: a detector sees an image up to this side at once, a larger one in tiles
 _TILE, _OVERLAP = 1024, 256
 
@@ -81,7 +83,7 @@ class Models:
             self._segmenters[name] = Segmenter(predictor, self._crop_cache_bytes)
         return self._segmenters[name]
 
-    def detect(self, name: str, pixels: Pixels) -> list[tuple[str, float, dict[str, Any] | None, list[float]]]:
+    def detect(self, name: str, pixels: Pixels) -> list[Detection]:
         """Find the objects of an image.
 
         Args:
@@ -113,12 +115,12 @@ class Models:
         return [one for one in found if one[1] >= folder.score_threshold]
 
 
-def _instances(found: Prediction) -> list[tuple[str, float, dict[str, Any] | None, list[float]]]:
+def _instances(found: Prediction) -> list[Detection]:
     codes = list(found.masks) if found.masks is not None else [None] * len(found)
     return list(zip(found.class_names, found.scores.tolist(), codes, found.boxes.tolist()))
 
 
-def _in_tiles(model: Any, pixels: Pixels) -> list[tuple[str, float, dict[str, Any] | None, list[float]]]:
+def _in_tiles(model: Any, pixels: Pixels) -> list[Detection]:
     try:
         from insight.geo.detect import TileDetection
         from insight.geo.tiles import TileGrid
@@ -127,7 +129,7 @@ def _in_tiles(model: Any, pixels: Pixels) -> list[tuple[str, float, dict[str, An
     height, width = pixels.size
     jobs = TileDetection(pixels, model, TileGrid((height, width), _TILE, _OVERLAP))  # type: ignore[arg-type]
     packed = {key: jobs.pack(key, jobs.answer(key, jobs.read(key))) for key in jobs.keys}
-    objects = []
+    objects: list[Detection] = []
     for found in jobs.found(packed):  # type: ignore[arg-type]
         for piece, class_id, score in zip(found.pieces, found.class_ids, found.scores):
             assert piece is not None  # as those of detections are

@@ -15,7 +15,7 @@ from insight.errors import InputError
 from insight.structures.polygons import mask_rings
 from insight.structures.rle import decode_crop, encode_crop, masks_to_rle, rle_box
 
-Rings = list[list[list[float]]]
+Rings = list[list[Any]]  # of pairs x, y
 
 
 def mask_outline(code: dict[str, Any], simplify: float = 0.0) -> Rings:
@@ -54,10 +54,10 @@ def rings_to_mask(rings: Rings, size: tuple[int, int]) -> dict[str, Any]:
         COCO's compressed RLE: the pixels whose centres are inside.
     """
     height, width = size
-    points = np.concatenate([np.asarray(ring, np.float64).reshape(-1, 2) for ring in rings]) if rings else np.zeros((0, 2))
     empty = encode_crop(np.zeros((1, 1), bool), (0, 0), size)
-    if not len(points):
+    if not rings:
         return empty
+    points = np.concatenate([np.asarray(ring, np.float64).reshape(-1, 2) for ring in rings])
     x0, y0 = np.clip(np.floor(points.min(0)), 0, (width, height)).astype(int).tolist()
     x1, y1 = np.clip(np.ceil(points.max(0)), 0, (width, height)).astype(int).tolist()
     if x0 >= x1 or y0 >= y1:
@@ -136,7 +136,5 @@ def _overlap(rings: Rings) -> bool:
     """Whether the boxes of rings overlap, so that one may be in another."""
     boxes = [(*np.min(ring, 0), *np.max(ring, 0)) for ring in rings]
     return any(
-        a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-        for i, a in enumerate(boxes)
-        for b in boxes[:i]
+        a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for i, a in enumerate(boxes) for b in boxes[:i]
     )

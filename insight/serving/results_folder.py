@@ -82,9 +82,7 @@ def export_results(folder: Path, library: Library, store: Store) -> None:
             _note_removed(folder / REVIEW, {str(annotation["id"]) for annotation in content["annotations"]}, library)
 
 
-def _objects(
-    content: dict[str, Any], library: Library, path: Path
-) -> Iterator[tuple[str, dict[str, Any], str | None]]:
+def _objects(content: dict[str, Any], library: Library, path: Path) -> Iterator[tuple[str, dict[str, Any], str | None]]:
     images = _images(content["images"], library, path)
     classes = {category["id"]: category["name"] for category in content["categories"]}
     for annotation in content["annotations"]:
@@ -132,9 +130,9 @@ def _note_removed(path: Path, kept: set[str], library: Library) -> None:
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        if row["decision"].strip() == "keep" and row["id"].strip() not in kept:
-            if os.path.basename(row["image"].removeprefix("'")) in served:
-                row["decision"] = "drop"
+        is_gone = row["decision"].strip() == "keep" and row["id"].strip() not in kept
+        if is_gone and os.path.basename(row["image"].removeprefix("'")) in served:
+            row["decision"] = "drop"
     with atomic_write(path) as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()

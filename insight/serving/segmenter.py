@@ -23,7 +23,7 @@ from insight.structures.prompts import Prompts, oriented_prompts
 from insight.structures.rle import encode_logits
 
 from .byte_cache import ByteCache
-from .pixels import Pixels, Window
+from .pixels import ArrayPixels, Pixels, Window
 
 _VIEW = 1024  # pixels: points alone in an image that is not decoded whole are answered from a window of this side
 _REGION = 8192  # pixels: largest side of the surroundings of a box that are read
@@ -136,7 +136,8 @@ class Segmenter:
 
     def _prompts(self, size: tuple[int, int], prompt: Prompt) -> Prompts:
         """In pixels of the image, in the form that the model was trained for."""
-        points = labels = None
+        points: Tensor | None = None
+        labels: Tensor | None = None
         if len(prompt.points):
             points, labels = validate_points([prompt.points], [prompt.labels], size)
         elif len(prompt.labels):
@@ -147,13 +148,12 @@ class Segmenter:
             found = oriented_prompts(oriented_corners([prompt.oriented_box]))
             validate_boxes(found.boxes, size, name="oriented_boxes")
             found = in_form(found, self.model, self.predictor.prompt)
-            if points is None:
+            if points is None or labels is None:
                 return found
             if found.points is None or found.labels is None:
                 return found._replace(points=points, labels=labels)
-            return found._replace(
-                points=torch.cat([found.points, points], 1), labels=torch.cat([found.labels, labels.to(found.labels)], 1)
-            )
+            both = torch.cat([found.labels, labels.to(found.labels)], 1)
+            return found._replace(points=torch.cat([found.points, points], 1), labels=both)
         if prompt.box is not None:
             return Prompts(validate_boxes([prompt.box], size), points, labels)
         if points is None:
@@ -167,7 +167,8 @@ class Segmenter:
             size = self.predictor.crop_size
             plan = plan_crops(prompts, pixels.size, size)
             x0, y0, x1, y1 = plan.regions[0].tolist()
-            view = (max(0, math.floor(x0)), max(0, math.floor(y0)), min(width, math.ceil(x1)), min(height, math.ceil(y1)))
+            low, high = (max(0, math.floor(x0)), max(0, math.floor(y0))), (math.ceil(x1), math.ceil(y1))
+            view = (*low, min(width, high[0]), min(height, high[1]))
             if max(view[2] - view[0], view[3] - view[1]) > _REGION:
                 raise InputError(f"box: expected an object of at most {_REGION} pixels with its surroundings")
         else:
@@ -211,7 +212,8 @@ class Segmenter:
         for index, prompts, part in split_off_unseen_points(together, plan):
             own = part.regions[part.index].to(self._device)
             prompts = Prompts(*(None if value is None else value.to(self._device) for value in prompts))
-            chosen = ImageFeatures(features.embedding[index], features.shallow[index], tuple(f[index] for f in features.fine))
+            fine = tuple(feature[index] for feature in features.fine)
+            chosen = ImageFeatures(features.embedding[index], features.shallow[index], fine)
             found = decode_masks(self.model, crops[index], chosen, prompts.to_crops(own, rows[0].size))
             places = regions[index].double() + origins[index].double()
             codes = encode_logits(found.logits[:, 0].float(), places, image_size)
@@ -231,8 +233,6 @@ def _alike(rows: list[_Row]) -> list[list[_Row]]:
 
 def _view(prompts: Prompts, pixels: Pixels) -> Window:
     """The whole image, or of a raster that is read in windows one around the points, the same for points nearby."""
-    from .pixels import ArrayPixels
-
     height, width = pixels.size
     if isinstance(pixels, ArrayPixels):
         return 0, 0, width, height

@@ -107,4 +107,3 @@ def services(request: Request) -> Services:
 
 
 Shared = Annotated[Services, Depends(services)]
-

@@ -169,7 +169,8 @@ class Store:
         with self._writing() as database:
             if replace is not None:
                 database.execute(
-                    "DELETE FROM objects WHERE image = ? AND state = ? AND json_extract(content, '$.source') = 'detector'",
+                    "DELETE FROM objects WHERE image = ? AND state = ? "
+                    "AND json_extract(content, '$.source') = 'detector'",
                     (image, replace),
                 )
             return [self._insert(database, image, content) for content in contents]
@@ -249,7 +250,9 @@ class Store:
     ) -> dict[str, Any]:
         self._add_classes(database, [content["class"]])
         identifier, number, text = identifier or uuid.uuid4().hex, self._next(database), json.dumps(content)
-        database.execute("INSERT INTO objects VALUES (?, ?, ?, ?, ?)", (identifier, image, number, content["state"], text))
+        database.execute(
+            "INSERT INTO objects VALUES (?, ?, ?, ?, ?)", (identifier, image, number, content["state"], text)
+        )
         return _object(identifier, number, text)
 
     def _require(self, database: sqlite3.Connection, image: str, identifier: str, revision: int) -> None:

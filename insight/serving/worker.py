@@ -1,6 +1,7 @@
 """The one thread that computes, with a bounded queue in front of it."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -31,10 +32,8 @@ class _Job:
             else:
                 self.future.set_result(result)
 
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
             self.loop.call_soon_threadsafe(give)
-        except RuntimeError:  # the loop has ended
-            pass
 
 
 class Worker:
@@ -46,7 +45,7 @@ class Worker:
         on_batch: called with the number of requests of each batch, and the seconds that it took.
     """
 
-    def __init__(self, limit: int, seconds: float, on_batch: Callable[[int, float], None] = lambda count, seconds: None):
+    def __init__(self, limit: int, seconds: float, on_batch: Callable[[int, float], None] | None = None):
         self.limit, self.seconds, self._on_batch = limit, seconds, on_batch
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
@@ -127,5 +126,6 @@ class Worker:
                 results = [error] * len(batch)
             for job, result in zip(batch, results):
                 job.settle(result)
-            self._on_batch(len(batch), time.monotonic() - start)
+            if self._on_batch is not None:
+                self._on_batch(len(batch), time.monotonic() - start)
             del first, batch, results, job, result  # a waiting thread keeps no image alive

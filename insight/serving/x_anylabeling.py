@@ -33,9 +33,9 @@ class Params(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    marks: list[Mark] = Field([], max_length=1000)
+    marks: list[Mark] = Field(default=[], max_length=1000)
     conf_threshold: FiniteFloat = 0.0
-    epsilon_factor: FiniteFloat = Field(0.001, ge=0, le=1)
+    epsilon_factor: FiniteFloat = Field(default=0.001, ge=0, le=1)
 
 
 class XAnyLabelingRequest(BaseModel):
@@ -43,7 +43,7 @@ class XAnyLabelingRequest(BaseModel):
 
     model: str
     image: str
-    params: Params = Params()
+    params: Params = Field(default_factory=Params)
 
 
 def model_info(folder: ModelFolder) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -117,13 +117,11 @@ def _tile(shared: Services, image: ServedImage, z: int, x: int, y: int) -> tuple
 
 def _info(shared: Services, image: ServedImage, counts: dict[str, tuple[int, bool]]) -> ImageInfo:
     objects, done = counts.get(image.id, (0, False))
-    about = {"id": image.id, "name": image.name, "done": done, "objects": objects}
+    about: dict[str, Any] = {"id": image.id, "name": image.name, "done": done, "objects": objects}
     try:
         found = shared.library.describe(image)
     except (OSError, InsightError, Refusal):
-        return ImageInfo(
-            **about, width=0, height=0, max_zoom=0, georeferenced=False, error="the image cannot be read"
-        )
+        return ImageInfo(**about, width=0, height=0, max_zoom=0, georeferenced=False, error="the image cannot be read")
     return ImageInfo(
         **about, width=found.width, height=found.height, max_zoom=found.max_zoom, georeferenced=found.georeferenced
     )

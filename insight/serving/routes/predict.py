@@ -125,14 +125,13 @@ def _prompts(asked: PredictRequest) -> list[Prompt]:
     if points and asked.boxes and len(points) != len(asked.boxes):
         raise Refusal(422, f"points: expected {len(asked.boxes)} lists, one for each box, got {len(points)}")
     count = len(asked.boxes) or len(points)
-    padded = zip(points or [[]] * count, labels or [[]] * count, asked.boxes or [None] * count)
+    boxes: list[Any] = list(asked.boxes) or [None] * count
+    padded = zip(points or [[]] * count, labels or [[]] * count, boxes)
     prompts = [Prompt(box=box, points=p, labels=la) for p, la, box in padded]
     return prompts + [Prompt(oriented_box=box) for box in asked.oriented_boxes]
 
 
-def _prediction(
-    asked: PredictRequest, prompts: list[Prompt], masks: list[Mask], pixels: Pixels
-) -> results.Prediction:
+def _prediction(asked: PredictRequest, prompts: list[Prompt], masks: list[Mask], pixels: Pixels) -> results.Prediction:
     coded = RLEMasks([mask.code for mask in masks], pixels.size)
     boxes = coded.boxes().float()
     corners = torch.full((len(prompts), 4, 2), float("nan"))
@@ -214,7 +213,7 @@ async def _for_x_anylabeling(body: dict[str, Any], shared: Services) -> Response
         if folder.kind == "sopseg":
             prompts = to_prompts(asked.params.marks)
             masks = (await shared.segment(folder.name, source, prompts))[0] if prompts else []
-            found = [(mask.code, mask.score, None) for mask in masks]
+            found: list[tuple[Any, float, str | None]] = [(mask.code, mask.score, None) for mask in masks]
         else:
             detected, _ = await _detected(shared, folder.name, source)
             least = max(asked.params.conf_threshold, folder.score_threshold)
@@ -227,10 +226,10 @@ async def _for_x_anylabeling(body: dict[str, Any], shared: Services) -> Response
         code = "INVALID_IMAGE" if "image" in str(refusal.detail) else "INFERENCE_ERROR"
         return _failure(code, str(refusal.detail))
     shapes = [s for code, score, name in found for s in to_shapes(code, score, name, asked.params.epsilon_factor)]
-    data = {"shapes": shapes, "description": ""}
+    result: dict[str, Any] = {"shapes": shapes, "description": ""}
     if folder.kind == "sopseg":
-        data["replace"] = False  # an object more, in place of none
-    return JSONResponse({"success": True, "data": data})
+        result["replace"] = False  # an object more, in place of none
+    return JSONResponse({"success": True, "data": result})
 
 
 def _failure(code: str, message: str) -> Response:
