@@ -110,6 +110,8 @@ def _is_cross_site(method: str, host: str, headers: Headers) -> bool:
 
 
 def _hostname(host: str) -> str:
+    if not set(host).isdisjoint("@/\\?#"):
+        return ""
     try:
         return (urlsplit(f"//{host}").hostname or "").lower()
     except ValueError:

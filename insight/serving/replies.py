@@ -2,9 +2,9 @@
 
 import logging
 import sqlite3
+import sys
 from typing import Any
 
-import torch
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -42,7 +42,8 @@ def refusal_of(error: Exception) -> Refusal:
         return error
     if isinstance(error, sqlite3.Error):
         return _refusal_of_sqlite(error)
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+    torch = sys.modules.get("torch")  # not imported for its own sake
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return Refusal(503, "not enough memory for this request now; use a smaller image or fewer prompts")
     if isinstance(error, InsightError):
         return Refusal(422, " ".join(str(error).split()))

@@ -6,7 +6,6 @@ import numpy as np
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from helpers.model_folders import write_tiny_sopseg
 from insight.serving import Limits, Settings, create_app
 
 BASE = "http://127.0.0.1:8000"
@@ -24,12 +23,11 @@ def write_images(folder, sizes=((64, 96), (48, 48)), seed=0):
     return paths
 
 
-def make_settings(tmp_path, monkeypatch, sources=True, limits=None, **settings):
+def make_settings(tmp_path, model, sources=True, limits=None, **settings):
     """Settings of a server of the images in tmp_path / "images"."""
-    model, _ = write_tiny_sopseg(tmp_path / "models" / "tiny", monkeypatch)
     if sources and not (tmp_path / "images").exists():
         write_images(tmp_path / "images")
-    given = {"sources": [str(tmp_path / "images")] if sources else [], "models": [str(model.path)], "device": "cpu"}
+    given = {"sources": [str(tmp_path / "images")] if sources else [], "models": [str(model)], "device": "cpu"}
     return Settings(**{**given, **settings}, limits=Limits(**(limits or {})))
 
 

@@ -12,12 +12,6 @@ from insight.serving.outlines import rings_to_mask
 from insight.structures.rle import rle_to_bitmap
 
 
-@pytest.fixture
-def client(tmp_path, monkeypatch):
-    with start(make_settings(tmp_path, monkeypatch)) as client:
-        yield client
-
-
 def test_project_and_images(client):
     assert client.get("/api/project").json() == {
         "images": 2, "done": 0, "objects": 0, "classes": [], "model": "tiny", "detector": None, "tile_size": 256,
@@ -31,9 +25,9 @@ def test_project_and_images(client):
     assert client.get("/api/images/0000000000000000").status_code == 404
 
 
-def test_the_mask_is_that_of_the_predictor(client, tmp_path):
+def test_the_mask_is_that_of_the_predictor(client, tmp_path, model):
     first = image_ids(client)[0]
-    predictor = SOPSegPredictor.from_pretrained(tmp_path / "models" / "tiny", "cpu")
+    predictor = SOPSegPredictor.from_pretrained(model, "cpu")
     predictor.set_image(tmp_path / "images" / "image0.png")
     corners = [[20, 10], [60, 20], [55, 40], [15, 30]]
     cases = (
@@ -76,8 +70,8 @@ def test_another_point_in_the_same_box_encodes_nothing(client):
         ({"box": [1, 2, 30, 40], "model": "other"}, "model"),
     ],
 )
-def test_bad_prompts_are_one_sentence(client, asked, said):
-    reply = client.post(f"/api/images/{image_ids(client)[0]}/segment", json=asked)
+def test_bad_prompts_are_one_sentence(shared_client, asked, said):
+    reply = shared_client.post(f"/api/images/{image_ids(shared_client)[0]}/segment", json=asked)
     assert reply.status_code in (404, 422)
     assert said in detail(reply)
 
@@ -87,9 +81,7 @@ def test_objects_are_changed_by_their_revision(client):
     added = client.post(f"/api/images/{first}/objects", json=new_object())
     assert added.status_code == 201
     stored = added.json()
-    assert {**new_object(), "id": stored["id"]}.items() <= stored.items() or stored["polygons"] == [
-        [[1.0, 1.0], [9.0, 1.0], [9.0, 9.0], [1.0, 9.0]]
-    ]
+    assert new_object().items() <= stored.items()
     place = f"/api/images/{first}/objects/{stored['id']}"
     changed = client.put(place, json=new_object(**{"class": "plane"}), headers={"If-Match": str(stored["revision"])})
     assert changed.status_code == 200
@@ -138,8 +130,8 @@ def test_removed_objects_come_back_with_another_revision(client):
         {"score": 2},
     ],
 )
-def test_malformed_objects_are_refused(client, fields):
-    reply = client.post(f"/api/images/{image_ids(client)[0]}/objects", json=new_object(**fields))
+def test_malformed_objects_are_refused(shared_client, fields):
+    reply = shared_client.post(f"/api/images/{image_ids(shared_client)[0]}/objects", json=new_object(**fields))
     assert reply.status_code == 422
     assert detail(reply)
 
@@ -154,14 +146,14 @@ def test_classes_in_use_stay(client):
     assert client.put("/api/classes", json={"classes": ["car", "car"]}).status_code == 422
 
 
-def test_tiles_show_the_image(tmp_path, monkeypatch):
+def test_tiles_show_the_image(tmp_path, model):
     folder = tmp_path / "images"
     folder.mkdir()
     ramp = np.zeros((300, 700, 3), np.uint8)
     ramp[..., 0] = np.linspace(0, 255, 700)
     ramp[..., 1] = np.linspace(0, 255, 300)[:, None]
     Image.fromarray(ramp).save(folder / "ramp.png")
-    with start(make_settings(tmp_path, monkeypatch)) as client:
+    with start(make_settings(tmp_path, model)) as client:
         image = client.get("/api/images").json()[0]
         assert image["max_zoom"] == 2
         mosaic = np.zeros((512, 768, 3), np.uint8)
