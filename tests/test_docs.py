@@ -19,11 +19,13 @@ pytest.importorskip("detectron2")
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
 from helpers.documents import AS_RUN, NAMES, ROOT, Command, code_blocks, commands, read_current
+from helpers.model_folders import write_tiny_detector, write_tiny_sopseg
 from helpers.tiny import write_dataset
 from helpers.tiny_prompt_rcnn import TINY
 from helpers.tiny_sopseg import save_tiny_checkpoint
 
 import insight.cli.main
+import insight.hub.finding as finding
 from insight.cli.main import build_parser
 from insight.cli.parser import Parser
 from insight.config import add_insight_config, find_config, load_config
@@ -215,14 +217,19 @@ def playground(tmp_path_factory):
     (folder / "dota/train/labelTxt/P0.txt").write_text("10 10 40 10 40 30 10 30 ship 0\n")
     cfg = load_config(["scenes"], [*TINY, "MODEL.ROI_HEADS.NUM_CLASSES", 11]).clone()
     torch.manual_seed(0)
-    weights = build_model(cfg).state_dict()
-    for run in ("light", "demo"):
+    tiny = build_model(cfg)
+    weights = tiny.state_dict()
+    for run in ("light", "trained"):
         (folder / "output" / run).mkdir(parents=True)
         (folder / "output" / run / "config.yaml").write_text(cfg.dump())
         torch.save({"model": weights}, folder / "output" / run / "model_final.pth")
     with pytest.MonkeyPatch.context() as patch:  # as long as the module's tests, "vit_b" is a tiny encoder
         save_tiny_checkpoint(folder / "sopseg.pth", patch, decoder="edge")
         save_tiny_checkpoint(folder / "sam_vit_b_01ec64.pth", patch)
+        patch.setattr(finding, "SHIPPED", folder / "shipped")  # tiny models under the shipped ones' names
+        write_tiny_sopseg(folder / "shipped" / "sopseg-vit-t", patch)
+        about = {"class_names": tuple(f"kind {i}" for i in range(cfg.MODEL.ROI_HEADS.NUM_CLASSES))}
+        write_tiny_detector(folder / "shipped" / "scenes-light", cfg, tiny, **about)
         corners = np.array([[[10, 10], [40, 10], [40, 30], [10, 30]]], dtype=np.float32)
         patch.setitem(sys.modules, "ultralytics", types.SimpleNamespace(YOLO=lambda weights: lambda image: corners))
         yield folder

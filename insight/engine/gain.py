@@ -1,5 +1,6 @@
 """The table of what models add to their prompts."""
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from insight.evaluation.contenders import (
 from insight.evaluation.gain import MeasuredRow, Sample, fit_exponents, measure
 from insight.evaluation.gain_table import SummarisedRow, summarise, write_gain
 from insight.evaluation.prompted_objects import CONDITIONS
+from insight.hub import find
+from insight.hub.finding import is_weight_file
 from insight.modeling.sopseg import SOPSeg, load_sopseg
 from insight.modeling.sopseg.crop_size import default_crop_size
 from insight.modeling.sopseg.decoders import SAMDecoder
@@ -31,40 +34,58 @@ from insight.runtime.digests import file_digest
 from insight.runtime.locks import output_folder
 from insight.runtime.machine import describe_machine
 
+from .results import CONFIG
+
 EXPONENT = 2.5  # of the superellipse, where it is not fitted: the best for exact prompts on iSAID's training tiles
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A checkpoint of SOPSeg to measure.
+    """A SOPSeg to measure.
 
     Args:
         name: heading of its row.
         weights: checkpoint.
-        config: config file that says how the model is prompted; None to choose by the weights.
+        size: side of the crops, pixels; None for `default_crop_size`.
+        magnify: False answers from the whole image.
+        form: form of oriented boxes, "oriented_box" or "box"; None for the one of `in_form`.
     """
 
     name: str
     weights: Path
-    config: Path | None = None
+    size: int | None = None
+    magnify: bool = True
+    form: str | None = None
 
     @classmethod
-    def of_run(cls, name: str, path: str | os.PathLike) -> "TrainedModel":
-        """Find the model of a path.
+    def find(cls, name: str, model: str | os.PathLike) -> "TrainedModel":
+        """Find a model.
 
         Args:
             name: heading of its row.
-            path: a checkpoint; or the OUTPUT_DIR of a training, whose config and model_final.pth are used.
+            model: a checkpoint; the OUTPUT_DIR of a training, whose model_final.pth is used; or what `insight.hub.find`
+                takes, the name or the folder of a model.
 
         Raises:
-            InputError: there is no such file or folder.
+            InsightError: there is no such model, or it is a detector.
         """
-        path = Path(path)
-        if path.is_dir():
-            return cls(name, path / "model_final.pth", path / "config.yaml")
-        if not path.is_file():
-            raise InputError(f"{path}: no such checkpoint, or OUTPUT_DIR of a training")
-        return cls(name, path)
+        path = Path(model)
+        if is_weight_file(path):
+            if not path.is_file():
+                raise InputError(f"{path}: no such checkpoint")
+            return cls(name, path)
+        if (path / CONFIG).is_file():
+            cfg = load_config(path / CONFIG, ["MODEL.DEVICE", "cpu"])
+            if not is_sopseg(cfg):
+                raise InputError(f"{path}: expected a training of SOPSeg, got one of {cfg.MODEL.META_ARCHITECTURE}")
+            keys = cfg.MODEL.SOPSEG
+            form = "box" if keys.PROMPT == "box" else "oriented_box"
+            return cls(name, path / "model_final.pth", keys.INPUT_SIZE, keys.MAGNIFY, form)
+        found = find(model)
+        found.require_kind("sopseg")
+        assert found.architecture is not None
+        keys = found.architecture
+        return cls(name, found.weights, keys.input_size, keys.magnify, keys.prompt)
 
 
 def measure_gain(
@@ -115,7 +136,8 @@ def measure_gain(
         made = describe_machine(device)
         measured: list[MeasuredRow] = []
         summarised: list[SummarisedRow] = []
-        for contender in (ImageFree(exponents), BoxFill(), *_of_sam(sam, device), *_of_trained(trained, device)):
+        simple: list[Contender] = [ImageFree(exponents), BoxFill()]
+        for contender in itertools.chain(simple, _of_sam(sam, device), _of_trained(trained, device)):
             measured += measure(contender, sample, folder / "rows")
             summarised = summarise(measured, sample)
             write_gain(summarised, sample, folder, made, command)
@@ -139,13 +161,5 @@ def _of_sam(weights: str | os.PathLike | None, device: torch.device) -> Iterator
 def _of_trained(models: Sequence[TrainedModel], device: torch.device) -> Iterator[Contender]:
     for one in models:
         model: SOPSeg = load_sopseg(one.weights).for_inference(device)
-        known = file_digest(one.weights)
-        if one.config is None:
-            yield Trained(one.name, model, known, default_crop_size(model))
-            continue
-        cfg = load_config(one.config, ["MODEL.DEVICE", "cpu"])
-        if not is_sopseg(cfg):
-            raise InputError(f"{one.config}: expected the config of SOPSeg, got {cfg.MODEL.META_ARCHITECTURE}")
-        keys = cfg.MODEL.SOPSEG
-        form = "box" if keys.PROMPT == "box" else "oriented_box"
-        yield Trained(one.name, model, known, keys.INPUT_SIZE, keys.MAGNIFY, form)
+        size = one.size or default_crop_size(model)
+        yield Trained(one.name, model, file_digest(one.weights), size, one.magnify, one.form)

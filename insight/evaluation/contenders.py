@@ -9,7 +9,7 @@ from torch import Tensor
 from insight.modeling.sopseg import EncodedCrops, SOPSeg, encode_regions, image_masks
 from insight.modeling.sopseg.encoders import MAX_SIZE
 from insight.modeling.sopseg.prompt_form import in_form
-from insight.structures.crop_plans import plan_crops, whole_image
+from insight.structures.crop_plans import CropPlan, plan_crops, whole_image
 from insight.structures.oriented_boxes import enclosing_boxes
 from insight.structures.prompts import Prompts, oriented_prompts
 
@@ -152,8 +152,8 @@ class FixedMarginSAM:
     def answer(self, image: Tensor, prompts: Mapping[Condition, Tensor]) -> list[Answers]:
         masks = {}
         for condition, corners in prompts.items():
-            given = Prompts(enclosing_boxes(corners))
-            masks[condition] = _masks(self.model, image, given, fixed_margin_crops(given.boxes), self.size)
+            boxes = enclosing_boxes(corners)
+            masks[condition] = _masks(self.model, image, Prompts(boxes), fixed_margin_crops(boxes), self.size)
         return [masks]
 
 
@@ -194,6 +194,6 @@ def _size(image: Tensor) -> tuple[int, int]:
 
 @torch.no_grad()
 def _masks(
-    model: SOPSeg, image: Tensor, prompts: Prompts, plan, size: int, encoded: EncodedCrops | None = None
+    model: SOPSeg, image: Tensor, prompts: Prompts, plan: CropPlan, size: int, encoded: EncodedCrops | None = None
 ) -> list[dict]:
     return list(image_masks(model, image, prompts, plan, size, encoded=encoded).masks)

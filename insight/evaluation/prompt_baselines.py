@@ -1,6 +1,6 @@
 """Simple answers to box prompts, which a model must beat: shapes without the image, and plain SAM with tricks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -147,9 +147,8 @@ def _upright(model: SOPSeg, image: np.ndarray, corners: np.ndarray, input_size: 
         borderValue=[round(mean) for mean in PIXEL_MEAN],
     )
     tensor = torch.from_numpy(patch.transpose(2, 0, 1).copy())
-    prompts = Prompts(upright + half)
-    plan = one_crop_each(prompts.boxes)
-    (found,) = segment_objects(model, tensor, prompts, plan, input_size)
+    boxes = upright + half
+    (found,) = segment_objects(model, tensor, Prompts(boxes), one_crop_each(boxes), input_size)
     logits = found.logits[0].cpu().numpy()
 
     reach = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]) * side / 2
@@ -158,11 +157,11 @@ def _upright(model: SOPSeg, image: np.ndarray, corners: np.ndarray, input_size: 
     x, y = np.arange(x0, x1) + 0.5 - centre[0], (np.arange(y0, y1) + 0.5 - centre[1])[:, None]
     across, along = x * right[0] + y * right[1], x * down[0] + y * down[1]
     scale = input_size / side
-    maps = [((part + side / 2) * scale - 0.5).astype(np.float32) for part in (across, along)]
+    map_x, map_y = (((part + side / 2) * scale - 0.5).astype(np.float32) for part in (across, along))
     inside = (np.abs(across) <= side / 2) & (np.abs(along) <= side / 2)
     if not inside.size:
         return _encode(inside, window, image.shape[:2])
-    values = cv2.remap(logits, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    values = cv2.remap(logits, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return _encode((values > 0) & inside, window, image.shape[:2])
 
 
@@ -185,8 +184,9 @@ def upright_frame(corners: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np
     return corners.mean(0), (right, np.array([-right[1], right[0]])), width, height
 
 
-def _windows(boxes: np.ndarray, image_size: tuple[int, int]):
-    return ((box, box_window(box, image_size)) for box in boxes)
+def _windows(boxes: np.ndarray, image_size: tuple[int, int]) -> Iterator[tuple[np.ndarray, tuple[int, int, int, int]]]:
+    for box in boxes:
+        yield box, box_window(box, image_size)
 
 
 def _encode(mask: np.ndarray, window: tuple[int, int, int, int], image_size) -> dict:

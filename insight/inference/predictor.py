@@ -328,7 +328,7 @@ class _Image(NamedTuple):
 def _limits_times(model: Any, factor: float) -> Iterator[None]:
     """Multiply the limits on the numbers of proposals and detections."""
     generator, heads = model.proposal_generator, model.roi_heads.box_predictor
-    last = heads[-1] if isinstance(heads, nn.ModuleList) else heads
+    last: Any = heads[-1] if isinstance(heads, nn.ModuleList) else heads
     before = generator.pre_nms_topk, generator.post_nms_topk, last.test_topk_per_image
     try:
         generator.pre_nms_topk, generator.post_nms_topk = (

@@ -40,8 +40,8 @@ def add_parser(measurements) -> None:
         dest="rows",
         action="append",
         default=[],
-        metavar="NAME=RUN",
-        help="a trained SOPSeg: the OUTPUT_DIR of its training, or a checkpoint; repeatable",
+        metavar="NAME=MODEL",
+        help="a trained SOPSeg: a checkpoint, the OUTPUT_DIR of its training, or the name of a model; repeatable",
     )
     rows.add_argument(
         "--fit-on",
@@ -80,8 +80,8 @@ def run(args: argparse.Namespace) -> None:
     for text in args.rows:
         name, _, path = text.partition("=")
         if not name or not path:
-            raise InputError(f"rows: expected NAME=RUN, got {text!r}")
-        models.append(TrainedModel.of_run(name, path))
+            raise InputError(f"rows: expected NAME=MODEL, got {text!r}")
+        models.append(TrainedModel.find(name, path))
     config_of(args, ["MODEL.DEVICE", "cpu"])  # registers its datasets; the models have --device
     measure_gain(
         output,
