@@ -1,4 +1,4 @@
-# Everything from a fresh clone: `make demo` trains and prompts a small model, `make test` runs the tests.
+# Everything from a fresh clone: `make demo` shows the shipped models at work, `make test` runs the tests.
 # Each target creates .venv, installs and builds what is missing, and is quick the second time.
 PYTHON ?= python3
 VENV ?= .venv
@@ -19,7 +19,7 @@ help:  ## Show this list
 
 install: $(VENV)/.built  ## Create .venv, install the dependencies, build the library
 
-demo: install  ## Train a small prompt model on synthetic scenes, evaluate it, prompt it (about 10 minutes)
+demo: install  ## Show the shipped models on drawn scenes (two minutes); tools/demo.py --train trains one
 	$(BIN)/python tools/demo.py
 
 test: install  ## Run the tests on all cores (PYTEST_ARGS="-m 'slow or not slow'" for all tests)

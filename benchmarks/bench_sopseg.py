@@ -27,6 +27,7 @@ from insight.modeling.sopseg import SOPSeg, build_sopseg, load_sopseg
 from insight.structures.oriented_boxes import enclosing_boxes
 
 SAM_SIZE = 1024
+CROP = 256  # pixels, with SAM's decoder too, whose own default is larger
 BOXES_AT_ONCE = 32  # SamPredictor keeps full-size float masks of all boxes of a call
 MARINA = "P0706"
 
@@ -38,7 +39,7 @@ def cases(device: torch.device) -> Iterator[Case]:
     image, boxes = _scene()
     for encoder in ("vit_t", "vit_l") if device.type == "cuda" else ("vit_t",):
         model, sam = _models(encoder)
-        ours = SOPSegPredictor(model, device=device)
+        ours = SOPSegPredictor(model, input_size=CROP, device=device)
         theirs = SamPredictor(sam.to(device).eval())
         theirs.set_image(image)
         for count in (10, 100, len(boxes)):
@@ -53,9 +54,10 @@ def cases(device: torch.device) -> Iterator[Case]:
                 note="masks differ: crops magnified to 256 pixels, or the whole image at 1024",
             )
         asked = boxes[:100]
+        edge = SOPSegPredictor(_with_edge_decoder(model, encoder), input_size=CROP, device=device)
         yield Case(
             f"{encoder}, {len(asked)} boxes in {image.shape[1]} x {image.shape[0]} pixels, edge-aware decoder",
-            partial(_ours, SOPSegPredictor(_with_edge_decoder(model, encoder), device=device), image, asked),
+            partial(_ours, edge, image, asked),
             {
                 "ours with SAM's decoder": Rival(partial(_ours, ours, image, asked), tolerance=None),
                 "SAM, first call": Rival(partial(_first_call, theirs, image, asked), tolerance=None),

@@ -19,7 +19,7 @@ arguments.add_argument("--output", type=Path, default=Path("output/boxes_to_mask
 args = arguments.parse_args()
 
 # A scene comes with its ground truth: for each object its class, its exact mask and its oriented box.
-scene = draw_scene(seed=2, size=(320, 320), kind="harbour", look="optical")
+scene = draw_scene(seed=5, size=(320, 320), kind="harbour", look="optical")
 boats = [i for i in scene.instances if i.category == "ship"]
 truth = np.array([boat.full_mask(scene.image.shape[:2]) for boat in boats])
 

@@ -14,6 +14,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from . import ops, structures
     from .config import add_insight_config
+    from .inference.build import load
     from .inference.detections import masks
     from .inference.prediction import Prediction
     from .inference.predictor import PromptPredictor
@@ -25,6 +26,7 @@ __all__ = [
     "SOPSegPredictor",
     "__version__",
     "add_insight_config",
+    "load",
     "masks",
     "ops",
     "structures",
@@ -36,6 +38,7 @@ _LAZY = {
     "PromptPredictor": ".inference.predictor",
     "SOPSegPredictor": ".inference.sopseg_predictor",
     "add_insight_config": ".config",
+    "load": ".inference.build",
     "masks": ".inference.detections",
     "ops": None,
     "structures": None,

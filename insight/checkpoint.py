@@ -5,6 +5,7 @@ files (`.pkl`). A file from a stranger is safe to open: only tensors, numbers, s
 from it.
 """
 
+import json
 import os
 import pickle
 import re
@@ -81,6 +82,26 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
     return require_state_dict(content, path)
 
 
+def read_class_names(path: str | os.PathLike) -> list[str]:
+    """Read the names of a detector's classes from the metadata of a `.safetensors` file.
+
+    Args:
+        path: the file, which `read_checkpoint` can read.
+
+    Returns:
+        The names in the order of the classes; empty if the file has none.
+    """
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get("class_names", "[]")
+    try:
+        names = json.loads(text)
+    except ValueError:  # of another program
+        return []
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
+
+
 def require_state_dict(content: Any, source: str | os.PathLike) -> dict[str, Tensor]:
     """Check that a part of a weight file is a state dict.
 
@@ -144,10 +165,8 @@ def _read_torch(path: Path) -> Any:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        from safetensors.torch import load_file
-    except ModuleNotFoundError as error:
-        raise CheckpointError(f"{path}: reading it needs the package safetensors: pip install safetensors") from error
+    from safetensors.torch import load_file  # here: few weight files are of this kind
+
     return load_file(path)
 
 

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -108,7 +108,7 @@ def _add_insight_keys(cfg: "CfgNode") -> None:
     # --- SOPSeg. MODEL.META_ARCHITECTURE must be "SOPSegMetaArch" ------------------------------------------------
     sopseg = cfg.MODEL.SOPSEG = CN()
     sopseg.ENCODER = "vit_l"  # image encoder: "vit_t", "vit_b", "vit_l" or "vit_h"
-    sopseg.DECODER = "edge"  # mask decoder: "sam", "hq", "matting" or "edge" (SOPSeg's own)
+    sopseg.DECODER = "edge"  # mask decoder: "sam", "hq", "matting", "edge" (SOPSeg's own) or "fine" (ours)
     sopseg.WEIGHTS = ""  # SAM checkpoint that training starts from; MODEL.WEIGHTS is a checkpoint of the whole model
     sopseg.INPUT_SIZE = 256  # side of a crop, pixels: a multiple of 64 up to 1024
     sopseg.MAGNIFY = True  # one crop per object (region-adaptive magnification); False: one crop, the whole image
@@ -117,8 +117,12 @@ def _add_insight_keys(cfg: "CfgNode") -> None:
     sopseg.SHARED_CROPS = 0.0
     # Prompts made from annotations: "box", "min_area_rect" (around the mask) or "oriented_box" (the dataset's)
     sopseg.PROMPT = "min_area_rect"
+    sopseg.PROMPT_FORM = "points"  # embedding of oriented boxes: "points" along their axis and the box around them
+    # (SOPSeg), or "tokens": two corners of the box turned upright, and the sine and cosine of its angle (OBSeg)
     sopseg.BOX_SHARE = 0.0  # in training, fraction of samples prompted with horizontal boxes instead of PROMPT
-    sopseg.JITTER = 0.0  # in training, largest shift of each side of a prompt, as a fraction of the box's extent
+    # In training, largest shift of each side of a prompt, as a fraction of the box's extent; each sample draws its own
+    # largest shift up to this one.
+    sopseg.JITTER = 0.0
     sopseg.MAX_PROMPTS = 8  # prompts per training image where MAGNIFY is False
     sopseg.IOU_WEIGHT = 5.0  # weight of the loss of the predicted IoU
     sopseg.TRAINED_STAGES = 0  # last stages (blocks of a ViT) of the image encoder that are trained too
@@ -252,8 +256,22 @@ def find_config(name: str | os.PathLike, shipped: dict[str, Path] | None = None)
     return shipped[text]
 
 
+class ConfigPart(NamedTuple):
+    """A part of a config that has been read already.
+
+    Attributes:
+        source: where it comes from, for errors.
+        content: {section: {KEY: value}}, as in a config file.
+    """
+
+    source: Path
+    content: dict[str, Any]
+
+
 def load_config(
-    config_files: str | os.PathLike | Sequence[str | os.PathLike] = (), overrides: Sequence[Any] = ()
+    config_files: str | os.PathLike | Sequence[str | os.PathLike] = (),
+    overrides: Sequence[Any] = (),
+    start: ConfigPart | None = None,
 ) -> "CfgNode":
     """Load a config: Detectron2's and insight's defaults, then the config files with their `_BASE_`, then overrides.
 
@@ -264,6 +282,7 @@ def load_config(
         config_files: names of shipped configs or paths of YAML files, merged from left to right, such as
             `["nwpu_light", "lpm"]`; empty for the defaults.
         overrides: KEY, VALUE, KEY, VALUE, ...
+        start: merged before the files, such as the config of a model folder; None for nothing.
 
     Returns:
         The frozen config.
@@ -279,7 +298,8 @@ def load_config(
     add_insight_config(cfg)
     empty = {key for key, value in _leaves(cfg) if value is None}
     given = [config_files] if isinstance(config_files, (str, os.PathLike)) else config_files
-    for file, content in _read_files([os.fspath(name) for name in given if os.fspath(name)], Path(), ()):
+    files = _read_files([os.fspath(name) for name in given if os.fspath(name)], Path(), ())
+    for file, content in [*([start] if start else []), *files]:
         _require_keys(file, content, cfg)
         try:
             cfg.merge_from_other_cfg(CfgNode(content))
@@ -323,6 +343,34 @@ def dump_config(cfg: "CfgNode") -> str:
     return short.dump()
 
 
+def changed_keys(cfg: "CfgNode") -> dict[str, Any]:
+    """Return the part of a config that differs from Detectron2's and insight's defaults.
+
+    Args:
+        cfg: a config with insight's keys.
+
+    Returns:
+        {section: {KEY: value}} with plain values, such as a config file holds; `load_config` with it as `start` gives
+        an equal config.
+    """
+    from detectron2.config import get_cfg
+
+    defaults = get_cfg()
+    add_insight_config(defaults)
+    before = {key: _as_lists(value) for key, value in _leaves(defaults)}
+    changed: dict[str, Any] = {}
+    for key, value in _leaves(cfg):
+        value = _as_lists(value)
+        if key not in before or before[key] != value:
+            *sections, name = key.split(".")
+            functools.reduce(lambda node, part: node.setdefault(part, {}), sections, changed)[name] = value
+    return changed
+
+
+def _as_lists(value: Any) -> Any:
+    return [_as_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 @functools.cache
 def _point_rend_defaults() -> dict[str, Any]:
     """The keys that PointRend adds, with their defaults."""
@@ -352,10 +400,8 @@ _CHOICES = {
 }
 _MAX_FILES, _MAX_DEPTH = 200, 30  # files that a config is made of, and in one line of inheritance
 
-_Layer = tuple[Path, dict[str, Any]]
 
-
-def _read_files(names: Sequence[str], folder: Path, chain: tuple[Path, ...]) -> list[_Layer]:
+def _read_files(names: Sequence[str], folder: Path, chain: tuple[Path, ...]) -> list[ConfigPart]:
     """Read config files and all that they inherit, in the order in which they are merged."""
     read = []
     for name in names:
@@ -375,7 +421,7 @@ def _read_files(names: Sequence[str], folder: Path, chain: tuple[Path, ...]) -> 
     return [layer for _, layers in read for layer in layers]
 
 
-def _read_file(path: Path, chain: tuple[Path, ...]) -> list[_Layer]:
+def _read_file(path: Path, chain: tuple[Path, ...]) -> list[ConfigPart]:
     if path.resolve() in chain:
         raise ConfigError(f"{path}: inherits from itself through _BASE_")
     if len(chain) > _MAX_DEPTH:
@@ -395,7 +441,7 @@ def _read_file(path: Path, chain: tuple[Path, ...]) -> list[_Layer]:
         raise ConfigError(f"{path}: _BASE_: expected a file or a list of files, got {bases!r:.80}")
     if content.get("VERSION", 2) != 2:
         raise ConfigError(f"{path}: VERSION: expected 2, got {content['VERSION']!r:.80}")
-    return [*_read_files(bases, path.parent, (*chain, path.resolve())), (path, content)]
+    return [*_read_files(bases, path.parent, (*chain, path.resolve())), ConfigPart(path, content)]
 
 
 def _is_section(node: Any) -> bool:
@@ -404,7 +450,7 @@ def _is_section(node: Any) -> bool:
     )
 
 
-def _stated(layers: list[_Layer], key: str) -> Any:
+def _stated(layers: list[ConfigPart], key: str) -> Any:
     """The value that files give a key, None if they do not."""
     for _, content in reversed(layers):
         node: Any = content

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from insight.errors import InputError
+from insight.hub.finding import DEFAULT_SOPSEG, find, is_weight_file
 from insight.inference.image_input import NoImageError
 from insight.modeling.sopseg import PIXEL_MEAN, PIXEL_STD, SOPSeg, build_sopseg, image_masks, load_sopseg
 from insight.modeling.sopseg.checkpoint import identify
+from insight.modeling.sopseg.crop_size import default_crop_size
 from insight.modeling.sopseg.encoders import MAX_SIZE, check_input_size
 from insight.modeling.sopseg.segment import decode_masks
 from insight.ops import crop_resize
@@ -26,7 +28,6 @@ from insight.structures.crop_plans import plan_crops
 from insight.structures.prompts import Prompts
 
 OUTSIDE = -20.0  # logits of magnified masks outside their region; about the lowest that SAM predicts
-CROP_SIZE = 256  # pixels, of the crop around an object, as in SOPSeg's paper
 
 
 class SamPredictor:
@@ -43,10 +44,12 @@ class SamPredictor:
     The image is encoded when it is first needed, so boxes alone never encode the whole image.
 
     Args:
-        sam_model: a model from `load_sopseg` or `sam_model_registry`, a checkpoint of SAM, MobileSAM or SOPSeg, or a
-            `Sam` of segment_anything, whose weights are copied. A model stays on its device.
+        sam_model: a model from `load_sopseg` or `sam_model_registry`, the name of a model (`insight.hub.find`), a
+            checkpoint of SAM, MobileSAM or SOPSeg, or a `Sam` of segment_anything, whose weights are copied. A model
+            stays on its device.
         magnify: answer boxes from magnified crops.
-        crop_size: side of the crop around an object, pixels; a multiple of 64 up to 1024.
+        crop_size: side of the crop around an object, pixels; a multiple of 64 up to 1024. None uses 512 with SAM's
+            decoder, else 256, see `default_crop_size`.
         input_size: side of the encoder's input for the whole image, pixels; a multiple of 64 up to 1024, 1024 in
             segment-anything.
 
@@ -64,17 +67,19 @@ class SamPredictor:
 
     def __init__(
         self,
-        sam_model: SOPSeg | str | os.PathLike | nn.Module,
+        sam_model: SOPSeg | str | os.PathLike | nn.Module = DEFAULT_SOPSEG,
         *,
         magnify: bool = True,
-        crop_size: int = CROP_SIZE,
+        crop_size: int | None = None,
         input_size: int = MAX_SIZE,
     ):
-        check_input_size(crop_size, "crop_size")
+        if crop_size is not None:
+            check_input_size(crop_size, "crop_size")
         check_input_size(input_size, "input_size")
         self.model = _as_sopseg(sam_model).eval()
         self.transform = ResizeLongestSide(input_size)
-        self.magnify, self.crop_size, self._side = magnify, crop_size, input_size
+        self.magnify, self._side = magnify, input_size
+        self.crop_size = crop_size or default_crop_size(self.model)
         self.reset_image()
 
     @property
@@ -110,7 +115,7 @@ class SamPredictor:
             image = image[..., ::-1]
         resized = torch.from_numpy(self.transform.apply_image(image)).permute(2, 0, 1).contiguous()
         self.set_torch_image(resized[None].to(self.device), image.shape[:2])
-        self._pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
+        self._pixels = torch.from_numpy(image.transpose(2, 0, 1).copy()).to(self.device)
 
     @torch.no_grad()
     def set_torch_image(self, transformed_image: Tensor, original_image_size: tuple[int, int]) -> None:
@@ -353,8 +358,12 @@ sam_model_registry["default"] = sam_model_registry["vit_h"]
 def _as_sopseg(model: Any) -> SOPSeg:
     if isinstance(model, SOPSeg):
         return model
-    if isinstance(model, str | os.PathLike):
+    if isinstance(model, str | os.PathLike) and is_weight_file(model):
         return load_sopseg(model)
+    if isinstance(model, str | os.PathLike):
+        found = find(model)
+        found.require_kind("sopseg")
+        return load_sopseg(found.weights)
     if not isinstance(model, nn.Module):
         raise InputError(f"sam_model: expected a model or a checkpoint's path, got {type(model).__name__}")
     weights = model.state_dict()

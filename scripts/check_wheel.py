@@ -33,7 +33,22 @@ def main() -> None:
         check = (ROOT / "scripts" / "check_installed.py").read_text()
         run([python, "-c", check], folder)
         run([python, "-c", f"import sys; sys.modules['detectron2'] = None\n{check}"], folder)
+        try_shipped_models(python, folder)
     print("The wheel and the source distribution are sound.")
+
+
+def try_shipped_models(python: Path, folder: Path) -> None:
+    """Let the installed command answer with the models in the wheel, with no network and an empty cache."""
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "INSIGHT_CACHE": str(folder / "cache")}
+    run([python.with_name("insight"), "models"], folder, offline)
+    if not (ROOT / "insight" / "hub" / "models" / "sopseg-vit-t" / "config.json").is_file():
+        print("no model is shipped by this checkout: no prediction to check")
+        return
+    draw = "from insight.data.scenes import draw_scene; from insight.data.formats.images import write_png\n"
+    run([python, "-c", draw + "write_png('a.png', draw_scene(7, (128, 128)).image)"], folder, offline)
+    predict = [python.with_name("insight"), "predict", "a.png", "--device", "cpu", "--output"]
+    run([*predict, "masks", "--boxes", "10,10,60,60"], folder, offline)
+    run([*predict, "found"], folder, offline)
 
 
 def build(folder: Path) -> tuple[Path, Path]:

@@ -19,11 +19,15 @@ pytest.importorskip("detectron2")
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
 from helpers.documents import AS_RUN, NAMES, ROOT, Command, code_blocks, commands, read_current
+from helpers.model_folders import write_tiny_detector, write_tiny_sopseg
+from helpers.rasters import TURNED
+from helpers.rasters import write as write_raster
 from helpers.tiny import write_dataset
 from helpers.tiny_prompt_rcnn import TINY
 from helpers.tiny_sopseg import save_tiny_checkpoint
 
 import insight.cli.main
+import insight.hub.finding as finding
 from insight.cli.main import build_parser
 from insight.cli.parser import Parser
 from insight.config import add_insight_config, find_config, load_config
@@ -206,6 +210,12 @@ def playground(tmp_path_factory):
     pixels = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
     for name in ("harbour.png", "port.png"):
         Image.fromarray(pixels).save(folder / name)
+    write_raster(folder / "port.tif", pixels)
+    layer = {"type": "FeatureCollection", "features": [], "crs": {"type": "name", "properties": {"name": "EPSG:32632"}}}
+    corners = [TURNED * corner for corner in ((10, 10), (40, 10), (40, 30), (10, 30), (10, 10))]
+    outline = {"type": "Polygon", "coordinates": [corners]}
+    layer["features"].append({"type": "Feature", "properties": {"berth": "A"}, "geometry": outline})
+    (folder / "berths.geojson").write_text(json.dumps(layer))
     annotations, _ = write_dataset(folder)
     for name in ("train.json", "val.json"):
         shutil.copy(annotations, folder / name)
@@ -213,16 +223,21 @@ def playground(tmp_path_factory):
         (folder / "dota/train" / part).mkdir(parents=True)
     Image.fromarray(pixels).save(folder / "dota/train/images/P0.png")
     (folder / "dota/train/labelTxt/P0.txt").write_text("10 10 40 10 40 30 10 30 ship 0\n")
-    cfg = load_config(["scenes"], [*TINY, "MODEL.ROI_HEADS.NUM_CLASSES", 7]).clone()
+    cfg = load_config(["scenes"], [*TINY, "MODEL.ROI_HEADS.NUM_CLASSES", 11]).clone()
     torch.manual_seed(0)
-    weights = build_model(cfg).state_dict()
-    for run in ("light", "demo"):
+    tiny = build_model(cfg)
+    weights = tiny.state_dict()
+    for run in ("light", "trained"):
         (folder / "output" / run).mkdir(parents=True)
         (folder / "output" / run / "config.yaml").write_text(cfg.dump())
         torch.save({"model": weights}, folder / "output" / run / "model_final.pth")
     with pytest.MonkeyPatch.context() as patch:  # as long as the module's tests, "vit_b" is a tiny encoder
         save_tiny_checkpoint(folder / "sopseg.pth", patch, decoder="edge")
         save_tiny_checkpoint(folder / "sam_vit_b_01ec64.pth", patch)
+        patch.setattr(finding, "SHIPPED", folder / "shipped")  # tiny models under the shipped ones' names
+        write_tiny_sopseg(folder / "shipped" / "sopseg-vit-t", patch)
+        about = {"class_names": tuple(f"kind {i}" for i in range(cfg.MODEL.ROI_HEADS.NUM_CLASSES))}
+        write_tiny_detector(folder / "shipped" / "scenes-light", cfg, tiny, **about)
         corners = np.array([[[10, 10], [40, 10], [40, 30], [10, 30]]], dtype=np.float32)
         patch.setitem(sys.modules, "ultralytics", types.SimpleNamespace(YOLO=lambda weights: lambda image: corners))
         yield folder

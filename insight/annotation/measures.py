@@ -5,6 +5,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from insight.structures.box_shapes import pixels_in_box
 from insight.structures.rle import decode_crop, rle_area, rle_box
 
 
@@ -44,23 +45,3 @@ def measure_mask(code: dict, corners: np.ndarray) -> dict[str, Any]:
         "components": len(sizes),
         "largest_part": round(int(sizes.max()) / result["area"], 4),
     }
-
-
-def pixels_in_box(corners: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
-    """Return which pixel centres lie in a box.
-
-    Args:
-        corners: (4, 2) XY, image pixels, consecutive corners.
-        window: (x0, y0, x1, y1), image pixels, x1 and y1 exclusive.
-
-    Returns:
-        (y1 - y0, x1 - x0) bool.
-    """
-    x0, y0, x1, y1 = window
-    x, y = np.arange(x0, x1) + 0.5, (np.arange(y0, y1) + 0.5)[:, None]
-    inside = np.zeros((y1 - y0, x1 - x0), bool)
-    # A ray to the right of a point in the box crosses an odd number of its sides.
-    for (ax, ay), (bx, by) in zip(corners.astype(float), np.roll(corners, -1, 0).astype(float)):
-        if ay != by:
-            inside ^= ((ay > y) != (by > y)) & (x < ax + (y - ay) * (bx - ax) / (by - ay))
-    return inside

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from insight.data.formats.images import read_image
 from insight.errors import InputError
 from insight.modeling.sopseg import SOPSeg, load_sopseg
+from insight.modeling.sopseg.crop_size import default_crop_size
 from insight.modeling.sopseg.encoders import check_input_size
 from insight.modeling.sopseg.prompt_form import check_form, in_form
 from insight.modeling.sopseg.segment import SegmentedObjects, segment_objects
@@ -26,6 +26,7 @@ from insight.structures.rle import encode_logits
 from insight.version import __version__
 
 from .measures import measure_mask
+from .pixels import read_pixels
 from .sources import ImageBoxes, Source, SourceImage
 
 BLOCK = 256  # boxes that are segmented and kept together: what a kill costs at most, and what memory holds
@@ -49,7 +50,7 @@ class SOPSegSegmenter:
 
     Args:
         weights: checkpoint, as `load_sopseg` takes it.
-        input_size: side of the crops, pixels.
+        input_size: side of the crops, pixels; None for the model's, see `default_crop_size`.
         device: device of the model.
         dtype: torch.float32 or torch.bfloat16, the precision of the model.
         prompt: form of oriented boxes, "oriented_box" or "box"; None for the one that the model was trained for, see
@@ -63,19 +64,20 @@ class SOPSegSegmenter:
     def __init__(
         self,
         weights: str | os.PathLike,
-        input_size: int,
+        input_size: int | None,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         prompt: str | None = None,
     ):
-        check_input_size(input_size, "input_size")
+        if input_size is not None:
+            check_input_size(input_size, "input_size")
         check_form(prompt)
         self.weights, self.input_size, self.device, self.dtype = Path(weights), input_size, device, dtype
         self.prompt = prompt
         self.settings = {
             "insight": __version__,
             "weights": file_digest(self.weights),
-            "input_size": input_size,
+            "input_size": input_size or "as the checkpoint needs",
             "dtype": str(dtype).removeprefix("torch."),
             "prompt": prompt or "as the checkpoint was trained",
         }
@@ -88,7 +90,8 @@ class SOPSegSegmenter:
         """Segment the prompted objects of an image (3, H, W) uint8 RGB, each once."""
         if prompts.points is not None:
             prompts = in_form(prompts, self._model, self.prompt)
-        return segment_objects(self._model, image, prompts, one_crop_each(prompts.boxes), self.input_size)
+        size = self.input_size or default_crop_size(self._model)
+        return segment_objects(self._model, image, prompts, one_crop_each(prompts.boxes), size)
 
 
 def segment_source(source: Source, segmenter: Segmenter, journal: Journal) -> dict[str, str]:
@@ -146,7 +149,7 @@ def blocks(image: SourceImage, boxes: ImageBoxes) -> list[tuple[str, slice]]:
 
 def _read_pixels(image: SourceImage) -> Tensor:
     """(3, H, W) uint8 RGB."""
-    pixels = read_image(image.path)
+    pixels = read_pixels(image.path)
     (height, width), stated = pixels.shape[:2], image.size
     if stated not in (None, (height, width)):
         raise InputError(f"{image.path}: is {width} x {height} pixels, its source says {stated[1]} x {stated[0]}")

@@ -1,7 +1,9 @@
 """Sources of boxes for annotation: folders of DOTA and SODA-A, and COCO files."""
 
+import json
 import logging
 import os
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from insight.data.formats.file_check import SKIP_HINT, FileCheck, first, repeate
 from insight.data.formats.oriented import find_oriented, read_oriented
 from insight.errors import InputError
 from insight.structures.oriented_boxes import oriented_corners
+
+VECTOR_SUFFIXES = (".gpkg", ".geojson", ".fgb", ".parquet", ".shp", ".csv")
 
 _GIVEN = ("bbox", "oriented_box")  # keys of an annotation that describe its box
 
@@ -91,10 +95,12 @@ def open_source(
     `classes` or of the alphabet; a COCO file keeps its ids.
 
     Args:
-        path: a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ (SODA-A), or a COCO JSON file
-            (also CVAT's and Roboflow's, or Label Studio's JSON; see `read_coco`). Its annotations may have an
-            "oriented_box" in any form that `oriented_corners` takes.
-        image_root: for a COCO file, the folder that its file names are relative to.
+        path: a folder with images/ and labelTxt/ (DOTA), Images/ and Annotations/ (SODA-A) or images/ and labels/
+            (YOLO-OBB); a COCO JSON file (also CVAT's and Roboflow's, or Label Studio's JSON; see `read_coco`), whose
+            annotations may have an "oriented_box" in any form that `oriented_corners` takes; or a vector layer of
+            polygons, see `insight.geo.datasets.read_vector_boxes`.
+        image_root: for a COCO file, the folder that its file names are relative to; for a vector layer, the
+            georeferenced image or the folder of them.
         classes: names of the classes to use; None: all.
         strict: raise for bad entries and missing images; otherwise leave them out and record them as failures.
 
@@ -110,9 +116,12 @@ def open_source(
         if image_root is not None:
             raise InputError(f"image_root: expected none for a folder, which holds its images, got {image_root}")
         return _open_folder(path, classes, FileCheck(path, strict, SKIP_HINT))
+    if path.suffix.lower() in VECTOR_SUFFIXES:
+        return _open_vector(path, None if image_root is None else Path(image_root), classes, strict)
     if path.suffix.lower() != ".json":
-        raise InputError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA) or Images/ and Annotations/ "
-                         "(SODA-A), or a COCO .json file")  # fmt: skip
+        raise InputError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA), Images/ and Annotations/ "
+                         "(SODA-A) or images/ and labels/ (YOLO-OBB), a COCO .json "
+                         f"file, or a vector layer ({', '.join(VECTOR_SUFFIXES)})")  # fmt: skip
     if image_root is None:
         raise InputError(f"image_root: expected the folder of the images of {path}, got none")
     if not Path(image_root).is_dir():
@@ -127,7 +136,7 @@ def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) 
     total = 0
     for number, (path, label_file) in enumerate(find_oriented(folder, check=check), 1):
         name = Path(*path.relative_to(folder).parts[1:]).as_posix()
-        boxes = unread.attempt(lambda file=label_file: read_oriented(file), name)
+        boxes = unread.attempt(lambda file=label_file, image=path: read_oriented(file, image), name)
         if boxes is None:
             continue
         found = Counter(boxes.class_names)
@@ -143,7 +152,7 @@ def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) 
     chosen = sorted(names) if classes is None else classes
 
     def read(image: SourceImage) -> ImageBoxes:
-        found = read_oriented(labels[image.name])
+        found = read_oriented(labels[image.name], image.path)
         index = [i for i, name in enumerate(found.class_names) if name in chosen]
         if len(index) != image.count:
             raise InputError(f"{labels[image.name]}: has {len(index)} boxes now, {image.count} when the run started")
@@ -159,6 +168,21 @@ def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) 
     return Source(
         images, [{"id": i, "name": name} for i, name in enumerate(chosen, 1)], read, _failures(check) | failures
     )
+
+
+def _open_vector(path: Path, images: Path | None, classes: Sequence[str] | None, strict: bool) -> Source:
+    from insight.geo.datasets import read_vector_boxes
+
+    if images is None:
+        raise InputError(f"image_root: expected the image or the folder of the images that {path} lies on, got none")
+    if not images.exists():
+        raise InputError(f"image_root: {images}: no such file or folder")
+    content = read_vector_boxes(path, images)
+    root = images.parent if images.is_file() else images
+    with tempfile.TemporaryDirectory() as folder:  # so that its rules are those of a COCO file
+        boxes = Path(folder) / path.with_suffix(".json").name
+        boxes.write_text(json.dumps({key: content[key] for key in ("images", "annotations", "categories")}))
+        return _open_coco(root, classes, FileCheck(boxes, strict, SKIP_HINT))
 
 
 def _open_coco(image_root: Path, classes: Sequence[str] | None, check: FileCheck) -> Source:

@@ -3,11 +3,12 @@
 import argparse
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 from insight.annotation.filters import REASONS, Filters
 from insight.errors import InputError
 
-from .options import add_bad_options, add_command, add_device, integer
+from .options import add_bad_options, add_command, add_device, chosen_model, integer
 from .reporting import print_error
 
 _MEANINGS = {
@@ -35,8 +36,10 @@ def add_parser(commands) -> None:
         run,
         "Turn a dataset of boxes into a dataset of masks, with SOPSeg or SAM",
         (
-            "annotate dota/train --weights sopseg.pth --output masks",
+            "annotate dota/train --output masks",
             "annotate boxes.json --images images/ --weights sam_vit_l.pth --output masks --classes ship plane",
+            "annotate dota/train --output masks --to yolo-seg,label-studio",
+            "annotate berths.gpkg --images scene.tif --output masks --to gpkg",
             "annotate dota/train --output masks --review masks/review.csv",
         ),
         "Writes instances.json (COCO), review.csv and report.md. A stopped run resumes where it was;\n"
@@ -45,25 +48,35 @@ def add_parser(commands) -> None:
     parser.add_argument(
         "boxes",
         metavar="SOURCE",
-        help="folder of DOTA (images/, labelTxt/) or SODA-A (Images/, Annotations/), or a COCO .json file, whose "
-        "annotations may have an oriented_box",
+        help="folder of DOTA (images/, labelTxt/), SODA-A (Images/, Annotations/) or YOLO-OBB (images/, labels/); a "
+        "COCO .json file, whose annotations may have an oriented_box; or a vector layer (.gpkg, .geojson, ...)",
     )
-    parser.add_argument("--images", dest="image_root", metavar="DIR", help="folder of the images of a COCO file")
+    parser.add_argument(
+        "--images", dest="image_root", metavar="DIR", help="folder of the images of a COCO file or a vector layer"
+    )
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="classes to annotate (default: all)")
     model = parser.add_argument_group("model")
-    model.add_argument("--weights", default="", metavar="FILE", help="checkpoint of SOPSeg, SAM or MobileSAM")
+    model.add_argument(
+        "--model",
+        default="",
+        metavar="NAME",
+        help="name or folder of a SOPSeg model, see `insight models` (default: sopseg-vit-t)",
+    )
+    model.add_argument(
+        "--weights", default="", metavar="FILE", help="checkpoint of SOPSeg, SAM or MobileSAM, instead of --model"
+    )
     model.add_argument(
         "--input-size",
         type=integer(64, 1024),
-        default=256,
         metavar="PIXELS",
-        help="side of the crop of an object, a multiple of 64 (default: %(default)s)",
+        help="side of the crop of an object, a multiple of 64 (default: the model's; of a checkpoint 256, or 512 with "
+        "SAM's decoder)",
     )
     model.add_argument(
         "--prompt",
         choices=("oriented_box", "box"),
-        help="prompt with oriented boxes, or with the horizontal boxes around them (default: as the checkpoint was "
-        "trained: box for SAM and MobileSAM, oriented_box for SOPSeg)",
+        help="prompt with oriented boxes, or with the horizontal boxes around them (default: the model's; of a "
+        "checkpoint, box for SAM and MobileSAM, oriented_box for SOPSeg)",
     )
     add_device(model, "cuda if there is a GPU")
     model.add_argument(
@@ -73,6 +86,13 @@ def add_parser(commands) -> None:
     )
     results = parser.add_argument_group("results")
     results.add_argument("--output", required=True, metavar="DIR", help="output folder")
+    results.add_argument(
+        "--to",
+        default="coco",
+        metavar="FORMAT,...",
+        help="further formats of the masks: yolo-seg, yolo-obb, dota, soda-a, labelme, label-studio, cvat, or, for "
+        "georeferenced images, gpkg, geojson, fgb, parquet, shp (default: coco alone)",
+    )
     results.add_argument("--review", metavar="FILE", help="apply the decisions in this file to the masks in DIR")
     filters = parser.add_argument_group("filters", "masks outside these bounds are dropped")
     for field in fields(Filters):
@@ -88,34 +108,34 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    import torch
-
+    from insight.annotation.conversion import images_in
+    from insight.annotation.exports import export, parse_exports
     from insight.annotation.review import Review
     from insight.annotation.run import annotate, apply_review
-    from insight.annotation.segmentation import SOPSegSegmenter
     from insight.annotation.sources import open_source
-    from insight.runtime.machine import parse_device
     from insight.runtime.outputs import check_output_folder
 
     output = check_output_folder(args.output)
+    formats = parse_exports(args.to)
     bounds = {f.name: value for f in fields(Filters) if (value := getattr(args, f.name)) is not None}
     if args.review and bounds:
         raise InputError(f"review: replaces the filters, so leave out {', '.join(map(_option, bounds))}")
-    if not args.review and not args.weights:
-        raise InputError("weights: expected a checkpoint of SOPSeg, SAM or MobileSAM, got none")
     if args.review:
         review = Review(args.review)
         source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
         statistics = apply_review(source, review, output)
     else:
         filters = Filters(**bounds)
-        dtype = torch.bfloat16 if args.bf16 else torch.float32
-        segmenter = SOPSegSegmenter(args.weights, args.input_size, parse_device(args.device), dtype, args.prompt)
+        segmenter = _segmenter(args)
         source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
         statistics = annotate(source, segmenter, filters, output)
     kept, dropped = statistics.count("kept"), statistics.count("dropped")
     print(f"kept {kept} masks, dropped {dropped}: {output}/instances.json; see {output}/report.md")
     print(f"change decisions in {output}/review.csv and apply them with --review")
+    image_root = Path(args.image_root) if args.image_root else images_in(Path(args.boxes))
+    for name, done in export(output, formats, image_root).items():
+        losses = "".join(f", {what}: {count}" for what, count in done.losses.items())
+        print(f"wrote {output}/{name}{losses}")
     for name, reason in source.failures.items():
         if args.skip_bad:
             print(f"warning: {name}: {reason}", file=sys.stderr)
@@ -125,6 +145,25 @@ def run(args: argparse.Namespace) -> int:
     if none_kept:
         print_error(f"no mask was kept: {_why_none(statistics.reasons, dropped)}")
     return 1 if none_kept or (source.failures and not args.skip_bad) else 0
+
+
+def _segmenter(args: argparse.Namespace):
+    """The model of a command line."""
+    import torch
+
+    from insight.annotation.segmentation import SOPSegSegmenter
+    from insight.hub import DEFAULT_SOPSEG
+    from insight.runtime.machine import parse_device
+
+    model = chosen_model(args, DEFAULT_SOPSEG)
+    weights, size, prompt = args.weights, args.input_size, args.prompt
+    if model is not None:
+        model.require_kind("sopseg")
+        weights, keys = model.weights, model.architecture
+        size, prompt = size or keys.input_size, prompt or keys.prompt
+        print(f"model: {model.name}, {model.path}", flush=True)
+    dtype = torch.bfloat16 if args.bf16 else torch.float32
+    return SOPSegSegmenter(weights, size, parse_device(args.device), dtype, prompt)
 
 
 def _why_none(reasons, dropped: int) -> str:

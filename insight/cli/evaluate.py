@@ -2,7 +2,7 @@
 
 import argparse
 
-from .options import add_bad_options_over_config, add_command, add_config, add_device, add_overrides, add_weights
+from .options import add_bad_options_over_config, add_command, add_model, add_overrides
 from .train import add_process_options, launch_job
 
 
@@ -12,17 +12,16 @@ def add_parser(commands) -> None:
         commands,
         "evaluate",
         run,
-        "Evaluate a checkpoint on DATASETS.TEST of its config",
+        "Evaluate a model on DATASETS.TEST of its config",
         (
             "evaluate --config-file output/light/config.yaml --weights output/light/model_final.pth",
+            "evaluate --model scenes-light OUTPUT_DIR output/scenes_light",
             "evaluate --config-file output/light/config.yaml --resume OUTPUT_DIR output/light TEST.BOUNDARY_AP True",
         ),
         "Writes results.json, and detections in inference/, to OUTPUT_DIR.",
     )
     model = parser.add_argument_group("model")
-    add_config(model, required=True)
-    add_weights(model)
-    add_device(model)
+    add_model(model)
     model.add_argument("--resume", action="store_true", help="evaluate the last checkpoint in OUTPUT_DIR")
     add_process_options(parser)
     add_bad_options_over_config(parser)

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable, Sequence
 
+from insight.errors import InputError
+
 from .parser import Parser
 
 DEVICES = "cpu, cuda or cuda:N"
@@ -79,6 +81,38 @@ def add_device(group: argparse._ActionsContainer, default: str = "MODEL.DEVICE o
     group.add_argument("--device", default="", metavar="NAME", help=f"{DEVICES} (default: {default})")
 
 
+def add_model(group: argparse._ActionsContainer, default: str = "") -> None:
+    """Add --model, and in its place --config-file and --weights; and --device."""
+    group.add_argument(
+        "--model",
+        default="",
+        metavar="NAME",
+        help="name or folder of a model, see `insight models`" + (f" (default: {default})" if default else ""),
+    )
+    add_config(group, required=False, purpose="model, instead of --model")
+    add_weights(group)
+    add_device(group, "cuda if there is a GPU; MODEL.DEVICE of the config")
+
+
+def chosen_model(args: argparse.Namespace, default: str | None = None):
+    """Return the model folder that a command line names, or None if it names a config instead.
+
+    Args:
+        args: the arguments; with `model`, `weights` and perhaps `config_file`.
+        default: name of the model where neither is given; None for an error.
+    """
+    from insight.hub import find
+
+    others = [name for name in ("config_file", "weights") if getattr(args, name, None)]
+    if args.model and others:
+        raise InputError(f"model: not allowed together with {others[0]}, which names another model")
+    if others:
+        return None
+    if not args.model and default is None:
+        raise InputError("model: expected the name or folder of a model, or a config_file with weights, got neither")
+    return find(args.model or default)
+
+
 def add_overrides(parser: Parser) -> None:
     """Add the config overrides at the end of the command line."""
     parser.add_argument(
@@ -129,6 +163,16 @@ def config_of(args: argparse.Namespace, more: Sequence[str] = ()):
     from insight.config import load_config
     from insight.data.datasets import register_from_config
 
-    cfg = load_config(args.config_file, [*overrides_of(args), *more])
+    cfg = load_config(args.config_file, [*overrides_of(args), *more], start_of(args))
     register_from_config(cfg)
     return cfg
+
+
+def start_of(args: argparse.Namespace):
+    """Return the config of the model that --model names, for `load_config`; None for a command line without one."""
+    if not hasattr(args, "model"):
+        return None
+    from insight.hub.configs import config_part
+
+    model = chosen_model(args)
+    return None if model is None else config_part(model)

@@ -1,12 +1,17 @@
 """`insight predict`."""
 
 import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
 
 from insight.errors import InputError
 from insight.version import __version__
 
-from .options import add_command, add_config, add_device, add_overrides, add_weights, config_of
+from .options import add_command, add_model, add_overrides, chosen_model, config_of, integer
 from .reporting import print_error
+
+LAYERS = (".gpkg", ".geojson", ".fgb", ".parquet", ".shp")
 
 
 def add_parser(commands) -> None:
@@ -17,24 +22,30 @@ def add_parser(commands) -> None:
         run,
         "Detect objects in images, or segment given boxes",
         (
+            "predict images/ --output found",
+            "predict a.png --boxes 10,20,50,60 --oriented-boxes 40,50,30,10,15 --output masks",
+            "predict a.png --model scenes-light --boxes 10,20,50,60 --output classified",
             "predict images/ --config-file output/light/config.yaml --weights output/light/model_final.pth "
-            "--output found",
-            "predict a.png --config-file output/light/config.yaml --boxes 10,20,50,60 --boxes 70,20,90,45 "
-            "--output boxes",
-            "predict a.png --config-file sopseg_light --weights sopseg.pth "
-            "--oriented-boxes 40,50,30,10,15 --output ships",
+            "--output mine",
+            "predict port.tif --output found.gpkg",
+            "predict port.tif --boxes berths.gpkg --output ships.gpkg",
         ),
-        "Writes predictions.json (COCO) and a picture of each image. A stopped run resumes where it was.",
+        "Without a model, the shipped scenes-light detects, and the shipped sopseg-vit-t segments boxes.\n"
+        "Writes predictions.json (COCO) and a picture of each image; or, if the output is a vector file, the polygons\n"
+        "of one raster of any size. A stopped run resumes where it was.",
     )
     parser.sources = "images"
     parser.add_argument("images", nargs="+", metavar="SOURCE", help="image files, folders or glob patterns")
     model = parser.add_argument_group("model")
-    add_config(model, required=True)
-    add_weights(model)
-    add_device(model)
+    add_model(model, "sopseg-vit-t for boxes, scenes-light without")
     prompts = parser.add_argument_group("prompts", "without prompts, the model detects objects by itself")
     prompts.add_argument(
-        "--boxes", action="append", default=[], metavar="X1,Y1,X2,Y2", help="a box in every image, pixels; repeatable"
+        "--boxes",
+        action="append",
+        default=[],
+        metavar="X1,Y1,X2,Y2",
+        help="a box in every image, pixels; repeatable. For a vector file as output also one layer of polygons, "
+        "oriented boxes or points in any CRS",
     )
     prompts.add_argument(
         "--oriented-boxes",
@@ -60,43 +71,64 @@ def add_parser(commands) -> None:
         "this; 0 never, 1 always (default: %(default)s)",
     )
     results = parser.add_argument_group("results")
-    results.add_argument("--output", required=True, metavar="DIR", help="folder for predictions.json and overlays/")
+    results.add_argument(
+        "--output",
+        required=True,
+        metavar="PATH",
+        help="folder for predictions.json and overlays/; or a vector file: .gpkg .geojson .fgb .parquet .shp",
+    )
     results.add_argument(
         "--score-threshold",
         type=float,
-        default=0.5,
         metavar="S",
-        help="lowest score of an instance found without prompts, 0 to 1 (default: %(default)s)",
+        help="lowest score of an instance found without prompts, 0 to 1 (default: the model's, or 0.5 for a config)",
     )
+    rasters = parser.add_argument_group("rasters", "where the output is a vector file")
+    rasters.add_argument(
+        "--tile-size", type=integer(1), default=1024, metavar="N", help="pixels (default: %(default)s)"
+    )
+    rasters.add_argument(
+        "--overlap", type=integer(1), metavar="N", help="of neighbouring tiles, pixels (default: 256, or half a tile)"
+    )
+    rasters.add_argument("--bands", metavar="R,G,B", help="bands by number from 1 or by name, three or one")
+    rasters.add_argument(
+        "--rescale",
+        metavar="LOW,HIGH",
+        help="values that become 0 and 255, or the .run.json of an earlier result (default: bytes stay as they are, "
+        "others by the scene's 2nd and 98th percentile)",
+    )
+    rasters.add_argument(
+        "--gsd", type=float, metavar="M", help="resample to this many metres a pixel (default: as the model states)"
+    )
+    rasters.add_argument(
+        "--simplify",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="move outlines by up to this many pixels for fewer corners",
+    )
+    rasters.add_argument("--regularize", action="store_true", help="straighten outlines, as of buildings")
+    rasters.add_argument("--workers", type=integer(1), default=1, metavar="N", help="processes (default: %(default)s)")
+    rasters.add_argument("--engine", default="local", metavar="NAME", help="local or ray (default: %(default)s)")
+    rasters.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (default: one on this machine)")
     add_overrides(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from insight.inference.file_predictor import build_file_predictor
+    if Path(args.output).suffix.lower() in LAYERS:
+        return _predict_raster(args)
+    from insight.inference.file_predictor import to_file_predictor
     from insight.inference.files import find_images, predict_files
-    from insight.inference.score_threshold import check_score_threshold
-    from insight.runtime.digests import file_digest
     from insight.runtime.outputs import check_output_folder
 
     output = check_output_folder(args.output)
-    threshold = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", check_score_threshold(args.score_threshold)]
     images = find_images(args.images)
     prompts = _prompts(args)
     if args.correct_boxes and not _has_boxes(prompts):
         raise InputError("correct_boxes: expected boxes to correct: --boxes, or --boxes-json with 4 numbers per box")
-    args.opts = [*threshold, *args.opts]
-    cfg = config_of(args)
-    predictor = build_file_predictor(cfg, prompts is not None, args.given_class, args.correct_boxes)
-    branch = cfg.MODEL.SOPSEG_BRANCH
-    weights = [path for path in (cfg.MODEL.WEIGHTS, branch.WEIGHTS if branch.ENABLED else "") if path]
-    settings = {
-        "insight": __version__,
-        "config": cfg.dump(),
-        "weights": [file_digest(path) for path in weights],
-        "class": args.given_class,
-        "correct_boxes": args.correct_boxes,
-    }
+    model, settings = _predictor(args, prompts is not None)
+    predictor = to_file_predictor(model, prompts is not None, args.given_class, args.correct_boxes)
     answered, failures = predict_files(predictor, images, output, prompts, settings)
     without = f", without {len(failures)} that failed" if failures else ""
     if answered or not failures:
@@ -106,6 +138,89 @@ def run(args: argparse.Namespace) -> int:
     if len(failures) > 1 and not answered:
         print_error(f"all {len(failures)} images failed; nothing was written to {output}, earlier results stay")
     return 1 if failures else 0
+
+
+def _predict_raster(args: argparse.Namespace) -> int:
+    """Write the polygons of a raster."""
+    from insight.geo.predict import predict_raster
+    from insight.geo.raster import Raster
+
+    if len(args.images) > 1 or not Path(args.images[0]).is_file():
+        raise InputError(f"output: {args.output} is for the polygons of one raster; give one file, or name a folder")
+    if args.given_class is not None or args.correct_boxes:
+        raise InputError("output: --class and --correct-boxes are for images; name a folder as output")
+    layer = args.boxes[0] if len(args.boxes) == 1 and Path(args.boxes[0]).is_file() else None
+    if layer is not None and (args.oriented_boxes or args.boxes_json):
+        raise InputError("boxes: a layer holds all prompts; leave --oriented-boxes and --boxes-json out")
+    given = None if layer is not None else _prompts(args)
+    if isinstance(given, dict):
+        raise InputError("boxes_json: expected one list of boxes for one raster, got lists by image file name")
+    raster = Raster(args.images[0], args.bands, args.rescale, args.gsd)  # which fails sooner than a model is read
+    prompted = layer is not None or given is not None
+    model, settings = _predictor(args, prompted)
+    if args.gsd is None and (gsd := _suitable_gsd(raster.gsd_m, settings["gsd"])) is not None:
+        print(f"resampling from {raster.gsd_m:.3g} m to {gsd:.3g} m a pixel, as the model was trained", flush=True)
+        raster = Raster(args.images[0], args.bands, args.rescale, gsd)
+    predict_raster(
+        raster,
+        model,
+        boxes=given.boxes if given is not None and len(given.boxes) else None,
+        oriented_boxes=given.corners if given is not None and len(given.corners) else None,
+        prompts=layer,
+        tile_size=args.tile_size,
+        overlap=args.overlap,
+        simplify=args.simplify,
+        regularize=args.regularize,
+        output=args.output,
+        workers=args.workers,
+        engine=args.engine,
+        address=args.address,
+    )
+    print(f"wrote {args.output}")
+    return 0
+
+
+def _suitable_gsd(own: float | None, trained: Sequence[float] | None) -> float | None:
+    """The nearest ground sampling distance that a model was trained at, unless it is the raster's own."""
+    if own is None or not trained:
+        return None
+    nearest = min(max(own, trained[0]), trained[1])
+    return None if math.isclose(nearest, own, rel_tol=0.01) else nearest
+
+
+def _predictor(args: argparse.Namespace, prompted: bool):
+    """The predictor of a command line, and everything that its answers depend on."""
+    from insight.config import is_sopseg
+    from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG
+    from insight.inference.build import build_predictor
+    from insight.inference.file_predictor import check_options
+    from insight.inference.score_threshold import check_score_threshold
+    from insight.inference.sopseg_predictor import SOPSegPredictor
+    from insight.runtime.digests import file_digest
+
+    detects = not prompted or args.given_class is not None or args.correct_boxes
+    model = chosen_model(args, DEFAULT_DETECTOR if detects else DEFAULT_SOPSEG)
+    if model is not None:
+        print(f"model: {model.name}, {model.path}", flush=True)
+    threshold = args.score_threshold
+    if threshold is None:
+        threshold = 0.5 if model is None else model.score_threshold
+    check_score_threshold(threshold)
+    options = (prompted, args.given_class, args.correct_boxes)
+    gsd = None if model is None else model.gsd
+    settings = {"insight": __version__, "class": args.given_class, "correct_boxes": args.correct_boxes, "gsd": gsd}
+    if model is not None and model.kind == "sopseg" and not args.opts:  # needs no Detectron2
+        check_options(True, *options)
+        predictor = SOPSegPredictor.from_pretrained(model, args.device or None)
+        return predictor, settings | {"config": None, "weights": [model.sha256]}
+    args.opts = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", threshold, *args.opts]
+    args.model = "" if model is None else str(model.path)
+    cfg = config_of(args)
+    check_options(is_sopseg(cfg), *options)  # before the weights are read
+    branch = cfg.MODEL.SOPSEG_BRANCH
+    weights = [path for path in (cfg.MODEL.WEIGHTS, branch.WEIGHTS if branch.ENABLED else "") if path]
+    settings |= {"config": cfg.dump(), "weights": [file_digest(path) for path in weights]}
+    return build_predictor(cfg), settings
 
 
 def _prompts(args: argparse.Namespace):

@@ -1,87 +1,177 @@
-"""Demonstration: trains a small prompt model on drawn scenes, evaluates it, prompts it and draws the results."""
+"""The demonstration of the shipped models: two drawn scenes, found by the detector, segmented from boxes."""
 
 import os
-import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog
+import torch
+from pycocotools import mask as coco_mask
+from torch import Tensor
 
-from insight.data.entries import ground_truth_boxes, read_entry_image
+from insight.data.formats.coco_writer import open_coco
 from insight.data.formats.images import write_png
-from insight.evaluation import evaluate_prompted
+from insight.data.scenes import CATEGORIES, Scene, draw_scene
+from insight.evaluation.prompt_baselines import best_exponent, superellipse_masks
+from insight.hub import ModelFolder
+from insight.inference.prediction import Prediction
 from insight.inference.predictor import PromptPredictor
+from insight.inference.sopseg_predictor import SOPSegPredictor
+from insight.runtime.locks import output_folder
+from insight.structures.oriented_boxes import box_corners, jitter_oriented_boxes, oriented_corners
+from insight.structures.rle import masks_to_rle
 from insight.visualization.overlays import draw_instances
 
-from .entry import train
+# Seeds that no training or validation split has.
+SCENES = {"marina": ("harbour", 2_000_012), "apron": ("apron", 2_000_011)}
+SIZE = (384, 384)  # height, width, pixels
+JITTER = 0.2  # largest shift of a side of a loose box, as a fraction of the box's extent
 
-PICTURES = 8
+
+class Found(NamedTuple):
+    """Detections in a scene.
+
+    Attributes:
+        scene: its name.
+        objects: ground-truth objects.
+        detections: detections that are shown.
+        right: detections that overlap an object of their class with an IoU of at least 0.5, each object counted once.
+    """
+
+    scene: str
+    objects: int
+    detections: int
+    right: int
 
 
-def demonstrate(cfg: CfgNode) -> dict[str, float]:
-    """Train, or resume a stopped run, then evaluate, prompt and draw.
+class Asked(NamedTuple):
+    """Masks of prompts in a scene.
+
+    Attributes:
+        scene: its name.
+        prompts: what the prompts were.
+        objects: number of prompts, one for each ground-truth object.
+        iou: mean IoU of the masks with the ground truth, percent.
+        image_free: the same of a superellipse drawn into each prompt without looking at the image, percent. Its
+            exponent is the best one for these very prompts.
+    """
+
+    scene: str
+    prompts: str
+    objects: int
+    iou: float
+    image_free: float
+
+
+def demonstrate_models(
+    output: str | os.PathLike, detector: ModelFolder, sopseg: ModelFolder, device: str | None = None
+) -> tuple[list[Found], list[Asked]]:
+    """Draw a marina and an apron, find their objects, and segment them from boxes and from loose oriented boxes.
 
     Args:
-        cfg: a config of a PromptRCNN; OUTPUT_DIR gets the checkpoint, the logs and overlays/.
+        output: folder for SCENE.png, pictures of three columns (SCENE_found.png: image, detections, ground truth;
+            SCENE_boxes.png and SCENE_loose.png: image, prompts, masks) and polygons.json (COCO, masks of the boxes as
+            polygons).
+        detector, sopseg: the models.
+        device: device to compute on; None for a GPU if there is one.
 
     Returns:
-        "mask AP" and "mask AP50" of instances found without prompts and "prompted mIoU" of the masks of ground-truth
-        boxes, in percent, and "ms a prompt", the mean time of an answer once an image is encoded.
+        What was found, and how well the prompts were answered.
+
+    Raises:
+        InsightError: a model is damaged or of the wrong kind.
+        OSError: the folder cannot be written to, or another process is writing there.
     """
-    found = train(cfg, resume=True)["segm"]
-    trained = cfg.clone()
-    trained.defrost()
-    trained.MODEL.WEIGHTS = str(Path(cfg.OUTPUT_DIR, "model_final.pth"))
-    predictor = PromptPredictor(trained)
-    seconds, prompts = 0.0, 0
+    finder = PromptPredictor.from_pretrained(detector, device)
+    segmenter = SOPSegPredictor.from_pretrained(sopseg, device)
+    found, asked = [], []
+    with output_folder(output) as folder, open_coco(folder / "polygons.json", CATEGORIES) as coco:
+        for name, (kind, seed) in SCENES.items():
+            scene = draw_scene(seed, SIZE, kind, "optical")
+            write_png(folder / f"{name}.png", scene.image)
+            truth = masks_to_rle(np.stack([one.full_mask(SIZE) for one in scene.instances]))
+            classes = [one.category for one in scene.instances]
 
-    def masks_of(image: np.ndarray, boxes: np.ndarray) -> list[dict]:
-        nonlocal seconds, prompts
-        predictor.set_image(image)
-        start = time.perf_counter()
-        found = predictor.predict(boxes=boxes)
-        seconds, prompts = seconds + time.perf_counter() - start, prompts + len(boxes)
-        return found.masks
+            finder.set_image(scene.image)
+            detections = finder.detect()
+            detections = detections[detections.scores >= detector.score_threshold]
+            found.append(Found(name, len(truth), len(detections), _right(detections, truth, classes)))
+            _write_columns(
+                folder / f"{name}_found.png",
+                draw_instances(scene.image),
+                draw_instances(scene.image, detections.masks, colors=_colors(detections.class_names)),
+                draw_instances(scene.image, truth, colors=_colors(classes)),
+            )
 
-    dataset = cfg.DATASETS.TEST[0]
-    prompted = evaluate_prompted(masks_of, dataset, image_format="RGB")
-    draw_answers(predictor, dataset, Path(cfg.OUTPUT_DIR, "overlays"))
-    return {
-        "mask AP": found["AP"],
-        "mask AP50": found["AP50"],
-        "prompted mIoU": prompted["mIoU"],
-        "ms a prompt": 1000 * seconds / max(prompts, 1),
-    }
-
-
-def draw_answers(predictor: PromptPredictor, dataset: str, folder: Path) -> None:
-    """Draw the model's answers on the first images of a dataset.
-
-    NAME_found.png shows the instances found without prompts; NAME_prompted.png the image, the ground-truth boxes and
-    the masks predicted for them, side by side.
-
-    Args:
-        predictor: the trained model.
-        dataset: registered name.
-        folder: folder for the PNG files.
-    """
-    for entry in DatasetCatalog.get(dataset)[:PICTURES]:
-        image, name = read_entry_image(entry, "RGB"), Path(os.fspath(entry["file_name"])).stem
-        predictor.set_image(image)
-        found = predictor.detect()
-        found = found[found.scores >= 0.5]
-        picture = draw_instances(image, found.masks, None, found.class_names, found.class_ids.tolist())
-        write_png(folder / f"{name}_found.png", picture)
-        boxes = ground_truth_boxes(entry["annotations"])
-        if len(boxes):
-            write_png(folder / f"{name}_prompted.png", _three_columns(image, boxes, predictor))
+            segmenter.set_image(scene.image)
+            for label, stem, prompts, corners in _prompts(scene, seed):
+                answer = segmenter.predict(**prompts)
+                exponent = best_exponent(corners, truth)
+                image_free = superellipse_masks(corners, exponent, SIZE)
+                asked.append(
+                    Asked(
+                        name,
+                        label,
+                        len(truth),
+                        _mean_iou(masks_to_rle(answer.masks), truth),
+                        _mean_iou(image_free, truth),
+                    )
+                )
+                _write_columns(
+                    folder / f"{name}_{stem}.png",
+                    draw_instances(scene.image),
+                    draw_instances(scene.image, boxes=corners.flatten(1).numpy()),
+                    draw_instances(scene.image, answer.masks),
+                )
+                if stem == "boxes":
+                    image_id = coco.add_image({"file_name": f"{name}.png", "height": SIZE[0], "width": SIZE[1]})
+                    for annotation in _as_polygons(answer, classes):
+                        coco.add({**annotation, "image_id": image_id})
+    return found, asked
 
 
-def _three_columns(image: np.ndarray, boxes: np.ndarray, predictor: PromptPredictor) -> np.ndarray:
-    answer = predictor.predict(boxes=boxes)
-    return np.hstack([
-        draw_instances(image),
-        draw_instances(image, boxes=boxes),
-        draw_instances(image, answer.masks),
-    ])  # fmt: skip
+def _prompts(scene: Scene, seed: int) -> Iterator[tuple[str, str, dict[str, Tensor], Tensor]]:
+    """Label, file name, arguments of `predict` and corners (N, 4, 2) of the prompts of each kind."""
+    boxes = torch.tensor([one.box for one in scene.instances], dtype=torch.float32)
+    boxes[:, 2:] += boxes[:, :2]
+    yield "boxes", "boxes", {"boxes": boxes}, box_corners(boxes)
+    exact = oriented_corners([one.oriented_box for one in scene.instances])
+    loose = jitter_oriented_boxes(exact, JITTER, torch.Generator().manual_seed(seed))
+    yield "loose oriented boxes", "loose", {"oriented_boxes": loose}, loose
+
+
+def _right(found: Prediction, truth: Sequence[dict], classes: Sequence[str]) -> int:
+    """Number of detections, best first, that take an object of their class that is still free."""
+    if not len(found) or not len(truth):
+        return 0
+    overlaps = coco_mask.iou(masks_to_rle(found.masks), list(truth), [0] * len(truth))
+    overlaps *= np.asarray(found.class_names)[:, None] == np.asarray(classes)
+    right = 0
+    for index in np.argsort(-found.scores.numpy(), kind="stable"):
+        best = int(overlaps[index].argmax())
+        if overlaps[index, best] >= 0.5:
+            right += 1
+            overlaps[:, best] = 0
+    return right
+
+
+def _mean_iou(masks: Sequence[dict], truth: Sequence[dict]) -> float:
+    return 100 * float(np.mean([coco_mask.iou([one], [other], [0])[0, 0] for one, other in zip(masks, truth)]))
+
+
+def _as_polygons(answer: Prediction, classes: Sequence[str]) -> Iterator[dict]:
+    for annotation, parts, label in zip(answer.to_coco(), answer.to_polygons(), classes):
+        yield {
+            **annotation,
+            "category_id": CATEGORIES.index(label) + 1,
+            "segmentation": [part.ravel().tolist() for part in parts],
+        }
+
+
+def _colors(classes: Sequence[str]) -> list[int]:
+    return [CATEGORIES.index(name) if name in CATEGORIES else len(CATEGORIES) for name in classes]
+
+
+def _write_columns(path: Path, *columns: np.ndarray) -> None:
+    write_png(path, np.hstack(columns))

@@ -38,7 +38,8 @@ def jitter_curve(cfg: CfgNode, noises: Sequence[float] = NOISES, correct_boxes: 
         correct_boxes: as in `PromptPredictor.predict`.
 
     Returns:
-        {dataset: {"jitter": {"mIoU at 0.1": ..., "class mIoU at 0.1": ..., ...}}}, in percent.
+        {dataset: {"jitter": {"mIoU at 0.1": ..., "class mIoU at 0.1": ..., ...}}}, in percent; and "all boundary
+        instances", as `PromptedIoU.result` counts them.
 
     Raises:
         CheckpointError: there is no checkpoint, or it does not fit.
@@ -61,6 +62,8 @@ def _named(noises: Sequence[float], results: list[dict[str, float]]):
     for noise, metrics in zip(noises, results):
         for name in ("mIoU", "class mIoU", "boundary mIoU"):
             yield f"{name} at {noise:g}", metrics[name]
+    if results:  # the same objects at every level
+        yield "all boundary instances", results[0]["all boundary instances"]
 
 
 def _of_sopseg(cfg: CfgNode, noises: Sequence[float]) -> dict[str, list[dict[str, float]]]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 
-from insight.config import load_config
+from insight.config import ConfigPart, load_config
 from insight.data.datasets import register_from_config, require_registered
 from insight.data.datasets.coco import require_classes_of_model
 from insight.inference.predictor import PromptPredictor
@@ -17,11 +17,13 @@ from .entry import require_test_sets
 from .results import Metrics, write_results
 
 
-def measured_config(config_files: str | Sequence[str], overrides: Sequence[str] = ()) -> CfgNode:
+def measured_config(
+    config_files: str | Sequence[str], overrides: Sequence[str] = (), start: ConfigPart | None = None
+) -> CfgNode:
     """Load the config of a model to measure, and register its datasets.
 
     Args:
-        config_files, overrides: as in `load_config`; MODEL.WEIGHTS is the checkpoint.
+        config_files, overrides, start: as in `load_config`; MODEL.WEIGHTS is the checkpoint.
 
     Returns:
         The frozen config.
@@ -29,7 +31,7 @@ def measured_config(config_files: str | Sequence[str], overrides: Sequence[str] 
     Raises:
         InsightError: the config cannot be used, DATASETS.TEST is empty, or a dataset is unknown.
     """
-    cfg = load_config(config_files, overrides)
+    cfg = load_config(config_files, overrides, start)
     require_test_sets(cfg)
     register_from_config(cfg)
     require_registered(cfg.DATASETS.TEST, "DATASETS.TEST")

@@ -35,7 +35,10 @@ class SOPSegTrainer(Trainer):
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
         """Build the optimizer, with MODEL.SOPSEG.SCRATCH_LR_FACTOR on the rate of layers that SAM does not have."""
-        scratch = tuple(f"mask_decoder.{name}." for name in model.mask_decoder.FROM_SCRATCH)
+        scratch = (
+            *(f"mask_decoder.{name}." for name in model.mask_decoder.FROM_SCRATCH),
+            "prompt_encoder.angle_embed.",
+        )
         factor = cfg.MODEL.SOPSEG.SCRATCH_LR_FACTOR
         return build_optimizer(cfg, model, lr_factor=lambda name: factor if name.startswith(scratch) else 1.0)
 

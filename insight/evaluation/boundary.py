@@ -11,7 +11,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from insight.errors import InputError
-from insight.structures.rle import decode_crop, masks_to_rle
+from insight.structures.oriented_boxes import rectangle_sides, rle_rectangle
+from insight.structures.rle import decode_crop, masks_to_rle, rle_area
 
 BOUNDARY_RATIO = 0.005  # of SOPSeg, for small objects; Cheng et al. use 0.02
 
@@ -32,6 +33,24 @@ def boundary_distance(canvas: tuple[int, int], ratio: float = BOUNDARY_RATIO) ->
     if not ratio > 0:
         raise InputError(f"ratio of boundary IoU: expected a number above 0, got {ratio}")
     return max(1, round(ratio * math.hypot(*canvas)))
+
+
+def is_all_boundary(truth: dict, ratio: float = BOUNDARY_RATIO) -> bool:
+    """Return whether the boundary distance exceeds half an object's short side.
+
+    All of such an object is boundary, so its boundary IoU is its mask IoU.
+
+    Args:
+        truth: COCO RLE of the object's mask.
+        ratio: distance as a fraction of the image's diagonal.
+
+    Returns:
+        True if it does; False for an empty mask. The short side is that of the rectangle of least area around the mask.
+    """
+    if not rle_area(truth):
+        return False
+    height, width = truth["size"]
+    return 2 * boundary_distance((height, width), ratio) > rectangle_sides(rle_rectangle(truth))[0]
 
 
 def boundary_iou(predicted, truth, ratio: float = BOUNDARY_RATIO) -> np.ndarray:

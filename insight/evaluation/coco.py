@@ -25,6 +25,8 @@ from insight.runtime.file_names import safe_name
 from insight.runtime.json_values import plain
 from insight.structures.rle import masks_to_rle, rle_area, segmentation_to_rle
 
+from .boundary import is_all_boundary
+
 _ALL = 1e5**2
 AREA_PROFILES = {
     # name: areas in square pixels, from (inclusive) and to (inclusive)
@@ -141,13 +143,14 @@ class CocoEvaluator(DatasetEvaluator):
             )
             for task in tasks
         )
-        _logger.info(self._report(metrics))
+        narrow = _all_boundary(truth, self.boundary_ratio) if "boundary" in metrics else 0
+        _logger.info(self._report(metrics, narrow))
         if self.output_dir is not None:
             with atomic_write(self.output_dir / safe_name(self.dataset_name, "_results.json")) as file:
                 json.dump(results, file)
             settings = {"max_dets": self.max_dets, "area_profile": self.area_profile}
             if "boundary" in metrics:
-                settings["boundary_ratio"] = self.boundary_ratio
+                settings |= {"boundary_ratio": self.boundary_ratio, "all_boundary_instances": narrow}
             with atomic_write(self.output_dir / safe_name(self.dataset_name, "_metrics.json")) as file:
                 json.dump(plain({**settings, **metrics}), file, indent=2)
         return metrics
@@ -168,7 +171,7 @@ class CocoEvaluator(DatasetEvaluator):
         content = only_images(content, loaded)
         return content, names, [c["id"] for c in content["categories"]]
 
-    def _report(self, metrics: dict) -> str:
+    def _report(self, metrics: dict, narrow: int) -> str:
         ranges = ", ".join(
             f"{name} {math.isqrt(int(low))}^2 to {'any' if high == _ALL else f'{math.isqrt(int(high))}^2'}"
             for name, (low, high) in AREA_PROFILES[self.area_profile].items()
@@ -179,14 +182,25 @@ class CocoEvaluator(DatasetEvaluator):
         lines = [
             f"Average precision on {self.dataset_name}, in percent",
             f"at most {self.max_dets[-1]} detections per image and class; areas ({self.area_profile}): {ranges}",
-            *([f"boundary: ratio {self.boundary_ratio:g} of the image's diagonal"] if "boundary" in metrics else []),
             tabulate(rows, ("", *keys), "simple", floatfmt=".2f"),
         ]
+        if "boundary" in metrics:
+            width = f"ratio {self.boundary_ratio:g} of the image's diagonal"
+            lines.insert(2, f"boundary: {width}, more than half the short side of {narrow} instances")
         classes = [key for key in next(iter(metrics.values())) if key.startswith("AP-")]
         if classes:
             rows = [(key[3:], *(values[key] for values in metrics.values())) for key in classes]
             lines += ["", tabulate(rows, ("class", *(f"{task} AP" for task in metrics)), "simple", floatfmt=".2f")]
         return "\n".join(lines)
+
+
+def _all_boundary(truth: dict, ratio: float) -> int:
+    sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
+    return sum(
+        is_all_boundary(segmentation_to_rle(a["segmentation"], sizes[a["image_id"]]), ratio)
+        for a in truth["annotations"]
+        if not a.get("iscrowd", 0) and a.get("segmentation")
+    )
 
 
 def possible_tasks(tasks: Sequence[str], truth: Iterable[dict], dataset_name: str) -> tuple[str, ...]:

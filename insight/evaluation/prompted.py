@@ -14,7 +14,7 @@ from insight.errors import InputError
 from insight.runtime.progress import progress
 from insight.structures.rle import masks_to_rle, segmentation_to_rle
 
-from .boundary import BOUNDARY_RATIO, boundary_distance, boundary_iou
+from .boundary import BOUNDARY_RATIO, boundary_distance, boundary_iou, is_all_boundary
 from .coco import require_masks
 
 
@@ -26,7 +26,8 @@ class PromptedIoU:
         boundary_ratio: distance of boundary IoU as a fraction of the image's diagonal.
 
     Attributes:
-        instances: a dict per instance: image_id, index (in its image), class (index), iou, boundary_iou.
+        instances: a dict per instance: image_id, index (in its image), class (index), iou, boundary_iou, and
+            all_boundary (see `is_all_boundary`).
         sizes: (height, width) of the images.
     """
 
@@ -59,6 +60,7 @@ class PromptedIoU:
             self.instances.append({
                 "image_id": image_id, "index": index, "class": int(label),
                 "iou": float(coco_mask.iou([one], [other], [0])[0, 0]), "boundary_iou": boundary_ious[index],
+                "all_boundary": is_all_boundary(other, self.boundary_ratio),
             })  # fmt: skip
             self.sizes.add(tuple(other["size"]))
 
@@ -72,8 +74,9 @@ class PromptedIoU:
 
         Returns:
             "mIoU" and "boundary mIoU" over instances, "class mIoU" and "class boundary mIoU" over the classes that
-            occur, and "instances"; the means are NaN without instances. For each class that occurs, "IoU-CLASS",
-            "boundary IoU-CLASS" and "instances-CLASS".
+            occur, "instances", and "all boundary instances", those whose boundary distance exceeds half their short
+            side; the means are NaN without instances. For each class that occurs, "IoU-CLASS", "boundary IoU-CLASS" and
+            "instances-CLASS".
         """
         result = {}
         for name, key in (("", "iou"), ("boundary ", "boundary_iou")):
@@ -82,11 +85,15 @@ class PromptedIoU:
             result[f"class {name}mIoU"] = _mean(list(by_class.values()))
             result.update((f"{name}IoU-{self.class_names[k]}", 100 * v) for k, v in by_class.items())
         result["instances"] = float(len(self.instances))
+        result["all boundary instances"] = float(sum(instance["all_boundary"] for instance in self.instances))
         result.update((f"instances-{self.class_names[k]}", float(len(v))) for k, v in self._by_class("iou").items())
         return result
 
     def boundary_settings(self) -> str:
-        """Describe the settings of boundary IoU, such as "ratio 0.005, canvas 512 x 512: 4 px" (width x height)."""
+        """Describe the settings of boundary IoU, such as "ratio 0.005, canvas 512 x 512: 4 px" (width x height).
+
+        Says also for how many instances the distance exceeds half the short side.
+        """
         if not self.sizes:
             return "no instances"
         ordered = sorted(self.sizes, key=lambda size: (math.hypot(*size), size))
@@ -95,7 +102,11 @@ class PromptedIoU:
             canvases.append(f"{size[1]} x {size[0]}")
             distances.append(str(boundary_distance(size, self.boundary_ratio)))
         canvas, distance = (" to ".join(dict.fromkeys(ends)) for ends in (canvases, distances))
-        return f"ratio {self.boundary_ratio:g}, canvas {canvas}: {distance} px"
+        narrow = sum(instance["all_boundary"] for instance in self.instances)
+        return (
+            f"ratio {self.boundary_ratio:g}, canvas {canvas}: {distance} px, more than half the short side of {narrow} "
+            f"of {len(self.instances)} instances"
+        )
 
     def report(self) -> str:
         """Format a table of the means and of each class."""

@@ -1,19 +1,46 @@
-"""Building the predictor of a config. Needs Detectron2."""
+"""Building the predictor of a config or of a model by name."""
 
-from typing import TYPE_CHECKING
-
-from detectron2.config import CfgNode
+import os
+from typing import TYPE_CHECKING, Any
 
 from insight.config import is_sopseg
 from insight.errors import InputError
+from insight.hub import ModelFolder, find
 
 from .sopseg_predictor import SOPSegPredictor
 
 if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
     from .predictor import PromptPredictor
 
 
-def build_predictor(cfg: CfgNode) -> "PromptPredictor | SOPSegPredictor":
+def load(
+    name_or_folder: str | os.PathLike | ModelFolder, device: str | None = None, **options: Any
+) -> "PromptPredictor | SOPSegPredictor":
+    """Load a model by its name, or from a folder.
+
+    Args:
+        name_or_folder: a model that ships with the package or is in the cache, a model folder, or owner/name on the
+            Hugging Face hub; see `insight.hub.find`.
+        device: device to compute on; None for a GPU if there is one.
+        options: as the model's predictor takes them.
+
+    Returns:
+        A `SOPSegPredictor` for SOPSeg, a `PromptPredictor`, which needs Detectron2, for a detector.
+
+    Raises:
+        InsightError: an unknown name, or a damaged model.
+    """
+    model = find(name_or_folder)
+    if model.kind == "sopseg":
+        return SOPSegPredictor.from_pretrained(model, device, **options)
+    from .predictor import PromptPredictor
+
+    return PromptPredictor.from_pretrained(model, device, **options)
+
+
+def build_predictor(cfg: "CfgNode") -> "PromptPredictor | SOPSegPredictor":
     """Build the predictor for a config and load its checkpoint.
 
     Args:

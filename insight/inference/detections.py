@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from insight.errors import InputError
+from insight.hub.finding import DEFAULT_SOPSEG, is_weight_file
 from insight.modeling.sopseg import SOPSeg
 from insight.structures.prompt_inputs import box_values, is_oriented, oriented_box_values, to_numbers
 
@@ -16,7 +17,11 @@ from .sopseg_predictor import SOPSegPredictor
 
 
 def masks(
-    image: Any, results: Any, model: "SOPSegPredictor | SOPSeg | str | os.PathLike", *, order: str = "RGB"
+    image: Any,
+    results: Any,
+    model: "SOPSegPredictor | SOPSeg | str | os.PathLike" = DEFAULT_SOPSEG,
+    *,
+    order: str = "RGB",
 ) -> Prediction:
     """Segment the objects that a detector has found, from its boxes or oriented boxes.
 
@@ -25,7 +30,8 @@ def masks(
         results: the detections of this image: supervision's `Detections`, ultralytics' `Results` (or the list of one
             that its models return), Detectron2's or mmdetection's instances, or boxes in any form: (N, 4) XYXY, or
             oriented, (N, 5) with degrees, (N, 8) or (N, 4, 2). Oriented boxes take precedence.
-        model: a `SOPSegPredictor`, or a checkpoint or model for one; for many images pass a predictor, to load it once.
+        model: a `SOPSegPredictor`, or the name of a model, a checkpoint or a model for one; for many images pass a
+            predictor, to load it once.
         order: order of the channels of an array or tensor, "RGB" or "BGR".
 
     Returns:
@@ -38,7 +44,7 @@ def masks(
 
     Example:
         >>> results = YOLO("yolo11n-obb.pt")("port.png")
-        >>> insight.masks("port.png", results, model="sopseg.pth").plot("port.png")
+        >>> insight.masks("port.png", results).plot("port.png")
     """
     if isinstance(results, list | tuple) and results and not _is_numeric(results):
         if len(results) > 1:
@@ -48,7 +54,7 @@ def masks(
         results = results["instances"]
     results = getattr(results, "pred_instances", results)  # mmdetection's data sample
     boxes = getattr(results, "bboxes", results)
-    predictor = model if isinstance(model, SOPSegPredictor) else SOPSegPredictor(model)
+    predictor = model if isinstance(model, SOPSegPredictor) else _load(model)
     if is_oriented(boxes):
         prompts = {"oriented_boxes": oriented_box_values(boxes)}
     else:
@@ -59,6 +65,12 @@ def masks(
         prediction.class_ids = to_numbers(class_ids, "results", "class ids", torch.int64).reshape(-1)
         prediction.categories = _categories(results, prediction.class_ids)
     return prediction
+
+
+def _load(model: "SOPSeg | str | os.PathLike") -> SOPSegPredictor:
+    if isinstance(model, SOPSeg) or is_weight_file(model):
+        return SOPSegPredictor(model)
+    return SOPSegPredictor.from_pretrained(model, "cpu")
 
 
 def _is_numeric(values: Sequence) -> bool:

@@ -21,7 +21,9 @@ from insight.visualization.overlays import draw_instances
 from .image_input import to_rgb
 
 if TYPE_CHECKING:
+    from affine import Affine
     from detectron2.structures import Instances
+    from geopandas import GeoDataFrame
 
 
 class Prediction:
@@ -185,6 +187,43 @@ class Prediction:
         """
         return self._required_masks().polygons()
 
+    def to_geodataframe(
+        self, transform: "Affine | None" = None, crs: Any = None, *, simplify: float = 0.0, regularize: bool = False
+    ) -> "GeoDataFrame":
+        """Convert to a table of polygons on a map, which `insight.geo.writers.write_layer` writes to vector files.
+
+        Args:
+            transform: affine transform from pixels of the image to the map, as rasterio gives it; None for pixels.
+            crs: the map's CRS in any form that pyproj takes; None if there is none.
+            simplify, regularize: how to simplify outlines, see `insight.geo.polygons.mask_polygons`.
+
+        Returns:
+            N rows with the columns instance_id (from 1), class_id, class_name, score, area_m2, angle, length_m,
+            width_m (see `insight.geo.features.feature_table`) and geometry: the outline of the mask, or without masks
+            the box, oriented where the prompt was.
+
+        Raises:
+            MissingDependencyError: the extra `geo` is not installed.
+            InputError: an unknown CRS.
+        """
+        from insight.geo.features import feature_table
+        from insight.geo.polygons import box_polygons, mask_polygons
+
+        if self.masks is None:
+            corners = box_corners(self.boxes)
+            if self.oriented_boxes is not None:
+                corners = torch.where(self.oriented_boxes.isfinite(), self.oriented_boxes, corners)
+            polygons = box_polygons(corners.double().numpy(), transform)
+        else:
+            polygons = mask_polygons(self.masks, transform, simplify=simplify, regularize=regularize)
+        return feature_table(
+            polygons,
+            crs,
+            class_ids=self.class_ids.tolist(),
+            categories=self.categories,
+            scores=self.scores.tolist(),
+        )
+
     def to_instances(self) -> "Instances":
         """Convert to Detectron2's `Instances`.
 
@@ -249,7 +288,7 @@ class Prediction:
         if suffix == ".json":
             write_coco(path, [(file_name, self.image_size, self.to_coco())], self.categories)
         elif suffix == ".png":
-            picture = Image.fromarray(self._label_map())
+            picture = Image.fromarray(self.label_map())
             with atomic_write(path, "wb") as file:
                 picture.save(file, format="png")
         else:
@@ -288,7 +327,16 @@ class Prediction:
                     boxes[i] = corners.numpy()
         return boxes
 
-    def _label_map(self) -> np.ndarray:
+    def label_map(self) -> np.ndarray:
+        """Draw the masks as one image.
+
+        Returns:
+            (H, W) uint16: instance i has the value i + 1, the background 0; where instances overlap, the one with the
+            highest score is on top.
+
+        Raises:
+            InputError: there are no masks, or more than 65535.
+        """
         masks = self._required_masks()
         if len(self) > np.iinfo(np.uint16).max:
             raise InputError(f"path: a label map holds 65535 instances, got {len(self)}; save a .json file instead")

@@ -1,6 +1,9 @@
 """The predictor for detectors: prompted and automatic prediction on one image at a time."""
 
+import copy
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +19,12 @@ import insight.modeling.registration  # noqa: F401 (a config may come from anoth
 from insight.config import is_sopseg
 from insight.data.mappers.detection import AtLeastOnePixel
 from insight.errors import InputError
+from insight.hub import DEFAULT_DETECTOR, ModelFolder, find
+from insight.hub.configs import model_config
 from insight.modeling.checkpointer import Checkpointer
 from insight.modeling.mask_pasting import paste_masks
 from insight.modeling.sopseg import SOPSeg
+from insight.runtime.machine import parse_device
 from insight.structures.prompts import ParsedPrompts, Prompts, parse_prompts
 from insight.structures.rle import RLEMasks
 
@@ -48,7 +54,7 @@ class PromptPredictor:
             accept prompts.
 
     Example:
-        >>> predictor = PromptPredictor(cfg)
+        >>> predictor = PromptPredictor.from_pretrained()  # or PromptPredictor(cfg)
         >>> predictor.set_image("harbour.png")
         >>> found = predictor.predict(boxes=[[10, 20, 50, 60]])
         >>> found.class_names, found.scores, np.asarray(found.masks)
@@ -103,11 +109,50 @@ class PromptPredictor:
             f"long side at most {sizes[1] if max_size is None else max_size} (INPUT.MAX_SIZE_TEST)"
         )
         self._image: _Image | None = None
+        self._usual_area = (min_size if min_size is not None else sizes[0]) ** 2
+        self._limits_grow = False
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: str | os.PathLike | ModelFolder = DEFAULT_DETECTOR,
+        device: str | None = None,
+        **options: Any,
+    ) -> "PromptPredictor":
+        """Load a detector by its name, or from a folder.
+
+        Args:
+            name_or_folder: a model that ships with the package or is in the cache, a model folder, or owner/name on the
+                Hugging Face hub; see `insight.hub.find`.
+            device: device to compute on; None for a GPU if there is one.
+            options: as the class takes them, over those of the model.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            InsightError: an unknown name, a damaged model, or a model of another kind.
+        """
+        model = find(name_or_folder)
+        model.require_kind("detector")
+        cfg = model_config(model, ["MODEL.DEVICE", str(parse_device(device or ""))])
+        return cls(cfg, **{"class_names": list(model.class_names), **options})
 
     @property
     def image_size(self) -> tuple[int, int] | None:
         """(height, width) in pixels of the image that is set; None before the first."""
         return None if self._image is None else self._image.size
+
+    def for_tiles(self) -> "PromptPredictor":
+        """Return a predictor of the same model for tiles of a scene, whose answers do not depend on their size.
+
+        Tiles are not resized. The numbers of proposals and of detections in an image, which are limited for images of
+        min_size x min_size pixels, may grow with the area of a tile.
+        """
+        tiles = copy.copy(self)
+        tiles._resize = AtLeastOnePixel(T.ResizeShortestEdge(0, 1))  # 0: no resizing
+        tiles._image, tiles._limits_grow = None, True
+        return tiles
 
     @torch.no_grad()
     def set_image(self, image: Any, order: str = "RGB") -> None:
@@ -204,8 +249,11 @@ class PromptPredictor:
             NoImageError: no image was set.
         """
         seen = self._require_image()
-        proposals, _ = self.model.proposal_generator(seen.encoded.images, seen.encoded.features, None)
-        (found,), _ = self.model.roi_heads(seen.encoded.images, seen.encoded.features, proposals, None)
+        area = seen.size[0] * seen.size[1]
+        usual = self._usual_area or area
+        with _limits_times(self.model, max(1.0, area / usual) if self._limits_grow else 1.0):
+            proposals, _ = self.model.proposal_generator(seen.encoded.images, seen.encoded.features, None)
+            (found,), _ = self.model.roi_heads(seen.encoded.images, seen.encoded.features, proposals, None)
         boxes = Boxes(found.pred_boxes.tensor.cpu() / seen.network_scale())
         boxes.clip(seen.size)
         keep = boxes.nonempty()
@@ -274,6 +322,22 @@ class _Image(NamedTuple):
         """Return the pixels of the network's input per pixel of the image, (4,), for XYXY."""
         network, image = self.encoded.images.image_sizes[0], self.size
         return torch.tensor([network[1] / image[1], network[0] / image[0]] * 2)
+
+
+@contextmanager
+def _limits_times(model: Any, factor: float) -> Iterator[None]:
+    """Multiply the limits on the numbers of proposals and detections."""
+    generator, heads = model.proposal_generator, model.roi_heads.box_predictor
+    last: Any = heads[-1] if isinstance(heads, nn.ModuleList) else heads
+    before = generator.pre_nms_topk, generator.post_nms_topk, last.test_topk_per_image
+    try:
+        generator.pre_nms_topk, generator.post_nms_topk = (
+            {training: round(limit * factor) for training, limit in limits.items()} for limits in before[:2]
+        )
+        last.test_topk_per_image = round(before[2] * factor)
+        yield
+    finally:
+        generator.pre_nms_topk, generator.post_nms_topk, last.test_topk_per_image = before
 
 
 def _batches(count: int) -> Iterator[slice]:

@@ -6,7 +6,9 @@ from typing import Any
 import torch
 
 from insight.errors import InputError
+from insight.hub import DEFAULT_SOPSEG, ModelFolder, find
 from insight.modeling.sopseg import DECODERS, EncodedCrops, SOPSeg, encode_regions, image_masks, load_sopseg
+from insight.modeling.sopseg.crop_size import MAGNIFIED, ZERO_SHOT, default_crop_size
 from insight.modeling.sopseg.encoders import MAX_SIZE, check_input_size
 from insight.modeling.sopseg.image_masks import CropLogits
 from insight.modeling.sopseg.prompt_form import check_form, in_form
@@ -21,22 +23,21 @@ from .image_input import NoImageError, to_rgb
 from .prediction import Prediction
 from .shrinkage import ShrinkageCheck
 
-CROP_SIZE = 256  # pixels, of the crop around an object, as in the paper
-
 
 class SOPSegPredictor:
     """Segment the objects indicated by boxes, oriented boxes or points.
 
-    Each box is answered from a crop around it, magnified to 256 pixels, and independently of the other boxes unless
-    crops are shared. Memory does not grow with the number of prompts.
+    Each box is answered from a crop around it, magnified to `input_size` pixels, and independently of the other boxes
+    unless crops are shared. Memory does not grow with the number of prompts.
 
     Args:
         weights: checkpoint of SOPSeg or SAM (`sam_vit_*.pth`, MobileSAM's); or a model, which is not copied but moved
             to `device`, cast to `dtype` and set to evaluation mode.
         encoder: required encoder, "vit_t", "vit_b", "vit_l" or "vit_h"; None accepts any.
-        decoder: required decoder, "sam", "hq", "matting" or "edge"; None accepts any.
+        decoder: required decoder, "sam", "hq", "matting", "edge" or "fine"; None accepts any.
         input_size: side of the crops, pixels; a multiple of 64 up to 1024, for any checkpoint. None uses 256 for the
-            crop around an object and 1024, as in SAM, for the whole image.
+            crop around an object, 512 with SAM's decoder (see `default_crop_size`); and 1024, as in SAM, for the whole
+            image.
         magnify: False answers every prompt from the whole image, as in SAM.
         prompt: form of oriented boxes, "oriented_box" (with points along their axes) or "box" (the horizontal boxes
             around them); None for the one that the checkpoint was trained for, see
@@ -54,7 +55,7 @@ class SOPSegPredictor:
     Source: SOPSeg, Figure 1.
 
     Example:
-        >>> predictor = SOPSegPredictor("sopseg_vit_l.pth")
+        >>> predictor = SOPSegPredictor.from_pretrained()  # or SOPSegPredictor("sam_vit_b_01ec64.pth")
         >>> predictor.set_image("harbour.png")
         >>> ships = predictor.predict(oriented_boxes=[[35, 40, 60, 14, 30]])
         >>> ships.scores, np.asarray(ships.masks)
@@ -93,10 +94,42 @@ class SOPSegPredictor:
                 f"MODEL.SOPSEG.DECODER) to {held}, or use weights that were trained with {decoder}"
             )
         self.model = model.for_inference(device, dtype)
-        self.crop_size, self.whole_image_size = input_size or CROP_SIZE, input_size or MAX_SIZE
+        self.crop_size, self.whole_image_size = input_size or default_crop_size(model), input_size or MAX_SIZE
         self.magnify, self.prompt, self.shared_crops = magnify, prompt, shared_crops
         self._check_shrinkage = ShrinkageCheck("Points and, without magnify, boxes are answered from the whole image")
         self._image: _Image | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_folder: str | os.PathLike | ModelFolder = DEFAULT_SOPSEG, device: str | None = None, **options: Any
+    ) -> "SOPSegPredictor":
+        """Load a model by its name, or from a folder.
+
+        Args:
+            name_or_folder: a model that ships with the package or is in the cache, a model folder, or owner/name on the
+                Hugging Face hub; see `insight.hub.find`.
+            device: device to compute on; None for a GPU if there is one.
+            options: as the class takes them, over those of the model.
+
+        Returns:
+            The predictor.
+
+        Raises:
+            InsightError: an unknown name, a damaged model, or a model of another kind.
+        """
+        model = find(name_or_folder)
+        model.require_kind("sopseg")
+        assert model.architecture is not None
+        keys = model.architecture
+        default = ZERO_SHOT if keys.decoder == "sam" else MAGNIFIED
+        given = {
+            "encoder": keys.encoder,
+            "decoder": keys.decoder,
+            "input_size": None if keys.input_size == default else keys.input_size,
+            "magnify": keys.magnify,
+            "prompt": keys.prompt,
+        }
+        return cls(model.weights, device=parse_device(device or ""), **{**given, **options})
 
     @property
     def image_size(self) -> tuple[int, int] | None:
@@ -118,7 +151,7 @@ class SOPSegPredictor:
             OSError: the file cannot be read.
             InputError: an unsupported type, shape or dtype.
         """
-        self._image = _Image(image, order)
+        self._image = self._loaded(image, order)
 
     def predict(
         self,
@@ -166,7 +199,7 @@ class SOPSegPredictor:
             InputError: an invalid image, no prompts, or a prompt that is not finite, has no area, lies entirely outside
                 the image, or has another shape.
         """
-        seen = self._image if image is None else _Image(image, order)
+        seen = self._image if image is None else self._loaded(image, order)
         if seen is None:
             raise NoImageError
         parsed = parse_prompts(seen.size, boxes, oriented_boxes, points, labels)
@@ -213,6 +246,9 @@ class SOPSegPredictor:
             logits=CropLogits(*map(torch.cat, zip(*kept))) if kept else None,
         )
 
+    def _loaded(self, image: Any, order: str) -> "_Image":
+        return _Image(image, order, next(self.model.parameters()).device)
+
     def _side(self, prompts: Prompts) -> int:
         """Side of the crops that prompts are answered from, pixels."""
         return self.crop_size if self.magnify and prompts.boxes is not None else self.whole_image_size
@@ -233,15 +269,17 @@ class _Image:
 
     Args:
         image, order: as `SOPSegPredictor.set_image` takes them.
+        device: the model's, to which the pixels go once, not with every call.
 
     Attributes:
-        pixels: (3, H, W) uint8 RGB.
+        pixels: (3, H, W) uint8 RGB, on the device.
         size: (height, width).
         whole: the encoded whole image, once a prompt has needed it.
     """
 
-    def __init__(self, image: Any, order: str):
+    def __init__(self, image: Any, order: str, device: torch.device):
         pixels = to_rgb(image, order)
-        self.pixels = torch.from_numpy(pixels.transpose(2, 0, 1).copy())  # the caller may change theirs
+        # A copy: the caller may change theirs.
+        self.pixels = torch.from_numpy(pixels.transpose(2, 0, 1).copy()).to(device)
         self.size: tuple[int, int] = pixels.shape[:2]
         self.whole: EncodedCrops | None = None

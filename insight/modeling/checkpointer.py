@@ -9,7 +9,13 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 
-from insight.checkpoint import CheckpointError, read_checkpoint, require_finite, require_state_dict
+from insight.checkpoint import (
+    CheckpointError,
+    read_checkpoint,
+    read_class_names,
+    require_finite,
+    require_state_dict,
+)
 from insight.config import is_sopseg
 from insight.runtime.atomic_files import atomic_write
 
@@ -139,6 +145,8 @@ class Checkpointer(DetectionCheckpointer):
             content, heuristics = {"model": weights, "__author__": "pycls"}, True
         elif "model" not in content:
             content = {"model": content}
+            if suffix == ".safetensors" and (names := read_class_names(filename)):
+                content["trainer"] = {"class_names": names}
         if suffix not in (".pkl", ".pyth"):
             heuristics = self._asks_for_heuristics()
         if heuristics:

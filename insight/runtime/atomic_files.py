@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{cut(path.name, _LONGEST_NAME)}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape"}
         with open(temporary, mode, **text) as file:
@@ -48,16 +49,46 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_left(folder: Path) -> None:
-    """Remove the temporary files in a folder whose processes are gone.
+@contextlib.contextmanager
+def temporary_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Make a folder beside a file, for a format whose library writes several files or needs the file's name.
+
+    Args:
+        path: the file that will be made of what is in the folder; its own folder is created if needed.
+
+    Yields:
+        The folder, `.NAME.PID.tmp`, which is removed at the end of the block.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    folder = _temporary(Path(path))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_left(folder: Path, name: str = "*") -> None:
+    """Remove the temporary files and folders in a folder whose processes are gone.
 
     Args:
         folder: the folder; no process of another machine may be writing there.
+        name: only those of files of this name or pattern.
     """
-    for path in folder.glob(".*.tmp"):
+    for path in folder.glob(f".{name}.*.tmp"):
         number = path.name.split(".")[-2]
         if number.isdecimal() and not _is_running(int(number)):
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{cut(path.name, _LONGEST_NAME)}.{os.getpid()}.tmp")
 
 
 def _is_running(number: int) -> bool:

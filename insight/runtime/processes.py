@@ -21,7 +21,9 @@ from .progress import progress
 _PATIENCE = 2.0  # seconds that workers have to end by themselves; one inside of a library hears of nothing
 
 
-def map_in_processes(function: Callable, items: Iterable, description: str, unit: str) -> Iterator[Any]:
+def map_in_processes(
+    function: Callable, items: Iterable, description: str, unit: str, workers: int | None = None
+) -> Iterator[Any]:
     """Apply a function to each item, several at a time, and show the progress.
 
     The worker processes end with the iteration, even if it is interrupted (Ctrl-C, SIGTERM) or abandoned, and on Linux
@@ -32,6 +34,7 @@ def map_in_processes(function: Callable, items: Iterable, description: str, unit
         items: its arguments.
         description: what is being done.
         unit: name of an item, in the singular.
+        workers: number of processes; None for one on each core.
 
     Yields:
         The results, in order of the items.
@@ -41,10 +44,10 @@ def map_in_processes(function: Callable, items: Iterable, description: str, unit
         OSError: a worker process was killed, as by the system when memory runs out.
     """
     items = list(items)
-    yield from progress(_results(function, items, description), description, unit, len(items))
+    yield from progress(_results(function, items, description, workers or _cores()), description, unit, len(items))
 
 
-def _results(function: Callable, items: list, description: str) -> Iterator[Any]:
+def _results(function: Callable, items: list, description: str, workers_wanted: int) -> Iterator[Any]:
     """The results in order.
 
     Each worker has a pipe of its own and one item at a time. Nothing is shared between workers: in a pool with shared
@@ -56,7 +59,7 @@ def _results(function: Callable, items: list, description: str) -> Iterator[Any]
     done: dict[int, tuple[bool, Any]] = {}
     begun = failed = 0
     try:
-        _start(min(_cores(), len(items)), function, workers)
+        _start(min(workers_wanted, len(items)), function, workers)
         idle += workers
         for position in range(len(items)):
             while position not in done:

@@ -11,6 +11,7 @@ from insight.errors import InputError
 
 from .boxes import refuse_rows
 from .prompt_inputs import oriented_box_values, to_numbers
+from .rle import decode_crop, rle_box
 
 SQUARE_TOLERANCE = 0.01  # two sides closer than this, relative to the longer one, count as equal
 MEANING = "(N, 4, 2) or (N, 8) corners, or (N, 5) centre x, centre y, width, height, angle in degrees"
@@ -118,6 +119,26 @@ def oriented_prompt_points(corners: Tensor) -> Tensor:
     return torch.stack([centre - axis / 4, centre, centre + axis / 4], 1)
 
 
+def turned_upright(corners: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn oriented boxes about their centres until their principal axis is horizontal.
+
+    Args:
+        corners: (N, 4, 2) XY, consecutive corners.
+
+    Returns:
+        The turned boxes, (N, 4) XYXY, with the axis of `oriented_prompt_points` as width; and the sine and cosine of
+        the angle from the x axis to that axis, downwards, (N, 2); the cosine is not negative.
+    """
+    points = oriented_prompt_points(corners)
+    axis = 2 * (points[:, 2] - points[:, 0])
+    width = axis.norm(dim=1)
+    sides = (corners[:, 1:3] - corners[:, :2]).norm(dim=2)
+    height = sides.sum(1) - width  # the other of the two
+    centre, half = corners.mean(1), torch.stack([width, height], 1) / 2
+    angles = axis.flip(1) / width.clamp(min=1e-6)[:, None]
+    return torch.cat([centre - half, centre + half], 1), angles
+
+
 def minimum_area_rectangles(masks: Tensor) -> Tensor:
     """Compute the oriented rectangle of least area around each mask, pixels taken as squares.
 
@@ -143,6 +164,55 @@ def minimum_area_rectangles(masks: Tensor) -> Tensor:
         rectangle = cv2.minAreaRect(np.stack([x, y], 1).astype(np.float32))
         corners[i] = torch.from_numpy(cv2.boxPoints(rectangle))
     return _clockwise(corners)
+
+
+def rle_rectangle(code: dict) -> Tensor:
+    """Compute the oriented rectangle of least area around one encoded mask, without a bitmap of the whole image.
+
+    Args:
+        code: COCO RLE of a mask with at least one pixel.
+
+    Returns:
+        (4, 2) float32 XY, image pixels, clockwise as displayed.
+
+    Raises:
+        InputError: the mask is empty.
+    """
+    x, y, width, height = rle_box(code)
+    crop = np.ascontiguousarray(decode_crop(code, (x, y, x + width, y + height)))
+    return minimum_area_rectangles(torch.from_numpy(crop)[None])[0] + torch.tensor([x, y])
+
+
+def rectangle_sides(corners: Tensor) -> tuple[float, float]:
+    """Measure a rectangle.
+
+    Args:
+        corners: (4, 2) XY, pixels, consecutive corners.
+
+    Returns:
+        Its shorter and its longer side, pixels.
+    """
+    lengths = (corners[1:3] - corners[:2]).norm(dim=1).tolist()
+    return min(lengths), max(lengths)
+
+
+def jitter_oriented_boxes(corners: Tensor, jitter: float, generator: torch.Generator | None = None) -> Tensor:
+    """Shift every side at random along the box's own axes, as in a loosely drawn oriented box.
+
+    Args:
+        corners: (N, 4, 2) XY, pixels, consecutive corners.
+        jitter: largest shift of a side, as a fraction of the box's extent across it; below 0.5, so that no box inverts.
+        generator: source of randomness; None for torch's default generator.
+
+    Returns:
+        (N, 4, 2) XY, pixels; may leave the image.
+    """
+    right, down = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
+    shift = jitter * (2 * torch.rand(len(corners), 4, 1, generator=generator) - 1)
+    left, top, more_right, more_down = shift.unbind(1)
+    origin = corners[:, 0] + left * right + top * down
+    wider, higher = (1 + more_right - left) * right, (1 + more_down - top) * down
+    return torch.stack([origin, origin + wider, origin + wider + higher, origin + higher], 1)
 
 
 def _rotated_corners(boxes: Tensor) -> Tensor:

@@ -19,17 +19,32 @@ def mask_to_polygons(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> list
     Returns:
         One (N, 2) int64 array of corners (x, y) in pixels for each 4-connected part; pixel i covers [i, i + 1).
     """
-    outlines: list[np.ndarray] = []
-    holes: list[np.ndarray] = []
-    for outline in _loops(np.asarray(mask, bool)):
-        x, y = outline.T
-        area = np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))
-        (outlines if area > 0 else holes).append(outline)
+    outlines, holes = mask_rings(mask)
     if not holes:
         return [outline + np.array(origin) for outline in outlines]
     cut = int(holes[0][:, 0].min()) + 1  # through the hole's first column of pixels
     x0, y0 = origin
     return mask_to_polygons(mask[:, :cut], origin) + mask_to_polygons(mask[:, cut:], (x0 + cut, y0))
+
+
+def mask_rings(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Outline a mask along the edges of its pixels, with its holes apart.
+
+    Args:
+        mask: (h, w) bool.
+        origin: (x, y) of the mask's first pixel in the image.
+
+    Returns:
+        The outlines of its 4-connected parts, and those of its holes: (N, 2) int64 arrays of corners (x, y) in pixels,
+        clockwise on the screen around parts, counter-clockwise around holes.
+    """
+    outlines: list[np.ndarray] = []
+    holes: list[np.ndarray] = []
+    for outline in _loops(np.asarray(mask, bool)):
+        x, y = outline.T
+        area = np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))
+        (outlines if area > 0 else holes).append(outline + np.array(origin))
+    return outlines, holes
 
 
 def _loops(mask: np.ndarray) -> list[np.ndarray]:

@@ -14,19 +14,22 @@ from .points import validate_points
 
 
 class Prompts(NamedTuple):
-    """Prompts of N objects, in pixels of an image or each in pixels of its crop; unpacks into the model's arguments.
+    """Prompts of N objects, in pixels of an image or each in pixels of its crop.
 
     Attributes:
         boxes: (N, 4) float XYXY, or None.
         points: (N, P, 2) float XY, or None.
         labels: (N, P) 1 for foreground, 0 for background, -1 for no point; None without points.
         masks: (N, 1, s / 4, s / 4) float, logits of an earlier prediction in crops of s pixels, or None.
+        corners: (N, 4, 2) float XY, consecutive corners of the oriented boxes that boxes and points were made from, or
+            None.
     """
 
     boxes: Tensor | None = None
     points: Tensor | None = None
     labels: Tensor | None = None
     masks: Tensor | None = None
+    corners: Tensor | None = None
 
     @property
     def count(self) -> int:  # type: ignore[override] # of tuple, whose method nobody needs here
@@ -58,7 +61,8 @@ class Prompts(NamedTuple):
         """
         boxes = None if self.boxes is None else boxes_to_crop(self.boxes, regions, crop_size)
         points = None if self.points is None else points_to_crop(self.points, regions, crop_size)
-        return Prompts(boxes, points, self.labels, self.masks)
+        corners = None if self.corners is None else points_to_crop(self.corners, regions, crop_size)
+        return Prompts(boxes, points, self.labels, self.masks, corners)
 
 
 def oriented_prompts(corners: Tensor) -> Prompts:
@@ -68,13 +72,14 @@ def oriented_prompts(corners: Tensor) -> Prompts:
         corners: (N, 4, 2) XY, image pixels, consecutive corners; `box_corners` gives them for horizontal boxes.
 
     Returns:
-        Boxes and points P_1, C, P_2.
+        Boxes, points P_1, C, P_2, and the corners.
 
     Source: SOPSeg, Eq. 4 to 6.
     """
     boxes = torch.cat([corners.amin(1), corners.amax(1)], 1)
     points = oriented_prompt_points(corners)
-    return Prompts(boxes, points, torch.ones(points.shape[:2], dtype=torch.int64, device=points.device))
+    labels = torch.ones(points.shape[:2], dtype=torch.int64, device=points.device)
+    return Prompts(boxes, points, labels, corners=corners)
 
 
 class ParsedPrompts(NamedTuple):

@@ -1,14 +1,10 @@
-"""Measures of masks against shapely, and of masks drawn by hand."""
+"""Measures of masks drawn by hand."""
 
-import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
-from shapely.geometry import Point, Polygon
 
-from insight.annotation.measures import measure_mask, pixels_in_box
+from insight.annotation.measures import measure_mask
 
 
 def encode(rows):
@@ -18,28 +14,6 @@ def encode(rows):
 
 def box(x1, y1, x2, y2):
     return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.float32)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    st.tuples(st.floats(-3, 13), st.floats(-3, 13)),
-    st.tuples(st.floats(0.5, 12), st.floats(0.5, 12)),
-    st.floats(-180, 180),
-)
-def test_pixels_in_a_rotated_box_are_shapelys(centre, size, angle):
-    corners = cv2.boxPoints((centre, size, angle))
-    inside = pixels_in_box(corners, (0, 0, 10, 9))
-    polygon = Polygon(corners.astype(float))
-    for y, x in np.ndindex(9, 10):
-        point = Point(x + 0.5, y + 0.5)
-        if polygon.exterior.distance(point) > 1e-4:
-            assert inside[y, x] == polygon.contains(point)
-
-
-def test_a_window_is_a_part_of_the_whole():
-    corners = cv2.boxPoints(((6, 5), (9, 4), 20))
-    whole = pixels_in_box(corners, (0, 0, 12, 10))
-    np.testing.assert_array_equal(pixels_in_box(corners, (3, 2, 9, 10)), whole[2:10, 3:9])
 
 
 PARTS = [

@@ -143,7 +143,7 @@ def test_a_bad_image_is_told_with_code_1(annotate, boxes):
     [
         (["--input-size", "100"], "--input-size: expected a multiple of 64 up to 1024, got 100"),
         (["--weights", "absent.pth"], "absent.pth: no such file"),
-        (["--weights", ""], "--weights: expected a checkpoint of SOPSeg, SAM or MobileSAM, got none"),
+        (["--model", "sopseg-vit-t"], "--model: not allowed together with weights, which names another model"),
         (["--device", "tpu9"], "--device: expected cpu, cuda or cuda:N, got tpu9"),
         (["--classes", "plane"], "unknown classes (the categories are square, bar); 1 are wrong: plane"),
         (["--min-area-ratio", "2"], "--min-area-ratio: expected at most max_area_ratio 1.2, got 2.0"),
@@ -159,3 +159,12 @@ def test_a_mistake_is_one_line_and_code_2(annotate, tmp_path, arguments, said):
     errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and said in errors[0]
     assert not (tmp_path / "masks" / "instances.json").exists()
+
+
+def test_exports(annotate, tmp_path):
+    done = annotate(*KEEP_ALL, "--to", "yolo-seg,cvat")
+    assert done.code == 0, done.err
+    assert f"wrote {tmp_path}/masks/yolo-seg, " in done.out and ", scores left out: " in done.out
+    assert (tmp_path / "masks/cvat.xml").is_file() and list((tmp_path / "masks/yolo-seg/labels").iterdir())
+    done = annotate("--to", "yolo")
+    assert done.code == 2 and "error: --to: unknown format 'yolo'; expected coco, yolo-seg" in done.err

@@ -12,9 +12,9 @@ from insight.cli import main as cli
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
-    "train", "evaluate", "predict", "annotate", "table", "analyse", "compare", "plot", "info", "demo",
+    "train", "evaluate", "predict", "annotate", "convert", "map", "table", "analyse", "compare", "plot", "info", "demo",
     "install-detectron2", "data prepare", "data check", "data statistics", "data foreground", "data show",
-    "measure jitter", "measure missed", "measure prompt-use",
+    "measure jitter", "measure missed", "measure prompt-use", "models show", "models fetch", "models export",
 )  # fmt: skip
 
 
@@ -221,7 +221,7 @@ MODEL = ["--config-file", "@CONFIG"]
         (["predict", "@IMAGES", *MODEL, *OUTPUT, "--correct-boxes", "1"], "--correct-boxes: expected boxes"),
         (["predict", "@IMAGES", *MODEL, *OUTPUT, "--weights", "@WORDS"], "@WORDS"),
         (["annotate", "absent", "--weights", "w.pth", *OUTPUT], "w.pth"),
-        (["annotate", "absent", *OUTPUT], "--weights: expected a checkpoint"),
+        (["annotate", "absent", "--model", "./nope", *OUTPUT], "./nope: no such model folder"),
         (
             ["annotate", "@TRUTH", "--weights", "@WORDS", *OUTPUT],
             "--images: expected the folder of the images of @TRUTH",
@@ -281,7 +281,7 @@ MODEL = ["--config-file", "@CONFIG"]
         (["plot", "absent", *OUTPUT], "absent/metrics.json: no such file"),
         (["plot", "@IMAGES", "--output", "@IMAGES"], "--output: expected a file to write, but @IMAGES is a folder"),
         (["plot", "@RUN", *OUTPUT], "@RUN/metrics.json, line 2: expected a JSON object"),
-        (["demo", "--config-file", "absent.yaml", *OUTPUT], "absent.yaml"),
+        (["demo", "--train", "--config-file", "absent.yaml", *OUTPUT], "absent.yaml"),
         (["demo", "--output", "@WORDS"], "--output: expected @WORDS to be a folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

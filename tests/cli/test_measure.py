@@ -1,5 +1,10 @@
+import json
+import shutil
+
 import cv2
 import pytest
+from helpers.model_folders import write_tiny_sopseg
+from helpers.tiny_sopseg import save_tiny_checkpoint
 
 from insight.engine.results import read_results
 
@@ -26,7 +31,8 @@ def test_noise(insight, model, tmp_path):
     written = read_results(tmp_path / "jitter.json")
     assert written["correct_boxes"] == 0.9
     metrics = written["results"]["tool_rectangles"]["jitter"]
-    assert set(metrics) == {f"{name} at {n}" for name in ("mIoU", "class mIoU", "boundary mIoU") for n in ("0", "0.3")}
+    names = {f"{name} at {n}" for name in ("mIoU", "class mIoU", "boundary mIoU") for n in ("0", "0.3")}
+    assert set(metrics) == names | {"all boundary instances"}
     assert 0 <= metrics["mIoU at 0.3"] <= 100
 
 
@@ -88,3 +94,50 @@ def test_a_data_set_that_no_model_can_be_compared_on(insight, trained, tmp_path)
 def test_runs_that_cannot_be_compared_are_told(insight, tmp_path, arguments, said):
     done = insight("compare", "--runs", *arguments, "--output", tmp_path)
     assert done.code == 2 and said in done.err
+
+
+def test_gain(insight, project, tmp_path, monkeypatch):
+    save_tiny_checkpoint(tmp_path / "sam.pth", monkeypatch)
+    save_tiny_checkpoint(tmp_path / "ours.pth", monkeypatch, "edge", seed=1)
+    write_tiny_sopseg(tmp_path / "named", monkeypatch)
+    arguments = ("measure gain", "tool_rectangles", "--config-file", project / "config.yaml", "--objects", 4,
+                 "--sam", tmp_path / "sam.pth", "--row", f"ours={tmp_path}/ours.pth",
+                 "--row", f"named={tmp_path}/named", "--fit-on", "tool_rectangles",
+                 "--output", tmp_path / "gain")  # fmt: skip
+    monkeypatch.setattr("insight.engine.gain.default_crop_size", lambda model: 64)
+    monkeypatch.setattr("insight.evaluation.contenders.MAX_SIZE", 128)
+    done = insight(*arguments)
+    assert done.code == 0, done.err
+    content = json.loads((tmp_path / "gain/gain.json").read_text())
+    names = [row["name"] for row in content["rows"]]
+    assert names == ["superellipse, image not used", "box, filled", "SAM, whole image", "SAM, crop",
+                     "SAM, crop, clipped to the prompt", "SAM, crop rotated upright", "SAM, crop with 20 % margin",
+                     "ours", "named"]  # fmt: skip
+    assert content["objects"] == 4 and "insight measure gain tool_rectangles" in content["command"]
+    assert (tmp_path / "gain/gain.md").read_text() in done.out
+    journals = {path: path.stat().st_mtime_ns for path in (tmp_path / "gain/rows").iterdir()}
+    assert insight(*arguments).code == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "gain/rows").iterdir()} == journals
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["elsewhere"], "unknown dataset 'elsewhere'"),
+        (["tool_rectangles", "--row", "ours"], "expected NAME=MODEL, got 'ours'"),
+        (["tool_rectangles", "--row", "ours=absent.pth"], "absent.pth: no such checkpoint"),
+        (["tool_rectangles", "--row", "ours=absent"], "absent: unknown model"),
+        (["tool_rectangles", "--row", "ours=TRAINING"], "expected a training of SOPSeg, got one of PromptRCNN"),
+        (["tool_rectangles", "--sam", "absent.pth"], "absent.pth: no such checkpoint"),
+        (["tool_rectangles", "--sam", "EDGE"], "expected a checkpoint of SAM, got one with another mask decoder"),
+    ],
+)
+def test_mistakes_of_gain_are_one_line(insight, project, tmp_path, monkeypatch, arguments, said):
+    save_tiny_checkpoint(tmp_path / "edge.pth", monkeypatch, "edge")
+    arguments = [str(tmp_path / "edge.pth") if word == "EDGE" else word for word in arguments]
+    (tmp_path / "training").mkdir()
+    shutil.copy(project / "config.yaml", tmp_path / "training" / "config.yaml")
+    arguments = [word.replace("TRAINING", str(tmp_path / "training")) for word in arguments]
+    config = ("--config-file", project / "config.yaml")
+    done = insight("measure gain", *arguments, *config, "--output", tmp_path / "gain")
+    assert done.code == 2 and said in done.err and done.err.count("\n") == 1

@@ -9,7 +9,7 @@ from insight.runtime.locks import output_folder
 COMMANDS = {
     "train": ["--config-file", "@CONFIG", "SOLVER.MAX_ITER", "1", "OUTPUT_DIR", "@OUT"],
     "evaluate": ["--config-file", "@CONFIG", "--weights", "@WEIGHTS", "OUTPUT_DIR", "@OUT"],
-    "demo": ["--config-file", "@CONFIG", "--output", "@OUT", "SOLVER.MAX_ITER", "1"],
+    "demo": ["--train", "--config-file", "@CONFIG", "--output", "@OUT", "SOLVER.MAX_ITER", "1"],
     "predict": ["@IMAGES", "--config-file", "@CONFIG", "--weights", "@WEIGHTS", "--output", "@OUT"],
     "compare": ["--runs", "ours=@RUN", "--output", "@OUT"],
     "analyse": ["@FOUND", "--annotations", "@TRUTH", "--output", "@OUT"],

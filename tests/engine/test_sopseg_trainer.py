@@ -7,15 +7,25 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from helpers.tiny import write_dataset
+from PIL import Image
 
 from insight.checkpoint import CheckpointError
+from insight.config import configs_folder
+from insight.data.datasets import sat_mtb
+from insight.data.preparation.sat_mtb import prepare_sat_mtb
 from insight.engine import evaluate, trainer_class
 from insight.engine.sopseg_trainer import SOPSegTrainer
+from insight.errors import InputError
 from insight.modeling.meta_arch import sopseg as face
 from insight.modeling.sopseg import SOPSeg, load_sopseg
 from insight.modeling.sopseg.decoders import build_decoder
-from insight.modeling.sopseg.encoders import ViTEncoder
+from insight.modeling.sopseg.encoders import VIT_CONFIGS, ViTEncoder
 from insight.modeling.sopseg.prompt_encoder import PromptEncoder
+from insight.modeling.sopseg.prompt_form import in_form
+from insight.structures.oriented_boxes import oriented_corners
+from insight.structures.prompts import oriented_prompts
+from insight.tables import read_table
+from insight.tables.runs import plan_runs
 
 
 def build_small(encoder, decoder):
@@ -122,7 +132,7 @@ def test_whole_images_and_box_prompts(cfg):
     assert 0 <= trainer.train()["prompted"]["mIoU"] <= 100
 
 
-@pytest.mark.parametrize("decoder", ["hq", "matting", "edge"])
+@pytest.mark.parametrize("decoder", ["hq", "matting", "edge", "fine"])
 def test_what_sam_does_not_start_learns_faster(cfg, decoder):
     cfg.MODEL.SOPSEG.DECODER = decoder
     model = SOPSegTrainer.build_model(cfg)
@@ -163,3 +173,72 @@ def test_a_checkpoint_is_one_of_load_sopseg(tiny_cfg, tmp_path):
     trainer.train()
     loaded = load_sopseg(f"{tiny_cfg.OUTPUT_DIR}/model_final.pth", "vit_t", "edge").state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in trainer.model.state_dict().items())
+
+
+def test_table_2_on_sat_mtb(cfg, tmp_path, monkeypatch):
+    """Frames of two fake videos, joined by `insight data prepare`, evaluated with the config part of Table 2."""
+    for video, name in (("airplane/01", "WA"), ("ship/02", "C1"), ("train/03", "T")):
+        for part in ("img", "seg"):
+            (tmp_path / "sat_mtb" / video / part).mkdir(parents=True)
+        Image.new("RGB", (60, 40), (90, 90, 90)).save(tmp_path / "sat_mtb" / video / "img" / "000001.png")
+        frame = {
+            "images": [{"height": 40, "width": 60}],
+            "categories": [{"id": 3, "name": name, "supercategory": video.split("/")[0]}],
+            "annotations": [
+                {"id": 1, "category_id": 3, "bbox": [5, 6, 20, 3], "segmentation": [[5, 6, 25, 6, 25, 9, 5, 9]]}
+            ],
+        }
+        (tmp_path / "sat_mtb" / video / "seg" / "000001.json").write_text(json.dumps(frame))
+    prepare_sat_mtb(tmp_path / "sat_mtb")
+    monkeypatch.setenv("INSIGHT_DATA", str(tmp_path))
+    names = ("sat_mtb", "sat_mtb_small")
+
+    def register_again():
+        for name in names:
+            DatasetCatalog.remove(name)
+            MetadataCatalog.remove(name)
+        sat_mtb.register()
+
+    register_again()
+    try:
+        cfg.merge_from_file(str(configs_folder() / "base" / "sat_mtb.yaml"))
+        found = SOPSegTrainer.test(cfg, SOPSegTrainer.build_model(cfg))["prompted"]
+    finally:
+        monkeypatch.undo()
+        register_again()
+    assert found["instances"] == 2 and {"IoU-ship", "IoU-airplane"} <= set(found)  # trains are not tested on
+    assert found["all boundary instances"] == 0  # 3 pixels wide; a distance is 1 pixel
+
+    table = read_table("sopseg_2_sat_mtb", "isaid_tiles")
+    runs = plan_runs(table, tmp_path, ["MODEL.SOPSEG.WEIGHTS", "some.pth"])
+    assert [tuple(run.cfg.DATASETS.TEST) for run in runs] == [("sat_mtb_small",)] * 3
+    for column in table.columns:
+        dataset, task, metric = column.path
+        assert (dataset, task) == ("sat_mtb_small", "prompted") and (metric in found or metric == "IoU-*")
+
+
+def test_obsegs_tokens_are_trained_and_their_checkpoint_is_prompted_with_them(cfg, tmp_path, monkeypatch):
+    cfg.MODEL.SOPSEG.DECODER, cfg.MODEL.SOPSEG.PROMPT_FORM, cfg.SOLVER.MAX_ITER = "sam", "tokens", 3
+    trainer = SOPSegTrainer(cfg)
+    trainer.resume_or_load(False)
+    embedding = trainer.model.prompt_encoder.angle_embed.weight
+    (group,) = [g for g in trainer.optimizer.param_groups if any(p is embedding for p in g["params"])]
+    assert group["initial_lr"] == pytest.approx(cfg.SOLVER.BASE_LR * cfg.MODEL.SOPSEG.SCRATCH_LR_FACTOR)
+    before = embedding.detach().clone()
+    results = trainer.train()["prompted"]
+    assert not torch.equal(embedding, before)
+    path = f"{cfg.OUTPUT_DIR}/model_final.pth"
+    cfg.MODEL.WEIGHTS = path
+    assert evaluate(cfg)["prompted"] == results
+    cfg.MODEL.SOPSEG.PROMPT_FORM = "points"
+    with pytest.raises(CheckpointError, match="angle_embed"):
+        evaluate(cfg)
+    cfg.MODEL.SOPSEG.PROMPT_FORM = "words"
+    with pytest.raises(InputError, match=r"MODEL\.SOPSEG\.PROMPT_FORM: expected points or tokens, got 'words'"):
+        evaluate(cfg)
+
+    monkeypatch.setitem(VIT_CONFIGS, "vit_b", (48, 4, 3, (1, 3)))
+    model = load_sopseg(path)
+    given = in_form(oriented_prompts(oriented_corners([[30, 30, 20, 8, 20]])), model)
+    assert given.corners is not None  # although its decoder is SAM's
+    assert in_form(given, model, "box").points is None

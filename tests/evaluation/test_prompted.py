@@ -35,7 +35,7 @@ def test_means_over_instances_and_over_classes():
         "boundary mIoU": 100 * sum(boundary) / 3,
         "class boundary mIoU": 100 * (sum(boundary[:2]) / 2 + boundary[2]) / 2,
         "boundary IoU-a": 100 * sum(boundary[:2]) / 2, "boundary IoU-b": 100 * boundary[2],
-        "instances": 3, "instances-a": 2, "instances-b": 1,
+        "instances": 3, "instances-a": 2, "instances-b": 1, "all boundary instances": 0,
     })  # fmt: skip
     assert [(i["index"], i["class"], i["iou"]) for i in metric.instances] == [(0, 0, 1), (1, 0, 0.5), (0, 1, 0.25)]
 
@@ -47,9 +47,13 @@ def test_the_report_states_ratio_and_canvas():
         masks = boxes_as_masks([(0, 0, 10, 10)], size)
         metric.update(masks, masks, [1])
         if len(metric.sizes) == 1:
-            assert metric.boundary_settings() == "ratio 0.02, canvas 400 x 300: 10 px"
+            assert metric.boundary_settings() == (
+                "ratio 0.02, canvas 400 x 300: 10 px, more than half the short side of 1 of 1 instances"
+            )
     settings, *table = metric.report().splitlines()
-    assert settings == "boundary IoU: ratio 0.02, canvas 30 x 20 to 400 x 300: 1 to 10 px"
+    # 2 d is 20, 2 and 8 px; the objects have 10.
+    narrow = "more than half the short side of 2 of 4 instances"
+    assert settings == f"boundary IoU: ratio 0.02, canvas 30 x 20 to 400 x 300: 1 to 10 px, {narrow}"
     assert [line.split() for line in table[2:]] == [
         ["all", "instances", "4", "100.00", "100.00"],
         ["mean", "of", "classes", "100.00", "100.00"],
@@ -61,7 +65,7 @@ def test_nothing_and_wrong_lengths():
     metric = PromptedIoU(["a"])
     metric.update(boxes_as_masks([]), boxes_as_masks([]), [])
     result = metric.result()
-    assert result.pop("instances") == 0
+    assert result.pop("instances") == result.pop("all boundary instances") == 0
     assert len(result) == 4 and all(map(math.isnan, result.values()))
     assert "nan" in metric.report()
     with pytest.raises(ValueError, match="got 1, 2 and 2"):

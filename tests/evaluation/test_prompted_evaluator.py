@@ -73,7 +73,8 @@ def test_through_detectron2s_loop(tmp_path, caplog):
     )
     content = json.loads((tmp_path / f"{NAME}_prompted.json").read_text())
     assert content["metrics"] == found
-    assert content["boundary"] == "ratio 0.005, canvas 80 x 60 to 90 x 90: 1 px"
+    settings = "ratio 0.005, canvas 80 x 60 to 90 x 90: 1 px"
+    assert content["boundary"] == f"{settings}, more than half the short side of 0 of 5 instances"
     instances = content["instances"]
     assert [(i["image_id"], i["index"], i["class"], i["iou"]) for i in instances] == [
         (1, 0, "car", 0.5), (1, 1, "boat", 0.55), (3, 0, "car", 0.5), (3, 1, "boat", 0.55), (3, 2, "car", 0.6),

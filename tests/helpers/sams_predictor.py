@@ -19,7 +19,7 @@ def sams_answers(sam, image: np.ndarray, prompts: Prompts, size: int) -> tuple[T
     predictor.transform.target_length = size
     predictor.set_image(image)
     shape = image.shape[:2]
-    boxes, points, labels, _ = prompts
+    boxes, points, labels = prompts[:3]
     masks, _, low_res = predictor.predict_torch(
         None if points is None else predictor.transform.apply_coords_torch(points, shape),
         labels,

@@ -103,8 +103,9 @@ INPUTS = (
     Input("config.yaml", "yaml", ("measure", "jitter", *_MODEL, *_MEASURE)),
     Input("data/instances.json", "coco", ("measure", "prompt-use", *_MODEL, *_MEASURE)),
     Input("run/metrics.json", "lines", ("plot", "@/run", "--output", "@OUT/curves.png")),
-    Input("config.yaml", "yaml", ("demo", "--config-file", "@/config.yaml", "--output", "@OUT")),
-    Input("run/last_checkpoint", "name", ("demo", "--config-file", "@/run/config.yaml", "--output", "@/run")),
+    Input("config.yaml", "yaml", ("demo", "--train", "--config-file", "@/config.yaml", "--output", "@OUT")),
+    Input("run/last_checkpoint", "name", ("demo", "--train", "--config-file", "@/run/config.yaml",
+                                          "--output", "@/run")),
 )  # fmt: skip
 
 

@@ -214,3 +214,21 @@ def test_nothing_found(tmp_path):
         empty.save(tmp_path / name)
     assert not np.array(Image.open(tmp_path / "none.png")).any()
     assert empty.plot(np.zeros((*SIZE, 3), np.uint8), scale=1).sum() == 0
+
+
+def test_to_geodataframe_rasterises_to_the_masks(prediction, boxes_only):
+    rasterio = pytest.importorskip("rasterio.features")
+    from affine import Affine
+
+    transform = Affine(0.5, 0, 480_000, 0, -0.5, 5_700_000)
+    table = prediction.to_geodataframe(transform, "EPSG:32631")
+    assert table.class_name.tolist() == ["tank", "ship", "tank"] and table.crs.to_epsg() == 32631
+    assert table.score.tolist() == [0.9, 0.8, 0.5] and table.instance_id.tolist() == [1, 2, 3]
+    for bitmap, polygon in zip(BITMAPS[:2], table.geometry):
+        drawn = rasterio.rasterize([polygon], out_shape=SIZE, transform=transform)
+        np.testing.assert_array_equal(drawn, bitmap)
+    assert table.geometry[2] is None  # no pixel
+    assert table.area_m2[0] == pytest.approx(BITMAPS[0].sum() / 4 / 0.9996**2, rel=1e-4)
+    boxes = boxes_only.to_geodataframe()
+    np.testing.assert_allclose(boxes.bounds, BOXES)
+    assert boxes.crs is None and boxes.area_m2.isna().all()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.tiny_sopseg import randomise, save_tiny_checkpoint, segment_anything_twin, small_sopseg
+from helpers.tiny_sopseg import DIM, randomise, save_tiny_checkpoint, segment_anything_twin, small_sopseg
 from PIL import Image
 from torch.nn import functional as F
 
@@ -18,7 +18,7 @@ import insight
 from insight import SOPSegPredictor
 from insight.checkpoint import CheckpointError
 from insight.errors import InputError
-from insight.modeling.sopseg import DECODERS, PIXEL_MEAN, PIXEL_STD, prompt_form, segment
+from insight.modeling.sopseg import DECODERS, PIXEL_MEAN, PIXEL_STD, ImageMasks, prompt_form, segment
 from insight.modeling.sopseg.decoders import build_decoder
 from insight.modeling.sopseg.model import SOPSeg
 from insight.structures.prompts import Prompts
@@ -107,9 +107,14 @@ def test_without_magnification_it_is_sams_predictor(boxes):
         assert found.boxes.tolist() == boxes
 
 
-@pytest.mark.parametrize("given, crop, whole", [(None, 256, 1024), (SIZE, SIZE, SIZE)])
-def test_a_whole_image_is_seen_at_1024_unless_a_size_is_given(monkeypatch, given, crop, whole):
+@pytest.mark.parametrize(
+    "decoder, given, crop, whole", [("sam", None, 512, 1024), ("edge", None, 256, 1024), ("sam", SIZE, SIZE, SIZE)]
+)
+def test_sizes_of_crops_and_whole_images(monkeypatch, decoder, given, crop, whole):
+    """SAM loses three points of IoU in crops of 256 pixels, which SOPSeg's decoder is trained on."""
     model = small_sopseg()
+    if decoder == "edge":
+        model.mask_decoder = randomise(build_decoder("edge", DIM))
     seen = []
 
     def encode(crops):
@@ -122,6 +127,24 @@ def test_a_whole_image_is_seen_at_1024_unless_a_size_is_given(monkeypatch, given
     predictor.predict(image=IMAGE, points=[[[30.0, 40]]], labels=[[1]])
     SOPSegPredictor(model, input_size=given, magnify=False).predict(image=IMAGE, boxes=BOXES[:1])
     assert seen == [(crop, crop), (whole, whole), (whole, whole)]
+
+
+def test_an_image_goes_to_the_device_once(monkeypatch):
+    """The device is torch's "meta", which no kernel runs on: what would be computed there is recorded instead."""
+    predictor = SOPSegPredictor(small_sopseg(), input_size=SIZE)
+    masks = predictor.predict(image=IMAGE, boxes=BOXES).masks
+    predictor.model.to("meta")
+    seen = []
+
+    def record(model, image, prompts, *args, **kwargs):
+        seen.append(image)
+        return ImageMasks(masks, torch.zeros(len(masks)))
+
+    monkeypatch.setattr("insight.inference.sopseg_predictor.image_masks", record)
+    predictor.set_image(IMAGE)
+    for _ in range(2):
+        predictor.predict(boxes=BOXES)
+    assert seen[0].is_meta and seen[0] is seen[1]
 
 
 CLICKS = {"points": [[[30.0, 40]], [[80, 60]]], "labels": [[1], [1]]}

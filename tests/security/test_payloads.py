@@ -165,7 +165,7 @@ def test_a_dataset_named_like_a_path_writes_into_its_output(place, tmp_path):
         ["data check", EVIL, *config],
         ["compare", "--runs", "../../../../evil=run", "--output", "out/compare", "--count", "1", "--device", "cpu"],
         ["data foreground", f"{EVIL}=data/instances.json", "--output", "out/foreground"],
-        ["demo", *config, "--output", "out/demo", "SOLVER.MAX_ITER", "1"],
+        ["demo", "--train", *config, "--output", "out/demo", "SOLVER.MAX_ITER", "1"],
     ]
     for words in commands:
         done = run_insight(*words)
@@ -190,7 +190,7 @@ def test_images_named_like_paths_write_into_the_output(place, tmp_path):
         ["compare", "--runs", "ours=run", "--output", "out/compare", "--device", "cpu"],
         ["annotate", "data/instances.json", "--images", "data/images", *sam, "--output", "out/masks"],
         ["evaluate", *config, *_MODEL, "OUTPUT_DIR", "out/evaluate"],
-        ["demo", *config, "--output", "out/demo", "SOLVER.MAX_ITER", "1"],
+        ["demo", "--train", *config, "--output", "out/demo", "SOLVER.MAX_ITER", "1"],
     ):
         done = run_insight(*words)
         assert "Traceback" not in done.err, (words, done.err)

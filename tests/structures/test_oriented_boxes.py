@@ -7,13 +7,18 @@ import shapely
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
 
 from insight.structures.oriented_boxes import (
     box_corners,
     enclosing_boxes,
+    jitter_oriented_boxes,
     minimum_area_rectangles,
     oriented_corners,
     oriented_prompt_points,
+    rectangle_sides,
+    rle_rectangle,
+    turned_upright,
 )
 
 place, side, turn = st.floats(-200, 2000), st.floats(1, 300), st.floats(-400, 400)
@@ -151,3 +156,37 @@ def test_bad_boxes(boxes, message):
     with pytest.raises(ValueError, match=message) as error:
         oriented_corners(boxes)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_the_rectangle_around_an_encoded_mask():
+    mask = np.zeros((70, 90), np.uint8)
+    cv2.fillPoly(mask, [np.array([[50, 20], [80, 35], [72, 50], [42, 36]])], 1)
+    found = rle_rectangle(coco_mask.encode(np.asfortranarray(mask)))
+    assert as_set(found) == as_set(minimum_area_rectangles(torch.from_numpy(mask.astype(bool))[None])[0])
+    assert rectangle_sides(found) == pytest.approx(sorted(cv2.minAreaRect(found.numpy())[1]), abs=1e-3)
+
+
+def test_jitter_moves_sides_along_the_boxs_own_axes():
+    corners = oriented_corners([[40, 30, 24, 10, 30], [40, 30, 24, 10, 30]])
+    noisy = jitter_oriented_boxes(corners, 0.3, torch.Generator().manual_seed(0))
+    axes = torch.stack([corners[0, 1] - corners[0, 0], corners[0, 3] - corners[0, 0]])  # right, down
+    moves = (noisy - corners) @ torch.linalg.inv(axes)  # as fractions of the box
+    assert moves.abs().max() <= 0.3 and not torch.equal(noisy[0], noisy[1])
+    for side, axis in (((0, 3), 0), ((1, 2), 0), ((0, 1), 1), ((2, 3), 1)):  # a side moves as a whole
+        torch.testing.assert_close(moves[:, side[0], axis], moves[:, side[1], axis], atol=1e-5, rtol=0)
+    assert torch.equal(jitter_oriented_boxes(corners, 0.0), corners)
+
+
+@settings(deadline=None)
+@given(place, place, side, side, turn)
+def test_a_box_turned_upright_turns_back(cx, cy, w, h, angle):
+    assume(abs(w - h) > 0.05 * max(w, h))  # a square's axis is a matter of choice
+    corners = oriented_corners([[cx, cy, w, h, angle]]).double()
+    upright, angles = turned_upright(corners)
+    sine, cosine = angles[0]
+    assert cosine >= 0 and float(sine**2 + cosine**2) == pytest.approx(1)
+    half, centre = (upright[0, 2:] - upright[0, :2]) / 2, (upright[0, 2:] + upright[0, :2]) / 2
+    assert half.tolist() == pytest.approx([max(w, h) / 2, min(w, h) / 2], abs=0.01)
+    offsets = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]], dtype=torch.float64) * half
+    turned = centre + offsets @ torch.stack([torch.stack([cosine, sine]), torch.stack([-sine, cosine])])
+    assert torch.cdist(turned, corners[0]).min(1).values.max() < 0.01

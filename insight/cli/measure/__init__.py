@@ -1,6 +1,6 @@
 """`insight measure`: measurements of how prompts are used, each written to a JSON file."""
 
-from . import context, jitter, missed, prompt_use
+from . import context, gain, jitter, missed, prompt_use
 
 
 def add_parser(commands) -> None:
@@ -8,5 +8,5 @@ def add_parser(commands) -> None:
     summary = "measure how prompts are used"
     parser = commands.add_parser("measure", help=summary, description=f"{summary.capitalize()}.")
     measurements = parser.add_subparsers(metavar="MEASUREMENT", required=True, title="measurements")
-    for module in (context, jitter, missed, prompt_use):
+    for module in (context, gain, jitter, missed, prompt_use):
         module.add_parser(measurements)

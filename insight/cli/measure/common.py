@@ -5,11 +5,10 @@ import argparse
 from ..options import (
     add_bad_options_over_config,
     add_command,
-    add_config,
-    add_device,
+    add_model,
     add_overrides,
-    add_weights,
     overrides_of,
+    start_of,
 )
 from ..parser import Parser
 
@@ -21,9 +20,7 @@ def add_measurement(measurements, name: str, run, summary: str, example: str = "
     examples = [f"measure {name} {_MODEL} --output {name}.json{more}" for more in dict.fromkeys(("", example))]
     parser = add_command(measurements, name, run, summary, examples)
     model = parser.add_argument_group("model")
-    add_config(model, required=True)
-    add_weights(model)
-    add_device(model)
+    add_model(model)
     parser.add_argument("--output", required=True, metavar="FILE", help="JSON file for the results")
     add_bad_options_over_config(parser)
     add_overrides(parser)
@@ -36,4 +33,4 @@ def measured_config(args: argparse.Namespace):
     from insight.runtime.outputs import check_output_file
 
     args.output = check_output_file(args.output)
-    return measured_config(args.config_file, overrides_of(args))
+    return measured_config(args.config_file, overrides_of(args), start_of(args))

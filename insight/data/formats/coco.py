@@ -47,6 +47,7 @@ def read_coco(
     classes: Sequence[str] | None = None,
     check: FileCheck | None = None,
     masks: bool = True,
+    mixed: bool = False,
 ) -> dict:
     """Read and check a COCO JSON file, or Label Studio's JSON export.
 
@@ -65,6 +66,7 @@ def read_coco(
         check: how to treat mistakes. A strict check, the default, raises; otherwise bad entries are left out, all but
             the first of entries that share an id, and annotations of images that are left out.
         masks: whether to check and return segmentations.
+        mixed: whether annotations without a segmentation may stand beside others that have one.
 
     Returns:
         The content: "categories" in the order of the classes and under their names in `classes`, "images" by
@@ -90,14 +92,15 @@ def read_coco(
         check.refuse(names, reason)
     sizes, kept = {i["id"]: (i["height"], i["width"]) for i in images}, {c["id"] for c in categories}
     objects = [a for a in content["annotations"] if a["image_id"] in sizes and a["category_id"] in kept]
-    if any(a.get("segmentation") for a in objects):
+    some_mask = not mixed and any(a.get("segmentation") for a in objects)
+    if some_mask:
         objects = check.keep(
             objects, lambda a: a.get("segmentation") is not None, "annotations lack the segmentation that others have",
             _id,
         )  # fmt: skip
     objects = check.keep(
-        _with_area(objects, check), lambda a: _touches(a, sizes[a["image_id"]]), "annotations lie outside their image",
-        _id,
+        _with_area(objects, some_mask, check), lambda a: _touches(a, sizes[a["image_id"]]),
+        "annotations lie outside their image", _id,
     )  # fmt: skip
     check.note(ROOT_CATEGORY, problems["roots"])
     return {
@@ -368,8 +371,7 @@ def _unusable_oriented_boxes(annotations: list[dict]) -> set:
     return unusable
 
 
-def _with_area(annotations: list[dict], check: FileCheck) -> list[dict]:
-    some_mask = any(a.get("segmentation") for a in annotations)
+def _with_area(annotations: list[dict], some_mask: bool, check: FileCheck) -> list[dict]:
     kept, empty, shortened = [], [], []
     for annotation in annotations:
         if not _has_area(annotation, some_mask):

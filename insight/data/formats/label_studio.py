@@ -1,15 +1,32 @@
-"""Conversion of Label Studio's JSON export to COCO: rectangles, rotated or not, and polygons."""
+"""Label Studio's JSON: its rectangles, rotated or not, polygons and brushes, to and from COCO."""
 
+import json
 import logging
 import math
+from collections import Counter
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
 
 from insight.errors import InputError
+from insight.runtime.atomic_files import atomic_write
+from insight.structures.rle import encode_crop, masks_to_rle, rle_box, rle_to_bitmap
 
 from .images import SUFFIXES
+from .label_studio_brush import decode_brush, encode_brush
+from .objects import box_corners_of, is_turned, mask_code, mask_outlines
 
-_LABELS = {"rectanglelabels": "rectangle", "polygonlabels": "polygon"}
+_LABELS = {"rectanglelabels": "rectangle", "polygonlabels": "polygon", "brushlabels": "brush"}
+_CONFIG = """<View>
+  <Image name="image" value="$image" zoom="true"/>
+{labels}
+</View>
+"""
+_TAGS = (("rectanglelabels", "RectangleLabels", 'canRotate="true"'), ("polygonlabels", "PolygonLabels", ""),
+         ("brushlabels", "BrushLabels", ""))  # fmt: skip
 
 _logger = logging.getLogger(__name__)
 
@@ -27,8 +44,8 @@ def label_studio_to_coco(tasks: list[dict], path: Path) -> dict:
     """Convert Label Studio tasks to a COCO dictionary.
 
     If a task has several annotations, the last one counts. Tasks without a region are left out with a warning, since
-    the export gives the size of an image only with its regions. Regions of other kinds (brush, ellipse, key points) are
-    left out, with a warning.
+    the export gives the size of an image only with its regions. Regions of other kinds (ellipse, key points) are left
+    out, with a warning.
 
     Args:
         tasks: content of the file.
@@ -60,7 +77,7 @@ def label_studio_to_coco(tasks: list[dict], path: Path) -> dict:
             for region, kind in found:
                 name = region["value"][region["type"]][0]
                 value = region["value"]
-                shape = _rectangle(value, width, height) if kind == "rectangle" else _polygon(value, width, height)
+                shape = _SHAPES[kind](value, width, height)
                 regions.append((name, {"image_id": image_id, "iscrowd": 0, **shape}))
         except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
             raise InputError(f"{where}: not in Label Studio's JSON format ({error!r})") from error
@@ -81,6 +98,78 @@ def label_studio_to_coco(tasks: list[dict], path: Path) -> dict:
     }
 
 
+def write_label_studio(content: dict[str, Any], path: Path) -> Counter[str]:
+    """Write tasks that Label Studio imports, and beside them its labelling configuration, NAME.config.xml.
+
+    An object of one part without holes becomes a polygon, any other mask a brush; an object without mask a rectangle,
+    rotated where its box is.
+
+    Args:
+        content: a COCO dictionary, as `read_coco` returns it.
+        path: the .json file. The tasks name images as /data/local-files/?d=FILE_NAME, Label Studio's form for files in
+            its LOCAL_FILES_DOCUMENT_ROOT.
+
+    Returns:
+        What was lost or changed, with the number of objects, for people.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    losses: Counter[str] = Counter()
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    by_image: dict[Any, list[dict]] = {image["id"]: [] for image in content["images"]}
+    for annotation in content["annotations"]:
+        by_image[annotation["image_id"]].append(annotation)
+    with atomic_write(path) as file:
+        file.write("[")
+        for number, image in enumerate(content["images"]):
+            size = (image["height"], image["width"])
+            regions = []
+            for annotation in by_image[image["id"]]:
+                if annotation.get("iscrowd", 0):
+                    losses["crowd regions left out"] += 1
+                    continue
+                losses["scores left out"] += "score" in annotation
+                masked = bool(annotation.get("segmentation"))
+                losses["oriented boxes left out"] += "oriented_box" in annotation and masked
+                kind, value = _region(annotation, size)
+                value[kind] = [names[annotation["category_id"]]]
+                regions.append({"id": f"object{annotation['id']}", "type": kind, "from_name": kind, "to_name": "image",
+                                "original_width": size[1], "original_height": size[0], "image_rotation": 0,
+                                "value": value})  # fmt: skip
+            url = f"/data/local-files/?d={quote(image['file_name'])}"
+            task = {"data": {"image": url}, "annotations": [{"result": regions}]}
+            file.write((",\n" if number else "\n") + json.dumps(task))
+        file.write("\n]\n")
+    lines = []
+    for kind, tag, options in _TAGS:
+        labels = "".join(f"<Label value={quoteattr(name)}/>" for name in names.values())
+        lines.append(f'  <{tag} name="{kind}" toName="image" {options}>{labels}</{tag}>')
+    with atomic_write(path.with_suffix(".config.xml")) as file:
+        file.write(_CONFIG.format(labels="\n".join(lines)))
+    return losses
+
+
+def _region(annotation: dict[str, Any], size: tuple[int, int]) -> tuple[str, dict[str, Any]]:
+    height, width = size
+    outlines, holes = mask_outlines(annotation, size)
+    if len(outlines) == 1 and not holes:
+        return "polygonlabels", {"points": (outlines[0] * 100 / (width, height)).tolist(), "closed": True}
+    if outlines:
+        return "brushlabels", {"format": "rle", "rle": encode_brush(rle_to_bitmap(mask_code(annotation, size)))}
+    corners, _ = box_corners_of(annotation, size)
+    if is_turned(corners):
+        first, second, third, _ = corners  # clockwise as displayed: along the upper side, then down
+        along, down = second - first, third - second
+    else:
+        first, (x2, y2) = corners.min(0), corners.max(0)
+        along, down = np.array([x2 - first[0], 0]), np.array([0, y2 - first[1]])
+    value = {"x": first[0] * 100 / width, "y": first[1] * 100 / height,
+             "width": float(np.hypot(*along)) * 100 / width, "height": float(np.hypot(*down)) * 100 / height,
+             "rotation": math.degrees(math.atan2(along[1], along[0])) % 360}  # fmt: skip
+    return "rectanglelabels", value
+
+
 def _rectangle(value: dict, image_width: int, image_height: int) -> dict:
     x, width = (value[key] * image_width / 100 for key in ("x", "width"))
     y, height = (value[key] * image_height / 100 for key in ("y", "height"))
@@ -95,6 +184,15 @@ def _rectangle(value: dict, image_width: int, image_height: int) -> dict:
 def _polygon(value: dict, image_width: int, image_height: int) -> dict:
     points = [(x * image_width / 100, y * image_height / 100) for x, y in value["points"]]
     return {"bbox": _bounds(points), "segmentation": [[v for point in points for v in point]]}
+
+
+def _brush(value: dict, image_width: int, image_height: int) -> dict:
+    size = (image_height, image_width)
+    code = encode_crop(decode_brush(value["rle"], size), (0, 0), size)
+    return {"bbox": rle_box(code), "segmentation": masks_to_rle([code])[0]}
+
+
+_SHAPES = {"rectangle": _rectangle, "polygon": _polygon, "brush": _brush}
 
 
 def _bounds(points: list[tuple[float, float]]) -> list[float]:

@@ -1,10 +1,10 @@
-"""Reading oriented boxes from DOTA's text files and SODA-A's JSON files."""
+"""Reading oriented boxes from DOTA's text files, SODA-A's JSON files and YOLO-OBB's text files."""
 
 import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,11 @@ from insight.structures.boxes import touches_image
 
 from .file_check import FileCheck, first, read_json, read_text
 from .images import SUFFIXES, image_size
+from .yolo_text import YOLO_LABELS, class_name, class_names_of, read_yolo_lines
 
 WITHOUT_AREA = "boxes without area"
 
+_DOTA_LABELS = "labelTxt"
 _IGNORED = "ignore"  # SODA-A's class of regions that hold no single object
 
 _logger = logging.getLogger(__name__)
@@ -49,8 +51,8 @@ def find_oriented(
 ) -> list[tuple[Path, Path]]:
     """Pair the images of a folder with their label files, by file name.
 
-    Two layouts are supported: DOTA's images/ and labelTxt/*.txt, and SODA-A's Images/ and Annotations/*.json, each with
-    or without sub-folders (train/, val/, test/).
+    Three layouts are supported: DOTA's images/ and labelTxt/*.txt, SODA-A's Images/ and Annotations/*.json, and
+    YOLO-OBB's images/ and labels/*.txt, each with or without sub-folders (train/, val/, test/).
 
     Args:
         folder: folder that holds the two.
@@ -71,10 +73,13 @@ def find_oriented(
     check = check or FileCheck(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")
-    layouts = (("images", "labelTxt", ".txt"), ("Images", "Annotations", ".json"))
+    layouts = (("images", _DOTA_LABELS, ".txt"), ("Images", "Annotations", ".json"), ("images", YOLO_LABELS, ".txt"))
     found = [names for names in layouts if all((folder / name).is_dir() for name in names[:2])]
     if not found:
-        raise InputError(f"{folder}: expected images/ and labelTxt/ (DOTA), or Images/ and Annotations/ (SODA-A)")
+        raise InputError(
+            f"{folder}: expected images/ and labelTxt/ (DOTA), Images/ and Annotations/ (SODA-A), or images/ and "
+            "labels/ (YOLO-OBB)"
+        )
     image_folder, label_folder, suffix = found[0]
     all_labels = files_under(folder / label_folder, (suffix,))
     labels = [path for path in all_labels if path.is_relative_to(folder / label_folder / split)]
@@ -133,7 +138,9 @@ def read_folder(
         OSError, InputError: the folder cannot be used, or a strict check fails.
     """
     for image, label in find_oriented(folder, split, check):
-        labels = check.attempt(lambda label=label: read_oriented(label), "label files cannot be used")
+        labels = check.attempt(
+            lambda label=label, image=image: read_oriented(label, image), "label files cannot be used"
+        )
         size = check.attempt(lambda image=image: image_size(image), "images cannot be read")
         if labels is None or size is None:
             continue
@@ -154,20 +161,55 @@ def read_folder(
         yield image, size, OrientedLabels(labels.corners[kept], names, labels.difficult[kept])
 
 
-def read_oriented(label_file: str | os.PathLike) -> OrientedLabels:
-    """Read the oriented boxes of one image, from a file that `find_oriented` found.
+def read_oriented(label_file: str | os.PathLike, image: str | os.PathLike | None = None) -> OrientedLabels:
+    """Read the oriented boxes of one image, from files that `find_oriented` found.
 
     Args:
-        label_file: DOTA's .txt or SODA-A's .json.
+        label_file: DOTA's .txt, SODA-A's .json, or YOLO-OBB's .txt, which lies somewhere under a folder labels/.
+        image: the image, for YOLO-OBB, whose coordinates are shares of its size.
 
     Returns:
         The boxes, possibly none.
 
     Raises:
-        OSError: the file is missing or cannot be read.
-        InputError: the file is malformed; see `read_dota` and `read_soda_a`.
+        OSError: a file is missing or cannot be read.
+        InputError: the label file is malformed; see `read_dota`, `read_soda_a` and `read_yolo_obb`.
     """
-    return read_soda_a(label_file) if Path(label_file).suffix == ".json" else read_dota(label_file)
+    label_file = Path(label_file)
+    if label_file.suffix == ".json":
+        return read_soda_a(label_file)
+    layouts = [name for name in label_file.parts[:-1] if name in (_DOTA_LABELS, YOLO_LABELS)]
+    if image is not None and layouts[-1:] == [YOLO_LABELS]:
+        return read_yolo_obb(label_file, image_size(image))
+    return read_dota(label_file)
+
+
+def read_yolo_obb(
+    label_file: str | os.PathLike, size: tuple[int, int], names: Mapping[int, str] | None = None
+) -> OrientedLabels:
+    """Read one of YOLO-OBB's label files, as ultralytics trains on.
+
+    A line is "class x1 y1 x2 y2 x3 y3 x4 y4", with x and y as shares of the image's width and height.
+
+    Args:
+        label_file: the .txt file.
+        size: (height, width) of the image in pixels.
+        names: names of the classes by number; None to read them from the YAML file of the dataset, see
+            `class_names_of`.
+
+    Returns:
+        The boxes, possibly none. `difficult` is False for all.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        InputError: a line is malformed, or a class has no name; the message names the file and the line.
+    """
+    height, width = size
+    label_file = Path(label_file)
+    labels = read_yolo_lines(label_file, "class x1 y1 x2 y2 x3 y3 x4 y4", lambda count: count == 8)
+    names = class_names_of(label_file) if names is None else names
+    corners = [(np.array(values).reshape(4, 2) * (width, height)).ravel() for _, values in labels]
+    return _labels(corners, [class_name(names, number, label_file) for number, _ in labels], [False] * len(labels))
 
 
 def read_dota(label_file: str | os.PathLike) -> OrientedLabels:

@@ -1,6 +1,7 @@
 """Mapper from a dataset dict to SOPSeg's inputs: prompted crops for training, prompted images for evaluation."""
 
 import logging
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from insight.modeling.sopseg import cut_crops
 from insight.structures.boxes import jitter_boxes
 from insight.structures.crop_masks import masks_to_crops
 from insight.structures.crop_plans import training_crops, whole_image
-from insight.structures.oriented_boxes import minimum_area_rectangles, oriented_corners
+from insight.structures.oriented_boxes import jitter_oriented_boxes, minimum_area_rectangles, oriented_corners
 from insight.structures.prompts import Prompts, oriented_prompts
 from insight.structures.rle import rle_area, rle_to_bitmap, segmentation_to_rle
 
@@ -22,6 +23,7 @@ from .image_seed import image_seed
 
 _logger = logging.getLogger(__name__)
 
+TURN = math.radians(30)  # in training: a shift of 30 % of the extent goes with turns of up to 9 degrees
 PROMPTS = ("box", "min_area_rect", "oriented_box")  # forms of prompts made from the ground truth
 
 
@@ -38,7 +40,9 @@ class SOPSegMapper:
         prompt: "box": the annotations' boxes; "min_area_rect": the oriented rectangle of least area around each
             mask; "oriented_box": the dataset's own, which each annotation must hold as "oriented_box".
         box_share: share of the training samples that are prompted with horizontal boxes instead.
-        jitter: largest shift of each side of a box along the box's axes, as a fraction of its extent.
+        jitter: largest shift of each side of a box along the box's axes, as a fraction of its extent. In training each
+            sample draws its own largest shift, uniformly up to this one, so that both exact and loose boxes are seen;
+            oriented boxes are also turned, by up to `TURN` times the shift.
         max_prompts: largest number of objects drawn from a training image.
         shared_crops: as in `training_crops`.
     """
@@ -128,10 +132,13 @@ class SOPSegMapper:
         return [annotations[i] for i in kept], [truth[i] for i in kept]
 
     def _prompts(self, annotations: list[dict], truth: list[dict], size: tuple[int, int], generator) -> Prompts:
+        jitter = self.jitter
+        if self.is_train and jitter:
+            jitter *= float(torch.rand((), generator=generator))
         horizontal = self.is_train and self.box_share > 0 and torch.rand((), generator=generator) < self.box_share
         if horizontal or self.prompt == "box":
             boxes = torch.from_numpy(ground_truth_boxes(annotations))
-            return Prompts(jitter_boxes(boxes, self.jitter, generator))
+            return Prompts(jitter_boxes(boxes, jitter, generator))
         if self.prompt == "min_area_rect":
             corners = [minimum_area_rectangles(_bitmap(code)) for code in truth]
         else:
@@ -142,7 +149,10 @@ class SOPSegMapper:
                 )
             corners = [oriented_corners([a["oriented_box"]]) for a in annotations]
         corners = torch.cat(corners) if corners else torch.zeros(0, 4, 2)
-        return oriented_prompts(_jitter_corners(corners, self.jitter, generator))
+        corners = jitter_oriented_boxes(corners, jitter, generator)
+        return oriented_prompts(
+            _turn_corners(corners, jitter * TURN, generator) if self.is_train and jitter else corners
+        )
 
     def _crops(self, image: Tensor, prompts: Prompts, truth: list[dict], generator) -> dict[str, Any]:
         size = self.input_size
@@ -199,14 +209,13 @@ def _turned(crops: Tensor, prompts: Prompts, masks: Tensor, turns: int, mirror: 
     corners = turned_points(prompts.boxes.unflatten(1, (2, 2)))
     boxes = torch.cat([corners.amin(1), corners.amax(1)], 1)
     points = None if prompts.points is None else turned_points(prompts.points)
-    return turned_map(crops), Prompts(boxes, points, prompts.labels), turned_map(masks)
+    box_corners = None if prompts.corners is None else turned_points(prompts.corners)
+    return turned_map(crops), Prompts(boxes, points, prompts.labels, corners=box_corners), turned_map(masks)
 
 
-def _jitter_corners(corners: Tensor, jitter: float, generator: torch.Generator) -> Tensor:
-    """Oriented boxes (N, 4, 2) with each of their four sides shifted along the box's own axes, as `jitter_boxes`."""
-    right, down = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
-    shift = jitter * (2 * torch.rand(len(corners), 4, 1, generator=generator) - 1)
-    left, top, more_right, more_down = shift.unbind(1)
-    origin = corners[:, 0] + left * right + top * down
-    wider, higher = (1 + more_right - left) * right, (1 + more_down - top) * down
-    return torch.stack([origin, origin + wider, origin + wider + higher, origin + higher], 1)
+def _turn_corners(corners: Tensor, largest: float, generator: torch.Generator) -> Tensor:
+    """Oriented boxes (N, 4, 2), each turned about its centre by up to `largest` radians either way."""
+    angle = largest * (2 * torch.rand(len(corners), 1, generator=generator) - 1)
+    centre = corners.mean(1, keepdim=True)
+    x, y = (corners - centre).unbind(2)
+    return centre + torch.stack([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()], 2)

@@ -11,7 +11,7 @@ from .surroundings import building, lamp, tree
 from .textures import ASPHALT, CONCRETE, GRASS
 from .vehicles import car, container, truck
 
-GSD = (0.28, 1.00)  # metres a pixel
+GSD = (0.28, 1.50)  # metres a pixel
 
 _YELLOW = Material((206, 176, 60), -16.0)
 _WHITE = Material((222, 222, 218), -15.0)

@@ -70,7 +70,7 @@ class Canvas:
         self.away = np.array([math.cos(away), math.sin(away)])
         elevation = math.radians(rng.uniform(32, 65))
         self.shadow_length = 1.0 / math.tan(elevation)
-        self.shadow_strength = rng.uniform(0.38, 0.62)
+        self.shadow_strength = rng.uniform(0.2, 0.62)
 
         # Displacement of a point one metre above the ground, image pixels.
         azimuth = rng.uniform(0, 2 * math.pi)
@@ -263,6 +263,10 @@ class Canvas:
     def shadow_per_metre(self) -> np.ndarray:
         """(2,) where the shadow of a point one metre high falls, layout metres."""
         return self.away @ _rotation(-self.turn) * self.shadow_length
+
+    def lean_per_metre(self) -> np.ndarray:
+        """(2,) how far an oblique view displaces a point one metre above the ground, layout metres."""
+        return self.lean * self.gsd @ _rotation(-self.turn)
 
     def _visible(self, low: np.ndarray, high: np.ndarray) -> bool:
         return bool(high[0] > 0 and high[1] > 0 and low[0] < self.size[1] and low[1] < self.size[0])

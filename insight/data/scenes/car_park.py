@@ -10,7 +10,7 @@ from .surroundings import building, lamp, shelter, tree
 from .textures import ASPHALT, GRASS, SOIL
 from .vehicles import car, container, truck
 
-GSD = (0.12, 0.45)  # metres a pixel
+GSD = (0.12, 0.80)  # metres a pixel
 
 _PAINT = Material((214, 214, 208), -15.0)
 _STALL_DEPTH = 5.0

@@ -6,15 +6,15 @@ import numpy as np
 
 from .canvas import Canvas
 from .parts import Material, Part, chamfered, rectangle
+from .piers import berthing_pier, jetty
 from .ships import boat, ship, wake
 from .surroundings import building, rock, tree
 from .textures import ASPHALT, CONCRETE, GRASS, WATER
 from .vehicles import car, container, truck
 
-GSD = (0.20, 0.90)  # metres a pixel
+GSD = (0.15, 1.30)  # metres a pixel
 
 _FOAM = Material((214, 222, 222), -12.0)
-_PONTOONS = (Material((158, 148, 130), -9.0), Material((186, 184, 176), -9.0), Material((118, 108, 96), -10.0))
 
 
 def draw(canvas: Canvas) -> None:
@@ -31,45 +31,88 @@ def draw(canvas: Canvas) -> None:
         layers.append(([rectangle(0, edge + reach, 2.4 * reach, 2 * reach)], GRASS[rng.integers(3)]))
     canvas.lay(layers)
     canvas.paint([rectangle(0, quay + 0.4, 2.4 * reach, 0.9)], Material((198, 194, 184), -6.0))
-    if canvas.gsd > 0.38 and rng.random() < 0.75:
+    if canvas.gsd > 0.38 and rng.random() < 0.45:
         _cargo_quay(canvas, quay)
-    else:
+    elif rng.random() < 0.6:
         _marina(canvas, quay)
+    else:
+        _jetties(canvas, quay)
     _open_water(canvas, quay)
     _land(canvas, quay)
 
 
 def _marina(canvas: Canvas, quay: float) -> None:
-    """Pontoons at right angles to the quay, boats side by side on both sides of each."""
+    """Piers at right angles to the quay, boats side by side on both sides of each."""
     rng, reach = canvas.rng, canvas.reach
-    pontoon = _PONTOONS[rng.integers(len(_PONTOONS))]
     far = -reach * rng.uniform(0.2, 1.0)
-    least = max(6.0, 20 * canvas.gsd)  # smaller boats would be mere dots
+    least = max(6.0, 16 * canvas.gsd)  # smaller boats would be mere dots
     length = rng.uniform(1.1, 1.6) * least
+    alike = rng.integers(2**32)
+    every = int(rng.choice((1, 2, 2, 3)))  # boats between two fingers
     x = -reach + rng.uniform(0, 10)
+    boats: list[tuple[float, float, float, float]] = []
     while x < reach:
         length = float(np.clip(length * rng.uniform(0.75, 1.3), least, 3 * least))
-        width = rng.uniform(1.6, 2.6)
-        canvas.paint([rectangle(x, (quay + far) / 2, width, quay - far)], pontoon)
-        for side in (-1, 1):
-            _berths(canvas, x + side * width / 2, side, length, (far, quay - 3), pontoon)
-        x += 2 * length + width + rng.uniform(5, 12)
+        width = rng.uniform(1.4, 3.2)
+        sides = (-1, 1) if rng.random() < 0.8 else (int(rng.choice((-1, 1))),)
+        fingers = []
+        for side in sides:
+            fingers += _berths(canvas, (x, quay), side, width, length, quay - far, every, boats)
+        deck = berthing_pier(np.random.default_rng(alike), quay - far, width, fingers)
+        canvas.place(deck, x, quay, -np.pi / 2, "pier")
+        x += len(sides) * length + width + rng.uniform(5, 12)
+    canvas.flush()
+    for x, y, heading, own in boats:
+        canvas.place(boat(rng, own), x, y, heading, "ship")
     canvas.flush()
 
 
-def _berths(canvas: Canvas, x: float, side: int, length: float, extent: tuple[float, float], pontoon: Material) -> None:
+def _berths(
+    canvas: Canvas,
+    shore: tuple[float, float],
+    side: int,
+    width: float,
+    length: float,
+    extent: float,
+    every: int,
+    boats: list[tuple[float, float, float, float]],
+) -> list[tuple[float, int, float]]:
+    """Boats on one side of a pier (x, y, heading, length), and the fingers between them as berthing_pier takes them."""
     rng = canvas.rng
-    beam = 0.34 * length + rng.uniform(0.25, 0.7)
-    occupancy = rng.uniform(0.45, 0.97)
-    ys = np.arange(extent[0] + beam / 2, extent[1], beam)
-    for i, y in enumerate(ys):
-        if i % 2 == 0:
-            canvas.paint([rectangle(x + side * 0.35 * length, y - beam / 2, 0.7 * length, 0.35)], pontoon)
-        if rng.random() > occupancy or not canvas.in_view(x, y, 3 * length):
+    beam = 0.34 * length + rng.uniform(0.35, 0.9)
+    occupancy, share = rng.uniform(0.1, 0.97), rng.uniform(0.5, 1.0)
+    fingers = []
+    for i, along in enumerate(np.arange(4 + beam / 2, extent, beam + 0.8 / every)):
+        if i % every == 0:
+            fingers.append((float(along - beam / 2 - 0.4), side, share * length))
+        y = shore[1] - along
+        if rng.random() > occupancy or not canvas.in_view(shore[0], y, 3 * length):
             continue
         own = length * rng.uniform(0.72, 1.0)
         heading = (0.0 if rng.random() < 0.3 else np.pi) + (0.0 if side > 0 else np.pi) + rng.normal(0, 0.02)
-        canvas.place(boat(rng, own), x + side * (own / 2 + rng.uniform(0.2, 0.8)), y, heading, "ship")
+        boats.append((shore[0] + side * (width / 2 + own / 2 + rng.uniform(0.3, 0.9)), y, heading, own))
+    return fingers
+
+
+def _jetties(canvas: Canvas, quay: float) -> None:
+    """Jetties of all lengths along a shore, with a few boats beside them."""
+    rng, reach = canvas.rng, canvas.reach
+    x = -reach + rng.uniform(0, 20)
+    boats = []
+    while x < reach:
+        width = rng.uniform(1.5, 3.5) if rng.random() < 0.75 else rng.uniform(4, 12)
+        length = width * rng.uniform(5, 22)
+        heading = -np.pi / 2 + rng.normal(0, 0.12)
+        canvas.place(jetty(rng, length, width), x, quay + 1.0, heading, "pier")
+        if rng.random() < 0.5:
+            own = max(5.0, min(rng.uniform(5, 14), 0.8 * length))
+            side = rng.choice((-1, 1)) * (width / 2 + 0.2 * own + 0.4)
+            boats.append((x + side, quay - rng.uniform(0.3, 0.8) * length, heading + np.pi * rng.integers(2), own))
+        x += rng.uniform(0.6, 1.6) * length + rng.uniform(6, 30)
+    canvas.flush()
+    for x, y, heading, own in boats:
+        canvas.place(boat(rng, own), x, y, heading, "ship")
+    canvas.flush()
 
 
 def _cargo_quay(canvas: Canvas, quay: float) -> None:

@@ -12,10 +12,13 @@ import numpy as np
 
 from insight.errors import InputError
 
-from . import apron, car_park, harbour, residential, sensors, tank_farm
+from . import apron, boneyard, car_park, crossing, harbour, residential, sensors, sports_park, tank_farm
 from .canvas import SUPERSAMPLE, Canvas
 
-CATEGORIES = ("ship", "airplane", "vehicle", "storage_tank", "helicopter", "swimming_pool", "court")
+CATEGORIES = (
+    "ship", "airplane", "vehicle", "storage_tank", "helicopter", "swimming_pool", "court",
+    "pier", "bridge", "sports_field", "roundabout",
+)  # fmt: skip
 LOOKS = ("optical", "sar")
 _LAYOUTS = {
     "harbour": harbour,
@@ -23,6 +26,9 @@ _LAYOUTS = {
     "car_park": car_park,
     "tank_farm": tank_farm,
     "residential": residential,
+    "crossing": crossing,
+    "sports_park": sports_park,
+    "boneyard": boneyard,
 }
 KINDS = tuple(_LAYOUTS)
 

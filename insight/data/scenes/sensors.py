@@ -24,7 +24,7 @@ def optical(rng: np.random.Generator, drawn: np.ndarray, size: tuple[int, int]) 
     image = _resolution(rng, image)
 
     # Contrast, exposure, colour cast and haze are one curve a channel.
-    gain = rng.uniform(0.72, 1.22) * rng.uniform(0.95, 1.05, 3)
+    gain = (rng.uniform(0.72, 1.22) if rng.random() < 0.8 else rng.uniform(0.3, 0.72)) * rng.uniform(0.95, 1.05, 3)
     gamma = rng.uniform(0.8, 1.25)
     haze = rng.uniform(0.0, 0.22) * np.array([0.94, 0.98, 1.0]) * 200
     curve = np.clip((np.arange(256)[:, None] / 255) ** gamma * gain * 255, 0, 255)
@@ -48,12 +48,12 @@ def optical(rng: np.random.Generator, drawn: np.ndarray, size: tuple[int, int]) 
 def _resolution(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """What the optics resolve: blur, pixels finer than the resolution, and the sharpening that providers apply."""
     height, width = image.shape[:2]
-    if rng.random() < 0.35:  # delivered at a finer pixel size than was recorded
-        factor = rng.uniform(0.45, 0.95)
+    if rng.random() < 0.45:  # delivered at a finer pixel size than was recorded
+        factor = rng.uniform(0.35, 0.95)
         small = (max(8, round(width * factor)), max(8, round(height * factor)))
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
-    blur = rng.uniform(0.0, 0.85) if rng.random() < 0.75 else rng.uniform(0.85, 1.6)
+    blur = rng.uniform(0.0, 0.85) if rng.random() < 0.75 else rng.uniform(0.85, 2.2)
     if blur > 0.25:
         image = cv2.GaussianBlur(image, (0, 0), blur)
     if rng.random() < 0.3:

@@ -36,7 +36,7 @@ def swimming_pool(rng: np.random.Generator, length: float) -> list[Part]:
 def court(rng: np.random.Generator) -> list[Part]:
     """A tennis or basketball court with its run-off."""
     tennis = rng.random() < 0.6
-    length, width = (36.6, 18.3) if tennis else (rng.uniform(26, 32), rng.uniform(15, 19))
+    length, width = (36.6, 18.3) if tennis else (rng.uniform(22, 32), rng.uniform(13, 19))
     surface, inner = (Material(_COURTS[i], -17.0) for i in rng.choice(len(_COURTS), 2, replace=False))
     parts = [Part(rectangle(0, 0, length, width), surface)]
     long, wide = (23.8, 11.0) if tennis else (0.9 * length, 0.86 * width)
@@ -48,9 +48,24 @@ def court(rng: np.random.Generator) -> list[Part]:
         lines += [(0, 0, 12.8, 0.1)]
     lines += [(0, 0, 0.15, wide + 0.6)]  # the net, or the halfway line
     parts += [Part(rectangle(*line), _LINE, solid=False) for line in lines]
-    if not tennis:
-        parts.append(Part(ellipse(0, 0, 1.8, 1.8, 16), surface, solid=False))
+    return parts if tennis else parts + _basketball(rng, long, wide, surface)
+
+
+def _basketball(rng: np.random.Generator, length: float, width: float, surface: Material) -> list[Part]:
+    """Centre circle, three-point arcs and keys."""
+    key = surface.shaded(0.85) if rng.random() < 0.5 else Material(_COURTS[rng.integers(len(_COURTS))], -17.0)
+    parts = [
+        Part(ellipse(0, 0, 1.8, 1.8, 16), _LINE, solid=False),
+        Part(ellipse(0, 0, 1.6, 1.6, 16), key, solid=False),
+    ]
+    t = np.linspace(-np.pi / 2, np.pi / 2, 18)
+    arc = np.stack([-np.cos(t), np.sin(t)], axis=1) * (0.25 * length, 0.44 * width)
+    for end in (-1, 1):
+        where = (end * length / 2, 0)
         parts += [
-            Part(rectangle(e * (long / 2 - 2.9), 0, 5.8, 4.9), surface.shaded(0.85), solid=False) for e in (-1, 1)
+            Part(arc * (end, 1) + where, _LINE, solid=False),
+            Part(0.97 * arc * (end, 1) + where, surface, solid=False),
+            Part(rectangle(end * (length / 2 - 2.9), 0, 5.8, 4.9), _LINE, solid=False),
+            Part(rectangle(end * (length / 2 - 2.8), 0, 5.6, 4.6), key, solid=False),
         ]
     return parts

@@ -22,12 +22,22 @@ def tank(rng: np.random.Generator, radius: float, sun: np.ndarray) -> list[Part]
     points = int(np.clip(radius * 4, 24, 56))
     parts = [Part(ellipse(0, 0, radius, radius, points), paint.shaded(0.82), height)]
     inner = 0.95 * radius
-    if rng.random() < 0.45:  # floating roof: the rim shades a crescent of it
+    roof_kind = rng.random()
+    if roof_kind < 0.38:  # floating roof: the rim shades a crescent of it
         depth = rng.uniform(0.15, 0.7) * height
         roof = paint.shaded(rng.uniform(0.75, 1.0))
         parts.append(Part(ellipse(0, 0, inner, inner, points), roof.shaded(0.5), solid=False))
         parts.append(Part(_lens(inner, sun * depth), roof, solid=False))
         parts.append(Part(ellipse(0, 0, 0.12 * radius, 0.12 * radius, 12), roof.shaded(0.85), solid=False))
+    elif roof_kind < 0.6:  # dome: dark on the side away from the sun, a highlight on the other
+        direction = -sun / max(float(np.linalg.norm(sun)), 1e-6)
+        dark = rng.uniform(0.4, 0.75)
+        parts.append(Part(ellipse(0, 0, radius, radius, points), paint.shaded(dark), solid=False))
+        for step in np.linspace(0.08, 0.9, 7):
+            size = radius * (1 - step)
+            centre = direction * 0.8 * (radius - size)
+            shade = paint.shaded(dark + (1.25 - dark) * step**0.7)
+            parts.append(Part(ellipse(*centre, size, size, points), shade, solid=False))
     else:  # cone: lighter towards the sun
         direction = -sun / max(float(np.linalg.norm(sun)), 1e-6)
         for step in np.linspace(0.0, 0.75, 4):

@@ -9,10 +9,13 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
+from insight.errors import InputError
 from insight.modeling.sopseg import SOPSeg, build_sopseg, image_masks, load_sopseg, sopseg_loss
 from insight.modeling.sopseg.encoders import check_input_size
 from insight.structures.crop_plans import check_shared, plan_crops
 from insight.structures.prompts import Prompts
+
+PROMPT_FORMS = ("points", "tokens")  # of oriented boxes: SOPSeg's and OBSeg's
 
 _logger = logging.getLogger(__name__)
 
@@ -66,6 +69,12 @@ class SOPSegMetaArch(SOPSeg):
                     "MODEL.SOPSEG.WEIGHTS and MODEL.WEIGHTS are empty: all weights are random, and frozen ones stay "
                     "random; set MODEL.SOPSEG.WEIGHTS to a checkpoint of SAM"
                 )
+        if keys.PROMPT_FORM not in PROMPT_FORMS:
+            raise InputError(
+                f"MODEL.SOPSEG.PROMPT_FORM: expected {' or '.join(PROMPT_FORMS)}, got {keys.PROMPT_FORM!r}"
+            )
+        if keys.PROMPT_FORM == "tokens":
+            model.prompt_encoder.add_angle_token()
         return {
             "model": model,
             "input_size": keys.INPUT_SIZE,

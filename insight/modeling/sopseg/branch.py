@@ -105,7 +105,8 @@ class SOPSegBranch:
         height, width = image.shape[1:]
         to_image = torch.tensor([width / mask_size[1], height / mask_size[0]], device=prompts.boxes.device)
         points = None if prompts.points is None else prompts.points * to_image
-        prompts = Prompts(prompts.boxes * to_image.repeat(2), points, prompts.labels)
+        corners = None if prompts.corners is None else prompts.corners * to_image
+        prompts = Prompts(prompts.boxes * to_image.repeat(2), points, prompts.labels, corners=corners)
         if points is not None:  # of oriented boxes; a detector has no others
             prompts = in_form(prompts, model)
         plan = plan_crops(prompts, (height, width), self.input_size, shared=self.shared_crops)

@@ -11,8 +11,9 @@ from .decoders import EdgeDecoder, SAMDecoder
 from .encoders import VIT_CONFIGS
 from .model import SOPSeg, build_sopseg
 
-# A parameter that only this decoder has.
+# A parameter that a decoder has and those below it lack.
 DECODER_MARKS = {
+    "fine": "mask_decoder.refinement.subpixel_head.weight",
     "edge": "mask_decoder.edge_token.weight",
     "hq": "mask_decoder.hf_token.weight",
     "matting": "mask_decoder.head_1.0.weight",
@@ -28,7 +29,7 @@ def load_sopseg(path: str | os.PathLike, encoder: str | None = None, decoder: st
     Args:
         path: the file; nothing in it is executed (`insight.checkpoint`).
         encoder: required encoder, "vit_t", "vit_b", "vit_l" or "vit_h"; None accepts any.
-        decoder: "sam", "hq", "matting" or "edge"; None uses the decoder of the file.
+        decoder: "sam", "hq", "matting", "edge" or "fine"; None uses the decoder of the file.
 
     Returns:
         The model, in evaluation mode, on the CPU, in float32.
@@ -45,6 +46,8 @@ def load_sopseg(path: str | os.PathLike, encoder: str | None = None, decoder: st
         raise CheckpointError(f"{path}: expected the mask decoder {decoder!r} or SAM's, got {found_decoder!r}")
 
     model = build_sopseg(found_encoder, decoder or found_decoder)
+    if "prompt_encoder.angle_embed.weight" in state_dict:
+        model.prompt_encoder.add_angle_token()
     _check_shapes(model, state_dict, path)
     missing, unexpected = model.load_state_dict(state_dict, strict=False)
     if found_decoder == "sam":
@@ -69,7 +72,7 @@ def identify(state_dict: dict[str, Tensor], source: str | os.PathLike) -> tuple[
         source: the file, for the error.
 
     Returns:
-        The encoder ("vit_t", "vit_b", "vit_l" or "vit_h") and the decoder ("sam", "hq", "matting" or "edge").
+        The encoder ("vit_t", "vit_b", "vit_l" or "vit_h") and the decoder ("sam", "hq", "matting", "edge" or "fine").
 
     Raises:
         CheckpointError: the weights are of neither SAM nor SOPSeg.

@@ -36,6 +36,8 @@ class SOPSeg(nn.Module):
     def freeze_encoders(self, trained_stages: int = 0) -> None:
         """Freeze the image and prompt encoders, as in the paper. Neither depends on training mode.
 
+        An embedding of angles, which SAM has not, stays trainable.
+
         Args:
             trained_stages: number of last stages (of a ViT, blocks) of the image encoder that stay trainable, together
                 with its neck; 0 in the paper.
@@ -45,6 +47,8 @@ class SOPSeg(nn.Module):
         """
         self.image_encoder.requires_grad_(False)
         self.prompt_encoder.requires_grad_(False)
+        if self.prompt_encoder.angle_embed is not None:
+            self.prompt_encoder.angle_embed.requires_grad_(True)
         stages = self.image_encoder.stages
         if not 0 <= trained_stages <= len(stages):
             raise InputError(f"trained_stages: expected 0 to {len(stages)}, got {trained_stages}")
@@ -73,6 +77,7 @@ class SOPSeg(nn.Module):
         points: Tensor | None = None,
         labels: Tensor | None = None,
         image_index: Tensor | None = None,
+        corners: Tensor | None = None,
     ) -> MaskPrediction:
         """Segment the prompted objects; give boxes, points with labels, or both.
 
@@ -83,6 +88,7 @@ class SOPSeg(nn.Module):
             labels: (N, P) 1 foreground, 0 background, -1 no point.
             image_index: (N,) int64, the crop of each prompt. May be omitted if N = B (one prompt per crop, in order; no
                 embedding is copied) or B = 1 (one crop for all prompts).
+            corners: (N, 4, 2) float XY, pixels of the crop, of oriented boxes that boxes and points were made from.
 
         Returns:
             Mask and edge logits (N, 1, H, W), predicted IoU (N,) and the logits that the loss supervises.
@@ -90,7 +96,7 @@ class SOPSeg(nn.Module):
         Raises:
             InputError: an argument of the wrong type or shape.
         """
-        return self.decode(crops, self.encode(crops), Prompts(boxes, points, labels), image_index)
+        return self.decode(crops, self.encode(crops), Prompts(boxes, points, labels, corners=corners), image_index)
 
     def encode(self, crops: Tensor) -> ImageFeatures:
         """Compute the features of crops, which serve any number of prompts.
@@ -140,7 +146,7 @@ class SOPSeg(nn.Module):
                 )
             image_index = torch.zeros(len(sparse), dtype=torch.int64, device=crops.device)
         image_pe = self.prompt_encoder.dense_position_encoding(size)
-        return DecoderInput(crops, features, image_pe, sparse, dense, image_index)
+        return DecoderInput(crops, features, image_pe, sparse, dense, image_index, prompts)
 
 
 def build_sopseg(encoder: str = "vit_l", decoder: str = "edge") -> SOPSeg:
@@ -148,7 +154,7 @@ def build_sopseg(encoder: str = "vit_l", decoder: str = "edge") -> SOPSeg:
 
     Args:
         encoder: "vit_t", "vit_b", "vit_l" or "vit_h".
-        decoder: "sam", "hq", "matting" or "edge" (SOPSeg's own).
+        decoder: "sam", "hq", "matting", "edge" (SOPSeg's own) or "fine" (ours).
 
     Returns:
         The model.
@@ -157,4 +163,8 @@ def build_sopseg(encoder: str = "vit_l", decoder: str = "edge") -> SOPSeg:
         InputError: an unknown name.
     """
     image_encoder = build_encoder(encoder)
-    return SOPSeg(image_encoder, PromptEncoder(), build_decoder(decoder, image_encoder.shallow_channels))
+    return SOPSeg(
+        image_encoder,
+        PromptEncoder(),
+        build_decoder(decoder, image_encoder.shallow_channels, image_encoder.fine_channels),
+    )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from insight.errors import InputError
+from insight.structures.oriented_boxes import turned_upright
 from insight.structures.points import BACKGROUND, FOREGROUND, NOT_A_POINT
 
 from .derived import DerivedTensors
@@ -17,8 +18,8 @@ from .layers import LayerNorm2d
 class PromptEncoder(nn.Module):
     """Embeds prompts for the mask decoder.
 
-    State dict and output are those of segment-anything's `PromptEncoder`. The input size is an argument of forward, as
-    no weight depends on it.
+    State dict and output are those of segment-anything's `PromptEncoder`, unless `add_angle_token` was called. The
+    input size is an argument of forward, as no weight depends on it.
 
     Args:
         embed_dim: channels of an embedding.
@@ -43,6 +44,18 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(mask_channels, embed_dim, kernel_size=1),
         )
         self.no_mask_embed = nn.Embedding(1, embed_dim)
+        self.angle_embed: nn.Embedding | None = None
+
+    def add_angle_token(self) -> None:
+        """Let oriented boxes be embedded as three tokens: two corners of the box turned upright, and its angle.
+
+        Adds a learnt embedding, random until it is trained or loaded.
+
+        Source: Zhou et al., OBSeg, arXiv 2401.08174, OBB prompt encoder.
+        """
+        if self.angle_embed is None:
+            weight = self.no_mask_embed.weight
+            self.angle_embed = nn.Embedding(1, weight.shape[1], device=weight.device, dtype=weight.dtype)
 
     def forward(
         self,
@@ -51,6 +64,7 @@ class PromptEncoder(nn.Module):
         points: Tensor | None = None,
         labels: Tensor | None = None,
         masks: Tensor | None = None,
+        corners: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Embed N prompts; give boxes, points with labels, or both.
 
@@ -60,16 +74,22 @@ class PromptEncoder(nn.Module):
             points: (N, P, 2) float XY, pixels of the input.
             labels: (N, P) 1 foreground, 0 background, -1 no point (pads rows with fewer points).
             masks: (N, 1, H / 4, W / 4) float, logits of an earlier prediction.
+            corners: (N, 4, 2) float XY, pixels of the input, of the oriented boxes that boxes and points were made
+                from; with a token for angles they are embedded instead of both.
 
         Returns:
             Sparse embeddings (N, T, embed_dim): points before box corners, and one "no point" token if there are points
-            but no boxes; and dense embeddings (N, embed_dim, H / 16, W / 16).
+            but no boxes; corners before the angle; and dense embeddings (N, embed_dim, H / 16, W / 16).
 
         Raises:
             InputError: neither boxes nor points, points without labels, or shapes that do not agree.
         """
         _check_prompts(boxes, points, labels)
         tokens = []
+        if self.angle_embed is not None and corners is not None:
+            upright, angles = turned_upright(corners)
+            tokens += [self._embed_boxes(upright, image_size), self._embed_angles(angles, self.angle_embed)]
+            points = boxes = None
         if points is not None:
             tokens.append(self._embed_points(points, labels, image_size, pad=boxes is None))
         if boxes is not None:
@@ -108,6 +128,10 @@ class PromptEncoder(nn.Module):
     def _embed_boxes(self, boxes: Tensor, image_size: tuple[int, int]) -> Tensor:
         corners = self.pe_layer(boxes.reshape(-1, 2, 2) + 0.5, image_size)
         return corners + torch.cat([self.point_embeddings[2].weight, self.point_embeddings[3].weight])
+
+    def _embed_angles(self, angles: Tensor, embedding: nn.Embedding) -> Tensor:
+        position = (angles.float() + 1) / 2  # sine and cosine as a place in the unit square
+        return (_fourier(self.pe_layer.positional_encoding_gaussian_matrix, position) + embedding.weight)[:, None]
 
 
 class PositionEncoding(nn.Module):

@@ -32,7 +32,8 @@ def in_form(prompts: Prompts, model: SOPSeg, form: str | None = None) -> Prompts
     """Bring oriented prompts to the form that a model was trained for.
 
     Plain SAM knows horizontal boxes: with the points along an oriented box's axis it takes a part of the object for the
-    whole. Logged once if the form is chosen here and changes the prompts.
+    whole. Logged once if the form is chosen here and changes the prompts. A model with a token for angles
+    (`PromptEncoder.add_angle_token`) was trained with oriented boxes.
 
     Args:
         prompts: the output of `oriented_prompts`.
@@ -43,7 +44,8 @@ def in_form(prompts: Prompts, model: SOPSeg, form: str | None = None) -> Prompts
     Returns:
         The prompts, or their boxes.
     """
-    if form is None and type(model.mask_decoder) is SAMDecoder:
+    has_angles = model.prompt_encoder.angle_embed is not None
+    if form is None and type(model.mask_decoder) is SAMDecoder and not has_angles:
         _say_once()
         form = "box"
     return Prompts(prompts.boxes) if form == "box" else prompts

@@ -140,9 +140,9 @@ def test_label_studio(tmp_path, angle):
 def test_label_studios_polygons_and_what_is_left_out(tmp_path, caplog):
     polygon = {"type": "polygonlabels", "original_width": WIDTH, "original_height": HEIGHT,
                "value": {"points": [[10, 10], [20, 10], [20, 30]], "polygonlabels": ["field"]}}  # fmt: skip
-    brush = {"type": "brushlabels", "value": {"format": "rle", "rle": [1]}}
+    ellipse = {"type": "ellipselabels", "value": {"x": 1, "y": 1, "radiusX": 2, "radiusY": 2}}
     path = tmp_path / "export.json"
-    tasks = label_studio([polygon, brush]) + label_studio([])
+    tasks = label_studio([polygon, ellipse]) + label_studio([])
     tasks[0]["data"]["image"] = "/data/local-files/?d=sets/port/b.tif"
     del tasks[0]["file_upload"]
     path.write_text(json.dumps(tasks))

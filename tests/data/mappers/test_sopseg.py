@@ -107,6 +107,39 @@ def test_jitter_moves_each_side_by_its_share_at_most(entry, prompt):
     assert (moved - exact).abs().max() <= 3.0 + 1e-4 and (moved - exact).abs().amax(0).min() > 2.0
 
 
+def test_in_training_each_sample_has_its_own_largest_shift(entry):
+    """Measured on the exact box's axes: uniform up to the share, so half of the samples shift at most half as far."""
+    only = {**entry, "annotations": entry["annotations"][:1]}
+    exact, jittered = make_mapper(prompt="oriented_box"), make_mapper(prompt="oriented_box", jitter=0.2)
+    widest = []
+    for seed in range(60):
+        sample = jittered({**only, "sample_seed": seed})["prompts"]
+        sides = [(sample.corners[0, i] - sample.corners[0, i - 1]).norm() for i in (1, 2)]
+        truth = exact({**only, "sample_seed": seed})["prompts"]
+        true_sides = [(truth.corners[0, i] - truth.corners[0, i - 1]).norm() for i in (1, 2)]
+        widest.append(max(abs(float(a / b) - 1) for a, b in zip(sides, true_sides)))
+    # A change of a side is at most twice its shift. The crops' magnification follows the boxes, and so does the scale.
+    assert max(widest) > 0.15 and sum(change < 0.1 for change in widest) > 20
+
+
+def test_in_training_loose_oriented_boxes_are_turned(entry):
+    def angles(jitter: float) -> torch.Tensor:
+        found = []
+        for seed in range(40):
+            corners = make_mapper(prompt="oriented_box", jitter=jitter)({**entry, "sample_seed": seed})[
+                "prompts"
+            ].corners
+            along = corners[0, 1] - corners[0, 0]
+            found.append(torch.rad2deg(torch.atan2(along[1], along[0])) % 90)  # samples are turned by quarters
+        return torch.stack(found)
+
+    def off(angle: torch.Tensor) -> torch.Tensor:
+        return torch.minimum(angle % 45, 45 - angle % 45)  # the boxes lie at 0 or 45 degrees
+
+    assert off(angles(0.0)).max() < 0.1
+    assert 3.0 < off(angles(0.3)).max() <= 9.1
+
+
 def test_a_share_of_the_training_samples_has_horizontal_boxes(entry):
     mapper = make_mapper(box_share=0.25)
     samples = [mapper({**entry, "sample_seed": seed})["prompts"] for seed in range(80)]

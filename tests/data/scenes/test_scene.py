@@ -177,7 +177,8 @@ def test_any_size(size, kind):
         ({"seed": 0, "size": (16, 64)}, r"at least 32 pixels, got \(16, 64\)"),
         (
             {"seed": 0, "kind": "moon"},
-            "kind must be one of harbour, apron, car_park, tank_farm, residential, got 'moon'",
+            "kind must be one of harbour, apron, car_park, tank_farm, residential, crossing, sports_park, "
+            "boneyard, got 'moon'",
         ),
         ({"seed": 0, "look": "lidar"}, "look must be one of optical, sar, got 'lidar'"),
         ({"seed": 0, "off_nadir": 60}, "off_nadir must be from 0 to 45 degrees, got 60"),

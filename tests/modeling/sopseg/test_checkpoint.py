@@ -57,7 +57,7 @@ def test_edge_branch_starts_from_sams_mask(sam_file, sam_state):
     assert all(torch.equal(tensor, upscaling[name]) for name, tensor in decoder.edge_upscaling.state_dict().items())
 
 
-@pytest.mark.parametrize("decoder", ["hq", "matting", "edge"])
+@pytest.mark.parametrize("decoder", ["hq", "matting", "edge", "fine"])
 def test_own_checkpoints_come_back(tmp_path, decoder):
     model = build_sopseg("vit_t", decoder)
     torch.save({"model": model.state_dict(), "iteration": 7}, tmp_path / "model.pth")

@@ -107,6 +107,14 @@ def test_edges_and_refinement_meet_their_budget():
     assert decoding_macs("edge") - decoding_macs("sam") < 2.5e9
 
 
+def test_the_fine_decoder_costs_at_most_two_thirds_of_sopsegs():
+    with torch.device("meta"):
+        sam, edge, fine = (parameters(build_sopseg("vit_l", name)) for name in ("sam", "edge", "fine"))
+    assert fine - sam < 2 / 3 * (edge - sam)
+    sam, edge, fine = (decoding_macs(name) for name in ("sam", "edge", "fine"))
+    assert fine - sam < 2 / 3 * (edge - sam)
+
+
 def test_models_have_sams_size():
     with torch.device("meta"):
         assert parameters(build_sopseg("vit_l", "sam")) == pytest.approx(312.3e6, rel=0.001)

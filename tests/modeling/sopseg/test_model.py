@@ -21,6 +21,7 @@ from insight.structures.prompts import Prompts, oriented_prompts
 
 BOXES = torch.tensor([[20.0, 30.0, 100.5, 90.25], [60.0, 10.0, 250.0, 255.0], [100.0, 100.0, 130.0, 128.0]])
 POINTS = torch.tensor([[[40.0, 50.0], [80.0, 70.0]], [[100.0, 100.0], [10.0, 10.0]], [[110.0, 110.0], [0.0, 0.0]]])
+WITH_EDGES = ("edge", "fine")
 LABELS = torch.tensor([[1, 1], [1, 0], [1, -1]])
 PROMPTS = {
     "boxes": {"boxes": BOXES},
@@ -30,7 +31,8 @@ PROMPTS = {
 
 
 def with_decoder(model: SOPSeg, name: str, random_weights) -> SOPSeg:
-    decoder = random_weights(build_decoder(name, model.image_encoder.shallow_channels))
+    encoder = model.image_encoder
+    decoder = random_weights(build_decoder(name, encoder.shallow_channels, encoder.fine_channels))
     return SOPSeg(copy.deepcopy(model.image_encoder), copy.deepcopy(model.prompt_encoder), decoder).eval()
 
 
@@ -130,13 +132,13 @@ def test_every_scale_is_there_and_trains(model, random_weights, decoder):
     sopseg.freeze_encoders()
     prediction = sopseg(torch.randn(2, 3, 128, 192), boxes=BOXES[:2] / 2)
     assert prediction.mask_logits.shape == (2, 1, 128, 192)
-    assert (prediction.edge_logits is not None) == (decoder == "edge")
+    assert (prediction.edge_logits is not None) == (decoder in WITH_EDGES)
     for scale, stage in prediction.stages.items():
-        assert stage.shape == (2, 2 if decoder == "edge" else 1, 128 // scale, 192 // scale)
+        assert stage.shape == (2, 2 if decoder in WITH_EDGES else 1, 128 // scale, 192 // scale)
     sum(stage.square().mean() for stage in prediction.stages.values()).add(prediction.iou.sum()).backward()
     untrained = {n for n, p in sopseg.named_parameters() if p.requires_grad and p.grad is None}
     assert not any(parameter.grad is not None for parameter in sopseg.image_encoder.parameters())
-    if decoder == "edge":  # what it leaves unused takes no gradient, so that nothing is left over
+    if decoder in WITH_EDGES:  # what it leaves unused takes no gradient, so that nothing is left over
         assert not untrained
 
 
@@ -178,7 +180,7 @@ def test_bfloat16_autocast(model, random_weights, error_between, decoder):
     assert F.cosine_similarity(found.mask_logits.float().flatten(), exact.mask_logits.flatten(), 0) > 0.99
 
 
-@pytest.mark.parametrize("decoder", ["sam", "edge"])
+@pytest.mark.parametrize("decoder", ["sam", "edge", "fine"])
 @torch.no_grad()
 def test_compiles_without_graph_breaks(model, random_weights, error_between, decoder):
     sopseg = with_decoder(model, decoder, random_weights)
@@ -233,7 +235,7 @@ def test_prompts_must_say_their_crop(model):
 
 
 def test_unknown_decoder():
-    with pytest.raises(ValueError, match="expected one of sam, hq, matting, edge, got 'sharp'"):
+    with pytest.raises(ValueError, match="expected one of sam, hq, matting, edge, fine, got 'sharp'"):
         build_sopseg("vit_t", "sharp")
 
 
@@ -247,3 +249,42 @@ def test_ready_for_inference_on_a_cpu_it_answers_as_before(random_weights, error
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
     assert error_between(model(crops, boxes).mask_logits, expected) < 1e-4
     assert {p.dtype for p in model.for_inference("cpu", torch.bfloat16).parameters()} == {torch.bfloat16}
+
+
+@torch.no_grad()
+def test_the_fine_decoder_starts_where_sopsegs_does(model, error_between):
+    """Both corrections are initialised to zero, so that the first masks are those of SAM's tokens."""
+    masks = []
+    for name in ("edge", "fine"):
+        decoder = build_decoder(name, model.image_encoder.shallow_channels)
+        decoder.load_state_dict(model.mask_decoder.state_dict(), strict=False)
+        decoder.initialise_from_sam()
+        sopseg = SOPSeg(model.image_encoder, model.prompt_encoder, decoder).eval()
+        crops = torch.randn(3, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+        masks.append(sopseg(crops, boxes=BOXES / 2).mask_logits)
+    assert masks[0].std() > 0.1 and error_between(masks[1], masks[0]) < 1e-5
+
+
+@torch.no_grad()
+def test_the_fine_decoder_sees_the_turn_of_a_box(model, random_weights):
+    """Two oriented boxes with the same enclosing box and points differ by their corners alone."""
+    sopseg = with_decoder(model, "fine", random_weights)
+    crops = torch.randn(1, 3, 128, 128)
+    corners = oriented_corners([[64, 64, 80, 24, 30], [64, 64, 80, 24, 30]])
+    prompts = oriented_prompts(corners)
+    prompts.corners[1] = oriented_corners([[64, 64, 60, 40, 30]])[0]
+    masks = sopseg.decode(crops, sopseg.encode(crops), prompts).mask_logits
+    assert (masks[0] - masks[1]).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_the_fine_decoder_sees_fine_features(random_weights):
+    sopseg = random_weights(build_sopseg("vit_t", "fine")).eval()
+    crops = torch.randn(1, 3, 128, 128)
+    features = sopseg.encode(crops)
+    assert [x.shape[1:] for x in features.fine] == [(64, 32, 32), (128, 16, 16)]
+    seen = sopseg.decode(crops, features, Prompts(BOXES[:1] / 2)).mask_logits
+    for i in range(2):
+        changed = [torch.zeros_like(x) if i == k else x for k, x in enumerate(features.fine)]
+        unseen = sopseg.decode(crops, features._replace(fine=tuple(changed)), Prompts(BOXES[:1] / 2)).mask_logits
+        assert (seen - unseen).abs().max() > 1e-3

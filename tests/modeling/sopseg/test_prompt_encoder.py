@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from insight.modeling.sopseg.prompt_encoder import PromptEncoder
+from insight.structures.oriented_boxes import oriented_corners
+from insight.structures.prompts import oriented_prompts
 
 
 def prompts(n, size):
@@ -99,3 +101,26 @@ def test_positions_follow_the_matrix():
 def test_bad_prompts(arguments, message):
     with pytest.raises(ValueError, match=message):
         PromptEncoder()((256, 256), **arguments)
+
+
+@torch.no_grad()
+def test_an_angle_token_embeds_the_box_turned_upright():
+    encoder = PromptEncoder()
+    state = set(encoder.state_dict())
+    corners = oriented_corners([[60, 50, 40, 16, -30], [30, 90, 10, 24, 10]])
+    prompts = oriented_prompts(corners)
+    as_points = encoder((128, 128), *prompts)[0]
+    encoder.add_angle_token()
+    assert set(encoder.state_dict()) - state == {"angle_embed.weight"}
+    users = prompts._replace(corners=None)  # points that a user clicked stay points
+    torch.testing.assert_close(encoder((128, 128), *users)[0], as_points)
+    tokens = encoder((128, 128), *prompts)[0]
+    assert tokens.shape == (2, 3, 256)
+    # The first box is 40 wide and turned clockwise; the second's axis is its height, 80 degrees from the x axis.
+    upright = torch.tensor([[40.0, 42, 80, 58], [18, 85, 42, 95]])
+    torch.testing.assert_close(tokens[:, :2], encoder((128, 128), upright)[0], atol=1e-3, rtol=0)
+    angle = torch.deg2rad(torch.tensor([30.0, 80.0]))
+    to_sine, to_cosine = encoder.pe_layer.positional_encoding_gaussian_matrix
+    phase = 2 * torch.pi * (angle.sin()[:, None] * to_sine + angle.cos()[:, None] * to_cosine)
+    expected = torch.cat([phase.sin(), phase.cos()], 1) + encoder.angle_embed.weight
+    torch.testing.assert_close(tokens[:, 2], expected, atol=1e-3, rtol=0)

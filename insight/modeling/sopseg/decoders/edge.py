@@ -30,9 +30,13 @@ class EdgeDecoder(SAMDecoder):
         self.edge_token = nn.Embedding(1, dim)
         self.edge_mlp = MLP(dim, dim, dim // 8, depth=3)
         self.edge_upscaling = upscaling(dim)
-        self.refinement = ProgressiveRefinement(shallow_channels, dim)
+        self.refinement = self.build_refinement(shallow_channels, dim)
         self.iou_prediction_head.requires_grad_(False)
         self.output_hypernetworks_mlps[1:].requires_grad_(False)
+
+    def build_refinement(self, shallow_channels: int, dim: int) -> nn.Module:
+        """Build the refinement, from the decoder's input, F_d and P_0 to logits by scale and the predicted IoU."""
+        return ProgressiveRefinement(shallow_channels, dim)
 
     @torch.no_grad()
     def initialise_from_sam(self) -> None:

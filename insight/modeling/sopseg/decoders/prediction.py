@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from insight.modeling.sopseg.encoders.features import ImageFeatures
+from insight.structures.prompts import Prompts
 
 
 class DecoderInput(NamedTuple):
@@ -19,6 +20,7 @@ class DecoderInput(NamedTuple):
         dense: (N, C, H / 16, W / 16) mask prompt embeddings.
         image_index: (N,) int64, the crop of each prompt; None for one prompt per crop, in order (B = N), which saves a
             copy.
+        prompts: the N prompts themselves, crop pixels.
     """
 
     crops: Tensor
@@ -27,6 +29,7 @@ class DecoderInput(NamedTuple):
     sparse: Tensor
     dense: Tensor
     image_index: Tensor | None = None
+    prompts: Prompts | None = None
 
     def of_prompt(self, per_image: Tensor) -> Tensor:
         """Select the row of a per-image tensor for each prompt.

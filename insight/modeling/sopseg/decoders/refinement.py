@@ -40,7 +40,7 @@ class ProgressiveRefinement(nn.Module):
         self.blocks = nn.ModuleList(
             RefinementBlock(w_in + IMAGE_CHANNELS + MAPS, w_out) for w_in, w_out in zip(in_widths, widths)
         )
-        self.heads = nn.ModuleList(_zero_conv(width, MAPS) for width in widths)
+        self.heads = nn.ModuleList(zero_conv(width, MAPS) for width in widths)
         self.iou_head = IoUHead(widths[-1])
 
     def forward(self, inputs: DecoderInput, deep: Tensor, initial: Tensor) -> tuple[dict[int, Tensor], Tensor]:
@@ -84,10 +84,11 @@ class FeatureReduction(nn.Module):
 
 
 class RefinementBlock(nn.Module):
-    """Residual block R_j: convolution, upsampling by two, convolution."""
+    """Residual block R_j: convolution, upsampling by two (if it doubles the resolution), convolution."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, doubles: bool = True) -> None:
         super().__init__()
+        self.resize = _double if doubles else nn.Identity()
         self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
         self.norm1 = LayerNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False)
@@ -95,8 +96,8 @@ class RefinementBlock(nn.Module):
         self.skip = nn.Conv2d(in_channels, out_channels, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = _double(F.gelu(self.norm1(self.conv1(x))))
-        return F.gelu(self.norm2(self.conv2(hidden)) + _double(self.skip(x)))
+        hidden = self.resize(F.gelu(self.norm1(self.conv1(x))))
+        return F.gelu(self.norm2(self.conv2(hidden)) + self.resize(self.skip(x)))
 
 
 class IoUHead(nn.Module):
@@ -115,7 +116,8 @@ def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def _zero_conv(in_channels: int, out_channels: int) -> nn.Conv2d:
+def zero_conv(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """Build a convolution that returns zero until it is trained."""
     conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
     nn.init.zeros_(conv.weight)
     nn.init.zeros_(conv.bias)

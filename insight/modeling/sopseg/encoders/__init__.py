@@ -24,8 +24,8 @@ def build_encoder(name: str) -> nn.Module:
         name: one of ENCODERS.
 
     Returns:
-        A module from (B, 3, H, W) images to ImageFeatures, with the attributes shallow_channels, global_heads, stages
-        and neck.
+        A module from (B, 3, H, W) images to ImageFeatures, with the attributes shallow_channels, fine_channels,
+        global_heads, stages and neck.
 
     Raises:
         InputError: an unknown name.

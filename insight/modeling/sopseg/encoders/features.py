@@ -31,10 +31,12 @@ class ImageFeatures(NamedTuple):
     Attributes:
         embedding: (B, 256, H / 16, W / 16), SAM's image embedding.
         shallow: (B, shallow_channels, H / 16, W / 16), an early, detailed feature: F_s of SOPSeg.
+        fine: features at 1/4 and 1/8, of the encoder's `fine_channels`; empty from encoders that have none.
     """
 
     embedding: Tensor
     shallow: Tensor
+    fine: tuple[Tensor, ...] = ()
 
 
 def check_images(images: Tensor) -> None:

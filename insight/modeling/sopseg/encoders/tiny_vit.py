@@ -32,6 +32,7 @@ class TinyViTEncoder(nn.Module):
     def __init__(self, out_channels: int = 256) -> None:
         super().__init__()
         self.shallow_channels = DIMS[2]
+        self.fine_channels = DIMS[:2]
         self.global_heads = 0  # all attention is windowed
         self.patch_embed = PatchEmbed(DIMS[0])
         self.layers = nn.ModuleList(Stage(i) for i in range(len(DIMS)))
@@ -50,18 +51,19 @@ class TinyViTEncoder(nn.Module):
             images: (B, 3, H, W) float, normalised RGB; H and W multiples of 64 up to 1024.
 
         Returns:
-            The image embedding and, as shallow feature, the first one at 1/16, the input of stage 2 (as in HQ-SAM).
+            The image embedding; as shallow feature, the first one at 1/16, the input of stage 2 (as in HQ-SAM); as fine
+            features, what the blocks of stages 0 and 1 return.
 
         Raises:
             InputError: images of another dtype or shape.
         """
         check_images(images)
-        x = self.patch_embed(images)
-        x = self.layers[0](x)
-        x = shallow = self.layers[1](x)
+        quarter = self.layers[0].run_blocks(self.patch_embed(images))
+        eighth = self.layers[1].run_blocks(self.layers[0].downsample(quarter))
+        x = shallow = self.layers[1].downsample(eighth)
         x = self.layers[2](x)
         x = self.layers[3](x)
-        return ImageFeatures(self.neck(x), shallow)
+        return ImageFeatures(self.neck(x), shallow, (quarter, eighth))
 
 
 def _drop_classifier(module: nn.Module, state_dict: dict, prefix: str, *_) -> None:
@@ -109,9 +111,13 @@ class Stage(nn.Module):
         self.downsample = nn.Identity() if last else PatchMerging(dim, DIMS[index + 1], STRIDES[index])
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.downsample(self.run_blocks(x))
+
+    def run_blocks(self, x: Tensor) -> Tensor:
+        """Run the blocks without the downsampling."""
         for block in self.blocks:
             x = block(x)
-        return self.downsample(x)
+        return x
 
 
 class MBConv(nn.Module):

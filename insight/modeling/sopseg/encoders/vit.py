@@ -43,6 +43,7 @@ class ViTEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.shallow_channels = embed_dim
+        self.fine_channels = ()  # all blocks are at 1/16
         self.global_heads = num_heads
         self.shallow_block = min(global_blocks)
         self.patch_embed = PatchEmbed(embed_dim)

@@ -1,0 +1,62 @@
+"""`insight convert`."""
+
+import argparse
+
+from .options import add_command
+
+# As in `insight.annotation.conversion`, which is imported when the command runs.
+_READABLE = ("coco", "yolo", "yolo-seg", "yolo-obb", "dota", "soda-a", "labelme", "label-studio", "vector")
+WRITABLE = ("coco", "yolo-seg", "yolo-obb", "dota", "soda-a", "labelme", "label-studio", "cvat", "vector")
+
+
+def add_parser(commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "convert",
+        run,
+        "Convert annotations: COCO, YOLO, DOTA, SODA-A, LabelMe, Label Studio, CVAT, vector layers",
+        (
+            "convert dota/train boxes.json",
+            "convert masks/instances.json yolo --to yolo-seg --images dota/train/images",
+            "convert masks/instances.json masks.gpkg --images scenes/",
+            "convert buildings.gpkg instances.json --images scene.tif",
+        ),
+        "Says what the other format cannot hold, with the number of objects.",
+    )
+    parser.add_argument("source", metavar="SOURCE", help="file or folder of annotations")
+    parser.add_argument("output", metavar="OUTPUT", help="file or new folder")
+    parser.add_argument(
+        "--from", dest="source_format", choices=_READABLE, help="format of the source (default: by its files)"
+    )
+    parser.add_argument(
+        "--to",
+        dest="target_format",
+        choices=WRITABLE,
+        help="format of the output (default: by its suffix: .json COCO, .xml CVAT, .gpkg .geojson .fgb .parquet .shp "
+        "a vector layer)",
+    )
+    parser.add_argument(
+        "--images",
+        dest="image_root",
+        metavar="DIR",
+        help="folder of the images (default: the one in the source); for a vector layer as source also one image",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from insight.annotation.conversion import convert
+
+    done = convert(
+        args.source,
+        args.output,
+        source_format=args.source_format,
+        target_format=args.target_format,
+        image_root=args.image_root,
+    )
+    print(f"wrote {done.objects} objects of {done.images} images from {done.source_format} as {done.target_format}: "
+          f"{args.output}")  # fmt: skip
+    for what, count in done.losses.items():
+        print(f"  {what}: {count}")
+    return 0

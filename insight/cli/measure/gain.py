@@ -1,0 +1,109 @@
+"""`insight measure gain`."""
+
+import argparse
+import shlex
+
+from insight.errors import InputError
+
+from ..options import (
+    add_bad_options_over_config,
+    add_command,
+    add_config,
+    add_device,
+    add_overrides,
+    config_of,
+    integer,
+)
+
+
+def add_parser(measurements) -> None:
+    """Add the command."""
+    parser = add_command(
+        measurements,
+        "gain",
+        run,
+        "Measure what SOPSeg adds to exact and loose boxes, beside simple answers and plain SAM",
+        (
+            "measure gain isaid_tiles_small_val --sam mobile_sam.pt --row ours=output/sopseg_light --output gain",
+            "measure gain nwpu_vhr10_small_val --fit-on nwpu_vhr10_small_train --objects 280 --output gain",
+            "measure gain mine --config-file mine.yaml --row ours=sopseg.pth --output gain",
+        ),
+        "Writes gain.md and gain.json. Give the command again to continue after a kill, or with more rows.",
+    )
+    parser.add_argument(
+        "dataset", metavar="NAME", help="registered dataset with masks, or one of DATASETS.COCO of the config"
+    )
+    rows = parser.add_argument_group("rows, besides the superellipse and the filled box")
+    rows.add_argument("--sam", metavar="FILE", help="checkpoint of SAM, for the rows that need no training")
+    rows.add_argument(
+        "--row",
+        dest="rows",
+        action="append",
+        default=[],
+        metavar="NAME=MODEL",
+        help="a trained SOPSeg: a checkpoint, the OUTPUT_DIR of its training, or the name of a model; repeatable",
+    )
+    rows.add_argument(
+        "--fit-on",
+        metavar="NAME",
+        help="training set that the superellipse's exponents are fitted to (default: exponent 2.5)",
+    )
+    objects = parser.add_argument_group("objects")
+    objects.add_argument(
+        "--objects",
+        type=integer(1),
+        metavar="N",
+        help="measure N objects, in equal shares of the classes (default: all)",
+    )
+    objects.add_argument(
+        "--seed",
+        type=integer(0),
+        default=0,
+        metavar="N",
+        help="seed of the choice and of the bootstrap (default: %(default)s)",
+    )
+    add_device(parser, "cpu")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the table and the finished rows")
+    add_config(parser, required=False, purpose="datasets")
+    add_bad_options_over_config(parser)
+    add_overrides(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    from insight.engine.gain import TrainedModel, measure_gain
+    from insight.runtime.machine import parse_device
+    from insight.runtime.outputs import check_output_folder
+
+    output = check_output_folder(args.output)
+    models = []
+    for text in args.rows:
+        name, _, path = text.partition("=")
+        if not name or not path:
+            raise InputError(f"rows: expected NAME=MODEL, got {text!r}")
+        models.append(TrainedModel.find(name, path))
+    config_of(args, ["MODEL.DEVICE", "cpu"])  # registers its datasets; the models have --device
+    measure_gain(
+        output,
+        args.dataset,
+        sam=args.sam,
+        trained=models,
+        fit_on=args.fit_on,
+        count=args.objects,
+        seed=args.seed,
+        device=parse_device(args.device or "cpu"),
+        command=_command(args),
+    )
+    print((output / "gain.md").read_text(encoding="utf-8"))
+    print(f"wrote {output / 'gain.md'} and {output / 'gain.json'}")
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command line, for the reader of the table."""
+    words = ["insight", "measure", "gain", args.dataset]
+    for name, value in (("config-file", args.config_file), ("sam", args.sam), ("fit-on", args.fit_on)):
+        words += [f"--{name}", *([value] if isinstance(value, str) else value)] if value else []
+    words += [word for row in args.rows for word in ("--row", row)]
+    words += ["--objects", str(args.objects)] if args.objects else []
+    words += ["--seed", str(args.seed), "--output", args.output, *args.opts]
+    return shlex.join(map(str, words))

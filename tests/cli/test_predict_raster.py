@@ -1,0 +1,119 @@
+"""`insight predict` with a vector file as output, and `insight data town`."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+pytest.importorskip("rasterio")
+pytest.importorskip("geopandas")
+
+import geopandas
+import shapely
+from helpers.rasters import TURNED, write
+from helpers.tiny_sopseg import save_tiny_checkpoint
+
+from insight import SOPSegPredictor
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (120, 150, 3), dtype=np.uint8)
+BOXES = [[10, 20, 40, 50], [60, 30, 90, 45], [100, 80, 140, 110]]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with a raster, a layer of boxes in another CRS, and config and checkpoint of a tiny SOPSeg model."""
+    save_tiny_checkpoint(tmp_path / "sopseg.pth", monkeypatch)
+    sopseg = {"ENCODER": "vit_b", "DECODER": "sam", "INPUT_SIZE": 64}
+    model = {"META_ARCHITECTURE": "SOPSegMetaArch", "DEVICE": "cpu", "SOPSEG": sopseg}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"VERSION": 2, "MODEL": model}))
+    write(tmp_path / "scene.tif", IMAGE)
+    corners = [shapely.box(*box) for box in BOXES]
+    on_map = shapely.transform(np.array(corners), lambda points: np.stack(TURNED * points.T, 1))
+    layer = geopandas.GeoDataFrame({"berth": ["a", "b", "c"]}, geometry=on_map, crs="EPSG:32632")
+    layer.to_crs("EPSG:4326").to_file(tmp_path / "berths.gpkg")
+    return tmp_path
+
+
+@pytest.fixture
+def predict(insight, place):
+    def run(*args, output="found.gpkg", source="scene.tif"):
+        model = ["--config-file", place / "config.yaml", "--weights", place / "sopseg.pth"]
+        return insight("predict", place / source, *model, "--output", place / output, *args)
+
+    return run
+
+
+def test_a_layer_of_boxes_gives_a_polygon_for_each(predict, place):
+    done = predict("--boxes", place / "berths.gpkg")
+    assert done.code == 0 and done.out.splitlines()[-1] == f"wrote {place}/found.gpkg"
+    found = geopandas.read_file(place / "found.gpkg", layer="objects")
+    assert list(found.berth) == ["a", "b", "c"] and found.crs.to_epsg() == 32632
+    asked = SOPSegPredictor(place / "sopseg.pth", input_size=64).predict(boxes=BOXES, image=IMAGE)
+    np.testing.assert_allclose(found.score, asked.scores, atol=1e-3)  # boxes went to degrees and back
+
+
+def test_boxes_in_pixels_to_any_suffix(predict, place):
+    for suffix in (".geojson", ".fgb", ".parquet"):
+        assert predict("--boxes", "10,20,40,50", output=f"found{suffix}").code == 0
+        path = place / f"found{suffix}"
+        table = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)
+        assert len(table) == 1 and table.crs.to_epsg() == (4326 if suffix == ".geojson" else 32632)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--boxes", "10,20,40,50", "--bands", "9"], "error: --bands: expected numbers from 1 to 3"),
+        (["--boxes", "10,20,40,50", "--rescale", "9,1"], "error: --rescale: expected LOW,HIGH"),
+        (["--boxes", "10,20,40,50", "--gsd", "-1"], "error: --gsd: expected metres"),
+        (["--boxes", "10,20,40,50", "--engine", "spark"], "error: --engine: expected local or ray"),
+        (["--boxes", "10,20,40,50", "--class", "ship"], "error: --output: "),
+        ([], "error: --boxes: SOPSeg does not detect objects"),
+    ],
+)
+def test_bad_options_are_one_line(predict, place, args, says):
+    done = predict(*args)
+    assert done.code == 2 and done.err.splitlines()[-1].startswith(says)
+    assert not (place / "found.gpkg").exists()
+
+
+def test_a_folder_of_images_is_no_raster(predict, place):
+    (place / "images").mkdir()
+    done = predict("--boxes", "1,1,9,9", source="images")
+    assert done.code == 2 and "is for the polygons of one raster" in done.err
+
+
+def test_an_output_that_cannot_be_written_is_one_line(predict, place):
+    done = predict("--boxes", "1,1,9,9", output="scene.tif/found.gpkg")
+    assert done.code == 2 and done.err.splitlines()[-1].startswith("error: ") and "Traceback" not in done.err
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs to mount a small disk")
+def test_a_full_disk_is_one_line_and_the_run_goes_on_elsewhere(predict, place):
+    disk = place / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("may not mount a small disk")
+    try:
+        done = predict("--boxes", place / "berths.gpkg", output="disk/found.gpkg")
+        assert done.code == 2 and "Traceback" not in done.err and "error: " in done.err.splitlines()[-1]
+        assert not (disk / "found.gpkg").exists()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_town_is_drawn(insight, tmp_path):
+    done = insight("data town", tmp_path / "town.tif", "--size", 500)
+    assert done.code == 0 and (tmp_path / "town.tif").exists() and (tmp_path / "town_truth.gpkg").exists()
+    assert "size: expected at least 500" in insight("data town", tmp_path / "a.tif", "--size", 10).err
+
+
+def test_without_the_extra_it_is_one_line(place):
+    code = "import sys; sys.modules['rasterio'] = None; from insight.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    words = ["predict", place / "scene.tif", "--boxes", "1,1,9,9", "--output", place / "a.gpkg"]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 2 and "pip install insight-seg[geo]" in done.stderr.splitlines()[-1]
