@@ -109,7 +109,7 @@ def add_parser(commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from insight.annotation.conversion import images_in
-    from insight.annotation.exports import export, parse_exports
+    from insight.annotation.exports import check_exports, export, parse_exports
     from insight.annotation.review import Review
     from insight.annotation.run import annotate, apply_review
     from insight.annotation.sources import open_source
@@ -128,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
         filters = Filters(**bounds)
         segmenter = _segmenter(args)
         source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
+        check_exports(formats, source)
         statistics = annotate(source, segmenter, filters, output)
     kept, dropped = statistics.count("kept"), statistics.count("dropped")
     print(f"kept {kept} masks, dropped {dropped}: {output}/instances.json; see {output}/report.md")
