@@ -1,6 +1,7 @@
 """Annotations of georeferenced images as vector layers, and the other way round."""
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyproj
 import rasterio
 import shapely
 from affine import Affine
-from rasterio.errors import RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.features import rasterize
 
 from insight.data.formats.file_check import first
@@ -165,7 +166,10 @@ def _box(own: Any, pixels: Any, size: tuple[int, int]) -> dict[str, Any] | None:
 
 def _place_of(path: Path, needs_crs: bool = True) -> tuple[pyproj.CRS | None, Affine, tuple[int, int]]:
     try:
-        with rasterio.open(path) as raster:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an image without CRS is told below
+            raster = rasterio.open(path)
+        with raster:
             crs, transform, size = parse_crs(raster.crs), raster.transform, (raster.height, raster.width)
     except RasterioIOError as error:
         raise OSError(f"{path}: cannot be read: {error}") from error
