@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from insight.errors import MissingDependencyError
+
 from .options import add_command, add_device, integer
 
 _PACKAGES = ("fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client")
@@ -73,17 +75,9 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     import os
 
-    from insight.errors import MissingDependencyError
-
-    try:
-        from insight.serving.running import new_token, serve
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _PACKAGES:
-            raise
-        raise MissingDependencyError(
-            f"serve: {error.name} is not installed; run `pip install insight-seg[serve]`"
-        ) from error
-    from insight.serving.settings import MIB, Limits, Settings
+    serve, Settings = import_server()
+    from insight.serving.running import new_token
+    from insight.serving.settings import MIB, Limits
 
     given = {
         "upload_bytes": args.max_upload and args.max_upload * MIB,
@@ -108,6 +102,20 @@ def run(args: argparse.Namespace) -> None:
             limits=Limits(**{name: value for name, value in given.items() if value is not None}),
         )
     )
+
+
+def import_server():
+    """Return `insight.serving.running.serve` and `insight.serving.settings.Settings`, if their packages are there."""
+    try:
+        from insight.serving.running import serve
+        from insight.serving.settings import Settings
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _PACKAGES:
+            raise
+        raise MissingDependencyError(
+            f"serve: {error.name} is not installed; run `pip install insight-seg[serve]`"
+        ) from error
+    return serve, Settings
 
 
 def _default_models() -> list[str]:

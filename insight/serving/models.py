@@ -111,7 +111,6 @@ class Models:
             array = pixels.array if isinstance(pixels, ArrayPixels) else pixels.read((0, 0, width, height))
             model.set_image(array)
             found = _instances(model.detect())
-            model._image = None  # the features of a whole image are large
         return [one for one in found if one[1] >= folder.score_threshold]
 
 

@@ -91,7 +91,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(ClientDisconnect, hung_up)
-    for kind in (InsightError, OSError, sqlite3.Error, MemoryError, RuntimeError):
+    for kind in (InsightError, OSError, sqlite3.Error, MemoryError, RuntimeError, Exception):
         app.add_exception_handler(kind, failed)
 
 
