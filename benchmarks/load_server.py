@@ -59,7 +59,8 @@ async def _load(address: str, process: int, args: argparse.Namespace) -> dict:
             except httpx.TransportError:
                 await asyncio.sleep(0.2)
         await client.post(f"/api/images/{images[0]}/segment", json={"box": [0, 0, BOX, BOX]})
-        before, latencies, statuses, left = _memory(process), [], Counter(), iter(range(args.requests))
+        before, statuses, left = _memory(process), Counter(), iter(range(args.requests))
+        latencies: dict[str, list[float]] = {"new box": [], "point in the same box": []}
 
         async def ask(seed: int) -> None:
             rng, box = random.Random(seed), None
@@ -78,7 +79,7 @@ async def _load(address: str, process: int, args: argparse.Namespace) -> dict:
                         break
                     statuses[str(reply.status_code)] += 1
                     if reply.status_code != 503:
-                        latencies.append(time.perf_counter() - start)
+                        latencies["point in the same box" if refine else "new box"].append(time.perf_counter() - start)
                         break
                     await asyncio.sleep(float(reply.headers["retry-after"]))
                 box = None if refine else box
@@ -86,7 +87,11 @@ async def _load(address: str, process: int, args: argparse.Namespace) -> dict:
         start = time.perf_counter()
         await asyncio.gather(*(ask(args.seed + number) for number in range(args.clients)))
         seconds = time.perf_counter() - start
-    percentiles = dict(zip(("p50", "p90", "p99"), np.percentile(latencies, (50, 90, 99)).round(3).tolist()))
+    percentiles = {
+        what: dict(zip(("p50", "p90", "p99"), np.percentile(seconds_each, (50, 90, 99)).round(3).tolist()))
+        for what, seconds_each in latencies.items()
+        if seconds_each
+    }
     return {
         "clients": args.clients,
         "requests": args.requests,

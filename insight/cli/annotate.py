@@ -41,26 +41,18 @@ def add_parser(commands) -> None:
             "annotate dota/train --output masks --to yolo-seg,label-studio",
             "annotate berths.gpkg --images scene.tif --output masks --to gpkg",
             "annotate dota/train --output masks --review masks/review.csv",
-            "annotate --ui dota/train/images --output masks",
         ),
         "Writes instances.json (COCO), review.csv and report.md. A stopped run resumes where it was;\n"
         "decisions that you change in review.csv are applied with --review.",
     )
     parser.add_argument(
         "boxes",
-        nargs="?",
         metavar="SOURCE",
         help="folder of DOTA (images/, labelTxt/), SODA-A (Images/, Annotations/) or YOLO-OBB (images/, labels/); a "
         "COCO .json file, whose annotations may have an oriented_box; or a vector layer (.gpkg, .geojson, ...)",
     )
     parser.add_argument(
         "--images", dest="image_root", metavar="DIR", help="folder of the images of a COCO file or a vector layer"
-    )
-    parser.add_argument(
-        "--ui",
-        metavar="FOLDER",
-        help="instead of a SOURCE, annotate the images of FOLDER in the browser, as `insight serve` does with --output "
-        "as its results",
     )
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="classes to annotate (default: all)")
     model = parser.add_argument_group("model")
@@ -93,7 +85,7 @@ def add_parser(commands) -> None:
         help="compute in bfloat16: faster where the CPU supports it; masks differ slightly at their edges",
     )
     results = parser.add_argument_group("results")
-    results.add_argument("--output", metavar="DIR", help="output folder")
+    results.add_argument("--output", required=True, metavar="DIR", help="output folder")
     results.add_argument(
         "--to",
         default="coco",
@@ -118,12 +110,6 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from insight.annotation.conversion import images_in
     from insight.annotation.exports import check_exports, export, parse_exports
-
-    if args.ui is not None:
-        return _in_browser(args)
-    missing = [word for word, value in (("SOURCE", args.boxes), ("--output", args.output)) if value is None]
-    if missing:  # which --ui does not need
-        args.parser.error(f"the following arguments are required: {', '.join(missing)}")
     from insight.annotation.review import Review
     from insight.annotation.run import annotate, apply_review
     from insight.annotation.sources import open_source
@@ -160,23 +146,6 @@ def run(args: argparse.Namespace) -> int:
     if none_kept:
         print_error(f"no mask was kept: {_why_none(statistics.reasons, dropped)}")
     return 1 if none_kept or (source.failures and not args.skip_bad) else 0
-
-
-def _in_browser(args: argparse.Namespace) -> int:
-    """Serve the page."""
-    from pathlib import Path
-
-    from insight.hub import DEFAULT_SOPSEG
-
-    from .serve import import_server
-
-    given = [name for name in ("boxes", "image_root", "classes", "weights", "review") if getattr(args, name)]
-    if given:
-        raise InputError(f"ui: not allowed together with {given[0]}; the page has its own")
-    serve, Settings = import_server()
-    results = None if args.output is None else Path(args.output)
-    serve(Settings([args.ui], [args.model or DEFAULT_SOPSEG], args.device or None, results=results))
-    return 0
 
 
 def _segmenter(args: argparse.Namespace):

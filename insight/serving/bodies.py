@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .replies import RETRY_SECONDS, Refusal
+from .refusal import RETRY_SECONDS, Refusal
 from .settings import Limits
 
 

@@ -15,7 +15,7 @@ from insight.runtime.folders import files_under
 
 from .byte_cache import ByteCache
 from .pixels import ArrayPixels, Pixels, RasterPixels, check_pixels
-from .replies import Refusal
+from .refusal import Refusal
 from .settings import Limits
 
 TILE = 256

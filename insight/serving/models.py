@@ -10,7 +10,7 @@ from insight.inference.sopseg_predictor import SOPSegPredictor
 from insight.structures.rle import encode_crop
 
 from .pixels import ArrayPixels, Pixels
-from .replies import Refusal
+from .refusal import Refusal
 from .segmenter import Segmenter
 
 # Class, score, mask (COCO's compressed RLE, or None) and box (XYXY, pixels).

@@ -1,4 +1,4 @@
-"""`insight serve` and `insight annotate --ui`: what they hand to the server."""
+"""`insight serve`: what it hands to the server."""
 
 import sys
 
@@ -45,17 +45,6 @@ def test_other_hosts_need_a_token(started, capsys):
     assert "--host" in capsys.readouterr().err
     assert main(["serve", "--host", "0.0.0.0", "--token"]) == 0
     assert len(started[0].token) > 20
-
-
-def test_the_page_of_annotate(started, tmp_path, capsys):
-    assert main(["annotate", "--ui", str(tmp_path), "--output", "masks", "--model", "mine"]) == 0
-    assert (started[0].sources, started[0].models, str(started[0].results)) == ([str(tmp_path)], ["mine"], "masks")
-    assert main(["annotate", "--ui", str(tmp_path), "--review", "x.csv"]) == 2
-    assert "--ui" in capsys.readouterr().err
-    assert main(["annotate", str(tmp_path)]) == 2
-    assert "--output" in capsys.readouterr().err
-    assert main(["annotate", "--output", "masks"]) == 2
-    assert "SOURCE" in capsys.readouterr().err
 
 
 def test_a_missing_package_is_named(monkeypatch, capsys):
