@@ -26,6 +26,7 @@ def build_parser() -> Parser:
         models,
         plot,
         predict,
+        serve,
         table,
         train,
     )
@@ -38,7 +39,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"insight {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for module in (
-        *(train, evaluate, predict, annotate, convert, models, data, table, analyse, compare, measure, plot),
+        *(train, evaluate, predict, annotate, convert, serve, models, data, table, analyse, compare, measure, plot),
         *(demo, info, bench, install_detectron2),
     ):
         module.add_parser(commands)

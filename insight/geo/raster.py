@@ -121,14 +121,16 @@ class Raster:
         files = [name for name in self._file.files if Path(name).is_file()]
         return digest(*(file_digest(name).encode() for name in files))
 
-    def read(self, window: Window) -> np.ndarray:
+    def read(self, window: Window, size: tuple[int, int] | None = None) -> np.ndarray:
         """Read the pixels of a window.
 
         Args:
             window: (x0, y0, x1, y1) in pixels, x1 and y1 exclusive, inside the raster.
+            size: (height, width) to reduce the window to, by the raster's overviews where it has some; None for its
+                own size.
 
         Returns:
-            (y1 - y0, x1 - x0, 3) uint8 RGB; black where there is no data.
+            (height, width, 3) uint8 RGB; black where there is no data.
 
         Raises:
             OSError: the file is damaged there.
@@ -141,8 +143,11 @@ class Raster:
             self._open()
         with _one_line(self.path):
             place = RasterioWindow(x0, y0, x1 - x0, y1 - y0)
-            pixels = self._source.read(self.bands, window=place)
-            valid = self._valid(window=place)
+            if size is None:
+                pixels, valid = self._source.read(self.bands, window=place), self._valid(window=place)
+            else:
+                pixels = self._source.read(self.bands, window=place, out_shape=(len(self.bands), *size))
+                valid = self._valid(window=place, out_shape=size)
         return self._to_rgb(pixels, valid)
 
     def overview(self, longest: int = 1024) -> np.ndarray:

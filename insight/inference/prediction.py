@@ -288,7 +288,7 @@ class Prediction:
         if suffix == ".json":
             write_coco(path, [(file_name, self.image_size, self.to_coco())], self.categories)
         elif suffix == ".png":
-            picture = Image.fromarray(self._label_map())
+            picture = Image.fromarray(self.label_map())
             with atomic_write(path, "wb") as file:
                 picture.save(file, format="png")
         else:
@@ -327,7 +327,16 @@ class Prediction:
                     boxes[i] = corners.numpy()
         return boxes
 
-    def _label_map(self) -> np.ndarray:
+    def label_map(self) -> np.ndarray:
+        """Draw the masks as one image.
+
+        Returns:
+            (H, W) uint16: instance i has the value i + 1, the background 0; where instances overlap, the one with the
+            highest score is on top.
+
+        Raises:
+            InputError: there are no masks, or more than 65535.
+        """
         masks = self._required_masks()
         if len(self) > np.iinfo(np.uint16).max:
             raise InputError(f"path: a label map holds 65535 instances, got {len(self)}; save a .json file instead")

@@ -1,0 +1,107 @@
+"""`insight serve`."""
+
+import argparse
+from pathlib import Path
+
+from .options import add_command, add_device, integer
+
+
+def add_parser(commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "serve",
+        run,
+        "Serve masks over HTTP: the page, an API, Label Studio and X-AnyLabeling",
+        (
+            "serve images/",
+            "serve port.tif --model sopseg-vit-t --model scenes-light --port 8000",
+            "serve images/ --results masks",
+            "serve --label-studio-root ~/.local/share/label-studio",
+        ),
+        "Listens on this machine alone, unless --host says otherwise, and then needs a token. Annotations are kept in\n"
+        ".insight/annotations.sqlite in the folder. Ctrl-C or SIGTERM finishes what was asked and stops.",
+    )
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="folders and image files to serve (default: none)")
+    model = parser.add_argument_group("models")
+    model.add_argument(
+        "--model",
+        dest="models",
+        action="append",
+        metavar="NAME",
+        help="name or folder of a model, see `insight models`; repeatable (default: sopseg-vit-t for prompts, and "
+        "scenes-light, which finds objects, where Detectron2 is installed)",
+    )
+    add_device(model, "cuda if there is a GPU")
+    address = parser.add_argument_group("address and access")
+    address.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    address.add_argument("--port", type=integer(1, 65535), default=8000, help="(default: %(default)s)")
+    address.add_argument(
+        "--token",
+        nargs="?",
+        const="",
+        metavar="TEXT",
+        help="what clients must present; without TEXT, a new one is made and printed. INSIGHT_TOKEN sets it too, "
+        "without showing it in the list of processes",
+    )
+    address.add_argument(
+        "--allow-host", dest="allowed_hosts", action="append", default=[], metavar="NAME",
+        help="another name by which clients reach the server; repeatable",
+    )  # fmt: skip
+    address.add_argument(
+        "--allow-url", dest="allowed_urls", action="append", default=[], metavar="PREFIX",
+        help="fetch images whose URL begins with this; repeatable (default: none is fetched)",
+    )  # fmt: skip
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--label-studio-root", type=Path, metavar="DIR", help="Label Studio's data folder, read from disk"
+    )
+    data.add_argument(
+        "--results", type=Path, metavar="DIR", help="results of `insight annotate` to start from, and to write"
+    )
+    data.add_argument("--store", type=Path, metavar="FILE", help="database (default: .insight/ in the served folder)")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--max-upload", type=integer(1), metavar="MIB", help="body of a request (default: 64 MiB)")
+    limits.add_argument("--max-pixels", type=integer(1), metavar="N", help="of an uploaded image (default: 50 million)")
+    limits.add_argument("--max-waiting", type=integer(1), metavar="N", help="requests that wait (default: 64)")
+    limits.add_argument("--timeout", type=integer(1), metavar="S", help="seconds for an answer (default: 60)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    import os
+
+    from insight.serving.running import new_token, serve
+    from insight.serving.settings import MIB, Limits, Settings
+
+    given = {
+        "upload_bytes": args.max_upload and args.max_upload * MIB,
+        "pixels": args.max_pixels,
+        "queue": args.max_waiting,
+        "seconds": args.timeout,
+    }
+    token = os.environ.get("INSIGHT_TOKEN") if args.token is None else args.token or new_token()
+    serve(
+        Settings(
+            sources=args.sources,
+            models=args.models or _default_models(),
+            device=args.device or None,
+            host=args.host,
+            port=args.port,
+            token=token or None,
+            allowed_hosts=args.allowed_hosts,
+            allowed_urls=args.allowed_urls,
+            label_studio_root=args.label_studio_root,
+            results=args.results,
+            store=args.store,
+            limits=Limits(**{name: value for name, value in given.items() if value is not None}),
+        )
+    )
+
+
+def _default_models() -> list[str]:
+    from importlib.util import find_spec
+
+    from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG
+
+    return [DEFAULT_SOPSEG, DEFAULT_DETECTOR] if find_spec("detectron2") else [DEFAULT_SOPSEG]

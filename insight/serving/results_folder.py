@@ -1,0 +1,139 @@
+"""The results folder of `insight annotate`: its masks become objects of the page, and the page's objects its masks."""
+
+import csv
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from insight.annotation.review import COLUMNS
+from insight.annotation.run import COCO, REVIEW
+from insight.data.formats.coco_writer import open_coco
+from insight.errors import InputError
+from insight.runtime.atomic_files import atomic_write
+from insight.runtime.json_values import parse_json
+from insight.runtime.locks import output_folder
+from insight.structures.oriented_boxes import oriented_corners
+from insight.structures.rle import segmentation_to_rle
+
+from .coco_content import FROM_ANNOTATE, coco_content
+from .library import Library, ServedImage
+from .outlines import mask_outline
+from .store import Store
+
+
+def import_results(folder: Path, library: Library, store: Store) -> int:
+    """Add the masks of an annotation run to the store, unless they have been added before.
+
+    Args:
+        folder: results of `insight annotate`; nothing happens while it has no instances.json.
+        library: the images.
+        store: gets an accepted object for each mask.
+
+    Returns:
+        The number of objects that were added.
+
+    Raises:
+        InputError: instances.json is malformed, or none of its images is served.
+    """
+    path = Path(folder) / COCO
+    if not path.is_file():
+        return 0
+    text = path.read_bytes()
+    content = parse_json(text, str(path))
+    try:
+        found = list(_objects(content, library, path))
+        names = [category["name"] for category in content["categories"]]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a COCO file of masks ({error!r:.200})") from error
+    # Of the run, not of the file, which the page writes again.
+    identity = json.dumps(content.get("info", {}).get("masks"), sort_keys=True).encode() or text
+    return store.import_once(hashlib.sha256(identity).hexdigest()[:16], found, names)
+
+
+def export_results(folder: Path, library: Library, store: Store) -> None:
+    """Write instances.json as `insight annotate` does, and note in review.csv which of its masks were removed.
+
+    Args:
+        folder: the results folder, made if need be.
+        library: the images.
+        store: the objects; the accepted ones are written.
+
+    Raises:
+        OSError: it cannot be written, or an annotation run is writing there.
+    """
+    with output_folder(folder) as folder:
+        path = folder / COCO
+        before = parse_json(path.read_bytes(), str(path)) if path.is_file() else {}
+        known = {category["name"]: category["id"] for category in before.get("categories", [])}
+        content = coco_content(library, store, category_ids=known)
+        info = {**before.get("info", {}), "edited": "by hand"}
+        with open_coco(path, content["categories"], info) as coco:
+            for image in content["images"]:
+                coco.add_image(image)
+            for annotation in content["annotations"]:
+                coco.add(annotation)
+        if (folder / REVIEW).is_file():
+            _note_removed(folder / REVIEW, {str(annotation["id"]) for annotation in content["annotations"]}, library)
+
+
+def _objects(content: dict[str, Any], library: Library, path: Path) -> Iterator[tuple[str, dict[str, Any], str | None]]:
+    images = _images(content["images"], library, path)
+    classes = {category["id"]: category["name"] for category in content["categories"]}
+    for annotation in content["annotations"]:
+        image, size = images.get(annotation["image_id"], (None, (0, 0)))
+        if image is None or not annotation.get("segmentation"):
+            continue
+        oriented = annotation.get("oriented_box")
+        x, y, width, height = annotation["bbox"]
+        yield (
+            image.id,
+            {
+                "class": classes[annotation["category_id"]],
+                "box": None if oriented else [x, y, x + width, y + height],
+                "oriented_box": oriented_corners([oriented])[0].tolist() if oriented else None,
+                "points": [],
+                "labels": [],
+                "polygons": mask_outline(segmentation_to_rle(annotation["segmentation"], size)),
+                "score": annotation.get("score"),
+                "source": "prompt",
+                "state": "accepted",
+            },
+            f"{FROM_ANNOTATE}{annotation['id']}",
+        )
+
+
+def _images(entries: list[dict], library: Library, path: Path) -> dict[Any, tuple[ServedImage, tuple[int, int]]]:
+    """By the ids of the file. Names may begin at another folder than ours."""
+    by_name = {image.name: image for image in library.images}
+    ends = Counter(os.path.basename(name) for name in by_name)
+    by_end = {os.path.basename(name): image for name, image in by_name.items() if ends[os.path.basename(name)] == 1}
+    found = {}
+    for entry in entries:
+        name = entry["file_name"]
+        image = by_name.get(name) or by_end.get(os.path.basename(name))
+        if image is not None:
+            found[entry["id"]] = (image, (entry["height"], entry["width"]))
+    if entries and not found:
+        raise InputError(f"{path}: none of its images, such as {entries[0]['file_name']:.100}, is served")
+    return found
+
+
+def _note_removed(path: Path, kept: set[str], library: Library) -> None:
+    """Decide "drop" for the masks of a review file that are kept in it and gone from the page."""
+    served = {os.path.basename(image.name) for image in library.images}
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        is_gone = row["decision"].strip() == "keep" and row["id"].strip() not in kept
+        if is_gone and os.path.basename(row["image"].removeprefix("'")) in served:
+            row["decision"] = "drop"
+    with atomic_write(path) as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,53 @@
+"""Run a server until it is told to stop."""
+
+import logging
+import secrets
+
+import uvicorn
+
+from .app import create_app
+from .logs import JsonLines, access_logger
+from .settings import Settings, is_loopback
+
+_GRACE_SECONDS = 30
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests that were accepted are finished, and results written.
+
+    Args:
+        settings: what to serve, and how.
+
+    Raises:
+        InsightError: the models, the images or the annotations cannot be used.
+        OSError: the address is taken, or a file cannot be written.
+    """
+    app = create_app(settings)
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    for logger in (logging.getLogger("insight.serving"), logging.getLogger("uvicorn.error")):
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO)
+    access_logger.setLevel(logging.INFO)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        h11_max_incomplete_event_size=64 << 10,
+    )
+    server = uvicorn.Server(config)
+    address = f"http://{'localhost' if is_loopback(settings.host) else settings.host}:{settings.port}/"
+    print(address + (f"?token={settings.token}" if settings.token else ""), flush=True)
+    server.run()
+    if not server.started:
+        raise OSError(f"port {settings.port} of {settings.host} cannot be opened; is another server running there?")
+
+
+def new_token() -> str:
+    """Return a token that nobody can guess."""
+    return secrets.token_urlsafe(24)
