@@ -5,6 +5,8 @@ from pathlib import Path
 
 from .options import add_command, add_device, integer
 
+_PACKAGES = ("fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client")
+
 
 def add_parser(commands) -> None:
     """Add the command."""
@@ -71,7 +73,16 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     import os
 
-    from insight.serving.running import new_token, serve
+    from insight.errors import MissingDependencyError
+
+    try:
+        from insight.serving.running import new_token, serve
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _PACKAGES:
+            raise
+        raise MissingDependencyError(
+            f"serve: {error.name} is not installed; run `pip install insight-seg[serve]`"
+        ) from error
     from insight.serving.settings import MIB, Limits, Settings
 
     given = {

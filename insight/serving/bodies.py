@@ -29,7 +29,8 @@ class BodyLimits:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        stated = Headers(scope=scope).get("content-length", "")
+        headers = Headers(scope=scope)
+        stated = headers.get("content-length", "")
         if stated.isdecimal() and int(stated) > self._limits.upload_bytes:
             await _reply(self._too_large(), scope, receive, send)
             return
@@ -53,10 +54,13 @@ class BodyLimits:
                 raise Refusal(503, "the server holds as many uploads as it can; try again")
             return message
 
-        started = False
+        started, has_body = False, stated not in ("", "0") or "transfer-encoding" in headers
 
         async def noting(message: Message) -> None:
             nonlocal started
+            if message["type"] == "http.response.start" and has_body and not complete:
+                # The rest of the body is not read, so the connection cannot be used again.
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
             started = True
             await send(message)
 
@@ -75,6 +79,5 @@ class BodyLimits:
 
 async def _reply(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
     headers = {"Retry-After": str(RETRY_SECONDS)} if refusal.status_code == 503 else {}
-    # The rest of the body is not read, so the connection cannot be used again.
     reply = JSONResponse({"detail": refusal.detail}, refusal.status_code, {**headers, "Connection": "close"})
     await reply(scope, receive, send)

@@ -223,7 +223,8 @@ async def _for_x_anylabeling(body: dict[str, Any], shared: Services) -> Response
         refusal = refusal_of(error)
         if refusal.status_code == 503:
             raise refusal from error
-        code = "INVALID_IMAGE" if "image" in str(refusal.detail) else "INFERENCE_ERROR"
+        about_image = str(refusal.detail).startswith(("the image", "image:"))
+        code = "INVALID_IMAGE" if about_image else "INFERENCE_ERROR"
         return _failure(code, str(refusal.detail))
     shapes = [s for code, score, name in found for s in to_shapes(code, score, name, asked.params.epsilon_factor)]
     result: dict[str, Any] = {"shapes": shapes, "description": ""}
