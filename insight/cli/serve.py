@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> None:
     serve(
         Settings(
             sources=args.sources,
-            models=args.models or _default_models(),
+            models=args.models or default_models(),
             device=args.device or None,
             host=args.host,
             port=args.port,
@@ -110,7 +110,8 @@ def run(args: argparse.Namespace) -> None:
     )
 
 
-def _default_models() -> list[str]:
+def default_models() -> list[str]:
+    """The models of a server that is told none: for prompts, and for finding objects where that works."""
     from importlib.util import find_spec
 
     from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG
