@@ -34,16 +34,20 @@ def add_parser(commands) -> None:
         commands,
         "annotate",
         run,
-        "Turn a dataset of boxes into a dataset of masks, with SOPSeg or SAM",
+        "Turn boxes into masks with SOPSeg or SAM: a dataset at once, or object by object in the browser",
         (
             "annotate dota/train --output masks",
             "annotate boxes.json --images images/ --weights sam_vit_l.pth --output masks --classes ship plane",
             "annotate dota/train --output masks --to yolo-seg,label-studio",
             "annotate berths.gpkg --images scene.tif --output masks --to gpkg",
             "annotate dota/train --output masks --review masks/review.csv",
+            "annotate --ui images/",
+            "annotate --ui dota/train --output masks",
         ),
         "Writes instances.json (COCO), review.csv and report.md. A stopped run resumes where it was;\n"
-        "decisions that you change in review.csv are applied with --review.",
+        "decisions that you change in review.csv are applied with --review.\n"
+        "--ui opens a page on which boxes are drawn and masks corrected. They are kept in .insight/annotations.sqlite\n"
+        "in the folder, and in DIR with --output.",
     )
     parser.add_argument(
         "boxes",
@@ -85,7 +89,7 @@ def add_parser(commands) -> None:
         help="compute in bfloat16: faster where the CPU supports it; masks differ slightly at their edges",
     )
     results = parser.add_argument_group("results")
-    results.add_argument("--output", required=True, metavar="DIR", help="output folder")
+    results.add_argument("--output", metavar="DIR", help="output folder; needed but with --ui")
     results.add_argument(
         "--to",
         default="coco",
@@ -94,6 +98,10 @@ def add_parser(commands) -> None:
         "georeferenced images, gpkg, geojson, fgb, parquet, shp (default: coco alone)",
     )
     results.add_argument("--review", metavar="FILE", help="apply the decisions in this file to the masks in DIR")
+    page = parser.add_argument_group("page")
+    page.add_argument("--ui", action="store_true", help="annotate the images of SOURCE in the browser")
+    page.add_argument("--port", type=integer(1, 65535), metavar="N", help="port of the page (default: 8000)")
+    page.add_argument("--no-browser", action="store_true", help="print the page's address without opening it")
     filters = parser.add_argument_group("filters", "masks outside these bounds are dropped")
     for field in fields(Filters):
         option = "--" + field.name.replace("_", "-")
@@ -108,8 +116,15 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    if args.ui:
+        _open_page(args)
+        return 0
+    if args.output is None:
+        raise InputError("output: expected a folder; --output sets it")
+    if args.port is not None or args.no_browser:
+        raise InputError("port: --port and --no-browser are of the page; add --ui")
     from insight.annotation.conversion import images_in
-    from insight.annotation.exports import export, parse_exports
+    from insight.annotation.exports import check_exports, export, parse_exports
     from insight.annotation.review import Review
     from insight.annotation.run import annotate, apply_review
     from insight.annotation.sources import open_source
@@ -128,6 +143,7 @@ def run(args: argparse.Namespace) -> int:
         filters = Filters(**bounds)
         segmenter = _segmenter(args)
         source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
+        check_exports(formats, source)
         statistics = annotate(source, segmenter, filters, output)
     kept, dropped = statistics.count("kept"), statistics.count("dropped")
     print(f"kept {kept} masks, dropped {dropped}: {output}/instances.json; see {output}/report.md")
@@ -145,6 +161,37 @@ def run(args: argparse.Namespace) -> int:
     if none_kept:
         print_error(f"no mask was kept: {_why_none(statistics.reasons, dropped)}")
     return 1 if none_kept or (source.failures and not args.skip_bad) else 0
+
+
+def _open_page(args: argparse.Namespace) -> None:
+    """Serve the images of a source, and open the page."""
+    from insight.hub import DEFAULT_SOPSEG
+
+    from .serve import default_models
+
+    unused = ("image_root", "classes", "weights", "input_size", "prompt", "bf16", "review", *_filter_names())
+    given = [_option("images" if name == "image_root" else name) for name in unused if getattr(args, name)]
+    given += ["--to"] if args.to != "coco" else []
+    if given:
+        raise InputError(f"ui: {given[0]} is not of the page; leave it out")
+    from insight.serving.running import serve
+    from insight.serving.settings import Settings
+
+    models = default_models()
+    if args.model:
+        models = [args.model, *(name for name in models if name != DEFAULT_SOPSEG)]
+    settings = Settings(
+        sources=[args.boxes],
+        models=models,
+        device=args.device or None,
+        port=args.port or 8000,
+        results=Path(args.output) if args.output else None,
+    )
+    serve(settings, open_browser=not args.no_browser)
+
+
+def _filter_names() -> list[str]:
+    return [field.name for field in fields(Filters)]
 
 
 def _segmenter(args: argparse.Namespace):

@@ -3,7 +3,11 @@
 import argparse
 from pathlib import Path
 
+from insight.errors import MissingDependencyError
+
 from .options import add_command, add_device, integer
+
+_PACKAGES = ("fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client")
 
 
 def add_parser(commands) -> None:
@@ -71,8 +75,15 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     import os
 
-    from insight.serving.running import new_token, serve
-    from insight.serving.settings import MIB, Limits, Settings
+    try:
+        from insight.serving.running import new_token, serve
+        from insight.serving.settings import MIB, Limits, Settings
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _PACKAGES:
+            raise
+        raise MissingDependencyError(
+            f"serve: {error.name} is not installed; run `pip install insight-seg[serve]`"
+        ) from error
 
     given = {
         "upload_bytes": args.max_upload and args.max_upload * MIB,
@@ -84,7 +95,7 @@ def run(args: argparse.Namespace) -> None:
     serve(
         Settings(
             sources=args.sources,
-            models=args.models or _default_models(),
+            models=args.models or default_models(),
             device=args.device or None,
             host=args.host,
             port=args.port,
@@ -99,7 +110,8 @@ def run(args: argparse.Namespace) -> None:
     )
 
 
-def _default_models() -> list[str]:
+def default_models() -> list[str]:
+    """The models of a server that is told none: for prompts, and for finding objects where that works."""
     from importlib.util import find_spec
 
     from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG

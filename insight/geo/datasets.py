@@ -1,9 +1,10 @@
 """Annotations of georeferenced images as vector layers, and the other way round."""
 
+import contextlib
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,20 @@ def write_vector(content: dict[str, Any], path: Path, image_root: Path | None) -
                 losses["objects reprojected"] += len(table)
             writer.write(table)
     return losses
+
+
+def require_georeferenced(images: Iterable[Path]) -> None:
+    """Check that images have a CRS, as `write_vector` needs.
+
+    Args:
+        images: the files; those that are missing or cannot be read are not checked.
+
+    Raises:
+        InputError: an image has none.
+    """
+    for path in images:
+        with contextlib.suppress(OSError):
+            _place_of(path)
 
 
 def read_vector(path: str | os.PathLike, images: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from insight.data.formats.oriented import read_dota, read_yolo_obb
 from insight.errors import InputError
 from insight.structures.oriented_boxes import oriented_corners
 
+OBJECTS, ORIENTED_BOXES = "objects", "oriented_boxes"  # layers of results
 _LAYER = re.compile(r"(?P<path>.+?)\|layername=(?P<layer>[^|]+)$")  # as QGIS writes it
 _SRID = re.compile(r"\s*SRID=(?P<srid>\d+);(?P<wkt>.*)$", re.IGNORECASE | re.DOTALL)
 _YOLO_LINE = re.compile(r"\s*\d+(\s+-?[\d.eE+-]+){8}\s*$")  # DOTA's ends in words
@@ -76,6 +77,25 @@ def read_layer(
     if suffix == ".json" and not _is_geojson(file):
         return Layer(_from_coco(file, image_name), in_pixels=True)
     return Layer(_read_by_gdal(file, layer))
+
+
+def objects_layer(path: str | os.PathLike) -> str:
+    """Name the layer of objects, of a file that may also have one of their oriented boxes.
+
+    Args:
+        path: a file, as `read_layer` takes it.
+
+    Returns:
+        FILE|layername=objects for a GeoPackage with such a layer, else the path.
+    """
+    text = os.fspath(path)
+    if Path(text).suffix.lower() == ".gpkg" and Path(text).is_file():
+        try:
+            if OBJECTS in pyogrio.list_layers(text)[:, 0]:
+                return f"{text}|layername={OBJECTS}"
+        except DataSourceError:  # which reading it says
+            pass
+    return text
 
 
 def _read_by_gdal(path: Path, layer: str | None) -> geopandas.GeoDataFrame:

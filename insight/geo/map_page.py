@@ -6,16 +6,13 @@ import json
 import math
 import os
 from importlib import resources
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import geopandas
 import numpy as np
 import pandas
-import pyogrio
 import shapely
-from pyogrio.errors import DataSourceError
 
 from insight.data.formats.file_check import first
 from insight.errors import InputError
@@ -24,10 +21,9 @@ from insight.runtime.outputs import check_output_file
 from insight.visualization.overlays import palette_color
 
 from .features import parse_crs
-from .layers import read_layer
+from .layers import objects_layer, read_layer
 from .prompts import ImagePlace
 from .raster import Raster
-from .writers import OBJECTS
 
 _CLASS_COLUMNS = ("class_name", "class", "label", "category")
 _TENTHS = 10  # coordinates in the page are tenths of a pixel
@@ -125,7 +121,7 @@ def write_map(
 
 def _polygons(layer: str | os.PathLike, raster: Raster) -> tuple[geopandas.GeoDataFrame, np.ndarray, int]:
     """Rows that lie on the raster, their polygons in its pixels, and how many rows there are."""
-    path = _layer_of(layer)
+    path = objects_layer(layer)
     found = read_layer(path, raster.path.name)
     table = found.table
     kinds = {str(name) for name in table.geometry.geom_type.dropna().unique() if "Polygon" not in name}
@@ -141,18 +137,6 @@ def _polygons(layer: str | os.PathLike, raster: Raster) -> tuple[geopandas.GeoDa
     if not here.any():
         raise InputError(f"{path}: lies elsewhere: {place.distance_to(pixels)}")
     return table[here], pixels[here], rows
-
-
-def _layer_of(layer: str | os.PathLike) -> str:
-    """The layer of objects, of a GeoPackage that has one."""
-    text = os.fspath(layer)
-    if Path(text).suffix.lower() == ".gpkg" and Path(text).is_file():
-        try:
-            if OBJECTS in pyogrio.list_layers(text)[:, 0]:
-                return f"{text}|layername={OBJECTS}"
-        except DataSourceError:  # which reading it says
-            pass
-    return text
 
 
 def _classes(table: geopandas.GeoDataFrame) -> list[str]:

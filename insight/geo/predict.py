@@ -107,6 +107,8 @@ def predict_raster(
         MissingDependencyError: Ray is not installed.
     """
     check_engine(engine, workers)
+    if engine == "local" and workers > 1 and _is_on_gpu(model):
+        raise InputError(f"workers: expected 1 for a model on a GPU, which processes cannot share so, got {workers}")
     if output is not None:
         check_output_file(output)
         if not is_vector_file(output):
@@ -158,6 +160,11 @@ class _InMemory(dict):
     """Results of jobs, not kept."""
 
     add = dict.__setitem__
+
+
+def _is_on_gpu(model: Any) -> bool:
+    parameters = getattr(getattr(model, "model", None), "parameters", None)
+    return parameters is not None and any(parameter.is_cuda for parameter in parameters())
 
 
 def _work(raster: Raster, model: Any, prompts: ParsedPrompts, tile_size: int, overlap: int | None) -> Work:

@@ -2,6 +2,9 @@
 
 import logging
 import secrets
+import threading
+import time
+import webbrowser
 
 import uvicorn
 
@@ -12,11 +15,12 @@ from .settings import Settings, is_loopback
 _GRACE_SECONDS = 30
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, open_browser: bool = False) -> None:
     """Serve until SIGTERM or Ctrl-C; requests that were accepted are finished, and results written.
 
     Args:
         settings: what to serve, and how.
+        open_browser: show the page in a browser once the server answers.
 
     Raises:
         InsightError: the models, the images or the annotations cannot be used.
@@ -42,10 +46,20 @@ def serve(settings: Settings) -> None:
     )
     server = uvicorn.Server(config)
     address = f"http://{'localhost' if is_loopback(settings.host) else settings.host}:{settings.port}/"
-    print(address + (f"?token={settings.token}" if settings.token else ""), flush=True)
+    address += f"?token={settings.token}" if settings.token else ""
+    print(address, flush=True)
+    if open_browser:
+        threading.Thread(target=_open_when_started, args=(server, address), daemon=True).start()
     server.run()
     if not server.started:
         raise OSError(f"port {settings.port} of {settings.host} cannot be opened; is another server running there?")
+
+
+def _open_when_started(server: uvicorn.Server, address: str) -> None:
+    while not server.started and not server.should_exit:
+        time.sleep(0.05)
+    if server.started:
+        webbrowser.open(address)
 
 
 def new_token() -> str:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from insight.annotation.exports import EXPORTS, export, parse_exports
+from insight.annotation.exports import EXPORTS, check_exports, export, parse_exports
 from insight.annotation.filters import Filters
 from insight.annotation.pixels import read_pixels
 from insight.annotation.run import annotate
@@ -29,6 +29,9 @@ def test_every_export_holds_every_object(dota, segmenter, filters, tmp_path):
     assert sum(image.count for image in again.images) == statistics.count("kept")
     with pytest.raises(InputError, match="a.png: has no CRS, which a vector layer needs"):
         export(tmp_path / "masks", ["gpkg"], dota / "images")
+    with pytest.raises(InputError, match="a.png: has no CRS"):
+        check_exports(["cvat", "gpkg"], open_source(dota))
+    check_exports(["cvat"], open_source(dota))
 
 
 def test_names_of_exports():

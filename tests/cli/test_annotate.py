@@ -52,6 +52,34 @@ def test_help(insight):
     assert done.code == 0 and "--min-score X" in done.out and "(default: 0.8)" in done.out
 
 
+def test_the_page_is_opened(insight, tmp_path, monkeypatch):
+    served = []
+    monkeypatch.setattr("insight.serving.running.serve", lambda *given, **options: served.append((*given, options)))
+    done = insight("annotate", "--ui", tmp_path, "--output", tmp_path / "masks", "--port", 8123, "--no-browser")
+    assert done.code == 0, done.err
+    ((settings, options),) = served
+    assert (settings.sources, settings.results, settings.port) == ([str(tmp_path)], tmp_path / "masks", 8123)
+    assert settings.models[0] == "sopseg-vit-t"
+    assert options == {"open_browser": False}
+    assert insight("annotate", "--ui", tmp_path, "--model", "mine").code == 0
+    assert served[1][0].models[0] == "mine" and served[1][1] == {"open_browser": True}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--ui", "--weights", "sam.pth"], "--weights"),
+        (["--ui", "--min-score", "0.5"], "--min-score"),
+        (["--ui", "--to", "dota"], "--to"),
+        (["--output", "masks", "--port", "8123"], "add --ui"),
+        ([], "--output"),
+    ],
+)
+def test_options_of_the_page_and_of_a_run_are_kept_apart(insight, tmp_path, options, said):
+    done = insight("annotate", tmp_path, *options)
+    assert done.code != 0 and said in done.err
+
+
 def test_a_detector_trains_on_the_masks(annotate, insight, boxes, tmp_path):
     done = annotate(*KEEP_ALL)
     assert done.code == 0, done.err

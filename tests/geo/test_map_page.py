@@ -33,13 +33,14 @@ def scene(tmp_path_factory):
 
 
 def _layer(path, crs=4326):
-    """A ship, a tank with a hole and a ship within the hole, and one beside the scene."""
+    """A ship and one over it, a tank with a hole and a ship within the hole, and one beside the scene."""
     tank = shapely.box(150, 100, 250, 200) - shapely.box(180, 130, 220, 170)
-    boxes = [shapely.box(20, 30, 80, 60), tank, shapely.box(190, 140, 210, 160), shapely.box(900, 900, 950, 950)]
+    boxes = [shapely.box(20, 30, 80, 60), tank, shapely.box(190, 140, 210, 160), shapely.box(60, 40, 110, 80),
+             shapely.box(900, 900, 950, 950)]  # fmt: skip
     polygons = [shapely.affinity.affine_transform(box, (*TRANSFORM[0:2], *TRANSFORM[3:5], TRANSFORM.c, TRANSFORM.f))
                 for box in boxes]  # fmt: skip
     table = feature_table(
-        polygons, 32631, class_ids=[0, 1, 0, 0], categories=["ship", HOSTILE], scores=[0.9, 0.4, 0.6, 0.5]
+        polygons, 32631, class_ids=[0, 1, 0, 0, 0], categories=["ship", HOSTILE], scores=[0.9, 0.4, 0.6, 0.7, 0.5]
     )
     write_layer(path, table.to_crs(crs))
     return path
@@ -53,7 +54,7 @@ def page(scene, tmp_path_factory):
         pytest.skip("no Chromium on this machine")
     folder = tmp_path_factory.mktemp("page")
     shown = write_map(_layer(folder / "found.gpkg"), Raster(scene), folder / "map.html", title="Port <1>")
-    assert (shown.objects, shown.outside) == (3, 1)
+    assert (shown.objects, shown.outside) == (4, 1)
     quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
              "--disable-component-update", "--disable-sync"]  # fmt: skip
     with playwright.sync_playwright() as browsers:
@@ -95,7 +96,7 @@ def test_page_loads_nothing_and_runs_no_name(page):
     assert page.text_content("h1") == "Port <1>" and page.title() == "Port <1>"
     assert page.evaluate("window.hacked") is None
     assert page.locator("#legend .name").all_text_contents() == [HOSTILE, "ship"]
-    assert page.locator("#legend .number").all_text_contents() == ["1", "2"]
+    assert page.locator("#legend .number").all_text_contents() == ["1", "3"]
 
 
 def test_polygons_lie_on_the_picture_with_their_holes(page):
@@ -106,18 +107,20 @@ def test_polygons_lie_on_the_picture_with_their_holes(page):
     for found, color in ((tank, colors[0]), (ship, colors[1])):
         full = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])
         np.testing.assert_allclose(found, 0.75 * 60 + 0.25 * full, atol=6)
+    both = _color(page, 70, 50)  # two ships, one over the other
+    np.testing.assert_allclose(both, 0.75 * (0.75 * 60 + 0.25 * full) + 0.25 * full, atol=6)
 
 
 def test_legend_and_score_filter(page):
-    assert _count(page) == "3 objects"
+    assert _count(page) == "4 objects"
     page.locator("#legend input").first.uncheck()
-    assert _count(page) == "2 of 3 objects"
+    assert _count(page) == "3 of 4 objects"
     np.testing.assert_allclose(_color(page, 165, 150), (60, 60, 60), atol=6)
     page.locator("#legend input").first.check()
     page.locator("#score").fill("0.5")
-    assert _count(page) == "2 of 3 objects" and page.text_content("#score-text") == "0.50"
+    assert _count(page) == "3 of 4 objects" and page.text_content("#score-text") == "0.50"
     page.locator("#score").fill("0")
-    assert _count(page) == "3 objects"
+    assert _count(page) == "4 objects"
 
 
 def test_click_shows_attributes_of_the_innermost_object(page):
@@ -178,4 +181,4 @@ def test_command(scene, tmp_path, capsys):
     layer = _layer(tmp_path / "found.geojson")
     assert main(["map", str(layer), str(scene), "-o", str(tmp_path / "map.html")]) == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"wrote {tmp_path}/map.html: 3 objects, 0.0 MB, without 1 rows beside the scene")
+    assert out.startswith(f"wrote {tmp_path}/map.html: 4 objects, 0.0 MB, without 1 rows beside the scene")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -351,6 +352,13 @@ def test_a_raster_is_not_overwritten_by_its_result(tmp_path):
 def test_sopseg_does_not_detect(sopseg, scene):
     with pytest.raises(InputError, match="does not detect objects; give boxes"):
         predict_raster(scene[0], sopseg)
+
+
+def test_processes_do_not_share_a_gpu(scene):
+    model = BrightDetector()
+    model.model = SimpleNamespace(parameters=lambda: [SimpleNamespace(is_cuda=True)])
+    with pytest.raises(InputError, match="workers: expected 1 for a model on a GPU"):
+        predict_raster(scene[0], model, workers=2)
 
 
 def test_ray_that_is_missing_is_one_line(scene, monkeypatch):

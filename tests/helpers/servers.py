@@ -1,7 +1,15 @@
 """Applications of tests, with a tiny model and small images."""
 
+import contextlib
 import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import httpx
 import numpy as np
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -50,3 +58,51 @@ def detail(reply):
     content = json.loads(reply.content)
     assert isinstance(content["detail"], str), content
     return content["detail"]
+
+
+_LAUNCH = """
+import json, sys
+from pathlib import Path
+from helpers.tiny_sopseg import DEPTH, DIM, GLOBAL_BLOCKS, HEADS
+from insight.modeling.sopseg.encoders import VIT_CONFIGS
+from insight.serving.running import serve
+from insight.serving.settings import Limits, Settings
+VIT_CONFIGS["vit_b"] = (DIM, DEPTH, HEADS, GLOBAL_BLOCKS)  # as in the tests
+given = json.loads(sys.argv[1])
+serve(Settings(**{**given, "limits": Limits(**given["limits"])}))
+"""
+
+
+@contextlib.contextmanager
+def running(log, model, **settings):
+    """A server in a process of its own, whose log goes to a file; yields the process and its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    given = {"models": [str(model)], "device": "cpu", "port": port, "limits": {}, **settings}
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
+    with open(log, "wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _LAUNCH, json.dumps(given)],
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            with contextlib.suppress(httpx.TransportError):
+                httpx.get(f"{address}/health")
+                break
+            assert process.poll() is None, Path(log).read_text()
+            time.sleep(0.1)
+        yield process, address
+    finally:
+        process.kill()
+        process.wait()
+
+
+def memory_of(process):
+    """Resident memory of a process, bytes."""
+    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,6 +1,9 @@
 """The model of the tests here."""
 
 import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("httpx")
 from helpers.model_folders import write_tiny_sopseg
 from helpers.servers import make_settings, start
 

@@ -3,9 +3,11 @@
 import io
 import zipfile
 
+import pytest
+
+pytest.importorskip("geopandas")
 import geopandas
 import numpy as np
-import pytest
 import shapely
 from affine import Affine
 from helpers import rasters

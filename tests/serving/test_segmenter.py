@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+
+pytest.importorskip("rasterio")
 from helpers import rasters
 from helpers.servers import write_images
 
