@@ -52,7 +52,7 @@ with EventStorage():  # Detectron2's models write statistics into it
         print(f"epoch {epoch}: loss {torch.stack(losses).mean().item():.2f}")
 
 # With set_image(image) the predictor encodes an image once, for any number of calls. `insight demo` trains longer.
-scene = draw_scene(seed=1_000_000, size=SIZE, kind="harbour")
+scene = draw_scene(seed=1_000_010, size=SIZE, kind="harbour")
 predictor = insight.PromptPredictor(model, class_names=list(CATEGORIES), min_size=0)
 answers = predictor.predict(image=scene.image, oriented_boxes=[i.oriented_box for i in scene.instances])
 for i, found in list(zip(scene.instances, answers))[:5]:

@@ -40,8 +40,11 @@ def test_prompts_changed(insight, model, trained, tmp_path):
     done = insight("measure prompt-use", *model, "--output", tmp_path / "use.json")
     assert done.code == 0, done.err
     metrics = read_results(tmp_path / "use.json")["results"]["tool_rectangles"]["prompt_use"]
-    changes = [*(f"{module} {kind}" for module in ("LPM", "GPM") for kind in ("silent", "mean", "of the box before")),
-               "GPM context of the image before", "box branch silent", "mask branch silent"]  # fmt: skip
+    kinds = ("silent", "mean", "of the box before", "of a box of another class")
+    changes = [
+        *(f"{module} {kind}" for module in ("LPM", "GPM") for kind in kinds),
+        *("GPM context of the image before", "box branch silent", "mask branch silent"),
+    ]
     assert list(metrics) == [f"{ap}, {name}" for ap in ("mask AP", "box AP") for name in ("as trained", *changes)]
     evaluated = read_results(trained / "results.json")["results"]["tool_rectangles"]
     assert metrics["box AP, as trained"] == pytest.approx(evaluated["bbox"]["AP"])
