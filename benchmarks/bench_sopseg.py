@@ -4,9 +4,10 @@ Both use the same weights and boxes and SAM's decoder, and return masks of the w
 DOTA if INSIGHT_DATA has it, else a synthetic harbour. The rival is segment_anything's SamPredictor. It encodes an image
 once, so its first call on an image is reported separately from the next ones; our crops are encoded in every call. On a
 CPU the encoder is ViT-T, which segment_anything cannot build, so that it uses ours; on a GPU also ViT-L, with random
-weights. The last case measures the additional cost of SOPSeg's edge-aware decoder.
+weights. The last cases measure the additional cost of SOPSeg's edge-aware decoder, and our decoder against it.
 """
 
+import functools
 import logging
 from collections.abc import Iterator
 from functools import partial
@@ -23,8 +24,9 @@ from insight.data.datasets.root import data_root
 from insight.data.formats.images import read_image
 from insight.data.formats.oriented import read_dota
 from insight.data.scenes import draw_scene
-from insight.modeling.sopseg import SOPSeg, build_sopseg, load_sopseg
-from insight.structures.oriented_boxes import enclosing_boxes
+from insight.modeling.sopseg import ImageFeatures, SOPSeg, build_sopseg, load_sopseg
+from insight.structures.oriented_boxes import enclosing_boxes, oriented_corners
+from insight.structures.prompts import Prompts, oriented_prompts
 
 SAM_SIZE = 1024
 CROP = 256  # pixels, with SAM's decoder too, whose own default is larger
@@ -35,7 +37,7 @@ _logger = logging.getLogger(__name__)
 
 
 def cases(device: torch.device) -> Iterator[Case]:
-    """10 boxes, 100, and all boxes of the scene; 100 with the edge-aware decoder."""
+    """10 boxes, 100, and all boxes of the scene; 100 with the edge-aware decoder and with ours; decoding alone."""
     image, boxes = _scene()
     for encoder in ("vit_t", "vit_l") if device.type == "cuda" else ("vit_t",):
         model, sam = _models(encoder)
@@ -54,16 +56,36 @@ def cases(device: torch.device) -> Iterator[Case]:
                 note="masks differ: crops magnified to 256 pixels, or the whole image at 1024",
             )
         asked = boxes[:100]
-        edge = SOPSegPredictor(_with_edge_decoder(model, encoder), input_size=CROP, device=device)
+        edge, fine = (_with_decoder(model, encoder, name) for name in ("edge", "fine"))
+        with_edge, with_fine = (SOPSegPredictor(model, input_size=CROP, device=device) for model in (edge, fine))
+        note = "weights that SAM lacks are random, which does not change the times"
         yield Case(
             f"{encoder}, {len(asked)} boxes in {image.shape[1]} x {image.shape[0]} pixels, edge-aware decoder",
-            partial(_ours, edge, image, asked),
+            partial(_ours, with_edge, image, asked),
             {
                 "ours with SAM's decoder": Rival(partial(_ours, ours, image, asked), tolerance=None),
                 "SAM, first call": Rival(partial(_first_call, theirs, image, asked), tolerance=None),
                 "SAM, next calls": Rival(partial(_next_call, theirs, asked), tolerance=None),
             },
-            note="weights of the edge-aware decoder that SAM lacks are random, which does not change the times",
+            note=note,
+        )
+        yield Case(
+            f"{encoder}, {len(asked)} boxes in {image.shape[1]} x {image.shape[0]} pixels, our decoder",
+            partial(_ours, with_fine, image, asked),
+            {"the edge-aware decoder": Rival(partial(_ours, with_edge, image, asked), tolerance=None)},
+            note=note,
+        )
+        crops = torch.zeros(4, 3, CROP, CROP, device=device)
+        prompts = oriented_prompts(oriented_corners([[128.0, 128.0, 120.0, 40.0, 30.0]] * 4).to(device))
+        yield Case(
+            f"{encoder}, decoding 4 encoded crops, our decoder",
+            partial(_decode, fine.for_inference(device), crops, prompts),
+            {
+                "the edge-aware decoder": Rival(
+                    partial(_decode, edge.for_inference(device), crops, prompts), tolerance=None
+                )
+            },
+            note=note,
         )
 
 
@@ -120,9 +142,19 @@ def _models(encoder: str) -> tuple[SOPSeg, Sam]:
     return model, sam
 
 
-def _with_edge_decoder(model: SOPSeg, encoder: str) -> SOPSeg:
-    """A model with the same encoder and prompt encoder, and the edge-aware decoder."""
-    whole = build_sopseg(encoder, "edge").eval()
+def _decode(model: SOPSeg, crops: Tensor, prompts: Prompts) -> Tensor:
+    with torch.no_grad():
+        return model.decode(crops, _encoded(model, crops), prompts).mask_logits
+
+
+@functools.cache
+def _encoded(model: SOPSeg, crops: Tensor) -> ImageFeatures:
+    return model.encode(crops)
+
+
+def _with_decoder(model: SOPSeg, encoder: str, decoder: str) -> SOPSeg:
+    """A model with the same encoder and prompt encoder, and another decoder."""
+    whole = build_sopseg(encoder, decoder).eval()
     whole.load_state_dict(model.state_dict(), strict=False)
     return whole
 

@@ -144,6 +144,8 @@ def _add_insight_keys(cfg: "CfgNode") -> None:
     timm.FROZEN_NORM = True  # freeze the statistics and affine parameters of BatchNorm
 
     # --- Training -----------------------------------------------------------------------------------------------
+    # Latest checkpoints that are kept, besides model_best.pth and model_final.pth; 0: all
+    cfg.SOLVER.CHECKPOINTS_TO_KEEP = 3
     cfg.SOLVER.OPTIMIZER = "SGD"  # "SGD" or "AdamW" (WEIGHT_DECAY is decoupled)
 
     # --- Data and evaluation ------------------------------------------------------------------------------------
@@ -152,7 +154,11 @@ def _add_insight_keys(cfg: "CfgNode") -> None:
     cfg.DATASETS.COCO = []
     cfg.DATASETS.BAD = "strict"  # bad images and annotations: "strict" stops, "skip" leaves them out with a warning
     cfg.INPUT.ROTATE_90 = False  # in training, rotate by a random multiple of 90 degrees
-    cfg.TEST.MAX_DETS = [1, 10, 100]  # COCO's three limits of detections per image
+    # Limits of detections per image and class; AP is at the last, AP@100 at an earlier one of at least 100
+    cfg.TEST.MAX_DETS = [1, 10, 100]
+    # Images of each test set on which a detector is measured once an epoch during training, which chooses
+    # model_best.pth; 0: never. With TEST.EVAL_PERIOD the whole test sets are, every so many iterations
+    cfg.TEST.VALIDATION_IMAGES = 100
     cfg.TEST.PROMPT_JITTER = 0.0  # SOPSeg only: largest shift of each side of a prompt, as a fraction of its extent
     cfg.TEST.AREA_PROFILE = "coco"  # "coco": small < 32^2 < medium < 96^2; "isaid": small < 144^2 < medium < 512^2
     cfg.TEST.BOUNDARY_AP = False  # also Boundary AP of the masks
@@ -586,6 +592,8 @@ _VALUES = {
     "TEST.PROMPT_JITTER": _JITTER,
     "TEST.DETECTIONS_PER_IMAGE": _COUNT,
     "SOLVER.CHECKPOINT_PERIOD": _COUNT,
+    "SOLVER.CHECKPOINTS_TO_KEEP": ("at least 0", lambda value: value >= 0),
+    "TEST.VALIDATION_IMAGES": ("at least 0", lambda value: value >= 0),
     "SEED": ("below 2^32 (NumPy's limit), or negative for a random seed", lambda value: value < 2**32),
 }
 

@@ -20,6 +20,8 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
 from helpers.documents import AS_RUN, NAMES, ROOT, Command, code_blocks, commands, read_current
 from helpers.model_folders import write_tiny_detector, write_tiny_sopseg
+from helpers.rasters import TURNED
+from helpers.rasters import write as write_raster
 from helpers.tiny import write_dataset
 from helpers.tiny_prompt_rcnn import TINY
 from helpers.tiny_sopseg import save_tiny_checkpoint
@@ -208,6 +210,12 @@ def playground(tmp_path_factory):
     pixels = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
     for name in ("harbour.png", "port.png"):
         Image.fromarray(pixels).save(folder / name)
+    write_raster(folder / "port.tif", pixels)
+    layer = {"type": "FeatureCollection", "features": [], "crs": {"type": "name", "properties": {"name": "EPSG:32632"}}}
+    corners = [TURNED * corner for corner in ((10, 10), (40, 10), (40, 30), (10, 30), (10, 10))]
+    outline = {"type": "Polygon", "coordinates": [corners]}
+    layer["features"].append({"type": "Feature", "properties": {"berth": "A"}, "geometry": outline})
+    (folder / "berths.geojson").write_text(json.dumps(layer))
     annotations, _ = write_dataset(folder)
     for name in ("train.json", "val.json"):
         shutil.copy(annotations, folder / name)

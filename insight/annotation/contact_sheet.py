@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from insight.data.formats.images import read_image, write_png
+from insight.data.formats.images import write_png
 from insight.structures.rle import decode_crop, rle_box
 
 from .candidates import Candidate, Verdict
+from .pixels import read_pixels
 
 COUNT = 100
 COLUMNS, TILE, CAPTION = 10, 160, 28  # tiles in a row, pixels of a tile and of the text below it
@@ -59,7 +60,7 @@ def draw_contact_sheet(masks: Sequence[tuple[Candidate, Verdict]], path: str | o
     sheet = np.full((rows * (TILE + CAPTION), COLUMNS * TILE, 3), 0, np.uint8)
     for image_path, places in by_image.items():
         try:
-            image = read_image(image_path)
+            image = read_pixels(image_path)
         except (OSError, ValueError):
             image = None
         for place in places:

@@ -208,7 +208,7 @@ def write_content(
     assert target.write is not None
     if image_root is not None and image_root.is_file():  # the one image
         image_root = image_root.parent
-    losses = Counter(content.get("left_out", {}))
+    losses: Counter[str] = Counter(content.get("left_out", {}))
     if target.is_file:
         losses += target.write(content, output, image_root)
     else:
@@ -218,8 +218,8 @@ def write_content(
                 shutil.rmtree(output)
             os.rename(folder, output)
     objects = len(content["annotations"]) - losses["crowd regions left out"]
-    losses = {what: count for what, count in losses.items() if count}
-    return Conversion(source_format, target_format, len(content["images"]), objects, losses)
+    counts = {what: count for what, count in losses.items() if count}
+    return Conversion(source_format, target_format, len(content["images"]), objects, counts)
 
 
 def recognise(source: Path) -> str:

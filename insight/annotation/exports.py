@@ -8,6 +8,7 @@ from insight.errors import InputError
 
 from .conversion import VECTOR_SUFFIXES, Conversion, read_dataset, write_content
 from .run import COCO
+from .sources import Source
 
 # Where each format goes in the output folder.
 _NAMES = {
@@ -40,6 +41,23 @@ def parse_exports(text: str) -> list[str]:
     if unknown:
         raise InputError(f"to: unknown format {unknown[0]!r}; expected {', '.join(EXPORTS)}, separated by commas")
     return [name for name in dict.fromkeys(names) if name != "coco"]
+
+
+def check_exports(formats: Sequence[str], source: Source) -> None:
+    """Check, before masks are made, that vector layers can be written.
+
+    Args:
+        formats: names from `parse_exports`.
+        source: the boxes.
+
+    Raises:
+        MissingDependencyError: the extra `geo` is not installed.
+        InputError: an image has no CRS.
+    """
+    if any(f".{name}" in VECTOR_SUFFIXES for name in formats):
+        from insight.geo.datasets import require_georeferenced
+
+        require_georeferenced(image.path for image in source.images)
 
 
 def export(output: str | os.PathLike, formats: Sequence[str], image_root: Path | None) -> dict[str, Conversion]:

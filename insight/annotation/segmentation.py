@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from insight.data.formats.images import read_image
 from insight.errors import InputError
 from insight.modeling.sopseg import SOPSeg, load_sopseg
 from insight.modeling.sopseg.crop_size import default_crop_size
@@ -27,6 +26,7 @@ from insight.structures.rle import encode_logits
 from insight.version import __version__
 
 from .measures import measure_mask
+from .pixels import read_pixels
 from .sources import ImageBoxes, Source, SourceImage
 
 BLOCK = 256  # boxes that are segmented and kept together: what a kill costs at most, and what memory holds
@@ -149,7 +149,7 @@ def blocks(image: SourceImage, boxes: ImageBoxes) -> list[tuple[str, slice]]:
 
 def _read_pixels(image: SourceImage) -> Tensor:
     """(3, H, W) uint8 RGB."""
-    pixels = read_image(image.path)
+    pixels = read_pixels(image.path)
     (height, width), stated = pixels.shape[:2], image.size
     if stated not in (None, (height, width)):
         raise InputError(f"{image.path}: is {width} x {height} pixels, its source says {stated[1]} x {stated[0]}")

@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     if args.port is not None or args.no_browser:
         raise InputError("port: --port and --no-browser are of the page; add --ui")
     from insight.annotation.conversion import images_in
-    from insight.annotation.exports import export, parse_exports
+    from insight.annotation.exports import check_exports, export, parse_exports
     from insight.annotation.review import Review
     from insight.annotation.run import annotate, apply_review
     from insight.annotation.sources import open_source
@@ -143,6 +143,7 @@ def run(args: argparse.Namespace) -> int:
         filters = Filters(**bounds)
         segmenter = _segmenter(args)
         source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
+        check_exports(formats, source)
         statistics = annotate(source, segmenter, filters, output)
     kept, dropped = statistics.count("kept"), statistics.count("dropped")
     print(f"kept {kept} masks, dropped {dropped}: {output}/instances.json; see {output}/report.md")

@@ -22,6 +22,7 @@ def build_parser() -> Parser:
         evaluate,
         info,
         install_detectron2,
+        map,
         measure,
         models,
         plot,
@@ -39,8 +40,8 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"insight {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for module in (
-        *(train, evaluate, predict, annotate, convert, serve, models, data, table, analyse, compare, measure, plot),
-        *(demo, info, bench, install_detectron2),
+        *(train, evaluate, predict, annotate, convert, map, serve, models, data, table, analyse, compare, measure),
+        *(plot, demo, info, bench, install_detectron2),
     ):
         module.add_parser(commands)
     return parser

@@ -108,6 +108,12 @@ def add_parser(commands) -> None:
         help="move outlines by up to this many pixels for fewer corners",
     )
     rasters.add_argument("--regularize", action="store_true", help="straighten outlines, as of buildings")
+    rasters.add_argument(
+        "--also",
+        default="",
+        metavar="NAME,...",
+        help="files beside the output: labels and scores (cloud-optimised GeoTIFFs), stac (a STAC item)",
+    )
     rasters.add_argument("--workers", type=integer(1), default=1, metavar="N", help="processes (default: %(default)s)")
     rasters.add_argument("--engine", default="local", metavar="NAME", help="local or ray (default: %(default)s)")
     rasters.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (default: one on this machine)")
@@ -142,6 +148,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _predict_raster(args: argparse.Namespace) -> int:
     """Write the polygons of a raster."""
+    from insight.geo.companions import parse_companions, write_companions
     from insight.geo.predict import predict_raster
     from insight.geo.raster import Raster
 
@@ -149,7 +156,8 @@ def _predict_raster(args: argparse.Namespace) -> int:
         raise InputError(f"output: {args.output} is for the polygons of one raster; give one file, or name a folder")
     if args.given_class is not None or args.correct_boxes:
         raise InputError("output: --class and --correct-boxes are for images; name a folder as output")
-    layer = args.boxes[0] if len(args.boxes) == 1 and Path(args.boxes[0]).is_file() else None
+    also = parse_companions(args.also)
+    layer = args.boxes[0] if len(args.boxes) == 1 and Path(args.boxes[0].split("|layername=")[0]).is_file() else None
     if layer is not None and (args.oriented_boxes or args.boxes_json):
         raise InputError("boxes: a layer holds all prompts; leave --oriented-boxes and --boxes-json out")
     given = None if layer is not None else _prompts(args)
@@ -177,6 +185,8 @@ def _predict_raster(args: argparse.Namespace) -> int:
         address=args.address,
     )
     print(f"wrote {args.output}")
+    for path in write_companions(args.output, raster, also):
+        print(f"wrote {path}")
     return 0
 
 

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from insight.errors import MissingDependencyError
+
 from .options import add_command, add_device, integer
 
 _PACKAGES = ("fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client")
@@ -73,17 +75,15 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     import os
 
-    from insight.errors import MissingDependencyError
-
     try:
         from insight.serving.running import new_token, serve
+        from insight.serving.settings import MIB, Limits, Settings
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
         raise MissingDependencyError(
             f"serve: {error.name} is not installed; run `pip install insight-seg[serve]`"
         ) from error
-    from insight.serving.settings import MIB, Limits, Settings
 
     given = {
         "upload_bytes": args.max_upload and args.max_upload * MIB,

@@ -57,6 +57,11 @@ def add_parser(commands) -> None:
     add_weights(model, "MODEL.WEIGHTS of the config, which the training starts from")
     add_device(model)
     parser.add_argument("--resume", action="store_true", help="resume from the last checkpoint in OUTPUT_DIR, if any")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="run two steps and one batch of the evaluation, print schedule, time and memory, and write nothing",
+    )
     parser.add_argument("--eval-only", action="store_true", help="evaluate only, as `insight evaluate` does")
     add_process_options(parser)
     add_bad_options_over_config(parser)
@@ -89,14 +94,20 @@ def run(args: argparse.Namespace) -> None:
     launch_job(args, evaluation=args.eval_only, resume=args.resume)
 
 
+def print_dry_run(report: dict) -> None:
+    """Print the report of a dry run."""
+    for name, value in report.items():
+        print(f"{name:28s} {value}")
+
+
 def launch_job(args: argparse.Namespace, evaluation: bool, resume: bool) -> None:
     """Train or evaluate in the requested number of processes."""
-    from insight.engine.launch import check_batch, count_processes, launch
+    from insight.engine.launch import count_processes, launch, scaled_to_processes
 
     processes = count_processes(args.num_gpus, args.num_processes)
     job = Job(_plain(args), evaluation, resume, args.parser.flags)
     if processes > 1 and not evaluation:  # a single process says so itself
-        check_batch(config_of(job.args).SOLVER.IMS_PER_BATCH, processes * args.num_machines)
+        scaled_to_processes(config_of(job.args), processes * args.num_machines)
     launch(
         _work if processes * args.num_machines > 1 else _do,
         job,
@@ -121,9 +132,17 @@ def _work(job: Job) -> None:
 
 
 def _do(job: Job) -> None:
-    from insight.engine import evaluate, prepared_run, train
+    from detectron2.utils.comm import is_main_process
+
+    from insight.engine import check_run, dry_run, evaluate, prepared_run, train
 
     cfg = config_of(job.args)
+    if getattr(job.args, "dry_run", False):
+        check_run(cfg)
+        report = dry_run(cfg)
+        if is_main_process():
+            print_dry_run(report)
+        return
     with prepared_run(cfg, evaluation=job.evaluation, resume=job.resume):
         logging.getLogger(__name__).info(f"Config files: {job.args.config_file}, overrides: {overrides_of(job.args)}")
         if job.evaluation:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer
 from detectron2.engine import launch as launch_detectron2
 
 from insight.errors import InputError
@@ -85,6 +87,29 @@ def check_num_gpus(count: int) -> None:
         raise InputError(f"num_gpus: expected at least 1, got {count}")
     if count > 1 and count > torch.cuda.device_count():
         raise InputError(f"num_gpus: expected at most {torch.cuda.device_count()}, which torch can use, got {count}")
+
+
+def scaled_to_processes(cfg: CfgNode, processes: int) -> CfgNode:
+    """Scale batch, learning rate and schedule from SOLVER.REFERENCE_WORLD_SIZE processes to those at hand.
+
+    Args:
+        cfg: the config.
+        processes: number of processes that train together.
+
+    Returns:
+        The scaled config; the same where SOLVER.REFERENCE_WORLD_SIZE is 0.
+
+    Raises:
+        InputError: the batch cannot be divided among the reference's processes, or the scaled one among these.
+    """
+    reference, size = cfg.SOLVER.REFERENCE_WORLD_SIZE, cfg.SOLVER.IMS_PER_BATCH
+    if reference < 0 or (reference and size % reference):
+        raise InputError(
+            f"SOLVER.REFERENCE_WORLD_SIZE is {reference}: expected 0 or a divisor of SOLVER.IMS_PER_BATCH, {size}"
+        )
+    cfg = DefaultTrainer.auto_scale_workers(cfg, processes)
+    check_batch(cfg.SOLVER.IMS_PER_BATCH, processes)
+    return cfg
 
 
 def check_batch(size: int, processes: int) -> None:

@@ -32,10 +32,7 @@ def prepared_run(cfg: CfgNode, *, evaluation: bool = False, resume: bool = False
         InsightError: a dataset is unknown, weights are missing, or OUTPUT_DIR cannot be used.
         OSError: OUTPUT_DIR cannot be written to, or another run is writing there.
     """
-    register_from_config(cfg)
-    for key in ("TEST",) if evaluation else ("TRAIN", "TEST"):
-        require_registered(cfg.DATASETS[key], f"DATASETS.{key}")
-    require_weights(cfg, resume)
+    check_run(cfg, evaluation=evaluation, resume=resume)
     check_output_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
     with output_folder(cfg.OUTPUT_DIR) if comm.is_main_process() else contextlib.nullcontext():
         start_output(cfg)
@@ -44,6 +41,21 @@ def prepared_run(cfg: CfgNode, *, evaluation: bool = False, resume: bool = False
             logger.warning(f"{cfg.OUTPUT_DIR} has no last_checkpoint to resume from: MODEL.WEIGHTS is used")
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not evaluation
         yield
+
+
+def check_run(cfg: CfgNode, *, evaluation: bool = False, resume: bool = False) -> None:
+    """Register the datasets of a run, and check that they and the weights are there.
+
+    Args:
+        cfg, evaluation, resume: as in `prepared_run`.
+
+    Raises:
+        InsightError: a dataset is unknown, or weights are missing.
+    """
+    register_from_config(cfg)
+    for key in ("TEST",) if evaluation else ("TRAIN", "TEST"):
+        require_registered(cfg.DATASETS[key], f"DATASETS.{key}")
+    require_weights(cfg, resume)
 
 
 def start_output(cfg: CfgNode) -> None:

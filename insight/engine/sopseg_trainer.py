@@ -54,6 +54,11 @@ class SOPSegTrainer(Trainer):
         return build_detection_test_loader(cfg, dataset_name, mapper=SOPSegMapper(cfg, is_train=False))
 
     @classmethod
+    def validation_period(cls, cfg: CfgNode, samples: int) -> int:
+        """Return 0: SOPSeg is evaluated as TEST.EVAL_PERIOD says, and its last model is the one to use."""
+        return 0
+
+    @classmethod
     def test(cls, cfg: CfgNode, model: torch.nn.Module, evaluators: list[DatasetEvaluator] | None = None) -> dict:
         """Evaluate as Detectron2, in the precision of the training."""
         device = torch.device(cfg.MODEL.DEVICE)

@@ -1,5 +1,6 @@
 """The stream of training batches: a function of seed and iteration, so that it can start at any iteration."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
@@ -15,6 +16,8 @@ from insight.data.mappers.detection import quarter_turns
 from insight.errors import InputError
 
 from .launch import check_batch
+
+_logger = logging.getLogger(__name__)
 
 SAMPLE, ITERATION = 1, 2  # purposes of derived seeds
 
@@ -79,6 +82,9 @@ class SeededDataset(torch.utils.data.Dataset):
     def __init__(self, dataset: Sequence[dict], mapper: Callable[[dict], dict]):
         self.dataset, self.mapper = dataset, mapper
 
+    def __len__(self) -> int:
+        return len(self.dataset)
+
     def __getitem__(self, key: tuple[int, int]) -> dict:
         index, seed = key
         return self.mapper({**self.dataset[index], "sample_seed": seed})
@@ -119,6 +125,11 @@ def build_train_loader(
                 f"DATASETS.TRAIN, {', '.join(cfg.DATASETS.TRAIN)}: no annotation has a mask to learn from; "
                 "`insight annotate` makes masks from boxes"
             )
+
+    used = len(dicts) if cfg.DATALOADER.SAMPLER_TRAIN != "RandomSubsetTrainingSampler" else None
+    if used:
+        steps, batch = cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH
+        _logger.info(f"{used} samples are trained on: {steps} steps of {batch} are {steps * batch / used:.1f} epochs")
 
     def landscape(index: int, sample_seed: int) -> bool:
         sides = dicts[index]["width"], dicts[index]["height"]

@@ -11,7 +11,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, create_ddp_model, hooks
-from detectron2.evaluation import DatasetEvaluator
+from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import CommonMetricPrinter
@@ -29,10 +29,12 @@ from insight.modeling.prompt import projects_prompts
 from insight.runtime.machine import describe_machine
 
 from .heartbeat import Heartbeat
+from .launch import scaled_to_processes
 from .optimizer import build_optimizer
 from .results import RESULTS, by_dataset, config_digest, write_config, write_results
 from .step import TrainStep
 from .stream import build_train_loader
+from .validation import Validation, validation_subset
 
 _WITH_ROI_HEADS = ("GeneralizedRCNN", "PromptRCNN")
 
@@ -53,7 +55,7 @@ class Trainer(DefaultTrainer):
         if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):  # used as a library, without `prepared_run`
             setup_logger()
         self._given, self._made = cfg, describe_machine(torch.device(cfg.MODEL.DEVICE))
-        cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        cfg = scaled_to_processes(cfg, comm.get_world_size())
         self.cfg = cfg
         self.check_config(cfg)
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
@@ -73,9 +75,81 @@ class Trainer(DefaultTrainer):
         self.register_hooks(self.build_hooks())
 
     def build_hooks(self) -> list[HookBase]:
-        """Build Detectron2's hooks and, in the main process, a heartbeat."""
+        """Build Detectron2's hooks, the validation and, in the main process, a heartbeat."""
+        found = super().build_hooks()
+        for hook in found:
+            if isinstance(hook, hooks.PeriodicCheckpointer) and self.cfg.SOLVER.CHECKPOINTS_TO_KEEP:
+                hook.max_to_keep = self.cfg.SOLVER.CHECKPOINTS_TO_KEEP
+                earlier = Path(self.cfg.OUTPUT_DIR).glob("model_[0-9]*.pth")  # of the training that is resumed
+                hook.recent_checkpoints = [str(path) for path in sorted(earlier)]
+        period = self.validation_period(self.cfg, len(self.data_loader.dataset))
+        if period:
+            whole = self.cfg.TEST.EVAL_PERIOD > 0
+
+            def measure() -> dict:
+                return by_dataset(self.cfg, self._last_eval_results) if whole else self.validate(self.cfg, self.model)
+
+            at = next(i for i, hook in enumerate(found) if isinstance(hook, hooks.EvalHook)) + 1
+            found.insert(at, Validation(period, measure, self.checkpointer))
         heartbeat = [Heartbeat(CommonMetricPrinter(self.max_iter))] if comm.is_main_process() else []
-        return super().build_hooks() + heartbeat
+        return found + heartbeat
+
+    @classmethod
+    def validation_period(cls, cfg: CfgNode, samples: int) -> int:
+        """Return the number of iterations between validations: TEST.EVAL_PERIOD, or an epoch; 0 for none.
+
+        Args:
+            cfg: the config.
+            samples: number of training samples.
+        """
+        if not cfg.DATASETS.TEST:
+            return 0
+        if cfg.TEST.EVAL_PERIOD > 0:
+            return cfg.TEST.EVAL_PERIOD
+        return max(1, -(-samples // cfg.SOLVER.IMS_PER_BATCH)) if cfg.TEST.VALIDATION_IMAGES else 0
+
+    @classmethod
+    def validate(cls, cfg: CfgNode, model: torch.nn.Module) -> dict:
+        """Evaluate on TEST.VALIDATION_IMAGES images of each test set.
+
+        Args:
+            cfg: the config.
+            model: the model.
+
+        Returns:
+            {dataset: {task: {metric: value}}}; empty in processes other than the main one.
+        """
+        results = {}
+        with cls.evaluating(model):
+            for name in dict.fromkeys(cfg.DATASETS.TEST):
+                chosen = validation_subset(name, cfg.TEST.VALIDATION_IMAGES)
+                evaluator = cls.build_evaluator(cfg, name)
+                evaluator.output_dir = None
+                evaluator.image_ids = {entry["image_id"] for entry in chosen}
+                loader = build_detection_test_loader(
+                    chosen, mapper=PromptDatasetMapper(cfg, is_train=False), num_workers=cfg.DATALOADER.NUM_WORKERS
+                )
+                results[name] = inference_on_dataset(model, loader, evaluator)
+        return results if comm.is_main_process() else {}
+
+    @staticmethod
+    @contextlib.contextmanager
+    def evaluating(model: torch.nn.Module) -> Iterator[None]:
+        """Let the model give masks as run-length codes while the block runs, if it can."""
+        able = [module for module in model.modules() if hasattr(module, "rle_masks")]
+        for module in able:
+            module.rle_masks = True
+        try:
+            yield
+        finally:
+            for module in able:
+                module.rle_masks = False
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: torch.nn.Module, evaluators: list[DatasetEvaluator] | None = None) -> dict:
+        """Evaluate as Detectron2, with masks as run-length codes."""
+        with cls.evaluating(model):
+            return super().test(cfg, model, evaluators)
 
     def train(self) -> dict:
         """Train to the last iteration and evaluate; write config.yaml and, at the end, results.json to OUTPUT_DIR.

@@ -5,7 +5,7 @@ import json
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ AREA_PROFILES = {
 }
 TASKS = ("bbox", "segm", "boundary")
 BOUNDARY_AP_RATIO = 0.02  # Cheng et al. 2021
+COCO_MAX_DETS = 100
 LARGEST_MAX_DETS = 2**31 - 1  # faster-coco-eval counts in 32 bits
 
 _logger = logging.getLogger(__name__)
@@ -57,6 +58,9 @@ class CocoEvaluator(DatasetEvaluator):
         tasks: some of "bbox", "segm" and "boundary"; tasks of masks are left out if the ground truth (see
             `possible_tasks`) or the predictions have no masks.
         boundary_ratio: width of a boundary as a fraction of the image's diagonal, for "boundary".
+
+    Attributes:
+        image_ids: the images to evaluate on; None for all of the dataset.
 
     Raises:
         InputError: an argument is out of range.
@@ -91,6 +95,7 @@ class CocoEvaluator(DatasetEvaluator):
         self.boundary_ratio = boundary_ratio
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.max_dets, self.area_profile, self.tasks = max_dets, area_profile, tuple(tasks)
+        self.image_ids: Collection | None = None
         self._results: list[dict] = []
 
     def reset(self) -> None:
@@ -153,10 +158,11 @@ class CocoEvaluator(DatasetEvaluator):
     def _ground_truth(self) -> tuple[dict, list[str], list[int]]:
         """The COCO dictionary, the class names and the category id of each class."""
         loaded = {d["image_id"] for d in DatasetCatalog.get(self.dataset_name)}
+        loaded = loaded if self.image_ids is None else loaded & set(self.image_ids)
         metadata = MetadataCatalog.get(self.dataset_name)
         names = list(metadata.thing_classes)
         if metadata.get("json_file") is None:
-            content = convert_to_coco_dict(self.dataset_name)
+            content = only_images(convert_to_coco_dict(self.dataset_name), loaded)
             return content, names, [c["id"] for c in content["categories"]]
         path = Path(metadata.json_file)
         # Only what the dataset holds: some of the file's classes, and nothing that was left out when it was loaded;
@@ -171,6 +177,7 @@ class CocoEvaluator(DatasetEvaluator):
             for name, (low, high) in AREA_PROFILES[self.area_profile].items()
         )
         keys = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+        keys += tuple(key for key in next(iter(metrics.values())) if key.startswith("AP@"))
         rows = [(task, *(values[k] for k in keys)) for task, values in metrics.items()]
         lines = [
             f"Average precision on {self.dataset_name}, in percent",
@@ -277,13 +284,18 @@ def average_precision(
         boundary_ratio: width of a boundary as a fraction of the image's diagonal, for "boundary".
 
     Returns:
-        AP, AP50, AP75, APs, APm, APl and AP-CLASS, in percent; NaN where there is no ground truth.
+        AP, AP50, AP75, APs, APm, APl, AP@LIMIT of each other limit from 100 on, and AP-CLASS, in percent; NaN where
+        there is no ground truth.
     """
-    precision = precision_table(truth, results, task, max_dets, area_profile, boundary_ratio)[..., -1]
+    whole = precision_table(truth, results, task, max_dets, area_profile, boundary_ratio)
+    precision = whole[..., -1]
     thresholds = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
     metrics = {name: _mean(precision[which, :, :, 0]) for name, which in thresholds.items()}
     for i, name in enumerate(AREA_PROFILES[area_profile], start=1):
         metrics[f"AP{name[0]}"] = _mean(precision[:, :, :, i])
+    for i, limit in enumerate(max_dets[:-1]):
+        if limit >= COCO_MAX_DETS:  # beside the AP of a higher limit, COCO's own
+            metrics[f"AP@{limit}"] = _mean(whole[:, :, :, 0, i])
     if len(class_names) > 1:
         metrics.update((f"AP-{name}", _mean(precision[:, :, k, 0])) for k, name in enumerate(class_names))
     return metrics

@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+import torch
 from detectron2.data import DatasetCatalog
 
-from insight.data.entries import read_entry_image
+from insight.data.entries import ground_truth_boxes, read_entry_image
 from insight.errors import InputError
 from insight.modeling.prompt.changes import ChangedPrompts, possible_changes
 from insight.runtime.progress import progress
@@ -48,7 +49,12 @@ def evaluate_prompt_use(
     dicts = DatasetCatalog.get(dataset_name)
     for entry in progress(dicts, f"Changing prompts on {dataset_name}", "image"):
         predictor.set_image(read_entry_image(entry, "RGB"), order="RGB")
+        size = torch.tensor([entry["width"], entry["height"]] * 2)
+        objects = [a for a in entry["annotations"] if not a.get("iscrowd")]
+        truth = torch.from_numpy(ground_truth_boxes(objects)) / size, torch.tensor([a["category_id"] for a in objects])
         for name, manager in managers.items():
+            if isinstance(manager, ChangedPrompts):
+                manager.see(*truth)
             with manager:
                 found = predictor.detect().to_instances()
             if not evaluators:

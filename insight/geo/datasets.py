@@ -1,8 +1,10 @@
 """Annotations of georeferenced images as vector layers, and the other way round."""
 
+import contextlib
 import os
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pyproj
 import rasterio
 import shapely
 from affine import Affine
-from rasterio.errors import RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.features import rasterize
 
 from insight.data.formats.file_check import first
@@ -75,6 +77,20 @@ def write_vector(content: dict[str, Any], path: Path, image_root: Path | None) -
                 losses["objects reprojected"] += len(table)
             writer.write(table)
     return losses
+
+
+def require_georeferenced(images: Iterable[Path]) -> None:
+    """Check that images have a CRS, as `write_vector` needs.
+
+    Args:
+        images: the files; those that are missing or cannot be read are not checked.
+
+    Raises:
+        InputError: an image has none.
+    """
+    for path in images:
+        with contextlib.suppress(OSError):
+            _place_of(path)
 
 
 def read_vector(path: str | os.PathLike, images: Path) -> dict[str, Any]:
@@ -165,7 +181,10 @@ def _box(own: Any, pixels: Any, size: tuple[int, int]) -> dict[str, Any] | None:
 
 def _place_of(path: Path, needs_crs: bool = True) -> tuple[pyproj.CRS | None, Affine, tuple[int, int]]:
     try:
-        with rasterio.open(path) as raster:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an image without CRS is told below
+            raster = rasterio.open(path)
+        with raster:
             crs, transform, size = parse_crs(raster.crs), raster.transform, (raster.height, raster.width)
     except RasterioIOError as error:
         raise OSError(f"{path}: cannot be read: {error}") from error

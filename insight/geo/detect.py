@@ -69,8 +69,7 @@ class TileDetection:
     def pack(self, key: str, answer: Prediction | None) -> list:
         tile, packed = self._tiles[key], []
         for piece in [] if answer is None else pieces_of(answer, tile):
-            kind = kind_of(self.grid, tile, piece.box) if piece is not None else None
-            if kind is not None:
+            if piece is not None and (kind := kind_of(self.grid, tile, piece.box)) is not None:
                 packed.append([kind, piece.to_json()])
         return packed
 

@@ -12,6 +12,8 @@ import shapely
 from insight.errors import InputError
 from insight.structures.oriented_boxes import SQUARE_TOLERANCE
 
+_LARGEST_BATCH = 2**20  # numbers in an array of the search for rectangles
+
 COLUMNS = ("instance_id", "class_id", "class_name", "score", "area_m2", "angle", "length_m", "width_m")
 
 
@@ -144,45 +146,58 @@ def ground_boxes(polygons: np.ndarray, crs: pyproj.CRS | None) -> GroundBoxes:
     """
     centres = _centres(polygons)
     to_metres = _to_metres(centres, crs)
-    hulls = shapely.convex_hull(polygons)
-    points, owners = shapely.get_coordinates(hulls, return_index=True)
+    points, owners = shapely.get_coordinates(shapely.convex_hull(polygons), return_index=True)
     starts = np.searchsorted(owners, np.arange(len(polygons) + 1))
+    counts = np.diff(starts)
     corners = np.full((len(polygons), 4, 2), np.nan)
     angle, length, width = (np.full(len(polygons), np.nan) for _ in range(3))
-    for i, (start, end) in enumerate(zip(starts, starts[1:])):
-        if end - start > 3:
-            metres = (points[start:end] - centres[i]) @ to_metres[i].T
-            rectangle, angle[i], length[i], width[i] = smallest_rectangle(metres)
-            corners[i] = rectangle @ np.linalg.inv(to_metres[i]).T + centres[i]
+    for count in np.unique(counts[counts > 3]):  # those of as many corners at once
+        same = np.flatnonzero(counts == count)
+        for index in np.array_split(same, len(same) * count**2 // _LARGEST_BATCH + 1):
+            rings = points[starts[index][:, None] + np.arange(count)] - centres[index][:, None]
+            rectangles, angle[index], length[index], width[index] = smallest_rectangles(_apply(to_metres[index], rings))
+            corners[index] = _apply(np.linalg.inv(to_metres[index]), rectangles) + centres[index][:, None]
     boxes = np.full(len(polygons), None, object)
     found = np.isfinite(length)
     boxes[found] = shapely.orient_polygons(shapely.polygons(corners[found]))
     return GroundBoxes(boxes, angle, length, width)
 
 
-def smallest_rectangle(ring: np.ndarray) -> tuple[np.ndarray, float, float, float]:
-    """Compute the rectangle of least area around a convex ring; one of its sides lies on a side of the ring.
+def smallest_rectangles(rings: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Compute the rectangle of least area around each of N convex rings; one of its sides lies on a side of the ring.
 
     Args:
-        ring: (P, 2) XY corners, closed, of a ring with an area.
+        rings: (N, P, 2) XY corners, closed, of rings with an area.
 
     Returns:
-        (4, 2) corners, the direction of the longer side in degrees from the x axis towards the y axis (0 to 180, of
-        squares 0 to 90), the longer side and the shorter one.
+        (N, 4, 2) corners, and (N,) each: the direction of the longer side in degrees from the x axis towards the y axis
+        (0 to 180, of squares 0 to 90), the longer side, and the shorter one.
     """
-    sides = np.diff(ring, axis=0)
-    sides = sides[(sides != 0).any(1)]
-    along = sides / np.hypot(*sides.T)[:, None]
-    across = np.stack([-along[:, 1], along[:, 0]], 1)
-    u, v = ring @ along.T, ring @ across.T
-    size = np.stack([np.ptp(u, 0), np.ptp(v, 0)], 1)
-    best = int(np.argmin(size.prod(1)))
-    u1, u2, v1, v2 = u[:, best].min(), u[:, best].max(), v[:, best].min(), v[:, best].max()
-    corners = np.array([[u1, v1], [u2, v1], [u2, v2], [u1, v2]]) @ np.stack([along[best], across[best]])
-    (width, length), longer = sorted(size[best]), int(np.argmax(size[best]))
-    x, y = (along, across)[longer][best]
+    sides = np.diff(rings, axis=1)
+    lengths = np.hypot(sides[..., 0], sides[..., 1])
+    usable = lengths > 0
+    along = sides / np.where(usable, lengths, 1.0)[..., None]  # (N, E, 2)
+    x, y = rings[:, None, :, 0], rings[:, None, :, 1]
+    dx, dy = along[..., 0, None], along[..., 1, None]
+    u, v = x * dx + y * dy, y * dx - x * dy  # (N, E, P): corners of a ring along and across each of its sides
+    sizes = np.stack([np.ptp(u, 2), np.ptp(v, 2)], 2)
+    best = np.where(usable, sizes.prod(2), np.inf).argmin(1)
+    each = np.arange(len(rings))
+    u, v, (dx, dy), size = u[each, best], v[each, best], along[each, best].T, sizes[each, best]
+    u = np.stack([u.min(1), u.max(1), u.max(1), u.min(1)], 1)
+    v = np.stack([v.min(1), v.min(1), v.max(1), v.max(1)], 1)
+    dx, dy = dx[:, None], dy[:, None]
+    corners = np.stack([u * dx - v * dy, u * dy + v * dx], 2)
+    length, width = size.max(1), size.min(1)
+    direction = np.degrees(np.arctan2(dy, dx))[:, 0] + np.where(size[:, 0] >= size[:, 1], 0.0, 90.0)
     square = length - width <= SQUARE_TOLERANCE * length
-    return corners, float(np.degrees(np.arctan2(y, x)) % (90 if square else 180)), float(length), float(width)
+    return corners, direction % np.where(square, 90.0, 180.0), length, width
+
+
+def _apply(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(N, 2, 2) matrices times (N, P, 2) points."""
+    x, y = points[..., 0], points[..., 1]
+    return np.stack([matrices[:, i, :1] * x + matrices[:, i, 1:] * y for i in (0, 1)], -1)
 
 
 def _centres(polygons: np.ndarray) -> np.ndarray:

@@ -15,13 +15,15 @@ import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from insight.data.formats.coco import read_coco
-from insight.data.formats.file_check import SKIP_HINT, FileCheck, first, read_json
-from insight.data.formats.oriented import read_oriented
+from insight.data.formats.file_check import SKIP_HINT, FileCheck, first, read_json, read_text
+from insight.data.formats.oriented import read_dota, read_yolo_obb
 from insight.errors import InputError
 from insight.structures.oriented_boxes import oriented_corners
 
+OBJECTS, ORIENTED_BOXES = "objects", "oriented_boxes"  # layers of results
 _LAYER = re.compile(r"(?P<path>.+?)\|layername=(?P<layer>[^|]+)$")  # as QGIS writes it
 _SRID = re.compile(r"\s*SRID=(?P<srid>\d+);(?P<wkt>.*)$", re.IGNORECASE | re.DOTALL)
+_YOLO_LINE = re.compile(r"\s*\d+(\s+-?[\d.eE+-]+){8}\s*$")  # DOTA's ends in words
 _WKT = ("wkt", "geometry", "geom", "the_geom")
 _POINTS = (("x", "y"), ("lon", "lat"), ("lng", "lat"), ("longitude", "latitude"))
 _BOXES = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"))
@@ -40,14 +42,18 @@ class Layer(NamedTuple):
     in_pixels: bool = False
 
 
-def read_layer(path: str | os.PathLike, image_name: str | None = None) -> Layer:
+def read_layer(
+    path: str | os.PathLike, image_name: str | None = None, image_size: tuple[int, int] | None = None
+) -> Layer:
     """Read a layer of polygons or points.
 
     Args:
         path: a file that GDAL reads (GeoPackage, GeoJSON, shapefile, FlatGeobuf, ...); GeoParquet; CSV with a column of
             WKT (which may begin with SRID=...;), or with columns x, y, or lon, lat, or xmin, ymin, xmax, ymax, or x1,
-            y1 ... x4, y4; a COCO .json file; or a DOTA .txt file. FILE|layername=NAME selects one of several layers.
+            y1 ... x4, y4; a COCO .json file; or a .txt file of DOTA or YOLO-OBB. FILE|layername=NAME selects one of
+            several layers.
         image_name: file name of the image, which selects the boxes of a COCO file of several images.
+        image_size: (height, width) of the image in pixels, for YOLO-OBB.
 
     Returns:
         The rows, in the order of the file.
@@ -67,10 +73,29 @@ def read_layer(path: str | os.PathLike, image_name: str | None = None) -> Layer:
     if suffix == ".csv":
         return Layer(_read_csv(file))
     if suffix == ".txt":
-        return Layer(_from_dota(file), in_pixels=True)
+        return Layer(_from_text(file, image_size), in_pixels=True)
     if suffix == ".json" and not _is_geojson(file):
         return Layer(_from_coco(file, image_name), in_pixels=True)
     return Layer(_read_by_gdal(file, layer))
+
+
+def objects_layer(path: str | os.PathLike) -> str:
+    """Name the layer of objects, of a file that may also have one of their oriented boxes.
+
+    Args:
+        path: a file, as `read_layer` takes it.
+
+    Returns:
+        FILE|layername=objects for a GeoPackage with such a layer, else the path.
+    """
+    text = os.fspath(path)
+    if Path(text).suffix.lower() == ".gpkg" and Path(text).is_file():
+        try:
+            if OBJECTS in pyogrio.list_layers(text)[:, 0]:
+                return f"{text}|layername={OBJECTS}"
+        except DataSourceError:  # which reading it says
+            pass
+    return text
 
 
 def _read_by_gdal(path: Path, layer: str | None) -> geopandas.GeoDataFrame:
@@ -179,8 +204,10 @@ def _coco_corners(annotation: dict) -> np.ndarray:
     return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]], float)
 
 
-def _from_dota(path: Path) -> geopandas.GeoDataFrame:
-    labels = read_oriented(path)
+def _from_text(path: Path, size: tuple[int, int] | None) -> geopandas.GeoDataFrame:
+    lines = read_text(path).split("\n", 1)
+    is_yolo = size is not None and _YOLO_LINE.match(lines[0]) is not None
+    labels = read_yolo_obb(path, size) if is_yolo and size is not None else read_dota(path)
     columns = {"class_name": labels.class_names, "difficult": labels.difficult}
     return geopandas.GeoDataFrame(columns, geometry=_polygons(labels.corners.astype(float)))
 

@@ -20,6 +20,7 @@ from insight.runtime.outputs import check_output_file
 from insight.structures.prompts import ParsedPrompts, parse_prompts
 from insight.version import __version__
 
+from .arriving import Arriving
 from .detect import TileDetection
 from .engines import check_engine, run_jobs
 from .features import feature_table
@@ -106,6 +107,8 @@ def predict_raster(
         MissingDependencyError: Ray is not installed.
     """
     check_engine(engine, workers)
+    if engine == "local" and workers > 1 and _is_on_gpu(model):
+        raise InputError(f"workers: expected 1 for a model on a GPU, which processes cannot share so, got {workers}")
     if output is not None:
         check_output_file(output)
         if not is_vector_file(output):
@@ -130,21 +133,25 @@ def predict_raster(
     if raster.crs is None:
         _logger.warning(f"{raster.path}: has no CRS; the coordinates of the result are "
                         f"{'those of its world file' if raster.is_georeferenced else 'pixels'}")  # fmt: skip
-    shape = {"simplify": simplify, "regularize": regularize, "attributes": attributes}
+    shape: dict[str, Any] = {"simplify": simplify, "regularize": regularize, "attributes": attributes}
     if output is None:
         kept = _InMemory()
         run_jobs(work, kept, engine, workers, address)
         return _joined(list(_tables(work, kept, **shape)), work)
-    with _journal(Path(output), work) as journal:
-        run_jobs(work, journal, engine, workers, address)
-        objects = 0
-        with Writer(output, raster.crs) as writer:
-            for table in _tables(work, journal, **shape):
+    with _journal(Path(output), work) as journal, Writer(output, raster.crs) as writer:
+        results, objects = Arriving(journal), 0
+
+        def write() -> None:
+            nonlocal objects
+            for table in _tables(work, results, **shape):
                 writer.write(table)
                 objects += len(table)
-            if not objects:
-                writer.write(_joined([], work))
-            _write_run(Path(output), work, objects)
+
+        with results.used_by(write):
+            run_jobs(work, results, engine, workers, address)
+        if not objects:
+            writer.write(_joined([], work))
+        _write_run(Path(output), work, objects)
     _logger.info(f"wrote {objects} objects to {output}")
     return None
 
@@ -153,6 +160,11 @@ class _InMemory(dict):
     """Results of jobs, not kept."""
 
     add = dict.__setitem__
+
+
+def _is_on_gpu(model: Any) -> bool:
+    parameters = getattr(getattr(model, "model", None), "parameters", None)
+    return parameters is not None and any(parameter.is_cuda for parameter in parameters())
 
 
 def _work(raster: Raster, model: Any, prompts: ParsedPrompts, tile_size: int, overlap: int | None) -> Work:
@@ -168,7 +180,10 @@ def _work(raster: Raster, model: Any, prompts: ParsedPrompts, tile_size: int, ov
 
 @contextmanager
 def _journal(output: Path, work: Work) -> Iterator[Journal]:
-    """The results so far of a run that no other process has in hand; removed when the block ends without an error."""
+    """The results so far of a run that no other process has in hand; removed when the block ends without an error.
+
+    It must end after the output has its name: a kill in between then costs no results.
+    """
     with output_folder(f"{output}{UNFINISHED}") as folder:
         path = folder / "journal"
         settings = {

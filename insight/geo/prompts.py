@@ -15,7 +15,7 @@ from affine import Affine
 from insight.errors import InputError
 from insight.structures.points import FOREGROUND, NOT_A_POINT
 
-from .features import parse_crs, smallest_rectangle
+from .features import parse_crs, smallest_rectangles
 from .layers import read_layer
 from .polygons import transform_polygons
 
@@ -83,8 +83,8 @@ def read_prompts(
     is warned of with their number. If all boxes of the layer are parallel to the axes, of the layer's CRS or of the
     image, they are horizontal boxes, and in the image the bounds of their corners.
 
-    A layer without a CRS is taken to be in the image's, or in pixels if it does not touch the image otherwise; COCO and
-    DOTA files are always in pixels.
+    A layer without a CRS is taken to be in the image's, or in pixels if it does not touch the image otherwise; COCO,
+    DOTA and YOLO-OBB files are always in pixels.
 
     Args:
         path: the layer, see `insight.geo.layers.read_layer`.
@@ -106,7 +106,7 @@ def read_prompts(
     """
     if form not in (None, BOX, ORIENTED_BOX):
         raise InputError(f"form: expected {BOX}, {ORIENTED_BOX} or None, got {form!r:.80}")
-    layer = read_layer(path, image_name)
+    layer = read_layer(path, image_name, image_size)
     table = layer.table
     if not len(table):
         raise InputError(f"{path}: the layer is empty: expected boxes or points")
@@ -272,7 +272,7 @@ def box_corners(polygons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if len(ring) == 5 and filled and abs(shapely.Polygon(ring).area - hull.area) <= _FOUR_CORNERS * hull.area:
             corners[i] = ring[:4]
         else:
-            corners[i] = smallest_rectangle(shapely.get_coordinates(hull))[0]
+            corners[i] = smallest_rectangles(shapely.get_coordinates(hull)[None])[0][0]
             is_box[i] = False
     return corners, is_box
 

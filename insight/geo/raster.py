@@ -93,6 +93,8 @@ class Raster:
             self.rescale, self._palette = parse_rescale(rescale, len(self.bands)), None
         elif kinds != {"uint8"}:
             self.rescale = self._percentiles()
+        elif self._has_gaps() and self._is_quick_to_see():
+            self._require_data(self._reduced(_SAMPLE)[1])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "path": self.path.absolute(), "_file": None, "_source": None}
@@ -182,13 +184,9 @@ class Raster:
                 self._source = _resampled(self._source, self.gsd, self.path)
 
     def _percentiles(self) -> list[tuple[float, float]]:
-        if self.width * self.height <= _READ_WHOLE or self._file.overviews(1):
-            pixels, valid = self._reduced(_SAMPLE)
-        else:
-            pixels, valid = self._patches()
+        pixels, valid = self._reduced(_SAMPLE) if self._is_quick_to_see() else self._patches()
         limits = percentile_limits(pixels.reshape(len(pixels), -1), valid.reshape(len(valid), -1))
-        if not valid.any():
-            raise InputError(f"{self.path}: no pixel has data: all are nodata, masked or transparent")
+        self._require_data(valid)
         constant = [band for band, (low, high) in zip(self.bands, limits) if low == high]
         if constant:
             named = ", ".join(map(str, constant))
@@ -196,6 +194,19 @@ class Raster:
                 raise InputError(f"{self.path}: band {named} holds one value only, or NaN; choose others with bands")
             _logger.warning(f"{self.path}: band {named} holds one value only, or NaN, and becomes black")
         return limits
+
+    def _is_quick_to_see(self) -> bool:
+        """Whether all of the raster can be read in short time, reduced."""
+        return self.width * self.height <= _READ_WHOLE or bool(self._file.overviews(1))
+
+    def _require_data(self, valid: np.ndarray) -> None:
+        if not valid.any():
+            raise InputError(f"{self.path}: no pixel has data: all are nodata, masked or transparent")
+
+    def _has_gaps(self) -> bool:
+        """Whether pixels may be without data."""
+        flags = self._source.mask_flag_enums
+        return any(flags[band - 1] != [MaskFlags.all_valid] for band in self.bands)
 
     def _reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray]:
         reduction = max(1.0, max(self.size) / longest)
@@ -214,13 +225,11 @@ class Raster:
                 with _one_line(self.path):
                     pixels, valid = self._source.read(self.bands, window=place), self._valid(window=place)
                 parts.append((pixels.reshape(len(self.bands), -1), valid.reshape(len(self.bands), -1)))
-        pixels, valid = zip(*parts)
-        return np.concatenate(pixels, 1), np.concatenate(valid, 1)
+        return np.concatenate([part[0] for part in parts], 1), np.concatenate([part[1] for part in parts], 1)
 
     def _valid(self, **where: Any) -> np.ndarray:
         """(bands, H, W) bool."""
-        flags = self._source.mask_flag_enums
-        if all(flags[band - 1] == [MaskFlags.all_valid] for band in self.bands):
+        if not self._has_gaps():
             shape = where.get("out_shape") or (where["window"].height, where["window"].width)
             return np.ones((len(self.bands), *shape), bool)
         if "out_shape" in where:
@@ -228,9 +237,9 @@ class Raster:
         return self._source.read_masks(self.bands, **where) > 0
 
     def _to_rgb(self, pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        valid = valid.any(0)
+        shown = valid.any(axis=0)
         if pixels.dtype.kind == "f":
-            valid &= np.isfinite(pixels).any(0)
+            shown = shown & np.isfinite(pixels).any(axis=0)
         if self._palette is not None:
             pixels = self._palette[:, pixels[0]]
         elif self.rescale is not None:
@@ -238,7 +247,7 @@ class Raster:
         if len(pixels) == 1:
             pixels = pixels.repeat(3, 0)
         rgb = np.ascontiguousarray(pixels.transpose(1, 2, 0))
-        rgb[~valid] = 0
+        rgb[~shown] = 0
         return rgb
 
 
@@ -281,7 +290,7 @@ def _gsd_in_metres(transform: Affine, crs: Any, width: int, height: int) -> floa
     x, y = width / 2, height / 2
     corners = [transform * point for point in ((x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1))]
     geod = CRS.from_user_input(crs).get_geod() or Geod(ellps="WGS84")
-    area, _ = geod.polygon_area_perimeter(*zip(*corners))
+    area, _ = geod.polygon_area_perimeter([corner[0] for corner in corners], [corner[1] for corner in corners])
     return math.sqrt(abs(area))
 
 

@@ -6,6 +6,7 @@ the edges of its window, those of the scene excepted.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -16,10 +17,11 @@ OVERLAP = 256  # pixels, unless given
 _LEAST_TILE = 4 * STRIDE
 
 
-class Axis(NamedTuple):
+@dataclass(frozen=True)
+class Axis:
     """The tiles along one axis of a scene.
 
-    Attributes:
+    Args:
         length: of the scene, pixels.
         side: of a window, pixels; the last one may be shorter.
         overlap: of neighbouring windows, pixels.

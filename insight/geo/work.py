@@ -22,7 +22,7 @@ class Found(NamedTuple):
         prompts: N indices of the prompts that they answer; None without prompts.
     """
 
-    pieces: list[Piece | None]
+    pieces: Sequence[Piece | None]
     class_ids: list[int]
     scores: list[float]
     prompts: list[int] | None = None
@@ -51,9 +51,9 @@ class Work(Protocol):
     """
 
     raster: Raster
-    keys: Sequence[str]
+    keys: list[str]
     unit: str
-    categories: Sequence[str]
+    categories: list[str]
     settings: dict[str, Any]
 
     def read(self, key: str) -> np.ndarray:
@@ -82,11 +82,9 @@ def model_settings(model: Any) -> dict[str, Any]:
     described = {"type": type(model).__name__, "options": _plain_attributes(model)}
     module = getattr(model, "model", None)
     if isinstance(module, nn.Module):
-        parts = []
-        for name, tensor in sorted(module.state_dict().items()):
-            parts += [name.encode(), str(tensor.dtype).encode(), tensor.detach().cpu().contiguous().flatten()]
-        weights = (part if isinstance(part, bytes) else memoryview(part.float().numpy()).cast("B") for part in parts)
-        described["weights"] = digest(*weights)
+        tensors = sorted(module.state_dict().items())
+        numbers = (tensor.detach().cpu().float().numpy().tobytes() for _, tensor in tensors)
+        described["weights"] = digest(str([(name, tensor.dtype) for name, tensor in tensors]).encode(), *numbers)
         described["layers"] = digest(*(f"{n} {_plain_attributes(m)}".encode() for n, m in module.named_modules()))
     return described
 

@@ -26,9 +26,8 @@ from insight.runtime.atomic_files import remove_left, temporary_folder
 from insight.runtime.outputs import check_output_file
 
 from .features import ground_boxes, parse_crs
+from .layers import OBJECTS, ORIENTED_BOXES
 from .parquet import GeoParquetWriter
-
-OBJECTS, ORIENTED_BOXES = "objects", "oriented_boxes"  # names of the layers
 
 _ROWS = (
     4096  # a batch in the files, however many rows a call of `write` has, so that the bytes depend on the rows alone

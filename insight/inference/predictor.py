@@ -22,6 +22,7 @@ from insight.errors import InputError
 from insight.hub import DEFAULT_DETECTOR, ModelFolder, find
 from insight.hub.configs import model_config
 from insight.modeling.checkpointer import Checkpointer
+from insight.modeling.mask_pasting import paste_masks
 from insight.modeling.sopseg import SOPSeg
 from insight.runtime.machine import parse_device
 from insight.structures.prompts import ParsedPrompts, Prompts, parse_prompts
@@ -30,7 +31,6 @@ from insight.structures.rle import RLEMasks
 from .box_correction import check_correct_boxes, corrected_where_far
 from .classes import Classes, class_indices
 from .image_input import NoImageError, to_rgb
-from .mask_pasting import paste_masks
 from .prediction import Prediction
 from .shrinkage import ShrinkageCheck
 

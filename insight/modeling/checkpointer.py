@@ -43,11 +43,12 @@ class Checkpointer(DetectionCheckpointer):
         self.exact = exact
         self._loading = ("", exact)  # file, whether all must fit
 
-    def save(self, name: str, **kwargs: Any) -> None:
+    def save(self, name: str, *, is_last: bool = True, **kwargs: Any) -> None:
         """Write `<save_dir>/<name>.pth`, then point `last_checkpoint` at it.
 
         Args:
             name: file name without its suffix.
+            is_last: False leaves `last_checkpoint` as it is.
             kwargs: more to save, as in Detectron2.
 
         Raises:
@@ -67,7 +68,8 @@ class Checkpointer(DetectionCheckpointer):
                 if isinstance(reason, OSError) or (reason and not isinstance(reason, Exception)):
                     raise reason from None
                 raise
-        self.tag_last_checkpoint(path.name)
+        if is_last:
+            self.tag_last_checkpoint(path.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Point `last_checkpoint` at a file of `save_dir`."""

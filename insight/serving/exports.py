@@ -14,7 +14,7 @@ from insight.runtime.file_names import safe_name
 
 from .coco_content import coco_content
 from .library import Library, ServedImage, has_rasters
-from .replies import Refusal
+from .refusal import Refusal
 from .store import Store
 
 FORMATS = ("coco", "yolo-seg", "yolo-obb", "dota", "geojson", "gpkg")

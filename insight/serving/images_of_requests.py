@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from .pixels import content_key, decode
-from .replies import Refusal
+from .refusal import Refusal
 from .services import PixelSource
 from .settings import Limits
 

@@ -15,7 +15,7 @@ from insight.runtime.folders import files_under
 
 from .byte_cache import ByteCache
 from .pixels import ArrayPixels, Pixels, RasterPixels, check_pixels
-from .replies import Refusal
+from .refusal import Refusal
 from .settings import Limits
 
 TILE = 256
@@ -80,7 +80,7 @@ class Library:
         self._images: dict[str, ServedImage] = {}
         self._descriptions: dict[tuple, Description] = {}
         self._rasters: OrderedDict[tuple, RasterPixels] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._decoding = threading.Lock(), threading.Lock()
         self.decoded: ByteCache[ArrayPixels] = ByteCache(limits.image_cache_bytes)
         self.refresh()
         if sources and not self._images:
@@ -151,26 +151,27 @@ class Library:
             Refusal: it is too large to be decoded whole and of a format that is not read in windows.
         """
         key = _state(image.path)
-        kept = self._rasters.get(key) or self.decoded.get(key)
-        if kept is not None:
-            return kept
+        kept: Pixels | None = self._rasters.get(key) or self.decoded.get(key)
+        if kept is None:
+            with self._decoding:  # one at a time: the tiles of an image are asked for together
+                kept = self._rasters.get(key) or self.decoded.get(key) or self._open(image, key)
+        return kept
+
+    def _open(self, image: ServedImage, key: tuple) -> Pixels:
         described = self.describe(image)
-        small = described.width * described.height <= self._limits.pixels
-        pixels: Pixels
-        if image.path.suffix.lower() in _RASTERS and has_rasters():
+        is_small = described.width * described.height <= self._limits.pixels
+        is_raster = has_rasters() and (image.path.suffix.lower() in _RASTERS or not is_small)
+        if is_raster:
             raster = self._raster(image.path, key)
-            if not small:
+            if not is_small:
                 return raster
             height, width = raster.size
-            pixels = ArrayPixels(raster.read((0, 0, width, height)), key)
-        elif small:
-            pixels = ArrayPixels(read_image(image.path), key)
-        elif has_rasters():
-            return self._raster(image.path, key)
+            array = raster.read((0, 0, width, height))
         else:
             check_pixels(described.width, described.height, self._limits.pixels)
-            raise AssertionError
-        self.decoded.put(key, pixels, pixels.array.nbytes)
+            array = read_image(image.path)
+        pixels = ArrayPixels(array, key)
+        self.decoded.put(key, pixels, array.nbytes)
         return pixels
 
     def georeference(self, image: ServedImage) -> tuple[Any, Any]:

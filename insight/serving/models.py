@@ -10,7 +10,7 @@ from insight.inference.sopseg_predictor import SOPSegPredictor
 from insight.structures.rle import encode_crop
 
 from .pixels import ArrayPixels, Pixels
-from .replies import Refusal
+from .refusal import Refusal
 from .segmenter import Segmenter
 
 # Class, score, mask (COCO's compressed RLE, or None) and box (XYXY, pixels).
@@ -111,7 +111,6 @@ class Models:
             array = pixels.array if isinstance(pixels, ArrayPixels) else pixels.read((0, 0, width, height))
             model.set_image(array)
             found = _instances(model.detect())
-            model._image = None  # the features of a whole image are large
         return [one for one in found if one[1] >= folder.score_threshold]
 
 

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from insight.errors import InsightError
 from insight.inference.image_input import to_rgb
 
-from .replies import Refusal
+from .refusal import Refusal
 
 Window = tuple[int, int, int, int]
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")

@@ -13,23 +13,9 @@ from starlette.requests import ClientDisconnect
 
 from insight.errors import InsightError
 
-RETRY_SECONDS = 1
+from .refusal import Refusal
+
 _logger = logging.getLogger(__name__)
-
-
-class Refusal(HTTPException):
-    """A request that is not answered.
-
-    Args:
-        status: HTTP status.
-        detail: one sentence for people.
-        more: further fields of the reply.
-    """
-
-    def __init__(self, status: int, detail: str, **more: Any):
-        headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None
-        super().__init__(status, detail, headers)
-        self.more = more
 
 
 def refusal_of(error: Exception) -> Refusal:
@@ -91,7 +77,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(ClientDisconnect, hung_up)
-    for kind in (InsightError, OSError, sqlite3.Error, MemoryError, RuntimeError):
+    for kind in (InsightError, OSError, sqlite3.Error, MemoryError, RuntimeError, Exception):
         app.add_exception_handler(kind, failed)
 
 

@@ -10,7 +10,7 @@ from .library import Library, ServedImage
 from .metrics import Metrics
 from .models import Models
 from .pixels import Pixels
-from .replies import Refusal
+from .refusal import Refusal
 from .segmenter import Mask, Prompt
 from .settings import Settings
 from .store import Store

@@ -12,7 +12,7 @@ from typing import Any
 from insight.errors import InputError
 from insight.runtime.locks import locked
 
-from .replies import Refusal
+from .refusal import Refusal
 
 VERSION = 1
 _BUSY_SECONDS = 5.0

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from .replies import Refusal
+from .refusal import Refusal
 
 _logger = logging.getLogger(__name__)
 _TOGETHER = 64  # requests that are answered at once

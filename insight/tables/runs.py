@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 
-from insight.config import find_config, load_config
+from insight.config import find_config, is_sopseg, load_config
 from insight.engine.results import RESULTS, finished_run, read_results
 from insight.errors import InputError
 
@@ -108,8 +108,14 @@ def plan_runs(table: Table, folder: str | os.PathLike, overrides: Sequence[str] 
             except InputError as error:
                 raise InputError(f"row {row.name!r}: {error}") from error
             _check(table, row, cfg)
-            runs[place] = Run(row, run_seed, place, tuple(values), cfg, steps)
+            own = tuple(step for step in steps if step != "prompt_use" or _reads_images(cfg))
+            runs[place] = Run(row, run_seed, place, tuple(values), cfg, own)
     return list(runs.values())
+
+
+def _reads_images(cfg: CfgNode) -> bool:
+    """Whether a detector has prompts whose use can be measured."""
+    return not is_sopseg(cfg) and (cfg.MODEL.PROMPT.LPM.ENABLED or cfg.MODEL.PROMPT.GPM.ENABLED)
 
 
 def _name(row: Row, seed: int | None) -> str:

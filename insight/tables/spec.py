@@ -13,7 +13,7 @@ from insight.runtime.yaml_files import read_yaml
 
 MEASURES = ("parameters", "gmacs", "fps", "speed")  # of a row's model, not of its runs
 _PRECISIONS = ("bbox", "segm", "boundary")  # tasks whose metrics are average precisions
-_PRECISION = re.compile(r"AP(50|75|s|m|l|-.+)?")
+_PRECISION = re.compile(r"AP(50|75|s|m|l|@\d+|-.+)?")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,12 @@ _LABELLED_SIDE = 1200  # automatic enlargement aims at this longest side, pixels
 _LARGEST_SCALE = 4
 
 
+def palette_color(number: int) -> tuple[int, int, int]:
+    """Return a distinct RGB colour for a class or an instance; after twelve they repeat."""
+    red, green, blue = _PALETTE[number % len(_PALETTE)].tolist()
+    return red, green, blue
+
+
 def draw_instances(
     image: np.ndarray,
     masks=None,
@@ -56,9 +62,7 @@ def draw_instances(
     height, width = image.shape[:2]
     scale = scale or int(np.clip(round(_LABELLED_SIDE / max(height, width)), 1, _LARGEST_SCALE))
     picture = cv2.resize(image, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
-    palette = [
-        tuple(_PALETTE[(i if colors is None else int(colors[i])) % len(_PALETTE)].tolist()) for i in range(count)
-    ]
+    palette = [palette_color(i if colors is None else int(colors[i])) for i in range(count)]
 
     anchors = [None] * count
     taken = np.zeros(picture.shape[:2], np.uint8)

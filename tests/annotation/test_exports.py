@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from insight.annotation.exports import EXPORTS, export, parse_exports
+from insight.annotation.exports import EXPORTS, check_exports, export, parse_exports
 from insight.annotation.filters import Filters
+from insight.annotation.pixels import read_pixels
 from insight.annotation.run import annotate
 from insight.annotation.sources import open_source
 from insight.errors import InputError
@@ -28,6 +29,9 @@ def test_every_export_holds_every_object(dota, segmenter, filters, tmp_path):
     assert sum(image.count for image in again.images) == statistics.count("kept")
     with pytest.raises(InputError, match="a.png: has no CRS, which a vector layer needs"):
         export(tmp_path / "masks", ["gpkg"], dota / "images")
+    with pytest.raises(InputError, match="a.png: has no CRS"):
+        check_exports(["cvat", "gpkg"], open_source(dota))
+    check_exports(["cvat"], open_source(dota))
 
 
 def test_names_of_exports():
@@ -60,11 +64,13 @@ def test_yolo_obb_as_source_equals_dota(dota, tmp_path):
 def test_vector_layer_as_source(segmenter, tmp_path):
     geopandas, rasterio = pytest.importorskip("geopandas"), pytest.importorskip("rasterio")
     shapely = pytest.importorskip("shapely")
+    from insight.geo.raster import Raster
+
     transform = rasterio.Affine(0.5, 0, 480_000, 0, -0.5, 5_700_000)
     scene = tmp_path / "scene.tif"
-    profile = {"driver": "GTiff", "count": 3, "dtype": "uint8", "height": 120, "width": 160}
+    profile = {"driver": "GTiff", "count": 4, "dtype": "uint16", "height": 120, "width": 160}
     with rasterio.open(scene, "w", crs="EPSG:32631", transform=transform, **profile) as raster:
-        raster.write(np.random.default_rng(0).integers(0, 255, (3, 120, 160), dtype=np.uint8))
+        raster.write(np.random.default_rng(0).integers(0, 3000, (4, 120, 160), dtype=np.uint16))
     turned = np.array([(40, 10), (56, 22), (50, 30), (34, 18)])
     boxes = [turned, np.array([(100, 50), (130, 50), (130, 80), (100, 80)]), turned + 1000]
     polygons = [shapely.Polygon([transform @ tuple(map(float, corner)) for corner in box]) for box in boxes]
@@ -74,6 +80,7 @@ def test_vector_layer_as_source(segmenter, tmp_path):
     found = source.read(source.images[0])
     assert found.class_names == ["ship", "tank"] and found.oriented.tolist() == [True, False]
     np.testing.assert_allclose(found.corners[0], oriented_corners(turned)[0], atol=0.01)
+    np.testing.assert_array_equal(read_pixels(scene), Raster(scene).read((0, 0, 160, 120)))
     loose = Filters(min_score=0, min_in_box=0, max_area_ratio=10)
     assert annotate(source, segmenter, loose, tmp_path / "masks").count("kept") == 2
     export(tmp_path / "masks", ["gpkg"], scene)

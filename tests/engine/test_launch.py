@@ -13,7 +13,32 @@ import yaml
 from helpers import one_of_two
 from helpers.tiny import CONFIG, PROMPTS, PROMPTS_FILE, write_dataset
 
+from insight.config import load_config
 from insight.engine import launch
+from insight.engine.launch import scaled_to_processes
+from insight.errors import InputError
+
+
+@pytest.mark.parametrize(
+    "processes, expected", [(1, (2, 0.0025, 168_000)), (2, (4, 0.005, 84_000)), (8, (16, 0.02, 21_000))]
+)
+def test_the_batch_is_scaled_before_it_is_checked(processes, expected):
+    cfg = load_config(["mask_rcnn_r50_fpn", "isaid"], ["SOLVER.REFERENCE_WORLD_SIZE", 2, "MODEL.DEVICE", "cpu"])
+    solver = scaled_to_processes(cfg, processes).SOLVER
+    assert pytest.approx(expected) == (solver.IMS_PER_BATCH, solver.BASE_LR, solver.MAX_ITER)
+
+
+@pytest.mark.parametrize(
+    "reference, processes, message",
+    [
+        (0, 8, "IMS_PER_BATCH is 4: expected a multiple of the 8 processes"),
+        (3, 2, "REFERENCE_WORLD_SIZE is 3: expected 0 or a divisor of SOLVER.IMS_PER_BATCH, 4"),
+    ],
+)
+def test_a_batch_that_cannot_be_divided_is_refused(reference, processes, message):
+    cfg = load_config("mask_rcnn_r50_fpn", ["SOLVER.REFERENCE_WORLD_SIZE", reference, "MODEL.DEVICE", "cpu"])
+    with pytest.raises(InputError, match=message):
+        scaled_to_processes(cfg, processes)
 
 
 @pytest.mark.slow

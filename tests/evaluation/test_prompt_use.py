@@ -40,8 +40,8 @@ def dataset(tmp_path):
 class Obedient:
     """Finds the square where its prompt is 1, the far one where it is 3, else nothing at the right place."""
 
-    def __init__(self, prompted=True, masks=False):
-        self.masks = masks
+    def __init__(self, prompted=True, masks=False, class_of_far=0):
+        self.masks, self.class_of_far = masks, class_of_far
         self.model = nn.Module()
         if prompted:
             local = LocalPrompt(in_channels=3, crop_size=28, dim=4, patch_size=8, stride=4)
@@ -58,11 +58,16 @@ class Obedient:
         self.prompt = torch.full((1, 1, 1, 1), next(self.prompts))
 
     def detect(self):
-        context = SimpleNamespace(encoder=self.model.encoder, encode=lambda boxes: [self.prompt.clone()])
-        told = self.model.box_pooler([context], [SimpleNamespace(tensor=torch.zeros(1, 4))]).item()
+        context = SimpleNamespace(
+            encoder=self.model.encoder,
+            encode=lambda boxes: [self.prompt.clone()],
+            relative=lambda boxes: boxes[0] / torch.tensor([SIZE[1], SIZE[0]] * 2),
+        )
+        proposal = {1.0: SQUARE, 3.0: FAR}[self.prompt.item()]
+        told = self.model.box_pooler([context], [SimpleNamespace(tensor=torch.tensor([proposal]).float())]).item()
         box = {1.0: SQUARE, 3.0: FAR}.get(told, [0, 0, 5, 5])
         found = Instances(SIZE, pred_boxes=Boxes(torch.tensor([box], dtype=torch.float32)))
-        found.scores, found.pred_classes = torch.tensor([0.9]), torch.tensor([0])
+        found.scores, found.pred_classes = torch.tensor([0.9]), torch.tensor([self.class_of_far if box is FAR else 0])
         if self.masks:
             found.pred_masks = torch.ones(1, *SIZE, dtype=torch.bool)
         return Prediction.from_instances(found)
@@ -75,7 +80,18 @@ def test_each_change_is_in_force_while_it_is_measured(dataset):
     assert results["box AP, as trained"] == pytest.approx(100)
     assert results["box AP, LPM silent"] == 0
     assert results["box AP, LPM mean"] == results["box AP, LPM of the box before"] == pytest.approx(half)
-    assert len(results) == 4
+    # There is one class, but the boxes of the other class are found where it has two.
+    assert results["box AP, LPM of a box of another class"] == pytest.approx(100)
+    assert len(results) == 5
+
+
+def test_the_prompt_of_another_class_is_that_of_the_ground_truth(dataset):
+    DatasetCatalog.get(NAME)[1]["annotations"][0]["category_id"] = 1
+    MetadataCatalog.get(NAME).thing_classes.append("far")
+    results = evaluate_prompt_use(Obedient(class_of_far=1), dataset)
+    # The far one gets the square's prompt, and is missed; the square has no other before it.
+    assert results["box AP, as trained"] == pytest.approx(100)
+    assert results["box AP, LPM of a box of another class"] <= 50
 
 
 def test_a_data_set_without_masks_tests_boxes(dataset, caplog):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -151,6 +152,22 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(scene, tmp_path, after):
     assert not (tmp_path / "b.gpkg.unfinished").exists()
 
 
+def test_a_failure_to_write_ends_the_run_and_keeps_what_was_found(scene, tmp_path, monkeypatch):
+    def full(self, table):
+        raise OSError(28, "No space left on device", str(self.path))
+
+    detector = BrightDetector()
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr("insight.geo.writers.Writer.write", full)
+        predict_raster(scene[0], detector, tile_size=256, output=tmp_path / "a.gpkg")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg.unfinished"]
+    rest = BrightDetector()
+    predict_raster(scene[0], rest, tile_size=256, output=tmp_path / "a.gpkg")
+    total = BrightDetector()
+    predict_raster(scene[0], total, tile_size=256, output=tmp_path / "b.gpkg")
+    assert rest._tiles < total._tiles and (tmp_path / "a.gpkg").read_bytes() == (tmp_path / "b.gpkg").read_bytes()
+
+
 def test_changed_settings_begin_anew_and_say_so(scene, tmp_path, caplog):
     output = tmp_path / "a.gpkg"
     with pytest.raises(OSError, match="stopped"):
@@ -265,6 +282,32 @@ def test_prompted_masks_do_not_depend_on_tiles_workers_or_files(sopseg, photo, t
     assert (tmp_path / "0.gpkg").read_bytes() == (tmp_path / "1.gpkg").read_bytes()
 
 
+class BrightPrompts(BrightDetector):
+    """Answers a box with the largest part inside it."""
+
+    def predict(self, *, boxes=None, oriented_boxes=None):
+        assert oriented_boxes is None
+        found = self.detect()
+        overlaps = []
+        for x0, y0, x1, y1 in boxes.tolist():
+            inside = (found.boxes[:, :2] >= torch.tensor([x0, y0])).all(1)
+            inside &= (found.boxes[:, 2:] <= torch.tensor([x1, y1])).all(1)
+            overlaps.append(int((found.masks.areas() * inside).argmax()))
+        return found[overlaps]
+
+
+@pytest.mark.parametrize("tile_size", [128, 256, 1024])
+def test_a_detector_answers_boxes_in_their_order(scene, tile_size):
+    path, image = scene
+    parts = [(box, mask) for colour in BrightDetector.COLOURS for box, mask in components(image == colour)]
+    alone = [(box, mask) for box, mask in parts if max(mask.shape) < 60]  # also in the smallest tiles
+    order = np.random.default_rng(0).permutation(len(alone))
+    table = predict_raster(path, BrightPrompts(), boxes=[alone[i][0] for i in order], tile_size=tile_size)
+    areas = (table.area / abs(TURNED.determinant)).round().astype(int)
+    assert list(table.instance_id) == list(range(1, len(order) + 1))
+    assert list(areas) == [int(alone[i][1].sum()) for i in order]
+
+
 def test_points_alone_are_answered_from_a_square_around_them(sopseg, photo):
     table = predict_raster(photo[0], sopseg, points=[[[100, 100]], [[890, 690]]], labels=[[1], [1]])
     assert len(table) == 2
@@ -309,6 +352,13 @@ def test_a_raster_is_not_overwritten_by_its_result(tmp_path):
 def test_sopseg_does_not_detect(sopseg, scene):
     with pytest.raises(InputError, match="does not detect objects; give boxes"):
         predict_raster(scene[0], sopseg)
+
+
+def test_processes_do_not_share_a_gpu(scene):
+    model = BrightDetector()
+    model.model = SimpleNamespace(parameters=lambda: [SimpleNamespace(is_cuda=True)])
+    with pytest.raises(InputError, match="workers: expected 1 for a model on a GPU"):
+        predict_raster(scene[0], model, workers=2)
 
 
 def test_ray_that_is_missing_is_one_line(scene, monkeypatch):

@@ -131,7 +131,7 @@ def test_csv_of_longitudes(tmp_path):
     np.testing.assert_allclose(read_prompts(tmp_path / "points.csv", UTM, NORTH_UP, SIZE).points, [[(100, 200)]])
 
 
-def test_coco_and_dota_are_in_pixels(tmp_path):
+def test_coco_dota_and_yolo_are_in_pixels(tmp_path):
     coco = {
         "images": [{"id": i, "file_name": f"{i}.tif", "height": 400, "width": 600} for i in (1, 2)],
         "categories": [{"id": 7, "name": "ship"}],
@@ -153,6 +153,10 @@ def test_coco_and_dota_are_in_pixels(tmp_path):
     dota.write_text("100 100 180 140 170 160 90 120 ship 1\n")
     found = read_prompts(dota, UTM, NORTH_UP, SIZE)
     assert _same_corners(found.corners[0], SHIP) and found.attributes.class_name.tolist() == ["ship"]
+    shares = (SHIP / (600, 400)).ravel()
+    dota.write_text("0 " + " ".join(f"{share:.9f}" for share in shares) + "\n")
+    found = read_prompts(dota, UTM, NORTH_UP, SIZE)
+    assert _same_corners(found.corners[0], SHIP) and found.attributes.class_name.tolist() == ["0"]
 
 
 def test_rows_that_are_no_prompts_are_counted(tmp_path, caplog):

@@ -48,6 +48,23 @@ def test_detect_gives_what_the_model_gives(predictor, prompt_model, network_inpu
     assert (found.masks.to_bitmaps() != expected.pred_masks).float().mean() < 1e-4
 
 
+def test_tiles_are_not_resized_and_their_limits_grow(predictor, prompt_model):
+    heads, generator = prompt_model.roi_heads.box_predictor, prompt_model.proposal_generator
+    limits = heads.test_topk_per_image, dict(generator.post_nms_topk), dict(generator.pre_nms_topk)
+    tiles = predictor.for_tiles()
+    tiles.set_image(IMAGE)
+    assert tiles._image.encoded.images.image_sizes[0] == IMAGE.shape[:2]
+    assert predictor._image.encoded.images.image_sizes[0] != IMAGE.shape[:2]  # and the first stays as it was
+    seen = []
+    hook = heads.register_forward_hook(lambda module, *_: seen.append(module.test_topk_per_image))
+    tiles.detect()
+    predictor.detect()
+    hook.remove()
+    times = 128 * 160 / 64**2
+    assert seen == [round(limits[0] * times), limits[0]]
+    assert limits == (heads.test_topk_per_image, generator.post_nms_topk, generator.pre_nms_topk)
+
+
 def test_predict_answers_each_box_in_its_order(predictor, prompt_model, network_input):
     with torch.no_grad():
         expected = prompt_model.segment_boxes(prompt_model.encode([network_input]), [BOXES / 2])[0]

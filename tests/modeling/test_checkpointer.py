@@ -57,6 +57,18 @@ def test_a_model_with_more_parts_does_not_resume_silently(tmp_path):
         Checkpointer(Model(), exact=True).load(saved(tmp_path, bigger, "bigger"))
 
 
+def test_a_checkpoint_of_the_earlier_gpm_is_told_in_one_line(tmp_path):
+    old, new = Model(), Model()
+    for model, part in ((old, "readout"), (new, "size")):
+        model.global_to_local = nn.ModuleDict({part: nn.Sequential(nn.Linear(2, 2))})
+    path = saved(tmp_path, old)
+    for exact in (True, False):
+        with pytest.raises(
+            CheckpointError, match=r"^[^\n]*does not fit the model: its GPM is that of [^\n]*train it again"
+        ):
+            Checkpointer(new, exact=exact).load(path, checkpointables=[])
+
+
 def test_another_class_count_is_told_where_it_must_fit_and_tolerated_to_start_from(tmp_path, caplog):
     source = Model(classes=81)
     path = saved(tmp_path, source)

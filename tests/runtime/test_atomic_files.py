@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from insight.cli.reporting import one_line
-from insight.runtime.atomic_files import atomic_write, remove_left
+from insight.runtime.atomic_files import atomic_write, remove_left, temporary_folder
 
 
 def test_the_name_appears_only_when_all_is_written(tmp_path):
@@ -61,3 +61,24 @@ def test_what_killed_processes_left_is_removed(tmp_path):
         path.touch()
     remove_left(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
+def test_a_temporary_folder_is_gone_after_the_block_and_after_a_kill(tmp_path):
+    with pytest.raises(RuntimeError), temporary_folder(tmp_path / "new" / "a.gpkg") as folder:
+        (folder / "a.gpkg").touch()
+        raise RuntimeError
+    assert not list((tmp_path / "new").iterdir())
+    script = f"""
+import os
+from insight.runtime.atomic_files import temporary_folder
+with temporary_folder({str(tmp_path / "a.gpkg")!r}) as a, temporary_folder({str(tmp_path / "b.gpkg")!r}) as b:
+    (a / "part").touch()
+    (b / "part").touch()
+    os._exit(1)
+"""
+    subprocess.run([sys.executable, "-c", script])
+    assert len([path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]) == 2
+    remove_left(tmp_path, "b.gpkg")
+    assert [path.name[:7] for path in tmp_path.iterdir() if path.name != "new"] == [".a.gpkg"]
+    remove_left(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]

@@ -12,7 +12,7 @@ import pytest
 from helpers.servers import detail, image_ids, make_settings, new_object, start
 
 from insight.errors import InputError
-from insight.serving.replies import Refusal
+from insight.serving.refusal import Refusal
 from insight.serving.store import Store
 
 WRITER = """

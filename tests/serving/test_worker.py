@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from insight.serving.replies import Refusal
+from insight.serving.refusal import Refusal
 from insight.serving.worker import Worker
 
 

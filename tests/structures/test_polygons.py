@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
-from insight.structures.polygons import mask_to_polygons
+from insight.structures.polygons import mask_rings, mask_to_polygons
 
 
 def rasterise(polygons, size):
@@ -44,3 +44,16 @@ def test_parts_that_touch_at_a_corner_are_two():
 
 def test_nothing_gives_no_polygon():
     assert mask_to_polygons(np.zeros((4, 4), bool)) == []
+
+
+@settings(max_examples=80, deadline=None)
+@given(arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14))), st.integers(0, 5), st.integers(0, 5))
+def test_rings_without_those_of_holes_are_the_mask(mask, x, y):
+    full = np.zeros((24, 23), bool)
+    full[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
+    outlines, holes = mask_rings(mask, (x, y))
+    drawn = np.zeros(full.shape, int)
+    for rings, sign in ((outlines, 1), (holes, -1)):
+        for ring in rings:
+            drawn += sign * rasterise([ring], full.shape)
+    assert np.array_equal(drawn, full)

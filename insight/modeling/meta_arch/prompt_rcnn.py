@@ -15,6 +15,7 @@ from fvcore.transforms import HFlipTransform
 from torch import Tensor, nn
 
 from insight.errors import InputError
+from insight.modeling.mask_pasting import paste_masks
 from insight.modeling.prompt import PROMPT_FEATURE, RegionPromptEncoder, add_prompts
 from insight.modeling.sopseg import SOPSegBranch
 from insight.structures.prompts import Prompts
@@ -60,6 +61,9 @@ class PromptRCNN(GeneralizedRCNN):
     With a SOPSeg branch, SOPSeg predicts the masks of detected boxes, at the size of the output, as `RLEMasks`. The
     detector's own mask branch, if it has one, is trained as usual and serves the classes that the SOPSeg branch omits.
 
+    With `rle_masks` set, post-processed masks are `RLEMasks` in place of bitmaps, which are many times slower to make
+    and to encode; an evaluation sets it.
+
     Source: Insight Any Instance, section III and Figure 4.
 
     Args:
@@ -82,6 +86,7 @@ class PromptRCNN(GeneralizedRCNN):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.rle_masks = False
         self.sopseg_branch = sopseg_branch
         if sopseg_branch is not None and sopseg_branch.classes:
             _check_branch_classes(sopseg_branch.classes, self.roi_heads)
@@ -191,8 +196,27 @@ class PromptRCNN(GeneralizedRCNN):
             for output, source in zip(outputs, encoded.sources):
                 found = output["instances"]
                 prompts, size = Prompts(found.pred_boxes.tensor), found.image_size
-                own = RLEMasks.from_bitmaps(found.pred_masks) if self.has_own_masks else None
+                own = found.pred_masks if self.has_own_masks else None
+                if isinstance(own, Tensor):
+                    own = RLEMasks.from_bitmaps(own)
                 found.pred_masks = branch.masks(source, prompts, size, found.pred_classes, own)
+        return outputs
+
+    def _postprocess(
+        self, instances: list[Instances], batched_inputs: list[dict[str, Any]], image_sizes: list[tuple[int, int]]
+    ) -> list[dict[str, Instances]]:
+        if not self.rle_masks or not all(x.has("pred_masks") for x in instances):
+            return super()._postprocess(instances, batched_inputs, image_sizes)
+        probabilities = []
+        for found in instances:
+            probabilities.append(found.pred_masks[:, 0])
+            found.remove("pred_masks")
+            found.row = torch.arange(len(found))  # post-processing drops empty boxes
+        outputs = super()._postprocess(instances, batched_inputs, image_sizes)
+        for output, masks in zip(outputs, probabilities):
+            found = output["instances"]
+            found.pred_masks = paste_masks(masks.cpu()[found.row.cpu()], found.pred_boxes.tensor, found.image_size)
+            found.remove("row")
         return outputs
 
     def _propose(

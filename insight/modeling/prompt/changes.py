@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import box_iou
 
 from .encoder import PromptContext, RegionPromptEncoder
 from .pooler import PROMPT_FEATURE, PromptPooler
 
 SILENT, MEAN, NEIGHBOUR, CONTEXT = "silent", "mean", "of the box before", "context of the image before"
+OTHER_CLASS = "of a box of another class"
+_MATCHED = 0.5  # IoU from which a box has the class of a ground-truth box
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +27,9 @@ class PromptChange:
     Args:
         kind: SILENT: no prompt. MEAN: the mean prompt of all boxes so far, which depends on the position within a box
             alone. NEIGHBOUR: the prompt of the previous box, in the order in which the model encodes them, possibly of
-            another image. CONTEXT: the box's own crop and position, with the global tokens of the previous image.
+            another image. OTHER_CLASS: the prompt of the last earlier box of an object of another class; needs
+            `ChangedPrompts.see`. Boxes without an object count as a class of their own. CONTEXT: the box's own crop and
+            position, with the global tokens of the previous image.
         module: "LPM" or "GPM", the module whose prompts are changed; None for both.
         branch: "box" or "mask", the branch in which they are changed; None for both.
     """
@@ -44,12 +49,12 @@ def possible_changes(model: nn.Module) -> list[PromptChange]:
         model: a model with PromptPoolers and at most one RegionPromptEncoder, such as `PromptRCNN`.
 
     Returns:
-        SILENT, MEAN and NEIGHBOUR for each prompt module, CONTEXT for GPM and, if both branches have prompts, SILENT
-        for each branch.
+        SILENT, MEAN, NEIGHBOUR and OTHER_CLASS for each prompt module, CONTEXT for GPM and, if both branches have
+        prompts, SILENT for each branch.
     """
     encoders = [module for module in model.modules() if isinstance(module, RegionPromptEncoder)]
     modules = [name for encoder in encoders for name in _modules(encoder)]
-    changes = [PromptChange(kind, module) for module in modules for kind in (SILENT, MEAN, NEIGHBOUR)]
+    changes = [PromptChange(kind, module) for module in modules for kind in (SILENT, MEAN, NEIGHBOUR, OTHER_CLASS)]
     if "GPM" in modules:
         changes.append(PromptChange(CONTEXT, "GPM"))
     branches = sorted({branch for branch, _ in _poolers(model)})
@@ -59,7 +64,7 @@ def possible_changes(model: nn.Module) -> list[PromptChange]:
 class ChangedPrompts:
     """A reusable context manager within which a model's prompts are changed.
 
-    State from earlier boxes and images, which MEAN, NEIGHBOUR and CONTEXT need, is kept between uses.
+    State from earlier boxes and images, which all kinds but SILENT need, is kept between uses.
 
     Args:
         model: the model, in evaluation mode.
@@ -70,6 +75,7 @@ class ChangedPrompts:
         self._change = change
         self._poolers = [pooler for branch, pooler in _poolers(model) if change.branch in (None, branch)]
         self._memories: dict[tuple[int, str], _Memory] = defaultdict(_Memory)
+        self._truth = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
         self._contexts: tuple[PromptContext | None, PromptContext | None] = (None, None)  # previous, current
 
     def __enter__(self) -> ChangedPrompts:
@@ -80,6 +86,15 @@ class ChangedPrompts:
 
     def __exit__(self, *exception: object) -> None:
         self._hooks.close()
+
+    def see(self, boxes: Tensor, classes: Tensor) -> None:
+        """Set the ground truth of the next image, one at a time, by which OTHER_CLASS knows classes.
+
+        Args:
+            boxes: (M, 4) float XYXY, fractions of the image.
+            classes: (M,) int64.
+        """
+        self._truth = boxes, classes
 
     def _before_pooling(self, pooler: PromptPooler, inputs: tuple[Any, list[Any]]) -> tuple[Any, list[Any]]:
         features, boxes = inputs
@@ -102,10 +117,19 @@ class ChangedPrompts:
         if self._change.kind == CONTEXT:
             context = self._with_previous_tokens(context)
         prompts = context.encode(boxes)
+        classes = self._classes(context.relative(boxes)) if self._change.kind == OTHER_CLASS else []
         for index, name in enumerate(_modules(context.encoder)):
             if self._change.module in (None, name):
-                prompts[index] = self._memories[id(pooler), name].changed(self._change.kind, prompts[index])
+                prompts[index] = self._memories[id(pooler), name].changed(self._change.kind, prompts[index], classes)
         return prompts
+
+    def _classes(self, boxes: Tensor) -> list[int]:
+        """The class of each box (N, 4): that of the ground truth that it overlaps most, or -1."""
+        truth, classes = (x.to(boxes.device) for x in self._truth)
+        if not len(truth) or not len(boxes):
+            return [-1] * len(boxes)
+        overlap, index = box_iou(boxes.float(), truth.float()).max(dim=1)
+        return classes[index].where(overlap >= _MATCHED, -1).tolist()
 
     def _with_previous_tokens(self, context: PromptContext) -> PromptContext:
         if context is not self._contexts[1]:
@@ -134,8 +158,9 @@ class _Memory:
         self._sum: Tensor | float = 0.0
         self._count = 0
         self._last: Tensor | None = None
+        self._of_classes: dict[int, Tensor] = {}  # the last prompt of each class, the latest class last
 
-    def changed(self, kind: str, prompt: Tensor) -> Tensor:
+    def changed(self, kind: str, prompt: Tensor, classes: Sequence[int] = ()) -> Tensor:
         if kind == SILENT:
             return torch.zeros_like(prompt)
         if not len(prompt):
@@ -146,7 +171,17 @@ class _Memory:
         if kind == NEIGHBOUR:
             before, self._last = prompt[-1:] if self._last is None else self._last, prompt[-1:]
             return torch.cat([before, prompt[:-1]])
+        if kind == OTHER_CLASS:
+            return torch.stack([self._of_another(*pair) for pair in zip(prompt, classes, strict=True)])
         return prompt
+
+    def _of_another(self, prompt: Tensor, label: int) -> Tensor:
+        others = [known for known in self._of_classes if known != label]
+        answer = self._of_classes[others[-1]] if others else prompt  # the first boxes have no other before them
+        if label >= 0:
+            self._of_classes.pop(label, None)
+            self._of_classes[label] = prompt
+        return answer
 
 
 def _modules(encoder: RegionPromptEncoder) -> list[str]:

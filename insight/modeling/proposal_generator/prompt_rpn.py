@@ -41,7 +41,7 @@ class PromptRPN(RPN):
     object, that of the ground truth with itself grown by `area_loss_tolerance` on each side, but at least 0.2: a few
     pixels are a large share of a small object. A box of IoU t has an area between t and 1/t times that of the ground
     truth, so no term exceeds (1/t - 1)^2. In mode "literal" a term has no bound. The share of objects of each size that
-    take part is logged as "area_loss/tiny" (below 12^2 pixels), "small" (32^2), "medium" (96^2) and "large".
+    take part is logged as "rpn/area_share_tiny" (below 12^2 pixels), "small" (32^2), "medium" (96^2) and "large".
 
     Source: Insight Any Instance, Algorithm 1 (loss) and section III-C (sampling).
 
@@ -190,7 +190,7 @@ class PromptRPN(RPN):
             objects_by_size[1].index_add_(0, size, torch.ones_like(taken, dtype=objects_by_size.dtype))
         for name, taken, count in zip(_SIZES, *objects_by_size.tolist()):
             if count:
-                get_event_storage().put_scalar(f"area_loss/{name}", taken / count)
+                get_event_storage().put_scalar(f"rpn/area_share_{name}", taken / count)
         return total / (len(labels) * self.batch_size_per_image)
 
     def _least_iou(self, objects: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from PIL import Image
 from insight.errors import InsightError
 
 from ..library import TILE, ServedImage, tile_window
-from ..replies import Refusal
+from ..refusal import Refusal
 from ..schemas import Classes, Done, ImageInfo, Project
 from ..services import Services, Shared
 

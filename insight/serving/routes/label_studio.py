@@ -12,7 +12,7 @@ from insight.version import __version__
 
 from ..images_of_requests import fetch, from_bytes, from_text, label_studio_file
 from ..label_studio import Project, read_config, to_objects, to_regions
-from ..replies import Refusal
+from ..refusal import Refusal
 from ..segmenter import Mask
 from ..services import PixelSource, Services, Shared
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from ..replies import Refusal
+from ..refusal import Refusal
 from ..services import Shared
 from ..x_anylabeling import model_info
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header
 from fastapi.responses import JSONResponse, Response
 
 from ..outlines import check_rings, mask_outline
-from ..replies import Refusal
+from ..refusal import Refusal
 from ..schemas import DetectRequest, NewObject, ObjectContent, Segmented, SegmentRequest, StoredObject
 from ..segmenter import Prompt
 from ..services import Services, Shared

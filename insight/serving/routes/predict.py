@@ -21,7 +21,8 @@ from insight.structures.rle import RLEMasks, masks_to_rle
 from ..images_of_requests import fetch, from_bytes, from_text
 from ..outlines import mask_outline
 from ..pixels import Pixels
-from ..replies import Refusal, refusal_of, sentence
+from ..refusal import Refusal
+from ..replies import refusal_of, sentence
 from ..schemas import Prediction, PredictRequest
 from ..segmenter import Mask, Prompt
 from ..services import PixelSource, Services, Shared

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from insight.data.formats.file_check import FileCheck
-from insight.data.formats.oriented import find_oriented, read_dota, read_oriented, read_soda_a
+from insight.data.formats.oriented import find_oriented, read_dota, read_oriented, read_soda_a, read_yolo_obb
+from insight.data.formats.yolo_text import class_names_of
 from insight.structures.oriented_boxes import oriented_corners
 
 DOTA = """imagesource:GoogleEarth\r
@@ -198,3 +199,45 @@ def test_the_real_files(real_data):
         np.testing.assert_allclose(ours, theirs)
     assert count["P0706"] == 536 and count["P1888"] == 64 and count["P1088__1__1024___768"] == 0
     assert read_oriented(pairs[0][1]).class_names.count("ship") > 500
+
+
+def test_yolo_obb(tmp_path):
+    for folder in ("images/train", "labels/train"):
+        (tmp_path / folder).mkdir(parents=True)
+    image, label = tmp_path / "images/train/a.png", tmp_path / "labels/train/a.txt"
+    Image.fromarray(np.zeros((50, 200, 3), np.uint8)).save(image)
+    label.write_text("1 0.1 0.2 0.3 0.2 0.3 0.6 0.1 0.6\n\n0 0 0 1 0 1 1 0 1\n")
+    assert find_oriented(tmp_path) == [(image, label)]
+    assert read_oriented(label, image).class_names == ["1", "0"]  # the dataset names none
+    (tmp_path / "data.yaml").write_text("names: {0: ship, 1: plane}")
+    labels = read_yolo_obb(label, (50, 200), {0: "ship", 1: "plane"})
+    assert labels.class_names == ["plane", "ship"] and not labels.difficult.any()
+    np.testing.assert_allclose(labels.corners[0], [(20, 10), (60, 10), (60, 30), (20, 30)], atol=1e-4)
+    for line in ("0 0 0 1 0 1 1 0", "ship 0 0 1 0 1 1 0 1", "0 0 0 1 0 1 1 0 nan", "0.5 0 0 1 0 1 1 0 1"):
+        label.write_text(f"0 0 0 1 0 1 1 0 1\n{line}\n")
+        with pytest.raises(ValueError, match=r"a.txt, line 2: expected class x1 y1 x2 y2 x3 y3 x4 y4, got '"):
+            read_yolo_obb(label, (50, 200), {0: "ship"})
+    label.write_text("3 0 0 1 0 1 1 0 1\n")
+    with pytest.raises(ValueError, match="a.txt: class 3 has no name; the dataset names 0"):
+        read_yolo_obb(label, (50, 200), {0: "ship"})
+
+
+def test_names_of_yolo_classes(tmp_path):
+    def named(folder, file, text):
+        (tmp_path / folder / "labels").mkdir(parents=True)
+        (tmp_path / folder / file).write_text(text)
+        return class_names_of(tmp_path / folder / "labels" / "a.txt")
+
+    assert named("a", "data.yaml", "names: [ship, plane]") == {0: "ship", 1: "plane"}
+    assert named("b", "mine.yml", "names: {3: ship}") == {3: "ship"}
+    assert named("c", "classes.txt", "ship\nstorage tank\n") == {0: "ship", 1: "storage tank"}
+    with pytest.raises(ValueError, match='data.yaml: expected "names" of the classes, as a list or by number'):
+        named("d", "data.yaml", "nc: 3")
+
+
+def test_dota_under_a_folder_named_labels_is_no_yolo(tmp_path):
+    dota = tmp_path / "labels" / "dota"
+    lay(dota, "images/P1.png", "labelTxt/P1.txt")
+    (dota / "labelTxt/P1.txt").write_text("1 1 9 1 9 9 1 9 ship 0\n")
+    ((image, label),) = find_oriented(dota)
+    assert read_oriented(label, image).class_names == ["ship"]

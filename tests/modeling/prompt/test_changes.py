@@ -13,6 +13,7 @@ from insight.modeling.prompt.changes import (
     CONTEXT,
     MEAN,
     NEIGHBOUR,
+    OTHER_CLASS,
     SILENT,
     ChangedPrompts,
     PromptChange,
@@ -61,6 +62,29 @@ def test_changes_by_hand(kind, expected, of):
             assert heads.ask(values, of=of) == changed
             assert heads.ask([7], "mask", of=of) == [0 if kind == SILENT else 7], "it has a memory of its own"
         assert heads.ask(values, of=of) == values, "outside all is as it was"
+
+
+def test_the_prompt_of_another_class_by_hand():
+    heads = Heads()
+    change = ChangedPrompts(heads, PromptChange(OTHER_CLASS, "LPM"))
+    places = torch.tensor([[0.0, 0, 0.1, 0.1], [0.5, 0.5, 0.6, 0.6], [0.8, 0.8, 0.9, 0.9]])
+
+    def ask(values, rows):
+        context = SimpleNamespace(
+            encoder=SimpleNamespace(local=object(), global_to_local=None),
+            encode=lambda boxes: [torch.tensor(values, dtype=torch.float32).view(-1, 1, 1, 1)],
+            relative=lambda boxes: places[rows],
+        )
+        with change:
+            return heads.box_pooler([context], [SimpleNamespace(tensor=places[rows])]).flatten().tolist()
+
+    change.see(places[:2], torch.tensor([4, 7]))
+    # Classes 4, 4, 7, none, 4: the first two know no other, 7 gets the last of 4, the one without an object that of 7.
+    assert ask([1.0, 2.0, 3.0, 9.0, 5.0], [0, 0, 1, 2, 0]) == [1, 2, 2, 3, 3]
+    change.see(places[:0], torch.zeros(0, dtype=torch.int64))
+    assert ask([6.0], [0]) == [5], "no object: that of the last object of the image before"
+    change.see(places[:1], torch.tensor([7]))
+    assert ask([8.0], [0]) == [5]
 
 
 def test_what_is_not_to_change_does_not():
@@ -122,8 +146,8 @@ def test_which_changes_a_model_has():
         return [str(change) for change in possible_changes(build(make_tiny_config(**options)))]
 
     branches = ["box branch silent", "mask branch silent"]
-    of_lpm = ["LPM silent", "LPM mean", "LPM of the box before"]
-    of_gpm = ["GPM silent", "GPM mean", "GPM of the box before", "GPM context of the image before"]
+    of_lpm = ["LPM silent", "LPM mean", "LPM of the box before", "LPM of a box of another class"]
+    of_gpm = [text.replace("LPM", "GPM") for text in of_lpm] + ["GPM context of the image before"]
     assert names() == []
     assert names(**LPM) == of_lpm + branches
     assert names(**BOTH) == of_lpm + of_gpm + branches

@@ -108,8 +108,8 @@ def test_a_small_object_may_be_missed_by_pixels(side, excess, tolerance, takes_p
     expected = (((side + 2 * excess) / side) ** 2 - 1) ** 2 / rpn.batch_size_per_image
     assert loss == pytest.approx(expected if takes_part else 0, rel=1e-4)
     name = "tiny" if side < 12 else "large"
-    assert {key: value for key, (value, _) in storage.latest().items() if key.startswith("area_loss/")} == {
-        f"area_loss/{name}": float(takes_part)
+    assert {key: value for key, (value, _) in storage.latest().items() if key.startswith("rpn/area_share")} == {
+        f"rpn/area_share_{name}": float(takes_part)
     }
 
 
@@ -124,8 +124,8 @@ def test_the_share_of_objects_that_take_part_is_of_all_images():
     with EventStorage() as storage:
         rpn.losses([Boxes(anchors)], logits, labels, [deltas], [first, second])
     # Tiny: the first of the first image takes part, the second does not, nor does the one of the second image.
-    assert storage.latest()["area_loss/tiny"][0] == pytest.approx(1 / 3)
-    assert storage.latest()["area_loss/medium"][0] == 1
+    assert storage.latest()["rpn/area_share_tiny"][0] == pytest.approx(1 / 3)
+    assert storage.latest()["rpn/area_share_medium"][0] == 1
 
 
 def test_half_precision_deltas_are_decoded_in_float32():

@@ -1,7 +1,7 @@
 import torch
 from detectron2.layers import paste_masks_in_image
 
-from insight.inference.mask_pasting import paste_masks
+from insight.modeling.mask_pasting import paste_masks
 
 
 def test_pasted_codes_are_detectron2s_bitmaps():

@@ -1,0 +1,81 @@
+"""Detection on a raster, end to end, against the model alone on the same tiles and against SAHI."""
+
+import functools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from harness import Case, Rival
+
+SIZE, TILE, OVERLAP = 896, 512, 128  # pixels
+
+
+def cases(device: torch.device) -> Iterator[Case]:
+    """A drawn town of 896 x 896 pixels and the light detector; only time is compared."""
+    from insight.geo.raster import Raster
+
+    with tempfile.TemporaryDirectory() as folder:
+        raster = Raster(_town(Path(folder, "town.tif")))
+        predictor = _detector(device)
+        rivals = {"the model alone": Rival(functools.partial(_model_alone, raster, predictor), 0.9, tolerance=None)}
+        try:
+            import sahi  # noqa: F401
+
+            rivals["SAHI"] = Rival(functools.partial(_sahi, raster, predictor), 1.3, tolerance=None)
+        except ImportError:
+            pass
+        yield Case(
+            f"{SIZE} x {SIZE} pixels in tiles of {TILE}",
+            lambda: _end_to_end(raster, predictor, Path(folder, "found.gpkg")),
+            rivals,
+            note="ours reads, detects, joins and writes a GeoPackage; a ratio of 0.9 to the model alone is the target",
+        )
+
+
+def _town(path: Path) -> Path:
+    from insight.geo.town import write_town
+
+    write_town(path, SIZE, seed=1)
+    return path
+
+
+def _detector(device: torch.device) -> Any:
+    """The shipped detector; where there is none, its like with random weights, which finds nothing."""
+    from detectron2.modeling import build_model
+
+    from insight.config import load_config
+    from insight.errors import InsightError
+    from insight.inference.predictor import PromptPredictor
+
+    try:
+        return PromptPredictor.from_pretrained(device=str(device))
+    except InsightError:
+        cfg = load_config(["scenes"], ["MODEL.DEVICE", str(device), "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.9])
+        torch.manual_seed(0)
+        return PromptPredictor(build_model(cfg), min_size=cfg.INPUT.MIN_SIZE_TEST)
+
+
+def _end_to_end(raster: Any, predictor: Any, output: Path) -> torch.Tensor:
+    from insight.geo.predict import predict_raster
+
+    predict_raster(raster, predictor, tile_size=TILE, overlap=OVERLAP, output=output)
+    return torch.zeros(1)
+
+
+def _model_alone(raster: Any, predictor: Any) -> torch.Tensor:
+    from insight.geo.tiles import TileGrid
+
+    tiles = predictor.for_tiles()
+    for tile in TileGrid(raster.size, TILE, OVERLAP):
+        tiles.set_image(raster.read(tile.window))
+        tiles.detect()
+    return torch.zeros(1)
+
+
+def _sahi(raster: Any, predictor: Any) -> torch.Tensor:
+    from compare_tiles import sahi
+
+    sahi(raster, predictor, TILE, OVERLAP)
+    return torch.zeros(1)

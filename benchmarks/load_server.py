@@ -1,0 +1,123 @@
+"""Load on `insight serve`: many clients at once on the loopback address.
+
+    python benchmarks/load_server.py                              50 clients, 2,000 requests, the default model
+    python benchmarks/load_server.py --model FOLDER --requests 200
+
+Each client draws boxes in one of ten images and refines every second one by a point. A client that gets 503 waits as
+Retry-After says and asks again; any other error counts as one. Prints throughput, latencies of answers, statuses, and
+the server's memory before and after, as JSON.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import numpy as np
+from PIL import Image
+
+IMAGES, SIDE, BOX = 10, 512, 40
+
+
+async def main() -> None:
+    """Start a server, load it, and print what was seen."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="sopseg-vit-t")
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        _draw(Path(folder), args.seed)
+        port = _free_port()
+        command = [sys.executable, "-m", "insight", "serve", folder, "--model", args.model, "--port", str(port)]
+        with open(Path(folder) / "log", "wb") as log:
+            server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+        try:
+            print(json.dumps(await _load(f"http://127.0.0.1:{port}", server.pid, args), indent=1))
+        finally:
+            server.terminate()
+            server.wait()
+
+
+async def _load(address: str, process: int, args: argparse.Namespace) -> dict:
+    limits = httpx.Limits(max_connections=args.clients)
+    async with httpx.AsyncClient(base_url=address, timeout=300, limits=limits) as client:
+        while True:
+            try:
+                images = [image["id"] for image in (await client.get("/api/images")).json()]
+                break
+            except httpx.TransportError:
+                await asyncio.sleep(0.2)
+        await client.post(f"/api/images/{images[0]}/segment", json={"box": [0, 0, BOX, BOX]})
+        before, statuses, left = _memory(process), Counter(), iter(range(args.requests))
+        latencies: dict[str, list[float]] = {"new box": [], "point in the same box": []}
+
+        async def ask(seed: int) -> None:
+            rng, box = random.Random(seed), None
+            for _ in left:
+                refine = box is not None
+                if not refine:
+                    x, y = rng.randrange(SIDE - BOX), rng.randrange(SIDE - BOX)
+                    image, box = rng.choice(images), [x, y, x + BOX, y + BOX]
+                point = {"points": [[box[0] + BOX / 2, box[1] + BOX / 2]], "labels": [1]} if refine else {}
+                while True:
+                    start = time.perf_counter()
+                    try:
+                        reply = await client.post(f"/api/images/{image}/segment", json={"box": box, **point})
+                    except httpx.HTTPError as error:
+                        statuses[type(error).__name__] += 1
+                        break
+                    statuses[str(reply.status_code)] += 1
+                    if reply.status_code != 503:
+                        latencies["point in the same box" if refine else "new box"].append(time.perf_counter() - start)
+                        break
+                    await asyncio.sleep(float(reply.headers["retry-after"]))
+                box = None if refine else box
+
+        start = time.perf_counter()
+        await asyncio.gather(*(ask(args.seed + number) for number in range(args.clients)))
+        seconds = time.perf_counter() - start
+    percentiles = {
+        what: dict(zip(("p50", "p90", "p99"), np.percentile(seconds_each, (50, 90, 99)).round(3).tolist()))
+        for what, seconds_each in latencies.items()
+        if seconds_each
+    }
+    return {
+        "clients": args.clients,
+        "requests": args.requests,
+        "requests_per_second": round(args.requests / seconds, 1),
+        "latency_seconds": percentiles,
+        "statuses": dict(statuses),
+        "memory_mib": {"before": before, "after": _memory(process)},
+    }
+
+
+def _draw(folder: Path, seed: int) -> None:
+    for number in range(IMAGES):
+        coarse = np.random.default_rng(seed + number).integers(0, 255, (SIDE // 8, SIDE // 8, 3), np.uint8)
+        Image.fromarray(coarse).resize((SIDE, SIDE)).save(folder / f"{number}.png")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _memory(process: int) -> int:
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
