@@ -236,9 +236,17 @@ def test_points_and_undo(url, visit):
 
 
 @needs_browser
-def test_vertices_are_moved_added_and_removed(url, visit):
+def test_handles_and_vertices_are_moved_added_and_removed(url, visit):
     session = visit(url)
     session.draw_box(BOATS[0])
+    box = session.objects[0]["box"]
+    session.press("p")
+    session.click(box[:2])  # on a handle: a click is the tool's, a drag the handle's
+    session.settle()
+    assert (session.objects[0]["points"], session.objects[0]["box"]) == ([pytest.approx(box[:2], abs=1)], box)
+    session.press("Backspace")
+    session.settle()
+    assert session.objects[0]["points"] == []
     session.press("o")
     (ring,) = session.objects[0]["polygons"]
     corner = ring[0]

@@ -16,7 +16,7 @@ const SAME = 0.5; // intersection over union from which a candidate is an object
 
 export class Editor {
   #running = new Map(); // by id, what computes the mask: { abort, done }
-  #nudged = { id: null, time: 0, timer: 0 };
+  #nudged = { id: null, time: 0, timer: null };
   history = new History();
 
   /**
@@ -41,6 +41,7 @@ export class Editor {
 
   /** Wait until no mask is being computed and everything is saved. */
   async settled() {
+    this.#segmentNudged();
     await Promise.all([...this.#running.values()].map(({ done }) => done));
     await this.saving.idle();
   }
@@ -113,18 +114,24 @@ export class Editor {
     const after = { ...current, ...boxFields(moved), source: "prompt" };
     const now = performance.now();
     const joins = this.#nudged.id === current.id && now - this.#nudged.time < ONE_STEP;
-    clearTimeout(this.#nudged.timer);
+    if (joins) clearTimeout(this.#nudged.timer);
+    else this.#segmentNudged(); // another object's
     if (joins) {
       this.history.amend(current.id, after);
       this.#apply([[current.id, after]]);
     } else {
       this.#commit([{ id: current.id, before: current, after }]);
     }
-    const timer = setTimeout(() => {
-      const object = this.state.objects.get(current.id);
-      if (object) this.#segment(object);
-    }, PAUSE);
-    this.#nudged = { id: current.id, time: now, timer };
+    this.#nudged = { id: current.id, time: now, timer: setTimeout(() => this.#segmentNudged(), PAUSE) };
+  }
+
+  #segmentNudged() {
+    const { id, timer } = this.#nudged;
+    if (timer === null) return;
+    clearTimeout(timer);
+    this.#nudged.timer = null;
+    const object = this.state.objects.get(id);
+    if (object) this.#segment(object);
   }
 
   /** Paint on the outline of the selected object, or begin one. */
@@ -189,16 +196,15 @@ export class Editor {
     this.select(this.state.candidates[0]?.id ?? null);
   }
 
-  /** Accept or reject a candidate, and select the next one. */
+  /** Accept or reject the selected candidate, and select the next one. */
   decide(accepts) {
     const { current, candidates } = this.state;
-    const chosen = current?.state === "candidate" ? current : candidates[0];
-    if (!chosen) return;
-    const index = candidates.findIndex((object) => object.id === chosen.id);
+    if (current?.state !== "candidate") return;
+    const index = candidates.findIndex((object) => object.id === current.id);
     const next = candidates[index + 1] ?? candidates[index - 1] ?? null;
-    const after = accepts ? { ...chosen, state: "accepted" } : null;
-    this.#commit([{ id: chosen.id, before: chosen, after }]);
-    if (accepts && !chosen.polygons.length) this.#segment(after);
+    const after = accepts ? { ...current, state: "accepted" } : null;
+    this.#commit([{ id: current.id, before: current, after }]);
+    if (accepts && !current.polygons.length) this.#segment(after);
     this.select(next?.id ?? null);
     const left = this.state.candidates.length;
     this.announce(`${accepts ? "Accepted" : "Rejected"}; ${left} candidates left.`);

@@ -29,6 +29,7 @@ export function showHeader(page) {
     const status = byId("saving");
     status.textContent = SAVING[state.saving];
     status.dataset.state = state.saving;
+    if (state.saving === "offline") page.announce("Not saved yet: the server does not answer. It is tried again.", true);
   });
 }
 

@@ -25,6 +25,7 @@ import { SelectTool } from "./tools/select.js";
 import { TurnedBoxTool } from "./tools/turned_box.js";
 import { ImageView } from "./view.js";
 
+const middle = ([x1, y1, x2, y2]) => [(x1 + x2) / 2, (y1 + y2) / 2];
 const POLL = 15000; // milliseconds between looks at what other browsers have saved
 
 class Page {
@@ -105,10 +106,12 @@ class Page {
     });
   }
 
-  /** The image that is so many places further in the folder. */
+  /** Open the next image (1) or the one before (-1), beyond those that cannot be read. */
   async goTo(step) {
     const { images, image } = this.state;
-    const next = images[images.indexOf(image) + step];
+    let at = images.indexOf(image) + step;
+    while (images[at]?.error) at += step;
+    const next = images[at];
     if (next) await this.open(next);
     else this.announce(step > 0 ? "This is the last image." : "This is the first image.");
   }
@@ -188,12 +191,18 @@ class Page {
     this.state.set({ finding: false });
   }
 
+  /** Accept or reject the selected candidate; select the first where none is selected. */
   decide(accepts) {
     const { candidates, selected } = this.state;
-    if (candidates.length && !candidates.some(({ id }) => id === selected)) this.editor.select(candidates[0].id);
-    this.editor.decide(accepts);
+    if (!candidates.length) return;
+    if (candidates.some(({ id }) => id === selected)) {
+      this.editor.decide(accepts);
+    } else {
+      this.editor.select(candidates[0].id); // to be looked at before it is decided on
+      this.announce(`The first of ${candidates.length} candidates: accept with A, reject with X.`);
+    }
     const { current } = this.state;
-    if (current?.state === "candidate") this.imageView.reveal([extent(current)[0], extent(current)[1]]);
+    if (current) this.imageView.reveal(middle(extent(current)));
   }
 
   showHelp() {

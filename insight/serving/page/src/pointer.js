@@ -40,8 +40,7 @@ export class Pointer extends PointerInteraction {
     }
     if (this.#handle && button === 0 && !this.tool.isBusy) return true;
     this.#handle = null;
-    const isClick = ["select", "outline"].includes(this.state.tool);
-    if (isClick) return false; // it may become a drag of the map; see handleEvent
+    if (isSelecting(this.state.tool)) return false; // it may become a drag of the map; see handleEvent
     this.tool.press(point, { alt: altKey || button === 2 });
     this.tool.hover(point);
     return true;
@@ -63,6 +62,11 @@ export class Pointer extends PointerInteraction {
 
   handleUpEvent(event) {
     const isDrag = Math.hypot(event.pixel[0] - this.#start[0], event.pixel[1] - this.#start[1]) > SLIP;
+    if (this.#handle && !isDrag && !isSelecting(this.state.tool)) {
+      // A click, not a drag: meant for what lies under the handle.
+      this.#handle = null;
+      this.tool.press(pointOf(event), { alt: event.originalEvent.altKey });
+    }
     if (!this.#handle) {
       this.tool.release(pointOf(event), isDrag);
     } else if (this.#changed && isDrag) {
@@ -83,12 +87,12 @@ export class Pointer extends PointerInteraction {
     this.tool.hover(pointOf(event));
     const handle = this.#handleAt(pointOf(event), event.originalEvent.pointerType);
     const shapes = { corner: "nwse-resize", turn: "grab", move: "move", vertex: "move", middle: "copy" };
-    const isPlain = ["select", "outline"].includes(this.state.tool);
-    this.imageView.map.getTargetElement().style.cursor = handle ? shapes[handle.kind] : isPlain ? "default" : "crosshair";
+    const plain = isSelecting(this.state.tool) ? "default" : "crosshair";
+    this.imageView.map.getTargetElement().style.cursor = handle ? shapes[handle.kind] : plain;
   }
 
   handleEvent(event) {
-    if (event.type === "click" && ["select", "outline"].includes(this.state.tool) && this.state.image) {
+    if (event.type === "click" && isSelecting(this.state.tool) && this.state.image) {
       const point = pointOf(event);
       if (!this.#handleAt(point, event.originalEvent.pointerType)) this.tools.select.press(point);
     }
@@ -121,4 +125,5 @@ export class Pointer extends PointerInteraction {
   }
 }
 
+const isSelecting = (tool) => tool === "select" || tool === "outline";
 const pointOf = (event) => toImage(event.coordinate).map(rounded);

@@ -35,7 +35,7 @@ export class Saving {
   /** Save the content of an object, or null to remove it. */
   save(image, id, content) {
     this.#jobs.set(id, { image, content });
-    this.#running ??= this.#run().finally(() => (this.#running = null));
+    this.#start();
   }
 
   get isIdle() {
@@ -45,6 +45,13 @@ export class Saving {
   /** Wait until everything is saved. */
   async idle() {
     while (this.#running) await this.#running;
+  }
+
+  #start() {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = null;
+      if (this.#jobs.size) this.#start(); // came between the last look and now
+    });
   }
 
   async #run() {
