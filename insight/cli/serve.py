@@ -34,7 +34,7 @@ def add_parser(commands) -> None:
         action="append",
         metavar="NAME",
         help="name or folder of a model, see `insight models`; repeatable (default: sopseg-vit-t for prompts, and "
-        "scenes-light, which finds objects, where Detectron2 is installed)",
+        "scenes-light, which finds objects, if it and Detectron2 are installed)",
     )
     add_device(model, "cuda if there is a GPU")
     address = parser.add_argument_group("address and access")
@@ -114,6 +114,7 @@ def default_models() -> list[str]:
     """The models of a server that is told none: for prompts, and for finding objects where that works."""
     from importlib.util import find_spec
 
-    from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG
+    from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG, known_models
 
-    return [DEFAULT_SOPSEG, DEFAULT_DETECTOR] if find_spec("detectron2") else [DEFAULT_SOPSEG]
+    has_detector = DEFAULT_DETECTOR in {model.name for model in known_models()} and find_spec("detectron2")
+    return [DEFAULT_SOPSEG, DEFAULT_DETECTOR] if has_detector else [DEFAULT_SOPSEG]

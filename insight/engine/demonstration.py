@@ -1,4 +1,4 @@
-"""The demonstration of the shipped models: two drawn scenes, found by the detector, segmented from boxes."""
+"""The demonstration of models by name: two drawn scenes, segmented from boxes and, with a detector, found."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -65,15 +65,16 @@ class Asked(NamedTuple):
 
 
 def demonstrate_models(
-    output: str | os.PathLike, detector: ModelFolder, sopseg: ModelFolder, device: str | None = None
+    output: str | os.PathLike, detector: ModelFolder | None, sopseg: ModelFolder, device: str | None = None
 ) -> tuple[list[Found], list[Asked]]:
-    """Draw a marina and an apron, find their objects, and segment them from boxes and from loose oriented boxes.
+    """Draw a marina and an apron, segment their objects from boxes and from loose oriented boxes, and find them.
 
     Args:
         output: folder for SCENE.png, pictures of three columns (SCENE_found.png: image, detections, ground truth;
             SCENE_boxes.png and SCENE_loose.png: image, prompts, masks) and polygons.json (COCO, masks of the boxes as
             polygons).
-        detector, sopseg: the models.
+        detector: finds objects; None to find none.
+        sopseg: segments boxes.
         device: device to compute on; None for a GPU if there is one.
 
     Returns:
@@ -83,7 +84,7 @@ def demonstrate_models(
         InsightError: a model is damaged or of the wrong kind.
         OSError: the folder cannot be written to, or another process is writing there.
     """
-    finder = PromptPredictor.from_pretrained(detector, device)
+    finder = None if detector is None else PromptPredictor.from_pretrained(detector, device)
     segmenter = SOPSegPredictor.from_pretrained(sopseg, device)
     found, asked = [], []
     with output_folder(output) as folder, open_coco(folder / "polygons.json", CATEGORIES) as coco:
@@ -93,16 +94,17 @@ def demonstrate_models(
             truth = masks_to_rle(np.stack([one.full_mask(SIZE) for one in scene.instances]))
             classes = [one.category for one in scene.instances]
 
-            finder.set_image(scene.image)
-            detections = finder.detect()
-            detections = detections[detections.scores >= detector.score_threshold]
-            found.append(Found(name, len(truth), len(detections), _right(detections, truth, classes)))
-            _write_columns(
-                folder / f"{name}_found.png",
-                draw_instances(scene.image),
-                draw_instances(scene.image, detections.masks, colors=_colors(detections.class_names)),
-                draw_instances(scene.image, truth, colors=_colors(classes)),
-            )
+            if detector is not None and finder is not None:
+                finder.set_image(scene.image)
+                detections = finder.detect()
+                detections = detections[detections.scores >= detector.score_threshold]
+                found.append(Found(name, len(truth), len(detections), _right(detections, truth, classes)))
+                _write_columns(
+                    folder / f"{name}_found.png",
+                    draw_instances(scene.image),
+                    draw_instances(scene.image, detections.masks, colors=_colors(detections.class_names)),
+                    draw_instances(scene.image, truth, colors=_colors(classes)),
+                )
 
             segmenter.set_image(scene.image)
             for label, stem, prompts, corners in _prompts(scene, seed):

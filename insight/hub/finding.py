@@ -100,6 +100,11 @@ def _folders_with_config(folder: Path) -> Iterator[Path]:
 
 
 def _advice(name: str, known: list[str]) -> str:
+    if name == DEFAULT_DETECTOR:
+        return (
+            "it does not ship yet: name a detector of yours, or train it (`insight train --config-file scenes_light`) "
+            f"and export it to {cache_folder() / name}"
+        )
     if not known:
         return "there are no models here, neither shipped nor in the cache; give a folder, or owner/name"
     near = difflib.get_close_matches(name, known, 1)

@@ -55,7 +55,7 @@ def test_demo_without_shipped_models_is_one_line(tmp_path, monkeypatch, insight)
     monkeypatch.setattr(finding, "SHIPPED", tmp_path / "nothing")
     monkeypatch.setenv("INSIGHT_CACHE", str(tmp_path))
     done = insight("demo --output", tmp_path / "out")
-    assert done.code == 2 and done.err.startswith("error: scenes-light: unknown model; there are no models here")
+    assert done.code == 2 and done.err.startswith("error: sopseg-vit-t: unknown model; there are no models here")
     assert not (tmp_path / "out").exists()
 
 
