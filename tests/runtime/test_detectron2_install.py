@@ -84,5 +84,5 @@ def test_advice_is_for_detectron2_alone():
 def test_the_extra_brings_every_dependency():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     names = {"hydra": "hydra-core", "pkg_resources": "setuptools"}
-    extra = " ".join(project["optional-dependencies"]["detectron2"])
-    assert all(names.get(name, name) in extra for name in DEPENDENCIES)
+    installed = " ".join(project["dependencies"] + project["optional-dependencies"]["detectron2"])
+    assert all(names.get(name, name) in installed for name in DEPENDENCIES)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.tiny_prompt_rcnn import TINY, build, losses_of, make_inputs, wake_prompts
+from helpers.tiny_prompt_rcnn import TINY, build, losses_of, make_inputs, silence_prompts, wake_prompts
 
 pytest.importorskip("detectron2.projects.point_rend")
 
@@ -25,7 +25,7 @@ def tiny(tmp_path, *overrides):
 
 
 def test_prompts_join_what_the_head_pools(tmp_path):
-    baseline, prompted = tiny(tmp_path), tiny(tmp_path, *PROMPTS)
+    baseline, prompted = tiny(tmp_path), silence_prompts(tiny(tmp_path, *PROMPTS))
     inputs = make_inputs()
     a, b = losses_of(baseline, inputs), losses_of(prompted, inputs)
     assert "loss_mask_point" in a and all(torch.equal(a[k], b[k]) for k in a)
