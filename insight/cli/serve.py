@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def default_models() -> list[str]:
-    """The models of a server that is told none: for prompts, and for finding objects where that works."""
+    """The default models: one for prompts and, where it works, one that finds objects."""
     from importlib.util import find_spec
 
     from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG, known_models

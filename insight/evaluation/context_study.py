@@ -1,4 +1,4 @@
-"""What constant, crop and context prompts tell of objects that only their surroundings tell apart."""
+"""How well constant, crop and context prompts classify objects that only their surroundings distinguish."""
 
 from __future__ import annotations
 

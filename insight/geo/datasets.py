@@ -182,7 +182,7 @@ def _box(own: Any, pixels: Any, size: tuple[int, int]) -> dict[str, Any] | None:
 def _place_of(path: Path, needs_crs: bool = True) -> tuple[pyproj.CRS | None, Affine, tuple[int, int]]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an image without CRS is told below
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an image without a CRS is reported below
             raster = rasterio.open(path)
         with raster:
             crs, transform, size = parse_crs(raster.crs), raster.transform, (raster.height, raster.width)

@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 
 def refusal_of(error: Exception) -> Refusal:
-    """Return what a client is told about an error.
+    """Return the reply to a client for an error.
 
     Args:
         error: InsightError and OSError are about the request; anything else is a bug, which is logged and not shown.

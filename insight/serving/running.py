@@ -1,4 +1,4 @@
-"""Run a server until it is told to stop."""
+"""Run a server until a signal stops it."""
 
 import logging
 import secrets
