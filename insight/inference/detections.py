@@ -68,7 +68,7 @@ def masks(
 
 
 def _load(model: "SOPSeg | str | os.PathLike") -> SOPSegPredictor:
-    if isinstance(model, SOPSeg) or is_weight_file(model):
+    if not isinstance(model, str | os.PathLike) or is_weight_file(model):
         return SOPSegPredictor(model)
     return SOPSegPredictor.from_pretrained(model, "cpu")
 
