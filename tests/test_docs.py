@@ -237,7 +237,7 @@ def playground(tmp_path_factory):
         patch.setattr(finding, "SHIPPED", folder / "shipped")  # tiny models under the shipped ones' names
         write_tiny_sopseg(folder / "shipped" / "sopseg-vit-t", patch)
         about = {"class_names": tuple(f"kind {i}" for i in range(cfg.MODEL.ROI_HEADS.NUM_CLASSES))}
-        write_tiny_detector(folder / "shipped" / "scenes-light", cfg, tiny, **about)
+        write_tiny_detector(folder / "models" / "mine", cfg, tiny, **about)
         corners = np.array([[[10, 10], [40, 10], [40, 30], [10, 30]]], dtype=np.float32)
         patch.setitem(sys.modules, "ultralytics", types.SimpleNamespace(YOLO=lambda weights: lambda image: corners))
         yield folder
