@@ -1,5 +1,7 @@
 """The models that ship with the package: whole, small, described, and better than a shape that ignores the image."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -34,7 +36,7 @@ def test_a_shipped_model_is_whole_small_and_described(name, kind):
     card = (model.path / CARD).read_text()
     for part in ("## Intended use", "## Training", "## Metrics", "license: apache-2.0", model.sha256):
         assert part in card
-    assert "/root/" not in card and "/home/" not in card
+    assert not re.search(r"""(^|[\s"'`(=])/\w+/""", card, re.MULTILINE)  # no path of the machine that trained it
 
 
 def mean_iou(masks, truth):
