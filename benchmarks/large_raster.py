@@ -34,6 +34,7 @@ from compare_tiles import IdealDetector, Objects, in_pixels, read_truth, twice, 
 
 from insight.geo.raster import Raster
 from insight.geo.tiles import TileGrid
+from insight.runtime.machine import describe_machine
 
 
 def main() -> None:
@@ -52,6 +53,7 @@ def main() -> None:
     truth = read_truth(raster)
     rows: dict[str, dict[str, Any]] = {}
     result: dict[str, Any] = {
+        "machine": describe_machine(torch.device("cpu")),
         "truth": len(truth.polygons),
         "detector, seconds a million pixels": detector_seconds(raster) * 1e6,
         "tile sizes": rows,
