@@ -45,7 +45,12 @@ def studio(tmp_path_factory):
         port = probe.getsockname()[1]
     command = [Path(folder) / "label-studio", "start", "--no-browser", "--port", str(port), "--data-dir", data]
     command += ["--username", "a@example.org", "--password", "long-enough", "--user-token", TOKEN]
-    settings = {"LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true", "COLLECT_ANALYTICS": "false", "SENTRY_DSN": ""}
+    settings = {
+        "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+        "ML_BLOCK_LOCAL_IP": "false",  # else it refuses a backend on this machine
+        "COLLECT_ANALYTICS": "false",
+        "SENTRY_DSN": "",
+    }
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")} | settings
     with open(data / "log", "wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
