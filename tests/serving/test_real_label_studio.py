@@ -112,7 +112,9 @@ def test_whole_tasks_and_points_over_http_with_a_token(studio, tmp_path, model):
     predictor.set_image(image)
     corners = rectangle_corners(VALUE, (64, 96))
     expected = np.asarray(predictor.predict(oriented_boxes=[corners]).masks)[0]
-    with running(tmp_path / "log", model, token="t" * 20, allowed_urls=[f"http://localhost:{client.base_url.port}"]) as (_, backend):
+    with running(
+        tmp_path / "log", model, token="t" * 20, allowed_urls=[f"http://localhost:{client.base_url.port}"]
+    ) as (_, backend):
         config = CONFIG.replace("BrushLabels", "PolygonLabels")
         project = client.post("/api/projects", json={"title": "Boxes", "label_config": config}).json()["id"]
         client.post(f"/api/projects/{project}/import", files={"file": ("a.png", image.read_bytes())})
