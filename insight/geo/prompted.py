@@ -219,4 +219,5 @@ def _window(regions: Tensor, size: tuple[int, int]) -> Window:
 def _moved(prompts: Prompts, by: Tensor) -> Prompts:
     boxes = None if prompts.boxes is None else prompts.boxes + by.repeat(2)
     points = None if prompts.points is None else prompts.points + by
-    return prompts._replace(boxes=boxes, points=points)
+    corners = None if prompts.corners is None else prompts.corners + by
+    return prompts._replace(boxes=boxes, points=points, corners=corners)

@@ -272,6 +272,18 @@ def test_prompted_masks_are_those_of_the_whole_image(sopseg, photo):
     assert np.abs(areas - whole.masks.areas().numpy()).max() <= 2  # single pixels may fall otherwise by rounding
 
 
+def test_the_shipped_model_sees_oriented_boxes_where_they_are(photo):
+    """It takes their corners, beside the points along their axes."""
+    path, image, _ = photo
+    predictor = SOPSegPredictor.from_pretrained(device="cpu")
+    oriented = [[300, 200, 60, 14, 30], [800.5, 600.25, 30, 20, -70]]
+    table = predict_raster(path, predictor, oriented_boxes=oriented)
+    whole = predictor.predict(oriented_boxes=oriented, image=image)
+    np.testing.assert_allclose(table.score, whole.scores, atol=2e-5)
+    areas = np.nan_to_num(table.area / abs(TURNED.determinant)).round().astype(int)
+    assert np.abs(areas - whole.masks.areas().numpy()).max() <= 2
+
+
 def test_prompted_masks_do_not_depend_on_tiles_workers_or_files(sopseg, photo, tmp_path):
     path, _, boxes = photo
     first = predict_raster(path, sopseg, boxes=boxes, tile_size=256)
