@@ -4,6 +4,7 @@ Arguments: raster, three clicks x,y on the map.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def main(raster: str, *clicks: str) -> None:
     ]
     print(json.dumps({"box": drawn[0].asWkt(3), "crs": found.crs().authid(), "masks": rows, "told": sentences}))
     sys.stdout.flush()
-    application.exitQgis()
+    os._exit(0)  # Qt may crash when Python takes it down
 
 
 main(*sys.argv[1:])

@@ -22,6 +22,7 @@ from .geometry import bounds, to_pixels
 from .server import chosen_server
 
 EXTENT = "EXTENT"
+_EDGE = 1e-3  # of a pixel, by which an extent may miss the edges of pixels
 
 
 class FindObjects(InsightAlgorithm):
@@ -90,7 +91,8 @@ class FindObjects(InsightAlgorithm):
         low, high = (extent.xMinimum(), extent.yMinimum()), (extent.xMaximum(), extent.yMaximum())
         around = [low, (high[0], low[1]), high, (low[0], high[1])]
         x0, y0, x1, y1 = bounds(to_pixels(self.raster.geotransform, around))
-        window = max(0, math.floor(x0)), max(0, math.floor(y0)), min(width, math.ceil(x1)), min(height, math.ceil(y1))
+        low, high = (math.floor(x0 + _EDGE), math.floor(y0 + _EDGE)), (math.ceil(x1 - _EDGE), math.ceil(y1 - _EDGE))
+        window = max(0, low[0]), max(0, low[1]), min(width, high[0]), min(height, high[1])
         if window[0] >= window[2] or window[1] >= window[3]:
             raise QgsProcessingException("Extent: lies beside the raster")
         return window
