@@ -161,9 +161,7 @@ def _annotate_one(page: Page, boat: SceneInstance, rng: np.random.Generator) -> 
         "seconds": seconds,
         "point_seconds": waits,
         # A drag and a click make the box, a click each point; a key chooses the tool.
-        "estimated_seconds": estimated_seconds(
-            3 + len(waits), 4 + 2 * len(waits), 1 + len(waits), seconds + sum(waits)
-        ),
+        "estimated_seconds": estimated_seconds(3 + len(waits), 4 + 2 * len(waits), 1 + len(waits)),
         "vertices": sum(map(len, coarsest_outlines(truth, scores[-1]))),
         "outline_vertices": page.evaluate("insight.state.current.polygons.flat().length"),
     }
@@ -225,16 +223,18 @@ def coarsest_outlines(truth: np.ndarray, least: float) -> list[np.ndarray]:
     return outlines
 
 
-def estimated_seconds(pointings: int, presses: int, keys: int, waiting: float = 0.0) -> float:
+def estimated_seconds(pointings: int, presses: int, keys: int) -> float:
     """Return a person's seconds by the Keystroke-Level Model (Card, Moran and Newell 1980).
 
     Args:
         pointings: times that the pointer is moved to a place.
         presses: times that its button is pressed or released.
         keys: keys that are pressed.
-        waiting: seconds of the machine.
+
+    Returns:
+        The seconds, without those in which the person waits for the machine.
     """
-    return 1.1 * pointings + 0.1 * presses + 0.2 * keys + waiting
+    return 1.1 * pointings + 0.1 * presses + 0.2 * keys
 
 
 def _summary(rows: list[dict]) -> dict:
