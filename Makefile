@@ -25,10 +25,11 @@ demo: install  ## Show the shipped models on drawn scenes (two minutes); tools/d
 test: install  ## Run the tests on all cores (PYTEST_ARGS="-m 'slow or not slow'" for all tests)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
-lint: install  ## Check style, types, CITATION.cff and the CI workflows
+lint: install  ## Check style, types, the Dockerfile, CITATION.cff and the CI workflows
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	find csrc tests/ops/cuda_on_host -type f | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	$(BIN)/zizmor --offline --quiet --no-progress $(WORKFLOWS)

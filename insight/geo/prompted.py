@@ -39,6 +39,7 @@ class MagnifiedPrompts:
         raster: the scene.
         model: the predictor.
         prompts: N prompts, scene pixels.
+        classes: N names of their classes; None for SOPSeg's own, "object".
 
     Raises:
         InputError: the predictor answers from the whole image (`magnify` is False).
@@ -46,11 +47,14 @@ class MagnifiedPrompts:
 
     unit = "group"
 
-    def __init__(self, raster: Raster, model: SOPSegPredictor, prompts: ParsedPrompts):
+    def __init__(
+        self, raster: Raster, model: SOPSegPredictor, prompts: ParsedPrompts, classes: Sequence[str] | None = None
+    ):
         if not model.magnify:
             raise InputError("model: magnify is False, but a scene is no image that can be seen whole; leave it True")
         self.raster, self._model = raster, model
-        self.categories = list(model.class_names)
+        self.categories = list(model.class_names) if classes is None else sorted(set(classes))
+        self._class_ids = None if classes is None else [self.categories.index(name) for name in classes]
         self.settings = {"model": model_settings(model), "prompts": prompts_digest(prompts)}
         self._prompts = list(prompts.groups)
         if prompts.corners is not None:
@@ -87,7 +91,10 @@ class MagnifiedPrompts:
         return packed
 
     def found(self, results: Results) -> Iterator[Found]:
-        return in_order(self.keys, results, self._count)
+        for found in in_order(self.keys, results, self._count):
+            if self._class_ids is not None and found.prompts is not None:
+                found = found._replace(class_ids=[self._class_ids[i] for i in found.prompts])
+            yield found
 
     def _plan(self, group: Prompts) -> CropPlan:
         if group.boxes is None:
