@@ -225,6 +225,5 @@ def _window(regions: Tensor, size: tuple[int, int]) -> Window:
 
 def _moved(prompts: Prompts, by: Tensor) -> Prompts:
     boxes = None if prompts.boxes is None else prompts.boxes + by.repeat(2)
-    points = None if prompts.points is None else prompts.points + by
-    corners = None if prompts.corners is None else prompts.corners + by
+    points, corners = (None if part is None else part + by for part in (prompts.points, prompts.corners))
     return prompts._replace(boxes=boxes, points=points, corners=corners)
