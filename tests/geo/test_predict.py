@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("rasterio")
 pytest.importorskip("geopandas")
 
+import cv2
 import geopandas
 import shapely
 import torch
@@ -27,6 +28,7 @@ from insight.geo.predict import predict_raster
 from insight.geo.raster import Raster
 from insight.inference.sopseg_predictor import SOPSegPredictor
 from insight.runtime.locks import output_folder
+from insight.structures.oriented_boxes import oriented_corners
 
 
 @pytest.fixture(scope="module")
@@ -290,16 +292,20 @@ def test_prompted_masks_are_those_of_the_whole_image(sopseg, photo):
     assert np.abs(areas - whole.masks.areas().numpy()).max() <= 2  # single pixels may fall otherwise by rounding
 
 
-def test_the_shipped_model_sees_oriented_boxes_where_they_are(photo):
-    """It takes their corners, beside the points along their axes."""
-    path, image, _ = photo
-    predictor = SOPSegPredictor.from_pretrained(device="cpu")
-    oriented = [[300, 200, 60, 14, 30], [800.5, 600.25, 30, 20, -70]]
-    table = predict_raster(path, predictor, oriented_boxes=oriented)
-    whole = predictor.predict(oriented_boxes=oriented, image=image)
-    np.testing.assert_allclose(table.score, whole.scores, atol=2e-5)
-    areas = np.nan_to_num(table.area / abs(TURNED.determinant)).round().astype(int)
+def test_oriented_boxes_far_from_the_origin_reach_the_shipped_model_as_they_are(tmp_path):
+    """It draws their corners into its refinement."""
+    shipped = SOPSegPredictor.from_pretrained(device="cpu", input_size=128)
+    oriented = [[300, 200, 60, 14, 30], [820.5, 640.25, 30, 20, -70], [700, 560, 50, 12, 10]]
+    image = np.full((700, 900, 3), 60, np.uint8)
+    for corners in oriented_corners(oriented).numpy():
+        cv2.fillPoly(image, [corners.round().astype(np.int32)], (220, 210, 200))
+    path = write(tmp_path / "a.tif", image)
+    table = predict_raster(path, shipped, oriented_boxes=oriented)
+    whole = shipped.predict(oriented_boxes=oriented, image=image)
+    assert whole.masks.areas().min() > 20
+    areas = (table.area / abs(TURNED.determinant)).round().astype(int)
     assert np.abs(areas - whole.masks.areas().numpy()).max() <= 2
+    np.testing.assert_allclose(table.score, whole.scores, atol=2e-5)
 
 
 def test_prompted_masks_do_not_depend_on_tiles_workers_or_files(sopseg, photo, tmp_path):

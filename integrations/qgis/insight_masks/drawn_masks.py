@@ -5,9 +5,11 @@ from __future__ import annotations
 from qgis.core import (
     Qgis,
     QgsCoordinateTransform,
+    QgsCsException,
     QgsFeature,
     QgsField,
     QgsFields,
+    QgsFillSymbol,
     QgsGeometry,
     QgsMessageLog,
     QgsProject,
@@ -24,6 +26,10 @@ from .raster import Raster
 from .server import chosen_server
 
 BOXES, MASKS = "Drawn boxes", "Masks of drawn boxes"
+_STYLES = {
+    BOXES: {"style": "no", "outline_color": "#ffb300", "outline_width": "0.5"},
+    MASKS: {"color": "38,166,154,110", "outline_color": "#00695c", "outline_width": "0.4"},
+}
 _RASTER = "insight_raster"  # property of a layer: id of the raster that it belongs to
 
 
@@ -89,10 +95,10 @@ class DrawnMasks:
         """
         project = QgsProject.instance()
         box = QgsGeometry(geometry)
-        box.transform(QgsCoordinateTransform(crs, layer.crs(), project.transformContext()))
         try:
+            box.transform(QgsCoordinateTransform(crs, layer.crs(), project.transformContext()))
             task = MaskTask(layer, box, lambda found, error: self._answered(layer, task, found, error))
-        except ServerError as error:
+        except (ServerError, QgsCsException) as error:
             self._tell(str(error))
             return None
         _append(_scratch(layer, BOXES, QgsFields()), box, [])
@@ -127,6 +133,7 @@ def _scratch(raster: QgsRasterLayer, name: str, fields: QgsFields) -> QgsVectorL
     layer.dataProvider().addAttributes([QgsField(field) for field in fields])
     layer.updateFields()
     layer.setCustomProperty(_RASTER, raster.id())
+    layer.renderer().setSymbol(QgsFillSymbol.createSimple(_STYLES[name]))
     project.addMapLayer(layer)
     return layer
 

@@ -40,14 +40,14 @@ class InsightMasksPlugin:
         self._action.setCheckable(True)
         self._action.triggered.connect(lambda: self._iface.mapCanvas().setMapTool(self._tool))
         self._tool.setAction(self._action)
-        self._iface.addRasterToolBarIcon(self._action)
+        self._iface.addToolBarIcon(self._action)
         self._iface.addPluginToRasterMenu("Insight", self._action)
 
     def unload(self):
         """Remove them."""
         if self._action is not None:
             self._iface.mapCanvas().unsetMapTool(self._tool)
-            self._iface.removeRasterToolBarIcon(self._action)
+            self._iface.removeToolBarIcon(self._action)
             self._iface.removePluginRasterMenu("Insight", self._action)
         if self._provider is not None:
             QgsApplication.processingRegistry().removeProvider(self._provider)

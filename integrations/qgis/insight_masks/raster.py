@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 
 from osgeo import gdal
-from qgis.core import Qgis, QgsContrastEnhancement, QgsRasterLayer
+from qgis.core import Qgis, QgsContrastEnhancement, QgsRasterLayer, QgsRectangle
 
 from .client import ServerError
 from .geometry import Window
 
+_SAMPLE = 250_000  # pixels, as QGIS takes for its own contrast
 _LONGEST_SIDE = 4096  # pixels: larger windows are reduced, for one object that is larger than this
 
 
@@ -108,5 +109,5 @@ def _range(provider, band: int, enhancement) -> tuple[float, float] | None:
         return enhancement.minimumValue(), enhancement.maximumValue()
     if provider.sourceDataType(band) == Qgis.DataType.Byte:
         return None
-    low, high = provider.cumulativeCut(band, 0.02, 0.98)
+    low, high = provider.cumulativeCut(band, 0.02, 0.98, QgsRectangle(), _SAMPLE)
     return (low, high) if high > low else (low, low + 1.0)
