@@ -12,7 +12,7 @@ SOURCES := setup.py $(wildcard csrc/*.cpp csrc/*/*)
 # What setup.py reads of the environment: another value is another build.
 OPTIONS := $(foreach name,FORCE_CUDA TORCH_CUDA_ARCH_LIST CUDA_HOME INSIGHT_BUILD_OPS DEBUG,$(name)=$($(name)))
 
-.PHONY: help install demo test lint docs wheel-check bench gpu-check clean always
+.PHONY: help install demo test lint docs wheel-check qgis-plugin bench gpu-check clean always
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -25,10 +25,11 @@ demo: install  ## Show the shipped models on drawn scenes (two minutes); tools/d
 test: install  ## Run the tests on all cores (PYTEST_ARGS="-m 'slow or not slow'" for all tests)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
-lint: install  ## Check style, types, CITATION.cff and the CI workflows
+lint: install  ## Check style, types, the Dockerfile, CITATION.cff and the CI workflows
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	find csrc tests/ops/cuda_on_host -type f | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	$(BIN)/zizmor --offline --quiet --no-progress $(WORKFLOWS)
@@ -38,6 +39,9 @@ docs: install  ## Build the documentation site into site/; broken links fail
 
 wheel-check: install  ## Build the source distribution and the wheel, install it elsewhere, and try it
 	$(BIN)/python scripts/check_wheel.py
+
+qgis-plugin:  ## Write dist/insight_masks.zip, the QGIS plugin
+	$(PYTHON) scripts/build_qgis_plugin.py
 
 bench: install  ## Measure the kernels and the detector against PyTorch, as ratios
 	$(BIN)/python benchmarks/run.py
@@ -55,7 +59,7 @@ $(VENV)/.deps: pyproject.toml constraints.txt insight/runtime/detectron2_install
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt "setuptools>=77,<81" wheel ninja pybind11 torch torchvision
 	INSIGHT_BUILD_OPS=0 $(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation \
-	  -e ".[detectron2,light,geo,ray,serve,test,dev,docs]"
+	  -e ".[detectron2,light,geo,ray,serve,cvat,test,dev,docs]"
 	$(BIN)/python -m insight install-detectron2
 	touch $@
 

@@ -8,6 +8,7 @@ import runpy
 import shutil
 import sys
 import types
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 pytest.importorskip("detectron2")
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
+from detectron2.structures import Boxes, Instances
 from helpers.documents import AS_RUN, NAMES, ROOT, Command, code_blocks, commands, read_current
 from helpers.model_folders import write_tiny_detector, write_tiny_sopseg
 from helpers.rasters import TURNED
@@ -239,8 +241,26 @@ def playground(tmp_path_factory):
         about = {"class_names": tuple(f"kind {i}" for i in range(cfg.MODEL.ROI_HEADS.NUM_CLASSES))}
         write_tiny_detector(folder / "models" / "mine", cfg, tiny, **about)
         corners = np.array([[[10, 10], [40, 10], [40, 30], [10, 30]]], dtype=np.float32)
-        patch.setitem(sys.modules, "ultralytics", types.SimpleNamespace(YOLO=lambda weights: lambda image: corners))
+        _stand_in_for_detectors(patch, corners)
+        (folder / "detector.yaml").write_text("VERSION: 2\n")
         yield folder
+
+
+def _stand_in_for_detectors(patch, corners):
+    """Detectors of other packages, which find one box without weights."""
+    box, label, names = torch.tensor([[10.0, 10, 40, 30]]), torch.tensor([0]), ("ship",)
+    patch.setitem(sys.modules, "ultralytics", types.SimpleNamespace(YOLO=lambda weights: lambda image: corners))
+    if find_spec("supervision") is None:
+        patch.setitem(sys.modules, "supervision", types.SimpleNamespace(Detections=types.SimpleNamespace))
+    sample = types.SimpleNamespace(pred_instances=types.SimpleNamespace(bboxes=box, labels=label))
+    detector = types.SimpleNamespace(dataset_meta={"classes": names})
+    apis = types.SimpleNamespace(init_detector=lambda *_: detector, inference_detector=lambda *_: sample)
+    patch.setitem(sys.modules, "mmdet", types.SimpleNamespace(apis=apis))
+    patch.setitem(sys.modules, "mmdet.apis", apis)
+    module = types.SimpleNamespace(eval=lambda: lambda images: [{"boxes": box, "labels": label}])
+    patch.setattr("torchvision.models.detection.fasterrcnn_resnet50_fpn", lambda weights: module)
+    found = Instances((96, 128), pred_boxes=Boxes(box), pred_classes=label)
+    patch.setattr("detectron2.engine.DefaultPredictor", lambda cfg: lambda image: {"instances": found})
 
 
 @pytest.mark.parametrize("document", PYTHON)

@@ -43,11 +43,12 @@ def add_parser(commands) -> None:
             "annotate dota/train --output masks --review masks/review.csv",
             "annotate --ui images/",
             "annotate --ui dota/train --output masks",
+            "annotate --ui boxes.json --images images/ --classes ship",
         ),
         "Writes instances.json (COCO), review.csv and report.md. A stopped run resumes where it was;\n"
         "decisions that you change in review.csv are applied with --review.\n"
-        "--ui opens a page on which boxes are drawn and masks corrected. They are kept in .insight/annotations.sqlite\n"
-        "in the folder, and in DIR with --output.",
+        "--ui opens a page on which boxes are drawn and masks corrected; boxes that SOURCE has are its candidates.\n"
+        "Masks are kept in .insight/annotations.sqlite in the folder of the images, and in DIR with --output.",
     )
     parser.add_argument(
         "boxes",
@@ -169,8 +170,8 @@ def _open_page(args: argparse.Namespace) -> None:
 
     from .serve import default_models
 
-    unused = ("image_root", "classes", "weights", "input_size", "prompt", "bf16", "review", *_filter_names())
-    given = [_option("images" if name == "image_root" else name) for name in unused if getattr(args, name)]
+    unused = ("weights", "input_size", "prompt", "bf16", "review", *_filter_names())
+    given = [_option(name) for name in unused if getattr(args, name)]
     given += ["--to"] if args.to != "coco" else []
     if given:
         raise InputError(f"ui: {given[0]} is not of the page; leave it out")
@@ -180,14 +181,33 @@ def _open_page(args: argparse.Namespace) -> None:
     models = default_models()
     if args.model:
         models = [args.model, *(name for name in models if name != DEFAULT_SOPSEG)]
+    boxes = _boxes_of_page(args)
     settings = Settings(
-        sources=[args.boxes],
+        sources=[args.boxes if boxes is None or args.image_root is None else args.image_root],
         models=models,
         device=args.device or None,
         port=args.port or 8000,
         results=Path(args.output) if args.output else None,
+        boxes=boxes,
     )
     serve(settings, open_browser=not args.no_browser)
+
+
+def _boxes_of_page(args: argparse.Namespace):
+    """The source of boxes, or None for images alone."""
+    from insight.annotation.sources import VECTOR_SUFFIXES, open_source
+    from insight.data.formats.oriented import has_oriented
+
+    has_boxes = Path(args.boxes).suffix.lower() in (".json", *VECTOR_SUFFIXES) or has_oriented(args.boxes)
+    if not has_boxes:
+        if args.image_root or args.classes:
+            option = "images" if args.image_root else "classes"
+            raise InputError(f"ui: {_option(option)} goes with boxes, and {args.boxes} has none; leave it out")
+        return None
+    source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
+    for name, reason in source.failures.items():
+        print(f"warning: {name}: {reason}", file=sys.stderr)
+    return source
 
 
 def _filter_names() -> list[str]:

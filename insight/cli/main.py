@@ -17,6 +17,7 @@ def build_parser() -> Parser:
         bench,
         compare,
         convert,
+        cvat,
         data,
         demo,
         evaluate,
@@ -40,8 +41,8 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"insight {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for module in (
-        *(train, evaluate, predict, annotate, convert, map, serve, models, data, table, analyse, compare, measure),
-        *(plot, demo, info, bench, install_detectron2),
+        *(train, evaluate, predict, annotate, convert, cvat, map, serve, models, data, table, analyse, compare),
+        *(measure, plot, demo, info, bench, install_detectron2),
     ):
         module.add_parser(commands)
     return parser

@@ -1,14 +1,17 @@
 """Starting the processes of a training."""
 
+import contextlib
 import multiprocessing
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer
-from detectron2.engine import launch as launch_detectron2
+from detectron2.engine.launch import DEFAULT_TIMEOUT, _distributed_worker, _find_free_port
 
 from insight.errors import InputError
 
@@ -40,10 +43,20 @@ def launch(
     """
     if on_cpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Detectron2 takes gloo where it sees no GPU
+    if processes * num_machines == 1:
+        work(job)
+        return
+    if dist_url == "auto":
+        dist_url = f"tcp://127.0.0.1:{_find_free_port()}"
+    # As Detectron2's launch does it, which cannot tell the start of the processes from their end.
+    share = (work, processes * num_machines, processes, machine_rank, dist_url, (job,), DEFAULT_TIMEOUT)
     try:
-        launch_detectron2(
-            work, processes, num_machines=num_machines, machine_rank=machine_rank, dist_url=dist_url, args=(job,)
-        )
+        with _deaf_to_interrupts():
+            running = torch.multiprocessing.start_processes(
+                _distributed_worker, share, processes, join=False, start_method="spawn"
+            )
+        while not running.join():
+            pass
     finally:
         children = multiprocessing.active_children()  # of an interrupted run; Python would wait for them to finish
         for child in children:
@@ -51,6 +64,23 @@ def launch(
         for child in children:
             child.join(_PATIENCE)
             child.kill()  # inside a library call that waits for another process it handles no other signal
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let processes that are started in the block never hear of Ctrl-C, which a terminal sends to all of the group.
+
+    Their parent ends them. Until a new process has imported what it works with, each would print a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # whose start would end the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def count_processes(num_gpus: int = 1, num_processes: int | None = None) -> int:

@@ -76,7 +76,7 @@ class MagnifiedPrompts:
         number, members, plan, window = self._jobs[key]
         origin = torch.tensor(window[:2], dtype=torch.float32)
         image = torch.from_numpy(pixels).permute(2, 0, 1)
-        local = _moved(self._prompts[number].select(members), -origin)
+        local = self._prompts[number].select(members).moved((-window[0], -window[1]))
         # Exact: float32 holds what is left of a number when whole pixels are taken away.
         plan = plan._replace(regions=plan.regions - origin.repeat(2))
         size = self._model.crop_size if local.boxes is not None else self._model.whole_image_size
@@ -221,9 +221,3 @@ def _window(regions: Tensor, size: tuple[int, int]) -> Window:
     height, width = size
     x0, y0 = min(max(x0, 0), width - 1), min(max(y0, 0), height - 1)
     return x0, y0, max(min(x1, width), x0 + 1), max(min(y1, height), y0 + 1)
-
-
-def _moved(prompts: Prompts, by: Tensor) -> Prompts:
-    boxes = None if prompts.boxes is None else prompts.boxes + by.repeat(2)
-    points, corners = (None if part is None else part + by for part in (prompts.points, prompts.corners))
-    return prompts._replace(boxes=boxes, points=points, corners=corners)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,17 +22,20 @@ def masks(
     model: "SOPSegPredictor | SOPSeg | str | os.PathLike" = DEFAULT_SOPSEG,
     *,
     order: str = "RGB",
+    class_names: Sequence[str] | None = None,
 ) -> Prediction:
     """Segment the objects that a detector has found, from its boxes or oriented boxes.
 
     Args:
         image: the image that the detector saw, in any form that `SOPSegPredictor.set_image` accepts.
-        results: the detections of this image: supervision's `Detections`, ultralytics' `Results` (or the list of one
-            that its models return), Detectron2's or mmdetection's instances, or boxes in any form: (N, 4) XYXY, or
-            oriented, (N, 5) with degrees, (N, 8) or (N, 4, 2). Oriented boxes take precedence.
+        results: the detections of this image: supervision's `Detections`, ultralytics' `Results`, torchvision's
+            dictionary of boxes and labels, Detectron2's `Instances`, a data sample of mmdetection or mmrotate, or boxes
+            in any form: (N, 4) XYXY, or oriented, (N, 5) with degrees, (N, 8) or (N, 4, 2). A list of one of these, as
+            models return for one image, is that one. Oriented boxes take precedence.
         model: a `SOPSegPredictor`, or the name of a model, a checkpoint or a model for one; for many images pass a
             predictor, to load it once.
         order: order of the channels of an array or tensor, "RGB" or "BGR".
+        class_names: names of the detector's classes by index, for results that have indices alone.
 
     Returns:
         One instance with a mask for each detection in order, with the detector's classes. Scores are SOPSeg's predicted
@@ -50,8 +53,8 @@ def masks(
         if len(results) > 1:
             raise InputError(f"results: expected those of one image, got a list of {len(results)}")
         results = results[0]
-    if isinstance(results, Mapping) and "instances" in results:
-        results = results["instances"]
+    if isinstance(results, Mapping):
+        results = results["instances"] if "instances" in results else _TorchvisionResults.of(results)
     results = getattr(results, "pred_instances", results)  # mmdetection's data sample
     boxes = getattr(results, "bboxes", results)
     predictor = model if isinstance(model, SOPSegPredictor) else _load(model)
@@ -63,8 +66,19 @@ def masks(
     class_ids = _class_ids(results)
     if class_ids is not None:
         prediction.class_ids = to_numbers(class_ids, "results", "class ids", torch.int64).reshape(-1)
-        prediction.categories = _categories(results, prediction.class_ids)
+        prediction.categories = _categories(results, prediction.class_ids, class_names)
     return prediction
+
+
+class _TorchvisionResults(NamedTuple):
+    boxes: Any
+    labels: Any
+
+    @classmethod
+    def of(cls, results: Mapping) -> "_TorchvisionResults":
+        if "boxes" not in results:
+            raise InputError(f"results: expected boxes or instances in the dictionary, got {list(results)}")
+        return cls(results["boxes"], results.get("labels"))
 
 
 def _load(model: "SOPSeg | str | os.PathLike") -> SOPSegPredictor:
@@ -80,17 +94,23 @@ def _is_numeric(values: Sequence) -> bool:
 
 def _class_ids(results: Any) -> Any:
     """The class indices of detections in any library's results, or None."""
-    inner = (getattr(results, name, None) for name in ("obb", "boxes"))
-    found = next((one for one in inner if one is not None), results)
-    for attribute in ("class_id", "cls", "pred_classes", "labels"):
-        if not isinstance(found, torch.Tensor | np.ndarray) and getattr(found, attribute, None) is not None:
-            return getattr(found, attribute)
+    inner = [getattr(results, name, None) for name in ("obb", "boxes")]
+    for found in (*inner, results):
+        for attribute in ("class_id", "cls", "pred_classes", "labels"):
+            if not isinstance(found, torch.Tensor | np.ndarray) and getattr(found, attribute, None) is not None:
+                return getattr(found, attribute)
     return None
 
 
-def _categories(results: Any, class_ids: torch.Tensor) -> list[str]:
-    """Names for the class ids, by the results where they have some."""
+def _categories(results: Any, class_ids: torch.Tensor, given: Sequence[str] | None) -> list[str]:
+    """Names for the class ids: the given ones, or those of the results."""
     count = int(class_ids.max()) + 1 if len(class_ids) else 0
+    if given is not None:
+        if len(given) < count:
+            raise InputError(
+                f"class_names: expected {count} or more, since there is class {count - 1}, got {len(given)}"
+            )
+        return list(map(str, given))
     names = getattr(results, "names", None)
     data = getattr(results, "data", None)
     if not isinstance(names, Mapping) and isinstance(data, Mapping) and "class_name" in data:

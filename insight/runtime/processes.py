@@ -44,7 +44,13 @@ def map_in_processes(
         OSError: a worker process was killed, as by the system when memory runs out.
     """
     items = list(items)
-    yield from progress(_results(function, items, description, workers or _cores()), description, unit, len(items))
+    results = _results(function, items, description, workers or usable_cores())
+    yield from progress(results, description, unit, len(items))
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _results(function: Callable, items: list, description: str, workers_wanted: int) -> Iterator[Any]:
@@ -84,6 +90,10 @@ def _results(function: Callable, items: list, description: str, workers_wanted: 
     finally:
         with _interrupts_held():
             _end(workers)
+            # Their finalizers run here: Python drops what is raised in one, Ctrl-C too.
+            connection = None  # noqa: F841
+            for held in (idle, at_work, workers):
+                held.clear()
     if items:  # after the workers' end: who takes no more than the results leaves nothing to a finalizer
         yield value
 
@@ -110,6 +120,7 @@ def _end(workers: dict[Connection, multiprocessing.Process]) -> None:
         worker.join(max(0.0, patience - time.monotonic()))
         worker.kill()
         worker.join()
+        worker.close()
         connection.close()
 
 
@@ -157,25 +168,30 @@ def _death(worker: multiprocessing.Process, description: str) -> OSError:
 def _interrupts_held() -> Iterator[None]:
     """Let SIGINT and SIGTERM arrive after the block.
 
-    Starting a process runs callbacks (logging has one) in which Python prints exceptions and drops them: Ctrl-C would
-    be lost. A signal mask does not help, as another thread would take the signal.
+    Starting a process and dropping one run callbacks (of logging, finalizers) in which Python prints exceptions and
+    goes on: Ctrl-C would be lost. A signal mask does not help, as another thread would take the signal. A process that
+    is started in the block ends at SIGTERM at once.
     """
     if threading.current_thread() is not threading.main_thread():  # which alone runs handlers
         yield
         return
     arrived: list[int] = []
+    holder = os.getpid()
+
+    def hold(number, frame):
+        if os.getpid() == holder:
+            arrived.append(number)
+        elif number == signal.SIGTERM:
+            os._exit(128 + number)
+
     before: dict[int, Any] = {}
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             before[number] = signal.getsignal(number) or signal.SIG_DFL
-            signal.signal(number, lambda number, frame: arrived.append(number))
+            signal.signal(number, hold)
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         if arrived:
             signal.raise_signal(arrived[0])
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,6 +12,7 @@ from insight.version import __version__
 from .bodies import BodyLimits
 from .byte_cache import ByteCache
 from .guard import Guard
+from .label_boxes import import_boxes
 from .library import Library
 from .logs import AccessLog
 from .metrics import Metrics
@@ -82,6 +83,8 @@ def _services(settings: Settings) -> Services:
         store = Store(settings.store or library.root / STORE)
         if settings.results is not None:
             import_results(settings.results, library, store)
+        if settings.boxes is not None:
+            import_boxes(settings.boxes, library, store)
     worker = Worker(limits.queue, limits.seconds, metrics.batch)
     tiles: ByteCache[bytes] = ByteCache(limits.tile_cache_bytes)
     caches = {"image": [library.decoded], "tile": [tiles], "crop": None}

@@ -143,7 +143,7 @@ def label_studio_file(url: str, root: Path) -> Path | None:
         names = parse_qs(parts.query).get("d", [""])[:1]
     else:
         return None
-    root = root.resolve()
+    root = Path(root).resolve()
     for name in names:
         if not name or "\0" in name:
             continue

@@ -1,5 +1,6 @@
 """Errors of requests as one sentence: {"detail": ...}."""
 
+import errno
 import logging
 import sqlite3
 import sys
@@ -16,6 +17,7 @@ from insight.errors import InsightError
 from .refusal import Refusal
 
 _logger = logging.getLogger(__name__)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def refusal_of(error: Exception) -> Refusal:
@@ -35,7 +37,7 @@ def refusal_of(error: Exception) -> Refusal:
         return Refusal(422, " ".join(str(error).split()))
     if isinstance(error, OSError):
         _logger.warning("a file cannot be used", exc_info=error)
-        full = error.errno == 28
+        full = error.errno in _NO_SPACE
         return Refusal(507 if full else 422, "no space left on the disk" if full else "the image cannot be read")
     _logger.error("a bug in insight", exc_info=error)
     return Refusal(500, "an internal error, which the server has logged")

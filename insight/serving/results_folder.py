@@ -20,6 +20,7 @@ from insight.structures.oriented_boxes import oriented_corners
 from insight.structures.rle import segmentation_to_rle
 
 from .coco_content import FROM_ANNOTATE, coco_content
+from .label_boxes import among, box_corners
 from .library import Library, ServedImage
 from .outlines import mask_outline
 from .store import Store
@@ -45,15 +46,31 @@ def import_results(folder: Path, library: Library, store: Store) -> int:
     text = path.read_bytes()
     content = parse_json(text, str(path))
     try:
+        # Of the run, not of the file, which the page writes again.
+        identity = json.dumps(content.get("info", {}).get("masks"), sort_keys=True).encode() or text
+        name = hashlib.sha256(identity).hexdigest()[:16]
+        if store.has_imported(name):
+            return 0
         found = list(_objects(content, library, path))
-        names = [category["name"] for category in content["categories"]]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        classes = [category["name"] for category in content["categories"]]
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not a COCO file of masks ({error!r:.200})") from error
-    # Of the run, not of the file, which the page writes again.
-    identity = json.dumps(content.get("info", {}).get("masks"), sort_keys=True).encode() or text
-    return store.import_once(hashlib.sha256(identity).hexdigest()[:16], found, names)
+    return store.import_once(name, found, classes, _without_mask(found, store))
+
+
+def _without_mask(found: list[tuple[str, dict[str, Any], str | None]], store: Store) -> list[str]:
+    """Ids of candidates whose boxes have masks now."""
+    contents: dict[str, list[dict[str, Any]]] = {}
+    for image, content, _ in found:
+        contents.setdefault(image, []).append(content)
+    ids = []
+    for image, own in contents.items():
+        candidates = [o for o in store.objects(image) if o["state"] == "candidate" and o["source"] == "prompt"]
+        with_mask = box_corners(own)
+        ids += [o["id"] for o, corners in zip(candidates, box_corners(candidates)) if among(corners, with_mask)]
+    return ids
 
 
 def export_results(folder: Path, library: Library, store: Store) -> None:

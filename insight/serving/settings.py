@@ -4,9 +4,13 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from insight.errors import InputError
+
+if TYPE_CHECKING:  # torch comes with it
+    from insight.annotation.sources import Source
 
 MIB = 1 << 20
 
@@ -60,6 +64,7 @@ class Settings:
         allowed_urls: beginnings of URLs whose images may be fetched; none: no URL is.
         label_studio_root: Label Studio's data folder, if its uploads and local files are to be read from disk.
         results: folder of `insight annotate`, whose masks are read and written.
+        boxes: boxes of label files, which become candidates of the page.
         store: database of the annotations; None for .insight/annotations.sqlite in the served folder.
         limits: bounds.
 
@@ -77,6 +82,7 @@ class Settings:
     allowed_urls: Sequence[str] = ()
     label_studio_root: Path | None = None
     results: Path | None = None
+    boxes: "Source | None" = None
     store: Path | None = None
     limits: Limits = field(default_factory=Limits)
 

@@ -206,8 +206,16 @@ class Store:
             self._require(database, image, identifier, revision)
             database.execute("DELETE FROM objects WHERE id = ?", (identifier,))
 
+    def has_imported(self, name: str) -> bool:
+        """Return whether `import_once` has been called with this name."""
+        return self._property(f"imported {name}") is not None
+
     def import_once(
-        self, name: str, objects: Iterable[tuple[str, dict[str, Any], str | None]], classes: list[str]
+        self,
+        name: str,
+        objects: Iterable[tuple[str, dict[str, Any], str | None]],
+        classes: list[str],
+        instead_of: Iterable[str] = (),
     ) -> int:
         """Add objects from elsewhere, unless those of this name have been added before.
 
@@ -215,6 +223,7 @@ class Store:
             name: identifies the import.
             objects: ids of images, fields of objects, and their ids or None.
             classes: classes to add to those that are there.
+            instead_of: ids of objects that are removed first.
 
         Returns:
             The number of objects that were added.
@@ -222,6 +231,7 @@ class Store:
         with self._writing() as database:
             if database.execute("SELECT 1 FROM properties WHERE name = ?", (f"imported {name}",)).fetchone():
                 return 0
+            database.executemany("DELETE FROM objects WHERE id = ?", ((identifier,) for identifier in instead_of))
             count = 0
             self._add_classes(database, classes)
             for image, content, identifier in objects:

@@ -63,6 +63,20 @@ class Prompts(NamedTuple):
         )
         return self._replace(boxes=boxes, points=points, corners=corners)
 
+    def moved(self, by: tuple[float, float]) -> "Prompts":
+        """Transform prompts to a window of the image, or back.
+
+        Args:
+            by: (x, y) of the image's origin in the window, pixels.
+
+        Returns:
+            The same prompts, in pixels of the window.
+        """
+        shift = torch.tensor(by, dtype=torch.float32)
+        boxes = None if self.boxes is None else self.boxes + shift.repeat(2).to(self.boxes)
+        points, corners = (None if part is None else part + shift.to(part) for part in (self.points, self.corners))
+        return self._replace(boxes=boxes, points=points, corners=corners)
+
     def to_crops(self, regions: Tensor, crop_size: int) -> "Prompts":
         """Transform prompts from the image to the objects' crops.
 

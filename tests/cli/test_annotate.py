@@ -63,6 +63,30 @@ def test_the_page_is_opened(insight, tmp_path, monkeypatch):
     assert options == {"open_browser": False}
     assert insight("annotate", "--ui", tmp_path, "--model", "mine").code == 0
     assert served[1][0].models[0] == "mine" and served[1][1] == {"open_browser": True}
+    assert settings.boxes is None
+
+
+def test_the_page_gets_the_boxes_of_its_source(insight, boxes, tmp_path, monkeypatch):
+    served = []
+    monkeypatch.setattr("insight.serving.running.serve", lambda settings, **options: served.append(settings))
+    path, images = boxes
+    content = json.loads(path.read_text())
+    name = content["categories"][0]["name"]
+    done = insight("annotate", "--ui", path, "--images", images, "--classes", name)
+    assert done.code == 0, done.err
+    assert served[0].sources == [str(images)]
+    assert [category["name"] for category in served[0].boxes.categories] == [name]
+    label = (tmp_path / "dota" / "labelTxt" / "a.txt", tmp_path / "dota" / "images" / "a.png")
+    for file in label:
+        file.parent.mkdir(parents=True)
+    label[0].write_text("1 1 9 1 9 9 1 9 plane 0\n")
+    label[1].write_bytes(next(images.iterdir()).read_bytes())
+    assert insight("annotate", "--ui", tmp_path / "dota").code == 0
+    assert served[1].sources == [str(tmp_path / "dota")]
+    assert [image.count for image in served[1].boxes.images] == [1]
+    for option in (["--classes", name], ["--images", images]):
+        done = insight("annotate", "--ui", images, *option)
+        assert done.code == 2 and option[0] in done.err
 
 
 @pytest.mark.parametrize(

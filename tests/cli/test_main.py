@@ -12,8 +12,8 @@ from insight.cli import main as cli
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
-    "train", "evaluate", "predict", "annotate", "convert", "serve", "map", "table", "analyse", "compare", "plot",
-    "info", "demo", "install-detectron2", "data prepare", "data check", "data statistics", "data foreground",
+    "train", "evaluate", "predict", "annotate", "convert", "cvat", "serve", "map", "table", "analyse", "compare",
+    "plot", "info", "demo", "install-detectron2", "data prepare", "data check", "data statistics", "data foreground",
     "data show", "measure jitter", "measure missed", "measure prompt-use", "models show", "models fetch",
     "models export",
 )  # fmt: skip

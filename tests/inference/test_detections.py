@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torchvision
 from detectron2.structures import Boxes, Instances, RotatedBoxes
 from helpers.tiny_sopseg import save_tiny_checkpoint, small_sopseg
 
@@ -48,6 +49,7 @@ RESULTS = {
             bboxes=SimpleNamespace(tensor=torch.tensor(RADIANS), rbox2corner=None), labels=torch.tensor(CLASSES)
         )
     ),
+    "torchvision": {"boxes": torch.tensor(BOXES), "labels": torch.tensor(CLASSES), "scores": torch.ones(2)},
     "Detectron2": {
         "instances": Instances((90, 120), pred_boxes=Boxes(torch.tensor(BOXES)), pred_classes=torch.tensor(CLASSES))
     },
@@ -107,3 +109,48 @@ def test_supervision_itself(predictor):
     corners = predictor.predict(image=IMAGE, oriented_boxes=TURNED).to_supervision()
     again = insight.masks(IMAGE, corners, model=predictor)
     assert np.array_equal(np.asarray(again.masks), corners.mask)
+
+
+def test_torchvision_itself(predictor):
+    torch.manual_seed(0)
+    detector = torchvision.models.detection.fasterrcnn_mobilenet_v3_large_320_fpn(
+        weights=None, weights_backbone=None, num_classes=3, box_score_thresh=0, box_detections_per_img=3
+    ).eval()
+    with torch.no_grad():
+        results = detector([torch.from_numpy(IMAGE).permute(2, 0, 1) / 255])
+    found = insight.masks(IMAGE, results, model=predictor, class_names=["background", "ship", "plane"])
+    assert len(found) == 3
+    assert found.class_ids.tolist() == results[0]["labels"].tolist()
+    assert set(found.class_names) <= {"ship", "plane"}
+    expected = predictor.predict(image=IMAGE, boxes=results[0]["boxes"])
+    assert found.masks.codes == expected.masks.codes
+    with pytest.raises(InputError, match="class_names: expected [23] or more"):
+        insight.masks(IMAGE, results, model=predictor, class_names=["background"])
+    with pytest.raises(InputError, match="results: expected boxes or instances"):
+        insight.masks(IMAGE, {"labels": results[0]["labels"]}, model=predictor)
+
+
+def test_ultralytics_itself(predictor):
+    """Its classes of results, as its models fill them."""
+    results = pytest.importorskip("ultralytics.engine.results")
+    about = torch.tensor([[0.9, 4], [0.8, 1]])
+    level = results.Results(IMAGE, "port.png", NAMES, boxes=torch.cat([torch.tensor(BOXES).float(), about], 1))
+    turned = torch.cat([torch.tensor(RADIANS).float(), about], 1)
+    oriented = results.Results(IMAGE, "port.png", NAMES, obb=turned)
+    expected = {"boxes": BOXES}, {"oriented_boxes": TURNED}
+    for given, prompts in zip((level, oriented), expected):
+        found = insight.masks(IMAGE, [given], model=predictor)
+        assert found.class_names == ["harbour", "ship"]
+        masks = np.asarray(predictor.predict(image=IMAGE, **prompts).masks)
+        assert (np.asarray(found.masks) != masks).mean() < 1e-3
+
+
+def test_data_samples_of_mmengine(predictor):
+    """What the data samples of mmdetection and mmrotate are made of; both need a compiled mmcv."""
+    structures = pytest.importorskip("mmengine.structures")
+    found = structures.InstanceData(bboxes=torch.tensor(BOXES).float(), labels=torch.tensor(CLASSES))
+    sample = structures.BaseDataElement()
+    sample.set_field(found, "pred_instances", dtype=structures.InstanceData)
+    prediction = insight.masks(IMAGE, [sample], model=predictor, class_names=["a", "b", "c", "d", "e"])
+    assert prediction.class_names == ["e", "b"]
+    assert prediction.masks.codes == predictor.predict(image=IMAGE, boxes=BOXES).masks.codes

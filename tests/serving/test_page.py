@@ -13,10 +13,17 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
+from affine import Affine
+from helpers import rasters
 from helpers.page_server import BOATS, SIZE, boat_corners, make_app, paint_scene, serving, truth
+from PIL import Image
+from rasterio import features
 
+from insight.annotation.sources import open_source
+from insight.serving import Limits
 from insight.structures.rle import rle_to_bitmap, segmentation_to_rle
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install insight-seg[test]")
@@ -260,6 +267,53 @@ def test_handles_and_vertices_are_moved_added_and_removed(url, visit):
         session.settle()
         assert len(session.objects[0]["polygons"][0]) == len(ring) + count, key
     assert session.objects[0]["source"] == "manual"
+
+
+@needs_browser
+def test_a_geotiff_in_windows_with_the_boxes_of_its_labels(tmp_path, visit):
+    """Its tiles are read in windows; boxes of a label file get masks; what is exported lies on the map."""
+    transform = Affine(0.5, 0, 500000, 0, -0.5, 4900000)
+    paint_scene(tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labelTxt").mkdir()
+    image = np.asarray(Image.open(tmp_path / "marina.png"))
+    rasters.write(tmp_path / "images" / "marina.tif", image, transform=transform, tiled=True, blockxsize=256)
+    rows = [" ".join(map(str, boat_corners(boat).ravel())) for boat in BOATS[:2]]
+    (tmp_path / "labelTxt" / "marina.txt").write_text("".join(f"{row} ship 0\n" for row in rows))
+    port = free_port()
+    app = make_app(tmp_path / "images", port, boxes=open_source(tmp_path), limits=Limits(pixels=100_000))
+    with serving(app, port) as url:
+        session = visit(url)
+        session.until("insight.state.candidates.length === 2")
+        session.press("n")
+        session.settle()
+        assert len(session.page.evaluate("insight.state.current.polygons")) == 1  # to be looked at
+        session.press("a")
+        session.settle()
+        ahead = np.array([session.at(*corner) for corner in boat_corners(BOATS[1])])
+        shown = session.page.locator("#map").bounding_box()
+        assert (ahead > (shown["x"], shown["y"])).all()  # the next one is in sight as a whole
+        assert (ahead < (shown["x"] + shown["width"], shown["y"] + shown["height"])).all()
+        session.press("a")
+        session.settle()
+        session.press("0")  # the whole image
+        session.draw_box(BOATS[2], "t")
+        seen = session.page.evaluate(_PIXEL, [[*BOATS[3][:2]], [400, 400]])
+        assert [min(colour) > 128 for colour in seen] == [True, False]
+        table = geopandas.read_file(session.export("GeoJSON")).to_crs(32632)
+    assert not app.state.services.library.decoded.bytes  # nothing was decoded whole
+    assert list(table["class_name"]) == ["ship"] * 3
+    drawn = [features.rasterize([shape], SIZE, transform=transform).astype(bool) for shape in table.geometry]
+    assert [max(iou(mask, boat) for mask in drawn) > 0.95 for boat in BOATS] == [True] * 3 + [False]
+
+
+# Colours of the map at pixels of the image.
+_PIXEL = """points => points.map((point) => {
+  const canvas = document.querySelector("#map canvas");
+  const ratio = canvas.width / canvas.getBoundingClientRect().width;
+  const [x, y] = insight.imageView.pixelOf(point).map((value) => Math.round(value * ratio));
+  return [...canvas.getContext("2d").getImageData(x, y, 1, 1).data].slice(0, 3);
+})"""
 
 
 @needs_browser

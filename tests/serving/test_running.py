@@ -1,8 +1,10 @@
 """A server in a process of its own: its end, clients that misbehave, load."""
 
 import base64
+import io
 import json
 import random
+import resource
 import signal
 import socket
 import threading
@@ -12,8 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
 import pytest
 from helpers.servers import memory_of, new_object, running, write_images
+from PIL import Image
 
 from insight.serving.store import Store
 
@@ -65,6 +69,54 @@ def test_clients_that_hang_up_leave_nothing_behind(served):
     assert client.get("/health").json()["waiting"] == 0
     assert client.post("/v1/predict", content=body, headers={"Content-Type": "application/json"}).status_code == 200
     assert "traceback" not in (folder / "log").read_text()
+
+
+def test_of_two_saves_at_once_one_is_accepted(served):
+    _, client, _ = served
+    place = f"/api/images/{client.get('/api/images').json()[0]['id']}/objects"
+    seen = client.post(place, json=new_object()).json()
+    barrier = threading.Barrier(8)
+
+    def save(number):
+        barrier.wait()
+        changed = new_object(score=number / 10)
+        headers = {"If-Match": str(seen["revision"])}
+        return client.put(f"{place}/{seen['id']}", json=changed, headers=headers)
+
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(save, range(8)))
+    assert sorted(reply.status_code for reply in replies) == [200] + [409] * 7
+    (accepted,) = [reply.json() for reply in replies if reply.status_code == 200]
+    assert all(reply.json()["current"] == accepted for reply in replies if reply.status_code == 409)
+    assert accepted in client.get(place).json()
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_written(served):
+    """The kernel lets the server write no file, as on a full disk: annotations, exports, uploads and the log."""
+    process, client, _ = served
+    image = client.get("/api/images").json()[0]["id"]
+    place, large = f"/api/images/{image}/objects", np.random.default_rng(0).integers(0, 255, (900, 900, 3), np.uint8)
+    png = io.BytesIO()
+    Image.fromarray(large).save(png, "PNG")  # of more than a megabyte, which goes to a temporary file
+    before = client.get(place).json()
+    soft, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, hard))
+    try:
+        replies = [
+            client.post(place, json=new_object()),
+            client.get("/api/export/coco"),
+            client.get("/api/export/yolo-seg"),
+            client.post("/v1/predict", files={"image": png.getvalue()}, data={"request": json.dumps(ASKED)}),
+        ]
+        assert [(reply.status_code, "space" in reply.json()["detail"]) for reply in replies] == [(507, True)] * 4
+        assert client.post("/v1/predict", json={"image_id": image, **ASKED}).status_code == 200
+        assert client.get(place).json() == before
+    finally:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (soft, hard))
+    assert client.post(place, json=new_object()).status_code == 201
+    assert len(client.get("/api/export/coco").json()["annotations"]) == len(before) + 1
+    upload = client.post("/v1/predict", files={"image": png.getvalue()}, data={"request": json.dumps(ASKED)})
+    assert upload.status_code == 200
 
 
 def test_garbage_is_refused(served):

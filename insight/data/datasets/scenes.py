@@ -29,17 +29,20 @@ class Split:
         count: number of scenes.
         first_seed: seed of the first scene.
         size: (height, width), pixels.
+        margins: margins of the masks, pixels, see `draw_scene`: the scenes take turns.
     """
 
     count: int
     first_seed: int
     size: tuple[int, int]
+    margins: tuple[float, ...] = (0.0,)
 
 
 SPLITS = {
     "scenes_train": Split(480, 0, (320, 320)),
     "scenes_val": Split(80, 1_000_000, (320, 320)),
     "scenes_large_train": Split(1200, 100_000, (512, 512)),
+    "scenes_outlined_train": Split(1200, 100_000, (512, 512), margins=(0.0, 0.5, 1.0)),
 }
 
 
@@ -91,7 +94,8 @@ def _render(folder: Path, split: Split) -> None:
 
 def _draw(images: Path, split: Split, index: int) -> tuple[dict, list[dict]]:
     """Draw one scene to disk; its COCO image and annotations."""
-    scene = draw_scene(split.first_seed + index, split.size)
+    margin = split.margins[index % len(split.margins)]
+    scene = draw_scene(split.first_seed + index, split.size, margin=margin)
     name = f"{index:05d}.png"
     write_png(images / name, scene.image)
     height, width = split.size
@@ -104,6 +108,7 @@ def _draw(images: Path, split: Split, index: int) -> tuple[dict, list[dict]]:
         "look": scene.look,
         "gsd": round(scene.gsd, 4),
         "off_nadir": round(scene.off_nadir, 2),
+        "margin": margin,
     }
     objects = [
         {

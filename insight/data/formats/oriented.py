@@ -22,6 +22,7 @@ from .yolo_text import YOLO_LABELS, class_name, class_names_of, read_yolo_lines
 WITHOUT_AREA = "boxes without area"
 
 _DOTA_LABELS = "labelTxt"
+_LAYOUTS = (("images", _DOTA_LABELS, ".txt"), ("Images", "Annotations", ".json"), ("images", YOLO_LABELS, ".txt"))
 _IGNORED = "ignore"  # SODA-A's class of regions that hold no single object
 
 _logger = logging.getLogger(__name__)
@@ -44,6 +45,11 @@ class OrientedLabels:
 
     def __len__(self) -> int:
         return len(self.class_names)
+
+
+def has_oriented(folder: str | os.PathLike) -> bool:
+    """Return whether a folder has one of the layouts of `find_oriented`."""
+    return any(all((Path(folder) / name).is_dir() for name in names[:2]) for names in _LAYOUTS)
 
 
 def find_oriented(
@@ -73,8 +79,7 @@ def find_oriented(
     check = check or FileCheck(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")
-    layouts = (("images", _DOTA_LABELS, ".txt"), ("Images", "Annotations", ".json"), ("images", YOLO_LABELS, ".txt"))
-    found = [names for names in layouts if all((folder / name).is_dir() for name in names[:2])]
+    found = [names for names in _LAYOUTS if all((folder / name).is_dir() for name in names[:2])]
     if not found:
         raise InputError(
             f"{folder}: expected images/ and labelTxt/ (DOTA), Images/ and Annotations/ (SODA-A), or images/ and "

@@ -62,8 +62,11 @@ export class Editor {
     return this.saving.isIdle && this.#running.size === 0;
   }
 
+  /** Select an object, or null. A candidate without a mask gets it, to be looked at before it is decided on. */
   select(id) {
     if (id !== this.state.selected) this.state.set({ selected: id, vertex: null });
+    const { current } = this.state;
+    if (current?.state === "candidate" && !current.polygons.length && !this.#running.has(id)) this.#segment(current);
   }
 
   /** Add an object with a box, and ask for its mask. */
