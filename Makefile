@@ -12,7 +12,7 @@ SOURCES := setup.py $(wildcard csrc/*.cpp csrc/*/*)
 # What setup.py reads of the environment: another value is another build.
 OPTIONS := $(foreach name,FORCE_CUDA TORCH_CUDA_ARCH_LIST CUDA_HOME INSIGHT_BUILD_OPS DEBUG,$(name)=$($(name)))
 
-.PHONY: help install demo test lint docs wheel-check bench gpu-check clean always
+.PHONY: help install demo test lint docs wheel-check qgis-plugin bench gpu-check clean always
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ docs: install  ## Build the documentation site into site/; broken links fail
 
 wheel-check: install  ## Build the source distribution and the wheel, install it elsewhere, and try it
 	$(BIN)/python scripts/check_wheel.py
+
+qgis-plugin:  ## Write dist/insight_masks.zip, the QGIS plugin
+	$(PYTHON) scripts/build_qgis_plugin.py
 
 bench: install  ## Measure the kernels and the detector against PyTorch, as ratios
 	$(BIN)/python benchmarks/run.py

@@ -34,7 +34,9 @@ import numpy as np
 import rasterio
 import shapely
 import torch
+from affine import Affine
 from rasterio.features import rasterize
+from rasterio.windows import Window
 from scipy.ndimage import find_objects
 
 from insight.data.scenes import CATEGORIES
@@ -46,6 +48,7 @@ from insight.structures.rle import RLEMasks, encode_crop
 
 TILE, SEAM = 1024, 32  # pixels: of the rivals and of the strips; to either side of a border
 IDEAL, _ID_BITS = "ideal", 20
+_STRIP = 512  # rows that are drawn at a time
 WAYS = ("ours 512", "ours 1024", "ours 2048", "SAHI 1024", "NMS 1024")
 
 
@@ -86,11 +89,19 @@ class IdealDetector:
 def write_labels(truth: "Objects", raster: Raster, path: Path) -> Path:
     """Write a raster whose colours are the classes and numbers of objects."""
     values = (truth.classes.astype(np.int64) << _ID_BITS) + np.arange(1, len(truth.classes) + 1)
-    labels = rasterize(zip(truth.polygons, values.tolist()), raster.size, dtype=np.int32)
-    bands = np.stack([labels >> 16, labels >> 8 & 255, labels & 255]).astype(np.uint8)
+    tree = shapely.STRtree(truth.polygons)
     profile = {"driver": "GTiff", "count": 3, "height": raster.height, "width": raster.width, "dtype": "uint8"}
-    with rasterio.open(path, "w", **profile, crs=raster.crs, transform=raster.transform, tiled=True) as file:
-        file.write(bands)
+    place = {"crs": raster.crs, "transform": raster.transform}
+    layout = {"tiled": True, "blockxsize": _STRIP, "blockysize": _STRIP, "compress": "deflate", "zlevel": 1}
+    with rasterio.open(path, "w", **profile, **place, **layout) as file:
+        for top in range(0, raster.height, _STRIP):
+            height = min(_STRIP, raster.height - top)
+            index = np.sort(tree.query(shapely.box(0, top, raster.width, top + height)))  # later ones lie on top
+            shapes = list(zip(truth.polygons[index], values[index].tolist()))
+            size, shift = (height, raster.width), Affine.translation(0, top)
+            labels = rasterize(shapes, size, transform=shift, dtype=np.int32) if shapes else np.zeros(size, np.int32)
+            bands = np.stack([labels >> 16, labels >> 8 & 255, labels & 255]).astype(np.uint8)
+            file.write(bands, window=Window(0, top, raster.width, height))
     return path
 
 

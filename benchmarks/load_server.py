@@ -5,13 +5,14 @@
 
 Each client draws boxes in one of ten images and refines every second one by a point. A client that gets 503 waits as
 Retry-After says and asks again; any other error counts as one. Prints throughput, latencies of answers, statuses, and
-the server's memory before and after, as JSON.
+the server's memory after each tenth of the requests, as JSON. `--clients 1` measures what one person waits for.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import platform
 import random
 import socket
 import subprocess
@@ -19,11 +20,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from datetime import date
 from pathlib import Path
 
 import httpx
 import numpy as np
 from PIL import Image
+
+from insight.hub import find
 
 IMAGES, SIDE, BOX = 10, 512, 40
 
@@ -59,19 +63,22 @@ async def _load(address: str, process: int, args: argparse.Namespace) -> dict:
             except httpx.TransportError:
                 await asyncio.sleep(0.2)
         await client.post(f"/api/images/{images[0]}/segment", json={"box": [0, 0, BOX, BOX]})
-        before, statuses, left = _memory(process), Counter(), iter(range(args.requests))
+        statuses, left, memory = Counter(), iter(range(args.requests)), [_memory(process)]
         latencies: dict[str, list[float]] = {"new box": [], "point in the same box": []}
+        computing: dict[str, list[float]] = {what: [] for what in latencies}
 
         async def ask(seed: int) -> None:
             rng, box = random.Random(seed), None
-            for _ in left:
+            for number in left:
+                if number and number % (args.requests // 10 or 1) == 0:
+                    memory.append(_memory(process))
                 refine = box is not None
                 if not refine:
                     x, y = rng.randrange(SIDE - BOX), rng.randrange(SIDE - BOX)
                     image, box = rng.choice(images), [x, y, x + BOX, y + BOX]
                 point = {"points": [[box[0] + BOX / 2, box[1] + BOX / 2]], "labels": [1]} if refine else {}
                 while True:
-                    start = time.perf_counter()
+                    start, used = time.perf_counter(), _cpu_seconds(process)
                     try:
                         reply = await client.post(f"/api/images/{image}/segment", json={"box": box, **point})
                     except httpx.HTTPError as error:
@@ -79,7 +86,9 @@ async def _load(address: str, process: int, args: argparse.Namespace) -> dict:
                         break
                     statuses[str(reply.status_code)] += 1
                     if reply.status_code != 503:
-                        latencies["point in the same box" if refine else "new box"].append(time.perf_counter() - start)
+                        what = "point in the same box" if refine else "new box"
+                        latencies[what].append(time.perf_counter() - start)
+                        computing[what].append(_cpu_seconds(process) - used)
                         break
                     await asyncio.sleep(float(reply.headers["retry-after"]))
                 box = None if refine else box
@@ -87,19 +96,33 @@ async def _load(address: str, process: int, args: argparse.Namespace) -> dict:
         start = time.perf_counter()
         await asyncio.gather(*(ask(args.seed + number) for number in range(args.clients)))
         seconds = time.perf_counter() - start
-    percentiles = {
-        what: dict(zip(("p50", "p90", "p99"), np.percentile(seconds_each, (50, 90, 99)).round(3).tolist()))
-        for what, seconds_each in latencies.items()
-        if seconds_each
-    }
     return {
         "clients": args.clients,
         "requests": args.requests,
         "requests_per_second": round(args.requests / seconds, 1),
-        "latency_seconds": percentiles,
+        "latency_seconds": _percentiles(latencies),
+        # Of one client: what a machine that does nothing else would need, with one thread.
+        **({"server_cpu_seconds": _percentiles(computing)} if args.clients == 1 else {}),
         "statuses": dict(statuses),
-        "memory_mib": {"before": before, "after": _memory(process)},
+        "memory_mib": [*memory, _memory(process)],
+        "model": find(args.model).sha256[:12],
+        "date": date.today().isoformat(),
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores",
+        "load_average": os.getloadavg()[0],
     }
+
+
+def _percentiles(seconds: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    return {
+        what: dict(zip(("p50", "p90", "p99"), np.percentile(each, (50, 90, 99)).round(3).tolist()))
+        for what, each in seconds.items()
+        if each
+    }
+
+
+def _cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _draw(folder: Path, seed: int) -> None:

@@ -3,8 +3,9 @@
     python benchmarks/page_clicks.py --output clicks.json
 
 A script draws on the page as a person would, in a real browser: for each of 60 boats of a drawn marina a turned box,
-two pixels of the screen off, and then points where the mask is wrong. For the polygon tool nothing is drawn: the
-vertices of the coarsest polygon are counted that is as good as the page's mask. It takes about two minutes.
+two pixels of the screen off, and then points where the mask is wrong. For a polygon tool the vertices of the coarsest
+polygon are counted that is as good as the page's mask; `polygon_clicks.py` draws them in Label Studio. It takes about
+two minutes.
 """
 
 import argparse
@@ -49,11 +50,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help="JSON file for the numbers")
     parser.add_argument("--screenshot", type=Path, metavar="FILE", help="JPEG of the page at the end")
     args = parser.parse_args()
-    scene = draw_scene(SEED, SIZE, kind="harbour", look="optical", off_nadir=0)
-    boats = sorted((one for one in scene.instances if one.category == "ship"), key=_from_middle)[:BOATS]
-    with tempfile.TemporaryDirectory() as folder, _served(Path(folder), scene.image, args.model) as address:
+    image, boats = marina()
+    with tempfile.TemporaryDirectory() as folder, _served(Path(folder), image, args.model) as address:
         rows = _annotate(address, boats, args.screenshot)
     numbers = _summary(rows) | {
+        "ious": [row["iou"] for row in rows],
         "boats": len(rows),
         "seed": SEED,
         "scenes": generator_version(),
@@ -65,6 +66,12 @@ def main() -> None:
     print(text)
     if args.output is not None:
         args.output.write_text(text + "\n")
+
+
+def marina() -> tuple[np.ndarray, list[SceneInstance]]:
+    """Draw the marina; return its image (H, W, 3) and the boats to annotate, from the middle on."""
+    scene = draw_scene(SEED, SIZE, kind="harbour", look="optical", off_nadir=0)
+    return scene.image, sorted((one for one in scene.instances if one.category == "ship"), key=_from_middle)[:BOATS]
 
 
 def _from_middle(boat: SceneInstance) -> float:
@@ -136,7 +143,7 @@ def _annotate_one(page: Page, boat: SceneInstance, rng: np.random.Generator) -> 
     page.keyboard.up("Shift")
     mask, seconds = _mask(page, start)
     truth = boat.full_mask(SIZE)
-    scores, clicks = [_iou(mask, truth)], 2  # the drag, and the click for the width
+    scores, clicks = [iou(mask, truth)], 2  # the drag, and the click for the width
     waits = []
     while scores[-1] < GOOD and len(waits) < CORRECTIONS:
         point, is_missing = _worst(mask, truth)
@@ -146,14 +153,16 @@ def _annotate_one(page: Page, boat: SceneInstance, rng: np.random.Generator) -> 
         clicks += 1
         mask, wait = _mask(page, start)
         waits.append(wait)
-        scores.append(_iou(mask, truth))
+        scores.append(iou(mask, truth))
     return {
         "clicks": clicks,
         "first_iou": scores[0],
         "iou": scores[-1],
         "seconds": seconds,
         "point_seconds": waits,
-        "vertices": _vertices(truth, scores[-1]),
+        # A drag and a click make the box, a click each point; a key chooses the tool.
+        "estimated_seconds": estimated_seconds(3 + len(waits), 4 + 2 * len(waits), 1 + len(waits)),
+        "vertices": sum(map(len, coarsest_outlines(truth, scores[-1]))),
         "outline_vertices": page.evaluate("insight.state.current.polygons.flat().length"),
     }
 
@@ -180,7 +189,8 @@ def _until(page: Page, condition: str) -> None:
         page.wait_for_timeout(10)
 
 
-def _iou(mask: np.ndarray, truth: np.ndarray) -> float:
+def iou(mask: np.ndarray, truth: np.ndarray) -> float:
+    """Return the IoU of two masks."""
     return round(float((mask & truth).sum() / (mask | truth).sum()), 4)
 
 
@@ -200,18 +210,31 @@ def _worst(mask: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, bool]:
     return best
 
 
-def _vertices(truth: np.ndarray, least: float) -> int:
-    """Vertices of the coarsest outlines of a mask whose IoU is not below the given one."""
+def coarsest_outlines(truth: np.ndarray, least: float) -> list[np.ndarray]:
+    """Return the coarsest outlines, each (N, 2) pixels, whose IoU with a mask is not below `least`."""
     contours, _ = cv2.findContours(truth.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    count = 0
+    outlines: list[np.ndarray] = []
     for tolerance in TOLERANCES:
-        outlines = [cv2.approxPolyDP(contour, tolerance, True) for contour in contours]
+        outlines = [cv2.approxPolyDP(contour, tolerance, True)[:, 0] for contour in contours]
         drawn = np.zeros(truth.shape, np.uint8)
         cv2.fillPoly(drawn, outlines, 1)
-        count = sum(len(outline) for outline in outlines)
-        if _iou(drawn.astype(bool), truth) >= least:
-            return count
-    return count
+        if iou(drawn.astype(bool), truth) >= least:
+            break
+    return outlines
+
+
+def estimated_seconds(pointings: int, presses: int, keys: int) -> float:
+    """Return a person's seconds by the Keystroke-Level Model (Card, Moran and Newell 1980).
+
+    Args:
+        pointings: times that the pointer is moved to a place.
+        presses: times that its button is pressed or released.
+        keys: keys that are pressed.
+
+    Returns:
+        The seconds, without those in which the person waits for the machine.
+    """
+    return 1.1 * pointings + 0.1 * presses + 0.2 * keys
 
 
 def _summary(rows: list[dict]) -> dict:
@@ -222,6 +245,7 @@ def _summary(rows: list[dict]) -> dict:
     return {
         "clicks": mean("clicks"),
         "polygon_vertices": mean("vertices"),
+        "estimated_seconds": mean("estimated_seconds"),
         "iou": mean("iou"),
         "iou_of_boxes_alone": mean("first_iou"),
         "good_without_a_point": round(float(np.mean([row["first_iou"] >= GOOD for row in rows])), 3),

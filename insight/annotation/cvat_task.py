@@ -53,7 +53,12 @@ def open_task(url: str, task_id: int, *, token: str | None = None, user: str = "
     except ModuleNotFoundError as error:
         raise MissingDependencyError("cvat: cvat-sdk is not installed; run `pip install insight-seg[cvat]`") from error
     with _sentences(url, task_id), Client(url) as client:
-        client.login(PasswordCredentials(user, password) if token is None else AccessTokenCredentials(token))
+        try:
+            client.login(PasswordCredentials(user, password) if token is None else AccessTokenCredentials(token))
+        except ApiException as error:
+            if error.status != 400:
+                raise
+            raise InputError(f"user: {url} does not accept this name and password") from error
         try:
             task = client.tasks.retrieve(task_id)
         except ApiException as error:
@@ -236,7 +241,7 @@ def _sentences(url: str, task_id: int) -> Iterator[None]:
         yield
     except ApiException as error:
         why = {
-            401: "does not accept the token or the password",
+            401: "does not accept the token",
             403: f"does not let this user change task {task_id}",
         }.get(error.status, f"answered {error.status} {error.reason or ''}".rstrip())
         raise InsightError(f"url: {url} {why}") from error

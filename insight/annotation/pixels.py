@@ -21,7 +21,8 @@ def read_pixels(path: Path) -> np.ndarray:
 
     Raises:
         OSError: the file is missing, truncated, of an unknown format or too large for the memory.
-        InputError: pixels of another kind than 8 bits, and the extra `geo` is not installed; or a raster without data.
+        InputError: pixels of another kind than 8 bits, and the extra `geo` is not installed; a raster without data, or
+            one with ground control points in place of a transform.
     """
     if path.suffix.lower() not in _RASTERS:
         return read_image(path)
@@ -35,4 +36,7 @@ def read_pixels(path: Path) -> np.ndarray:
         except MissingDependencyError:
             raise error from None
     raster = Raster(path)
+    if raster.is_warped:
+        raise InputError(f"{path}: boxes in its pixels have no place once its ground control points warp it; warp it "
+                         "first (gdalwarp), and draw the boxes on that")  # fmt: skip
     return raster.read((0, 0, raster.width, raster.height))

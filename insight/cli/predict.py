@@ -1,9 +1,8 @@
 """`insight predict`."""
 
 import argparse
-import math
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from insight.errors import InputError
 from insight.version import __version__
@@ -29,10 +28,11 @@ def add_parser(commands) -> None:
             "--output mine",
             "predict port.tif --output found.gpkg",
             "predict port.tif --boxes berths.gpkg --output ships.gpkg",
+            "predict scenes/ --model scenes-light --to gpkg --output found",
         ),
         "Without a model, the shipped scenes-light detects, and the shipped sopseg-vit-t segments boxes.\n"
         "Writes predictions.json (COCO) and a picture of each image; or, if the output is a vector file, the polygons\n"
-        "of one raster of any size. A stopped run resumes where it was.",
+        "of one raster of any size, and with --to those of many in a folder. A stopped run resumes where it was.",
     )
     parser.sources = "images"
     parser.add_argument("images", nargs="+", metavar="SOURCE", help="image files, folders or glob patterns")
@@ -83,7 +83,10 @@ def add_parser(commands) -> None:
         metavar="S",
         help="lowest score of an instance found without prompts, 0 to 1 (default: the model's, or 0.5 for a config)",
     )
-    rasters = parser.add_argument_group("rasters", "where the output is a vector file")
+    rasters = parser.add_argument_group("rasters", "where the output is a vector file, or with --to")
+    rasters.add_argument(
+        "--to", choices=[suffix[1:] for suffix in LAYERS], help="write a vector file for each raster to the folder"
+    )
     rasters.add_argument(
         "--tile-size", type=integer(1), default=1024, metavar="N", help="pixels (default: %(default)s)"
     )
@@ -98,7 +101,10 @@ def add_parser(commands) -> None:
         "others by the scene's 2nd and 98th percentile)",
     )
     rasters.add_argument(
-        "--gsd", type=float, metavar="M", help="resample to this many metres a pixel (default: as the model states)"
+        "--gsd",
+        type=float,
+        metavar="M",
+        help="resample to this many metres a pixel (default: the raster's own, or the nearest that a detector states)",
     )
     rasters.add_argument(
         "--simplify",
@@ -122,8 +128,8 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    if Path(args.output).suffix.lower() in LAYERS:
-        return _predict_raster(args)
+    if Path(args.output).suffix.lower() in LAYERS or args.to:
+        return _predict_rasters(args)
     from insight.inference.file_predictor import to_file_predictor
     from insight.inference.files import find_images, predict_files
     from insight.runtime.outputs import check_output_folder
@@ -146,56 +152,60 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _predict_raster(args: argparse.Namespace) -> int:
-    """Write the polygons of a raster."""
+def _predict_rasters(args: argparse.Namespace) -> int:
+    """Write the polygons of a raster, or of many."""
     from insight.geo.companions import parse_companions, write_companions
-    from insight.geo.predict import predict_raster
-    from insight.geo.raster import Raster
+    from insight.geo.predict import open_suited, predict_raster
+    from insight.geo.predict_many import predict_rasters
+    from insight.geo.raster import SUFFIXES, Raster
+    from insight.inference.files import find_images
 
-    if len(args.images) > 1 or not Path(args.images[0]).is_file():
-        raise InputError(f"output: {args.output} is for the polygons of one raster; give one file, or name a folder")
+    if not args.to and (len(args.images) > 1 or not Path(args.images[0]).is_file()):
+        raise InputError(
+            f"output: {args.output} is for the polygons of one raster; for many, name a folder and a format: "
+            "--to gpkg --output FOLDER"
+        )
     if args.given_class is not None or args.correct_boxes:
-        raise InputError("output: --class and --correct-boxes are for images; name a folder as output")
+        raise InputError("output: --class and --correct-boxes are for images; name a folder as output, without --to")
     also = parse_companions(args.also)
+    options = _raster_options(args)
+    rasters = find_images(args.images, SUFFIXES)
+    opening = (args.bands, args.rescale, args.gsd)
+    if not args.to:
+        Raster(rasters[0], *opening)  # fails sooner than a model is read
+    model, _ = _predictor(args, any(options[name] is not None for name in ("boxes", "oriented_boxes", "prompts")))
+    if not args.to:
+        raster = open_suited(rasters[0], model, *opening)
+        predict_raster(raster, model, output=args.output, **options)
+        for path in (args.output, *write_companions(args.output, raster, also)):
+            print(f"wrote {path}")
+        return 0
+    named = dict(zip(("bands", "rescale", "gsd"), opening))
+    done = predict_rasters(rasters, model, args.output, suffix=f".{args.to}", also=also, **named, **options)
+    for path in done.written:
+        print(f"wrote {path}")
+    if done.already:
+        print(f"kept {len(done.already)} files that an earlier run has written")
+    for reason in done.failures.values():
+        print_error(reason)
+    return 1 if done.failures else 0
+
+
+def _raster_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `predict_raster` beside those of the raster."""
     layer = args.boxes[0] if len(args.boxes) == 1 and Path(args.boxes[0].split("|layername=")[0]).is_file() else None
     if layer is not None and (args.oriented_boxes or args.boxes_json):
         raise InputError("boxes: a layer holds all prompts; leave --oriented-boxes and --boxes-json out")
     given = None if layer is not None else _prompts(args)
     if isinstance(given, dict):
-        raise InputError("boxes_json: expected one list of boxes for one raster, got lists by image file name")
-    raster = Raster(args.images[0], args.bands, args.rescale, args.gsd)  # which fails sooner than a model is read
-    prompted = layer is not None or given is not None
-    model, settings = _predictor(args, prompted)
-    if args.gsd is None and (gsd := _suitable_gsd(raster.gsd_m, settings["gsd"])) is not None:
-        print(f"resampling from {raster.gsd_m:.3g} m to {gsd:.3g} m a pixel, as the model was trained", flush=True)
-        raster = Raster(args.images[0], args.bands, args.rescale, gsd)
-    predict_raster(
-        raster,
-        model,
-        boxes=given.boxes if given is not None and len(given.boxes) else None,
-        oriented_boxes=given.corners if given is not None and len(given.corners) else None,
-        prompts=layer,
-        tile_size=args.tile_size,
-        overlap=args.overlap,
-        simplify=args.simplify,
-        regularize=args.regularize,
-        output=args.output,
-        workers=args.workers,
-        engine=args.engine,
-        address=args.address,
-    )
-    print(f"wrote {args.output}")
-    for path in write_companions(args.output, raster, also):
-        print(f"wrote {path}")
-    return 0
-
-
-def _suitable_gsd(own: float | None, trained: Sequence[float] | None) -> float | None:
-    """The nearest ground sampling distance that a model was trained at, unless it is the raster's own."""
-    if own is None or not trained:
-        return None
-    nearest = min(max(own, trained[0]), trained[1])
-    return None if math.isclose(nearest, own, rel_tol=0.01) else nearest
+        raise InputError("boxes_json: expected one list of boxes for all rasters, got lists by image file name")
+    names = ("tile_size", "overlap", "simplify", "regularize", "workers", "engine", "address")
+    return {
+        "boxes": given.boxes if given is not None and len(given.boxes) else None,
+        "oriented_boxes": given.corners if given is not None and len(given.corners) else None,
+        "prompts": layer,
+        **{name: getattr(args, name) for name in names},
+    }
 
 
 def _predictor(args: argparse.Namespace, prompted: bool):
@@ -217,8 +227,7 @@ def _predictor(args: argparse.Namespace, prompted: bool):
         threshold = 0.5 if model is None else model.score_threshold
     check_score_threshold(threshold)
     options = (prompted, args.given_class, args.correct_boxes)
-    gsd = None if model is None else model.gsd
-    settings = {"insight": __version__, "class": args.given_class, "correct_boxes": args.correct_boxes, "gsd": gsd}
+    settings = {"insight": __version__, "class": args.given_class, "correct_boxes": args.correct_boxes}
     if model is not None and model.kind == "sopseg" and not args.opts:  # needs no Detectron2
         check_options(True, *options)
         predictor = SOPSegPredictor.from_pretrained(model, args.device or None)
@@ -230,7 +239,10 @@ def _predictor(args: argparse.Namespace, prompted: bool):
     branch = cfg.MODEL.SOPSEG_BRANCH
     weights = [path for path in (cfg.MODEL.WEIGHTS, branch.WEIGHTS if branch.ENABLED else "") if path]
     settings |= {"config": cfg.dump(), "weights": [file_digest(path) for path in weights]}
-    return build_predictor(cfg), settings
+    predictor = build_predictor(cfg)
+    if not isinstance(predictor, SOPSegPredictor) and model is not None:
+        predictor.gsd = model.gsd
+    return predictor, settings
 
 
 def _prompts(args: argparse.Namespace):

@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from insight.errors import InputError
 from insight.structures.oriented_boxes import rectangle_sides, rle_rectangle
-from insight.structures.rle import decode_crop, masks_to_rle, rle_area
+from insight.structures.rle import decode_crop, encode_crop, masks_to_rle, rle_area, rle_box
 
 BOUNDARY_RATIO = 0.005  # of SOPSeg, for small objects; Cheng et al. use 0.02
 
@@ -51,6 +51,24 @@ def is_all_boundary(truth: dict, ratio: float = BOUNDARY_RATIO) -> bool:
         return False
     height, width = truth["size"]
     return 2 * boundary_distance((height, width), ratio) > rectangle_sides(rle_rectangle(truth))[0]
+
+
+def boundary_of(code: dict, ratio: float = BOUNDARY_RATIO) -> dict:
+    """Return the boundary of a mask, as `boundary_iou` defines it.
+
+    Args:
+        code: compressed COCO RLE of the mask.
+        ratio: distance as a fraction of the image's diagonal.
+
+    Returns:
+        COCO RLE of the boundary.
+    """
+    x, y, width, height = rle_box(code)
+    size = code["size"][0], code["size"][1]
+    distance = boundary_distance(size, ratio)
+    if min(width, height) <= 2 * distance:  # nothing lies deeper
+        return code
+    return encode_crop(_boundary(decode_crop(code, (x, y, x + width, y + height)), distance), (x, y), size)
 
 
 def boundary_iou(predicted, truth, ratio: float = BOUNDARY_RATIO) -> np.ndarray:

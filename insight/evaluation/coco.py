@@ -1,10 +1,9 @@
 """COCO average precision with faster-coco-eval, with the area ranges and detection limits of COCO or iSAID."""
 
-import copy
 import json
 import logging
 import math
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from insight.runtime.json_values import plain
 from insight.structures.rle import masks_to_rle, rle_area, segmentation_to_rle
 
 from .boundary import is_all_boundary
+from .overlaps import ImageToCompare, measure_overlaps
 
 _ALL = 1e5**2
 AREA_PROFILES = {
@@ -37,6 +37,7 @@ AREA_PROFILES = {
 TASKS = ("bbox", "segm", "boundary")
 BOUNDARY_AP_RATIO = 0.02  # Cheng et al. 2021
 COCO_MAX_DETS = 100
+_COUNTED = ("image_id", "category_id", "score")
 LARGEST_MAX_DETS = 2**31 - 1  # faster-coco-eval counts in 32 bits
 
 _logger = logging.getLogger(__name__)
@@ -323,23 +324,58 @@ def precision_table(
         (T, R, K, A, M) float64, -1 where there is no ground truth: by IoU threshold (0.50, 0.55 ... 0.95), recall (0,
         0.01 ... 1), category by increasing id, area range (all, small, medium, large), detection limit.
     """
-    unused = "segmentation" if task == "bbox" else "bbox"
-    results = [{k: v for k, v in r.items() if k != unused} for r in copy.deepcopy(results)]
     truth, results = _numbered(truth, results)
-    reference = COCO(_prepared(truth))
-    ranges = {name: list(limits) for name, limits in AREA_PROFILES[area_profile].items()}
-    evaluation = COCOeval_faster(
-        reference,
-        reference.loadRes(results),
-        task,
-        ranges,
+    images = _by_image(truth, results, max_dets[-1])
+    overlaps = measure_overlaps(images, task, boundary_ratio)
+    found = [
+        {**{key: d[key] for key in _COUNTED}, "iscrowd": 0, "area": area}
+        for image, overlap in zip(images, overlaps)
+        for d, area in zip(image.detections, overlap.areas)
+    ]
+    sections = {section: truth[section] for section in ("images", "categories")}
+    evaluation = _EvaluationOfIoUs(
+        COCO({**sections, "annotations": _countable(truth)}),
+        COCO({**sections, "annotations": [{"id": number, **d} for number, d in enumerate(found, 1)]}),
+        "bbox",
+        {name: list(limits) for name, limits in AREA_PROFILES[area_profile].items()},
         lambda *_: None,
-        boundary_dilation_ratio=boundary_ratio,
     )
+    evaluation.given = {
+        (image["id"], category): ious
+        for image, overlap in zip(truth["images"], overlaps)
+        for category, ious in overlap.ious.items()
+    }
     evaluation.params.maxDets = list(max_dets)
     evaluation.evaluate()
     evaluation.accumulate()
     return evaluation.eval["precision"]
+
+
+class _EvaluationOfIoUs(COCOeval_faster):
+    """Matches and counts by given IoUs, {(image, category): (D, G)}, whatever they are of."""
+
+    given: dict[tuple[int, int], np.ndarray]
+
+    def computeIoU(self, imgId: int, catId: int) -> np.ndarray:
+        return self.given[imgId, catId]
+
+
+def _by_image(truth: dict, results: list[dict], limit: int) -> list[ImageToCompare]:
+    """Each image's annotations and, of each category, its `limit` best detections, by falling score."""
+    annotations: dict[int, list[dict]] = defaultdict(list)
+    detections: dict[int, list[dict]] = defaultdict(list)
+    counts: dict[tuple[int, int], int] = defaultdict(int)
+    for annotation in truth["annotations"]:
+        annotations[annotation["image_id"]].append(annotation)
+    for result in sorted(results, key=lambda r: -r["score"]):
+        key = result["image_id"], result["category_id"]
+        counts[key] += 1
+        if counts[key] <= limit:
+            detections[result["image_id"]].append(result)
+    return [
+        ImageToCompare((image["height"], image["width"]), annotations[image["id"]], detections[image["id"]])
+        for image in truth["images"]
+    ]
 
 
 def _numbered(truth: dict, results: list[dict]) -> tuple[dict, list[dict]]:
@@ -355,19 +391,25 @@ def _numbered(truth: dict, results: list[dict]) -> tuple[dict, list[dict]]:
     return {**truth, "annotations": renumbered(truth["annotations"])}, renumbered(results)
 
 
-def _prepared(truth: dict) -> dict:
-    """A copy whose annotations all have iscrowd and area, as COCO's own files, and are numbered from 1.
+def _countable(truth: dict) -> list[dict]:
+    """What COCO's code counts of each annotation, numbered from 1.
 
-    To COCO's code an instance of id 0 that a detection has found is one that none has found.
+    To it, an instance of id 0 that a detection has found is one that none has found.
     """
     sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
-    annotations = []
+    countable = []
     for number, annotation in enumerate(truth["annotations"], 1):
-        annotation = {"iscrowd": 0, **annotation, "id": number}
-        if annotation.get("area") is None:
-            annotation["area"] = _area(annotation, sizes[annotation["image_id"]])
-        annotations.append(annotation)
-    return {**truth, "annotations": annotations}
+        area = annotation.get("area")
+        countable.append(
+            {
+                "id": number,
+                "image_id": annotation["image_id"],
+                "category_id": annotation["category_id"],
+                "iscrowd": annotation.get("iscrowd", 0),
+                "area": _area(annotation, sizes[annotation["image_id"]]) if area is None else area,
+            }
+        )
+    return countable
 
 
 def _area(annotation: dict, size: tuple[int, int]) -> float:

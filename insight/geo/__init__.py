@@ -1,6 +1,6 @@
 """Georeferenced rasters and vector layers. Needs the extra `geo`.
 
-`Raster` and `predict_raster` are imported when they are first used.
+`Raster`, `predict_raster` and `predict_rasters` are imported when they are first used.
 """
 
 from importlib import import_module
@@ -17,11 +17,12 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from .predict import predict_raster
+    from .predict_many import predict_rasters
     from .raster import Raster
 
-__all__ = ["Raster", "predict_raster"]
+__all__ = ["Raster", "predict_raster", "predict_rasters"]
 
-_LAZY = {"Raster": ".raster", "predict_raster": ".predict"}
+_LAZY = {"Raster": ".raster", "predict_raster": ".predict", "predict_rasters": ".predict_many"}
 
 
 def __getattr__(name: str) -> Any:

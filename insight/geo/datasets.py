@@ -18,20 +18,19 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.features import rasterize
 
 from insight.data.formats.file_check import first
-from insight.data.formats.images import SUFFIXES
 from insight.data.formats.objects import bounds, box_corners_of
 from insight.errors import InputError
 from insight.runtime.folders import files_under
 from insight.structures.rle import encode_crop, masks_to_rle, rle_box, segmentation_to_rle
 
 from .features import feature_table, parse_crs
-from .layers import read_layer
+from .layers import CLASS_COLUMNS, read_layer
 from .polygons import box_polygons, mask_polygons, transform_polygons
 from .prompts import ImagePlace, are_aligned, box_corners
+from .raster import SUFFIXES, needs_warp
 from .writers import Writer
 
-_RASTERS = (*SUFFIXES, ".jp2", ".vrt")
-_CLASS_COLUMNS = ("class_name", "class", "label", "category", "name")
+_CLASS_COLUMNS = (*CLASS_COLUMNS, "name")
 
 
 def write_vector(content: dict[str, Any], path: Path, image_root: Path | None) -> Counter[str]:
@@ -141,7 +140,7 @@ def _on_images(
     column = next((name for name in _CLASS_COLUMNS if name in layer.table.columns), None)
     classes = ["object"] * len(geometries) if column is None else layer.table[column].astype(str).tolist()
     ids = {name: i for i, name in enumerate(sorted({classes[row] for row in rows}), 1)}
-    files = [images] if images.is_file() else files_under(images, _RASTERS)
+    files = [images] if images.is_file() else files_under(images, SUFFIXES)
     root = images.parent if images.is_file() else images
     found_images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -186,6 +185,11 @@ def _place_of(path: Path, needs_crs: bool = True) -> tuple[pyproj.CRS | None, Af
             raster = rasterio.open(path)
         with raster:
             crs, transform, size = parse_crs(raster.crs), raster.transform, (raster.height, raster.width)
+            if needs_warp(raster):
+                raise InputError(
+                    f"{path}: its {len(raster.gcps[0])} ground control points give its pixels no place on a map as "
+                    f"they are; warp it first: gdalwarp -r bilinear {path.name} warped_{path.name}"
+                )
     except RasterioIOError as error:
         raise OSError(f"{path}: cannot be read: {error}") from error
     if needs_crs and crs is None:

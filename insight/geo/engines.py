@@ -4,10 +4,9 @@ All do the same jobs and hand their results to one process, which keeps them; so
 """
 
 import contextlib
-import json
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,12 +16,13 @@ from insight.errors import InputError, MissingDependencyError
 from insight.runtime.processes import map_in_processes
 from insight.runtime.progress import Progress
 
+from .ray_engine import RayEngine, ray_engine
 from .work import Results, Work
 
+Engine = Callable[[Work, Results], None]
 ENGINES = ("local", "ray")
 _READ_AHEAD, _KEPT_BACK = 2, 4  # jobs read but not computed, and computed but not kept: they bound the memory
 _POLL = 0.1  # seconds after which a thread that waits looks whether the work has stopped
-_ATTEMPTS = 3  # to restart an actor of Ray that died, and to repeat its job
 
 
 def check_engine(engine: str, workers: int) -> None:
@@ -42,36 +42,57 @@ def check_engine(engine: str, workers: int) -> None:
         raise InputError(f"workers: expected at least 1, got {workers}")
     if engine == "ray":
         try:
-            import ray.data  # noqa: F401
+            import ray  # noqa: F401
         except ImportError as error:
             raise MissingDependencyError(
                 f"engine: Ray is not installed ({error}); run `pip install insight-seg[ray]`"
             ) from error
 
 
-def run_jobs(work: Work, results: Results, engine: str = "local", workers: int = 1, address: str | None = None) -> None:
-    """Do the jobs that have no result yet, and show the progress.
+@contextlib.contextmanager
+def open_engine(
+    name: str = "local", workers: int = 1, address: str | None = None, on_gpu: bool = False
+) -> Iterator[Engine]:
+    """Start what does the jobs of scenes, one scene after the other, and end it when the block ends.
 
     Args:
-        work: the jobs.
-        results: gets their results, in any order.
-        engine: "local" for this process, or several if `workers` is above 1; "ray" for a cluster.
+        name: "local" for this process, or several if `workers` is above 1; "ray" for a cluster.
         workers: number of processes that hold the model.
         address: of the Ray cluster, such as "auto"; None to start one on this machine, unless Ray is initialised.
+        on_gpu: whether the model is on a GPU.
+
+    Yields:
+        Function of the jobs of a scene and their results so far: does those that have no result yet, in any order, and
+        shows the progress. It raises OSError if the raster cannot be read or a worker process was killed.
 
     Raises:
-        OSError: the raster cannot be read, or a worker process was killed.
+        OSError: there is no Ray cluster at the address.
+        InputError, MissingDependencyError: as `check_engine`; or several local workers on a GPU.
     """
-    keys = [key for key in work.keys if key not in results]
-    if not keys:
+    check_engine(name, workers)
+    if name == "ray":
+        with ray_engine(workers, address, on_gpu) as engine:
+            yield partial(_run_on_ray, engine)
         return
-    if engine == "ray":
-        _run_on_ray(work, keys, results, workers, address)
-    elif workers > 1:
+    if workers > 1 and on_gpu:
+        raise InputError(f"workers: expected 1 for a model on a GPU, which processes cannot share so, got {workers}")
+    yield partial(_run_locally, workers)
+
+
+def _run_locally(workers: int, work: Work, results: Results) -> None:
+    keys = [key for key in work.keys if key not in results]
+    if workers > 1:
         for key, result in map_in_processes(partial(do_job, work), keys, "Predicting", work.unit, workers):
             results.add(key, result)
-    else:
+    elif keys:
         _run_here(work, keys, results)
+
+
+def _run_on_ray(engine: RayEngine, work: Work, results: Results) -> None:
+    keys = [key for key in work.keys if key not in results]
+    with Progress(len(work.keys), "Predicting", work.unit) as shown:
+        shown.skip(len(work.keys) - len(keys))
+        engine.run(work, results, keys, shown)
 
 
 def do_job(work: Work, key: str) -> tuple[str, Any]:
@@ -146,49 +167,3 @@ def _get(items: queue.Queue, stopped: threading.Event) -> Any:
         except queue.Empty:
             continue
     return None
-
-
-def _run_on_ray(work: Work, keys: Sequence[str], results: Results, workers: int, address: str | None) -> None:
-    import ray
-    import ray.data
-
-    own = not ray.is_initialized()
-    if own:
-        # One core more than actors, for Ray Data's own tasks.
-        size = {"num_cpus": workers + 1, "include_dashboard": False} if address is None else {"address": address}
-        ray.init(**size, log_to_driver=False, configure_logging=False)
-    try:
-        cores = int(ray.cluster_resources().get("CPU", 0))
-        if cores <= workers:
-            raise InputError(f"workers: expected fewer than the {cores} cores of the Ray cluster, got {workers}")
-        shared = ray.put(work)  # once, however many actors read it
-
-        class Worker:
-            """An actor that holds the model."""
-
-            def __init__(self) -> None:
-                self._work = ray.get(shared)
-
-            def __call__(self, batch: dict) -> dict:
-                done = [do_job(self._work, str(key)) for key in batch["key"]]
-                return {"key": [key for key, _ in done], "result": [json.dumps(result) for _, result in done]}
-
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        data = ray.data.from_items([{"key": key} for key in keys]).repartition(len(keys))
-        data = data.map_batches(
-            Worker,
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=workers),
-            num_cpus=1,
-            max_restarts=_ATTEMPTS,
-            max_task_retries=_ATTEMPTS,
-        )
-        with Progress(len(work.keys), "Predicting", work.unit) as shown:
-            shown.skip(len(work.keys) - len(keys))
-            for row in data.iter_rows():
-                results.add(str(row["key"]), json.loads(row["result"]))
-                shown.update()
-    finally:
-        if own:
-            ray.shutdown()

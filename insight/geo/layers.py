@@ -20,6 +20,7 @@ from insight.data.formats.oriented import read_dota, read_yolo_obb
 from insight.errors import InputError
 from insight.structures.oriented_boxes import oriented_corners
 
+CLASS_COLUMNS = ("class_name", "class", "label", "category")  # of which the first that a layer has names classes
 OBJECTS, ORIENTED_BOXES = "objects", "oriented_boxes"  # layers of results
 _LAYER = re.compile(r"(?P<path>.+?)\|layername=(?P<layer>[^|]+)$")  # as QGIS writes it
 _SRID = re.compile(r"\s*SRID=(?P<srid>\d+);(?P<wkt>.*)$", re.IGNORECASE | re.DOTALL)

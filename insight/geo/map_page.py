@@ -21,11 +21,10 @@ from insight.runtime.outputs import check_output_file
 from insight.visualization.overlays import palette_color
 
 from .features import parse_crs
-from .layers import objects_layer, read_layer
+from .layers import CLASS_COLUMNS, objects_layer, read_layer
 from .prompts import ImagePlace
 from .raster import Raster
 
-_CLASS_COLUMNS = ("class_name", "class", "label", "category")
 _TENTHS = 10  # coordinates in the page are tenths of a pixel
 
 
@@ -140,7 +139,7 @@ def _polygons(layer: str | os.PathLike, raster: Raster) -> tuple[geopandas.GeoDa
 
 
 def _classes(table: geopandas.GeoDataFrame) -> list[str]:
-    column = next((name for name in _CLASS_COLUMNS if name in table.columns), None)
+    column = next((name for name in CLASS_COLUMNS if name in table.columns), None)
     return ["object"] * len(table) if column is None else table[column].fillna("no class").astype(str).tolist()
 
 

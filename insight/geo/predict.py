@@ -1,10 +1,8 @@
 """Prediction on a whole raster: polygons on the map, independent of the tiles that it is read in."""
 
-import json
 import logging
+import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +11,20 @@ import pandas
 
 from insight.errors import InputError
 from insight.inference.sopseg_predictor import SOPSegPredictor
-from insight.runtime.atomic_files import atomic_write
-from insight.runtime.journal import Journal, settings_of
-from insight.runtime.locks import output_folder
 from insight.runtime.outputs import check_output_file
 from insight.structures.prompts import ParsedPrompts, parse_prompts
-from insight.version import __version__
 
-from .arriving import Arriving
 from .detect import TileDetection
-from .engines import check_engine, run_jobs
-from .features import feature_table
-from .found import piece_polygons
-from .polygons import transform_polygons
+from .engines import check_engine, open_engine
+from .layers import CLASS_COLUMNS
 from .prompted import MagnifiedPrompts, TilePrompts
 from .prompts import read_prompts
 from .raster import Raster
+from .scene_run import SceneRun
 from .stretch import Rescale
 from .tiles import TileGrid
-from .work import Found, Results, Work
-from .writers import Writer, is_vector_file
-
-UNFINISHED = ".unfinished"  # what the name of the folder of an unfinished run ends in
-RUN = ".run.json"  # what the name of the file beside a result ends in
+from .work import Work
+from .writers import is_vector_file
 
 _logger = logging.getLogger(__name__)
 
@@ -76,18 +65,20 @@ def predict_raster(
         raster: a file, or a `Raster`.
         model: a `PromptPredictor`, a `SOPSegPredictor`, or for detection any object with `class_names`, `set_image`
             and `detect`.
-        boxes: (N, 4) XYXY in pixels of the raster, in any form that the predictors take.
+        boxes: (N, 4) XYXY in pixels of the file, whatever it is resampled to, in any form that the predictors take.
         oriented_boxes: (M, 5), (M, 8) or (M, 4, 2), pixels, as the predictors take them; they follow `boxes`.
         points: (N, P, 2) XY in pixels, alone or with `boxes`. Alone, they are answered from a square of 1024 pixels
             around them.
         labels: (N, P), as the predictors take them.
         prompts: instead, a layer of polygons, oriented boxes or points in any CRS, see
             `insight.geo.prompts.read_prompts`; its attributes are carried over.
-        attributes: a row for each of `boxes`, `oriented_boxes` or `points`, to be carried over to its polygon.
+        attributes: a row for each of `boxes`, `oriented_boxes` or `points`, to be carried over to its polygon. SOPSeg,
+            which has no classes, gives polygons the classes in the column class_name, class, label or category.
         tile_size: side of the tiles, pixels; rounded up to a multiple of 32.
         overlap: of neighbouring tiles, pixels; rounded up to a multiple of 64. None: 256 for detection, at most half a
             tile; with boxes for a detector, enough to show the largest box whole.
-        bands, rescale, gsd: as `Raster` takes them, if `raster` is a file.
+        bands, rescale, gsd: as `Raster` takes them, if `raster` is a file. Without `gsd`, a file is resampled to the
+            range that a detector states (its `gsd`), if it lies outside, which is said.
         simplify: how far an outline may move to have fewer corners, pixels; 0 keeps every step of a mask.
         regularize: straighten outlines, see `mask_polygons`.
         output: vector file to write instead, see `Writer`. Beside it, `OUTPUT.run.json` records how it was made; its
@@ -107,144 +98,160 @@ def predict_raster(
         MissingDependencyError: Ray is not installed.
     """
     check_engine(engine, workers)
-    if engine == "local" and workers > 1 and _is_on_gpu(model):
-        raise InputError(f"workers: expected 1 for a model on a GPU, which processes cannot share so, got {workers}")
     if output is not None:
-        check_output_file(output)
-        if not is_vector_file(output):
-            raise InputError(f"output: expected the name of a vector file such as found.gpkg, got {output}")
-        if os.path.realpath(output) == os.path.realpath(raster.path if isinstance(raster, Raster) else raster):
-            raise InputError(f"output: {output} is the raster; choose another name")
+        check_output(output, raster.path if isinstance(raster, Raster) else raster)
+    run = prepare(
+        raster,
+        model,
+        boxes=boxes,
+        oriented_boxes=oriented_boxes,
+        points=points,
+        labels=labels,
+        prompts=prompts,
+        attributes=attributes,
+        tile_size=tile_size,
+        overlap=overlap,
+        bands=bands,
+        rescale=rescale,
+        gsd=gsd,
+        simplify=simplify,
+        regularize=regularize,
+    )
+    with open_engine(engine, workers, address, is_on_gpu(model)) as run_jobs:
+        if output is None:
+            return run.to_table(run_jobs)
+        run.to_file(Path(output), run_jobs)
+    return None
+
+
+def check_output(output: str | os.PathLike, raster: str | os.PathLike) -> None:
+    """Check that the polygons of a raster can be written to a file.
+
+    Args:
+        output: the file.
+        raster: the raster.
+
+    Raises:
+        OSError: it cannot be written.
+        InputError: it is no vector file, or the raster.
+    """
+    check_output_file(output)
+    if not is_vector_file(output):
+        raise InputError(f"output: expected the name of a vector file such as found.gpkg, got {output}")
+    if os.path.realpath(output) == os.path.realpath(raster):
+        raise InputError(f"output: {output} is the raster; choose another name")
+
+
+def prepare(
+    raster: str | os.PathLike | Raster,
+    model: Any,
+    *,
+    boxes: Any = None,
+    oriented_boxes: Any = None,
+    points: Any = None,
+    labels: Any = None,
+    prompts: str | os.PathLike | None = None,
+    attributes: pandas.DataFrame | None = None,
+    tile_size: int = 1024,
+    overlap: int | None = None,
+    bands: Any = None,
+    rescale: Rescale | None = None,
+    gsd: float | None = None,
+    simplify: float = 0.0,
+    regularize: bool = False,
+) -> SceneRun:
+    """Open a raster and its prompts, and divide it into jobs.
+
+    Args and Raises: see `predict_raster`.
+
+    Returns:
+        The run, of which nothing has been done.
+    """
     if not isinstance(raster, Raster):
-        raster = Raster(raster, bands, rescale, gsd)
+        raster = open_suited(raster, model, bands, rescale, gsd)
     elif not (bands is None and rescale is None and gsd is None):
         raise InputError("bands, rescale, gsd: belong to the Raster, which is given")
     if prompts is not None:
         if any(given is not None for given in (boxes, oriented_boxes, points, labels, attributes)):
             raise InputError("prompts: a layer holds all prompts and attributes; give no others beside it")
-        layer = read_prompts(prompts, raster.crs, raster.transform, raster.size, image_name=raster.path.name)
+        place = raster.crs, raster.file_transform, raster.file_size
+        layer = read_prompts(prompts, *place, image_name=raster.path.name)
         boxes, oriented_boxes, points, labels = layer.boxes, layer.corners, layer.points, layer.labels
         attributes = layer.attributes
-    parsed = parse_prompts(raster.size, boxes, oriented_boxes, points, labels)
+    parsed = parse_prompts(raster.file_size, boxes, oriented_boxes, points, labels).scaled(raster.zoom)
     count = parsed.count if parsed.groups else 0
     if attributes is not None and len(attributes) != count:
         raise InputError(f"attributes: expected a row for each of {count} prompts, got {len(attributes)}")
-    work = _work(raster, model, parsed, tile_size, overlap)
+    classes = None
+    if attributes is not None and isinstance(model, SOPSegPredictor):
+        classes, attributes = _classes_of(attributes, model)
+    work = _work(raster, model, parsed, classes, tile_size, overlap)
     if raster.crs is None:
         _logger.warning(f"{raster.path}: has no CRS; the coordinates of the result are "
                         f"{'those of its world file' if raster.is_georeferenced else 'pixels'}")  # fmt: skip
-    shape: dict[str, Any] = {"simplify": simplify, "regularize": regularize, "attributes": attributes}
-    if output is None:
-        kept = _InMemory()
-        run_jobs(work, kept, engine, workers, address)
-        return _joined(list(_tables(work, kept, **shape)), work)
-    with _journal(Path(output), work) as journal, Writer(output, raster.crs) as writer:
-        results, objects = Arriving(journal), 0
-
-        def write() -> None:
-            nonlocal objects
-            for table in _tables(work, results, **shape):
-                writer.write(table)
-                objects += len(table)
-
-        with results.used_by(write):
-            run_jobs(work, results, engine, workers, address)
-        if not objects:
-            writer.write(_joined([], work))
-        _write_run(Path(output), work, objects)
-    _logger.info(f"wrote {objects} objects to {output}")
-    return None
+    return SceneRun(work, simplify, regularize, attributes)
 
 
-class _InMemory(dict):
-    """Results of jobs, not kept."""
+def open_suited(
+    path: str | os.PathLike, model: Any, bands: Any = None, rescale: Rescale | None = None, gsd: float | None = None
+) -> Raster:
+    """Open a raster at a ground sampling distance that suits a model.
 
-    add = dict.__setitem__
+    Args:
+        path: the file.
+        model: the predictor. If it is a detector with the attribute `gsd`, smallest and largest of its training in
+            metres a pixel, a raster outside of them is resampled to the nearer one, which is said.
+        bands, rescale: as `Raster` takes them.
+        gsd: what to resample to instead.
+
+    Returns:
+        The raster.
+
+    Raises:
+        OSError, InputError: as `Raster`.
+    """
+    raster = Raster(path, bands, rescale, gsd)
+    trained = getattr(model, "gsd", None)
+    if gsd is not None or raster.gsd_m is None or not trained or isinstance(model, SOPSegPredictor):
+        return raster
+    nearest = min(max(raster.gsd_m, trained[0]), trained[1])
+    if math.isclose(nearest, raster.gsd_m, rel_tol=0.01):
+        return raster
+    _logger.warning(
+        f"{path}: is resampled from {raster.gsd_m:.3g} to {nearest:.3g} m a pixel, as the model was trained at "
+        f"{trained[0]:g} to {trained[1]:g}; gsd chooses otherwise"
+    )
+    return Raster(path, bands, rescale, nearest)
 
 
-def _is_on_gpu(model: Any) -> bool:
+def is_on_gpu(model: Any) -> bool:
+    """Return whether a predictor computes on a GPU."""
     parameters = getattr(getattr(model, "model", None), "parameters", None)
     return parameters is not None and any(parameter.is_cuda for parameter in parameters())
 
 
-def _work(raster: Raster, model: Any, prompts: ParsedPrompts, tile_size: int, overlap: int | None) -> Work:
+def _classes_of(attributes: pandas.DataFrame, model: Any) -> tuple[list[str] | None, pandas.DataFrame]:
+    """The classes that attributes name, and the attributes beside them."""
+    column = next((name for name in CLASS_COLUMNS if name in attributes.columns), None)
+    if column is None:
+        return None, attributes
+    named = attributes[column].astype(object).where(attributes[column].notna(), model.class_names[0])
+    return named.astype(str).tolist(), attributes.drop(columns="class_name", errors="ignore")
+
+
+def _work(
+    raster: Raster,
+    model: Any,
+    prompts: ParsedPrompts,
+    classes: list[str] | None,
+    tile_size: int,
+    overlap: int | None,
+) -> Work:
     if not prompts.groups:
         return TileDetection(raster, model, TileGrid(raster.size, tile_size, overlap))
     if isinstance(model, SOPSegPredictor):
-        return MagnifiedPrompts(raster, model, prompts)
+        return MagnifiedPrompts(raster, model, prompts, classes)
     if overlap is None and prompts.boxes is not None and len(prompts.boxes):
         largest = float((prompts.boxes[:, 2:] - prompts.boxes[:, :2]).max())
         overlap = min(tile_size // 2, max(2, int(largest * 4 / 3) + 1))  # the margin is an eighth at either end
     return TilePrompts(raster, model, prompts, TileGrid(raster.size, tile_size, overlap))
-
-
-@contextmanager
-def _journal(output: Path, work: Work) -> Iterator[Journal]:
-    """The results so far of a run that no other process has in hand; removed when the block ends without an error.
-
-    It must end after the output has its name: a kill in between then costs no results.
-    """
-    with output_folder(f"{output}{UNFINISHED}") as folder:
-        path = folder / "journal"
-        settings = {
-            "insight": __version__,
-            "raster": work.raster.content_digest(),
-            **work.raster.settings,
-            **work.settings,
-        }
-        before = settings_of(path)
-        if before is not None and before != json.loads(json.dumps(settings)):
-            changed = [key for key in settings if before.get(key) != json.loads(json.dumps(settings[key]))]
-            _logger.warning(f"{output}: begins anew; changed since the run that was stopped: {', '.join(changed)}")
-        yield Journal(path, settings)
-        path.unlink()
-
-
-def _tables(
-    work: Work, results: Results, *, simplify: float, regularize: bool, attributes: pandas.DataFrame | None
-) -> Iterator[geopandas.GeoDataFrame]:
-    """The objects as tables, some at a time."""
-    begun = without = 0
-    for found in work.found(results):
-        if not found.pieces:
-            continue
-        polygons = piece_polygons(found.pieces, simplify, regularize)
-        without += sum(piece is None for piece in found.pieces)
-        yield feature_table(
-            transform_polygons(polygons, work.raster.transform),
-            work.raster.crs,
-            class_ids=found.class_ids,
-            categories=work.categories,
-            scores=found.scores,
-            instance_ids=range(begun + 1, begun + 1 + len(polygons)),
-            attributes=_rows(attributes, found),
-        )
-        begun += len(polygons)
-    if without:
-        _logger.warning(f"{without} of {begun} prompts got no mask; their rows have no geometry")
-
-
-def _rows(attributes: pandas.DataFrame | None, found: Found) -> pandas.DataFrame | None:
-    return None if attributes is None or found.prompts is None else attributes.iloc[found.prompts]
-
-
-def _joined(tables: list[geopandas.GeoDataFrame], work: Work) -> geopandas.GeoDataFrame:
-    if not tables:
-        return feature_table([], work.raster.crs, class_ids=[], categories=work.categories, scores=[])
-    return pandas.concat(tables, ignore_index=True)
-
-
-def _write_run(output: Path, work: Work, objects: int) -> None:
-    """Record how a result was made."""
-    raster = work.raster
-    record = {
-        "insight": __version__,
-        "raster": raster.path.name,
-        "size": list(raster.size),
-        "gsd_m": raster.gsd_m,
-        **raster.settings,
-        **work.settings,
-        "objects": objects,
-    }
-    with atomic_write(f"{output}{RUN}") as file:
-        json.dump(record, file, indent=1)

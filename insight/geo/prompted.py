@@ -39,6 +39,7 @@ class MagnifiedPrompts:
         raster: the scene.
         model: the predictor.
         prompts: N prompts, scene pixels.
+        classes: N names of their classes; None for SOPSeg's own, "object".
 
     Raises:
         InputError: the predictor answers from the whole image (`magnify` is False).
@@ -46,11 +47,14 @@ class MagnifiedPrompts:
 
     unit = "group"
 
-    def __init__(self, raster: Raster, model: SOPSegPredictor, prompts: ParsedPrompts):
+    def __init__(
+        self, raster: Raster, model: SOPSegPredictor, prompts: ParsedPrompts, classes: Sequence[str] | None = None
+    ):
         if not model.magnify:
             raise InputError("model: magnify is False, but a scene is no image that can be seen whole; leave it True")
         self.raster, self._model = raster, model
-        self.categories = list(model.class_names)
+        self.categories = list(model.class_names) if classes is None else sorted(set(classes))
+        self._class_ids = None if classes is None else [self.categories.index(name) for name in classes]
         self.settings = {"model": model_settings(model), "prompts": prompts_digest(prompts)}
         self._prompts = list(prompts.groups)
         if prompts.corners is not None:
@@ -72,7 +76,7 @@ class MagnifiedPrompts:
         number, members, plan, window = self._jobs[key]
         origin = torch.tensor(window[:2], dtype=torch.float32)
         image = torch.from_numpy(pixels).permute(2, 0, 1)
-        local = _moved(self._prompts[number].select(members), -origin)
+        local = self._prompts[number].select(members).moved((-window[0], -window[1]))
         # Exact: float32 holds what is left of a number when whole pixels are taken away.
         plan = plan._replace(regions=plan.regions - origin.repeat(2))
         size = self._model.crop_size if local.boxes is not None else self._model.whole_image_size
@@ -87,7 +91,10 @@ class MagnifiedPrompts:
         return packed
 
     def found(self, results: Results) -> Iterator[Found]:
-        return in_order(self.keys, results, self._count)
+        for found in in_order(self.keys, results, self._count):
+            if self._class_ids is not None and found.prompts is not None:
+                found = found._replace(class_ids=[self._class_ids[i] for i in found.prompts])
+            yield found
 
     def _plan(self, group: Prompts) -> CropPlan:
         if group.boxes is None:
@@ -214,10 +221,3 @@ def _window(regions: Tensor, size: tuple[int, int]) -> Window:
     height, width = size
     x0, y0 = min(max(x0, 0), width - 1), min(max(y0, 0), height - 1)
     return x0, y0, max(min(x1, width), x0 + 1), max(min(y1, height), y0 + 1)
-
-
-def _moved(prompts: Prompts, by: Tensor) -> Prompts:
-    boxes = None if prompts.boxes is None else prompts.boxes + by.repeat(2)
-    points = None if prompts.points is None else prompts.points + by
-    corners = None if prompts.corners is None else prompts.corners + by
-    return prompts._replace(boxes=boxes, points=points, corners=corners)

@@ -26,6 +26,10 @@ _FOUR_CORNERS = 0.01  # the same for a polygon and the quadrilateral that it is 
 _logger = logging.getLogger(__name__)
 
 
+class LiesElsewhereError(InputError):
+    """No row of a layer lies on an image."""
+
+
 @dataclass(frozen=True)
 class LayerPrompts:
     """N prompts of an image, all of one kind, in pixels of the image.
@@ -101,8 +105,9 @@ def read_prompts(
 
     Raises:
         OSError: the layer is missing.
-        InputError: the layer cannot be read, is empty, lies elsewhere (the message says how far), has a CRS that the
-            image lacks, or holds geometries of several or other kinds.
+        LiesElsewhereError: no row lies on the image; the message says how far the nearest is.
+        InputError: the layer cannot be read, is empty, has a CRS that the image lacks, or holds geometries of several
+            or other kinds.
     """
     if form not in (None, BOX, ORIENTED_BOX):
         raise InputError(f"form: expected {BOX}, {ORIENTED_BOX} or None, got {form!r:.80}")
@@ -126,7 +131,7 @@ def read_prompts(
             raise InputError(f"{path}: expected polygons with an area, got none")
     on_image = place.touched_by(pixels)
     if not on_image.any():
-        raise InputError(f"{path}: lies elsewhere: {place.distance_to(pixels)}")
+        raise LiesElsewhereError(f"{path}: lies elsewhere: {place.distance_to(pixels)}")
     left_out["outside the image"] = int((~on_image).sum())
     rows, pixels = rows[on_image], pixels[on_image]
     boxes = corners = points = labels = None

@@ -18,6 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
 
+from insight.data.formats.images import SUFFIXES as PICTURES
 from insight.errors import InputError
 from insight.runtime.digests import digest, file_digest
 
@@ -28,6 +29,8 @@ _SAMPLE = 1024  # pixels, the long side of the overview that a stretch is comput
 _READ_WHOLE = 2**26  # pixels up to which a raster without overviews is read whole for that
 _PATCHES, _PATCH = 8, 128  # of a larger one: a grid of so many patches of so many pixels
 _RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+
+SUFFIXES = (*PICTURES, ".jp2", ".vrt")  # of the files in a folder that are rasters
 
 _logger = logging.getLogger(__name__)
 
@@ -53,10 +56,13 @@ class Raster:
 
     Attributes:
         path: the file.
+        file_size: (height, width) in pixels of the file, before resampling.
         width, height: size in pixels, after resampling.
         transform: affine transform from pixels to coordinates of `crs`.
         crs: the coordinate reference system, or None; then `transform` is that of a world file, or the identity.
         gsd_m: metres a pixel in the middle of the raster, also where the CRS is in degrees; None without CRS.
+        zoom: side of a pixel of the file in pixels, 1 without resampling.
+        is_warped: whether ground control points gave it its transform, so that its pixels are not those of the file.
         bands: numbers of the bands, from 1.
         rescale: for each band the values that become 0 and 255, or None if they stay as they are.
 
@@ -72,7 +78,7 @@ class Raster:
         rescale: Rescale | None = None,
         gsd: float | None = None,
     ):
-        self.path, self.gsd = Path(path), gsd
+        self.path, self.gsd, self.zoom = Path(path), gsd, 1.0
         if gsd is not None and not (math.isfinite(gsd) and gsd > 0):
             raise InputError(f"gsd: expected metres a pixel, above 0, got {gsd}")
         if not self.path.exists():
@@ -107,6 +113,11 @@ class Raster:
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.height, self.width
+
+    @property
+    def file_transform(self) -> Affine:
+        """The transform from pixels of the file, before resampling, to coordinates of `crs`."""
+        return self.transform * Affine.scale(self.zoom)
 
     @property
     def is_georeferenced(self) -> bool:
@@ -173,15 +184,18 @@ class Raster:
                 raise InputError(f"{self.path}: holds no bands; name one of its subdatasets instead")
             self._source: Any = self._file
             points, crs = self._file.gcps
-            if points and self._file.transform == Affine.identity():
+            self.is_warped = needs_warp(self._file)
+            if self.is_warped:
                 if crs is None:
                     raise InputError(
                         f"{self.path}: its ground control points have no CRS; warp it first: gdalwarp -s_srs EPSG:CODE"
                     )
                 _logger.warning(f"{self.path}: is warped by its {len(points)} ground control points")
                 self._source = WarpedVRT(self._file, src_crs=crs, crs=crs, resampling=Resampling.bilinear)
+            self.file_size = int(self._source.height), int(self._source.width)
             if self.gsd is not None:
-                self._source = _resampled(self._source, self.gsd, self.path)
+                self.zoom = _own_gsd(self._source, self.path) / self.gsd
+                self._source = _resampled(self._source, 1 / self.zoom)
 
     def _percentiles(self) -> list[tuple[float, float]]:
         pixels, valid = self._reduced(_SAMPLE) if self._is_quick_to_see() else self._patches()
@@ -251,6 +265,11 @@ class Raster:
         return rgb
 
 
+def needs_warp(file: Any) -> bool:
+    """Return whether a raster, opened by rasterio, has ground control points in place of a transform."""
+    return bool(file.gcps[0]) and file.transform == Affine.identity()
+
+
 @contextmanager
 def _one_line(path: Path) -> Iterator[None]:
     """Turn what GDAL says of a damaged file into one line."""
@@ -263,13 +282,15 @@ def _one_line(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _resampled(source: Any, gsd: float, path: Path) -> WarpedVRT:
-    """The raster at another ground sampling distance, computed as it is read."""
-    if source.crs is None:
-        raise InputError(f"gsd: {path} has no CRS, so its own ground sampling distance is unknown; leave gsd out")
+def _own_gsd(source: Any, path: Path) -> float:
     own = _gsd_in_metres(source.transform, source.crs, source.width, source.height)
-    assert own is not None
-    factor = gsd / own
+    if own is None:
+        raise InputError(f"gsd: {path} has no CRS, so its own ground sampling distance is unknown; leave gsd out")
+    return own
+
+
+def _resampled(source: Any, factor: float) -> WarpedVRT:
+    """The raster with pixels larger by a factor, computed as it is read."""
     width, height = (max(1, math.ceil(side / factor - 1e-6)) for side in (source.width, source.height))
     return WarpedVRT(
         source,

@@ -37,11 +37,12 @@ class FilePredictor(NamedTuple):
     answer: Callable[[np.ndarray, BoxPrompts | None], Prediction]
 
 
-def find_images(inputs: Sequence[str]) -> list[Path]:
+def find_images(inputs: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
     """Find image files.
 
     Args:
         inputs: files, folders (for the images directly in them, without hidden files) and glob patterns.
+        suffixes: of the images in folders, in lower case.
 
     Returns:
         The files, each once, in the order of the inputs and then by name.
@@ -53,9 +54,9 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
     for text in inputs:
         path = Path(text)
         if path.is_dir():
-            files = sorted(p for p in path.iterdir() if _is_image(p))
+            files = sorted(p for p in path.iterdir() if _is_image(p, suffixes))
             if not files:
-                raise InputError(f"{path}: the folder has no images ({' '.join(SUFFIXES)})")
+                raise InputError(f"{path}: the folder has no images ({' '.join(suffixes)})")
         else:
             files = [path] if path.is_file() else _matches(text)
             if not files:
@@ -68,9 +69,9 @@ def _matches(pattern: str) -> list[Path]:
     return [Path(p) for p in sorted(glob.glob(pattern, recursive=True)) if not os.path.isdir(p)]
 
 
-def _is_image(path: Path) -> bool:
+def _is_image(path: Path, suffixes: Sequence[str]) -> bool:
     # macOS leaves hidden companions ._NAME that contain no pixels.
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+    return path.suffix.lower() in suffixes and not path.name.startswith(".") and not path.is_dir()
 
 
 def predict_files(
@@ -103,7 +104,7 @@ def predict_files(
         InputError: an image is given twice, or prompts name an unknown image.
         BlockingIOError: another process is writing to the folder.
     """
-    by_name = _names(images)
+    by_name = names_of(images)
     if isinstance(prompts, dict):
         unknown = sorted(prompts.keys() - by_name.keys())
         if unknown:
@@ -154,8 +155,19 @@ def _predict_to(
     return len(by_name) - len(failures), failures
 
 
-def _names(images: Sequence[Path]) -> dict[str, Path]:
-    """What each image is called in results: its file name, or a path if others have the same file name."""
+def names_of(images: Sequence[Path]) -> dict[str, Path]:
+    """Name files in results.
+
+    Args:
+        images: the files.
+
+    Returns:
+        The name of each: its file name, or if others have the same file name its path relative to the folder that
+        contains all files.
+
+    Raises:
+        InputError: a file is given twice.
+    """
     counts = Counter(path.name for path in images)
     if max(counts.values(), default=1) > 1:
         root = os.path.commonpath([path.absolute().parent for path in images])

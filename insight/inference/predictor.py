@@ -48,6 +48,11 @@ class PromptPredictor:
             800 for a model.
         max_size: upper bound of the long side, pixels; default: INPUT.MAX_SIZE_TEST, or 1333 for a model.
 
+    Attributes:
+        class_names: names of the classes.
+        gsd: smallest and largest ground sampling distance of the images that the model was trained on, metres a pixel,
+            to which scenes are resampled; None if it is not known. Models by name have it.
+
     Raises:
         CheckpointError: the weights are missing or do not fit.
         InputError: the weights of a SOPSeg branch do not fit, class_names has the wrong length, or the model does not
@@ -108,6 +113,7 @@ class PromptPredictor:
             f"Its short side becomes {sizes[0] if min_size is None else min_size} pixels (INPUT.MIN_SIZE_TEST), its "
             f"long side at most {sizes[1] if max_size is None else max_size} (INPUT.MAX_SIZE_TEST)"
         )
+        self.gsd: tuple[float, float] | None = None
         self._image: _Image | None = None
         self._usual_area = (min_size if min_size is not None else sizes[0]) ** 2
         self._limits_grow = False
@@ -136,7 +142,9 @@ class PromptPredictor:
         model = find(name_or_folder)
         model.require_kind("detector")
         cfg = model_config(model, ["MODEL.DEVICE", str(parse_device(device or ""))])
-        return cls(cfg, **{"class_names": list(model.class_names), **options})
+        predictor = cls(cfg, **{"class_names": list(model.class_names), **options})
+        predictor.gsd = model.gsd
+        return predictor
 
     @property
     def image_size(self) -> tuple[int, int] | None:

@@ -44,7 +44,13 @@ def map_in_processes(
         OSError: a worker process was killed, as by the system when memory runs out.
     """
     items = list(items)
-    yield from progress(_results(function, items, description, workers or _cores()), description, unit, len(items))
+    results = _results(function, items, description, workers or usable_cores())
+    yield from progress(results, description, unit, len(items))
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _results(function: Callable, items: list, description: str, workers_wanted: int) -> Iterator[Any]:
@@ -189,7 +195,3 @@ def _interrupts_held() -> Iterator[None]:
             signal.signal(number, handler)
         if arrived:
             signal.raise_signal(arrived[0])
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

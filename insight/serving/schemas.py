@@ -15,12 +15,27 @@ Label = Literal[0, 1]
 Simplify = Annotated[FiniteFloat, Field(ge=0, le=100)]
 
 
+def examples(*given: dict[str, Any]) -> ConfigDict:
+    """Return the part of a model's configuration that has examples."""
+    return ConfigDict(json_schema_extra={"examples": list(given)})
+
+
+_OBJECT = {
+    "class": "ship",
+    "oriented_box": [[10, 20], [60, 10], [64, 30], [14, 40]],
+    "polygons": [[[12, 22], [58, 12], [62, 29], [15, 38]]],
+    "score": 0.91,
+}
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
 class ObjectContent(_Strict):
     """An object of the page, in pixels of the image."""
+
+    model_config = examples(_OBJECT)
 
     class_name: ClassName = Field(alias="class", description="name of its class")
     box: Box | None = Field(None, description="x1, y1, x2, y2")
@@ -51,6 +66,8 @@ class NewObject(ObjectContent):
 
 class StoredObject(ObjectContent):
     """An object with its id and revision."""
+
+    model_config = examples({"id": "3f2a", "revision": 7, **_OBJECT})
 
     id: str
     revision: int
@@ -85,6 +102,8 @@ class Project(BaseModel):
 class Classes(_Strict):
     """The classes, in their order."""
 
+    model_config = examples({"classes": ["ship", "plane"]})
+
     classes: list[ClassName] = Field(max_length=10_000)
 
     @model_validator(mode="after")
@@ -97,15 +116,17 @@ class Classes(_Strict):
 class Done(_Strict):
     """Whether an image is done."""
 
+    model_config = examples({"done": True})
+
     done: bool
 
 
 class SegmentRequest(_Strict):
     """The prompt of one object, in pixels of the image."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"oriented_box": [[10, 20], [60, 10], [64, 30], [14, 40]]}]},
+    model_config = examples(
+        {"oriented_box": [[10, 20], [60, 10], [64, 30], [14, 40]]},
+        {"box": [10, 20, 50, 60], "points": [[30, 40], [12, 22]], "labels": [1, 0], "simplify": 0.75},
     )
 
     box: Box | None = None
@@ -127,6 +148,8 @@ class Segmented(BaseModel):
 class DetectRequest(_Strict):
     """What to find."""
 
+    model_config = examples({"class": "ship"})
+
     model: str | None = None
     class_name: ClassName | None = Field(None, alias="class")
     simplify: Simplify = 0.0
@@ -135,15 +158,10 @@ class DetectRequest(_Strict):
 class PredictRequest(_Strict):
     """Prompts of any number of objects in one image."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {"image_id": "0123456789abcdef", "boxes": [[10, 20, 50, 60]], "classes": "ship"},
-                {"image": "data:image/png;base64,iVBOR...", "oriented_boxes": [[40, 50, 30, 10, 15]], "format": "rle"},
-                {"image": "iVBOR...", "points": [[[30, 40], [5, 5]]], "labels": [[1, 0]]},
-            ]
-        },
+    model_config = examples(
+        {"image_id": "0123456789abcdef", "boxes": [[10, 20, 50, 60]], "classes": "ship"},
+        {"image": "data:image/png;base64,iVBOR...", "oriented_boxes": [[40, 50, 30, 10, 15]], "format": "rle"},
+        {"image": "iVBOR...", "points": [[[30, 40], [5, 5]]], "labels": [[1, 0]]},
     )
 
     model: str | None = Field(None, description="name of a model, see /v1/models")

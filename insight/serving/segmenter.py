@@ -174,8 +174,9 @@ class Segmenter:
         else:
             size, view = self.predictor.whole_image_size, _view(prompts, pixels)
             plan = whole_image(1, (view[3] - view[1], view[2] - view[0]), size)
-            return _Row(place, _moved(prompts, view), plan, view, size)
-        return _Row(place, _moved(prompts, view), plan._replace(regions=plan.regions - _origin(view)), view, size)
+            return _Row(place, prompts.moved((-view[0], -view[1])), plan, view, size)
+        plan = plan._replace(regions=plan.regions - _origin(view))
+        return _Row(place, prompts.moved((-view[0], -view[1])), plan, view, size)
 
     def _encoded(self, pixels: Pixels, rows: list[_Row]) -> list[EncodedCrops]:
         """The crop of each row, encoded now where it is not kept."""
@@ -250,15 +251,6 @@ def _view(prompts: Prompts, pixels: Pixels) -> Window:
 def _origin(view: Window) -> Tensor:
     """(1, 4)."""
     return torch.tensor([[view[0], view[1], view[0], view[1]]], dtype=torch.float32)
-
-
-def _moved(prompts: Prompts, view: Window) -> Prompts:
-    origin = _origin(view)
-    return prompts._replace(
-        boxes=None if prompts.boxes is None else prompts.boxes - origin,
-        points=None if prompts.points is None else prompts.points - origin[0, :2],
-        corners=None if prompts.corners is None else prompts.corners - origin[0, :2],
-    )
 
 
 def _select(features: ImageFeatures, i: int) -> ImageFeatures:

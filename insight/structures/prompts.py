@@ -49,6 +49,34 @@ class Prompts(NamedTuple):
         """
         return Prompts(*(None if part is None else part[index] for part in self))
 
+    def scaled(self, factor: float) -> "Prompts":
+        """Transform prompts to an image of another resolution.
+
+        Args:
+            factor: its pixels for a pixel of this one.
+
+        Returns:
+            The same prompts, in its pixels.
+        """
+        boxes, points, corners = (
+            None if part is None else part * factor for part in (self.boxes, self.points, self.corners)
+        )
+        return self._replace(boxes=boxes, points=points, corners=corners)
+
+    def moved(self, by: tuple[float, float]) -> "Prompts":
+        """Transform prompts to a window of the image, or back.
+
+        Args:
+            by: (x, y) of the image's origin in the window, pixels.
+
+        Returns:
+            The same prompts, in pixels of the window.
+        """
+        shift = torch.tensor(by, dtype=torch.float32)
+        boxes = None if self.boxes is None else self.boxes + shift.repeat(2).to(self.boxes)
+        points, corners = (None if part is None else part + shift.to(part) for part in (self.points, self.corners))
+        return self._replace(boxes=boxes, points=points, corners=corners)
+
     def to_crops(self, regions: Tensor, crop_size: int) -> "Prompts":
         """Transform prompts from the image to the objects' crops.
 
@@ -97,6 +125,11 @@ class ParsedPrompts(NamedTuple):
     def count(self) -> int:  # type: ignore[override] # of tuple, whose method nobody needs here
         """The number of prompts, N."""
         return sum(group.count for group in self.groups)
+
+    def scaled(self, factor: float) -> "ParsedPrompts":
+        """Transform prompts to an image of another resolution, see `Prompts.scaled`."""
+        corners = None if self.corners is None else self.corners * factor
+        return ParsedPrompts([group.scaled(factor) for group in self.groups], corners)
 
     @property
     def boxes(self) -> Tensor | None:

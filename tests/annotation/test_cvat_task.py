@@ -1,5 +1,7 @@
 """Masks for the boxes of a CVAT task: the SDK against a CVAT that keeps what it gets."""
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from helpers.in_process import run_insight
 import insight.annotation.cvat_task as cvat_task
 from insight.annotation.cvat_shapes import read_box
 from insight.annotation.cvat_task import annotate_task, open_task
-from insight.errors import InputError, InsightError
+from insight.errors import InputError, InsightError, MissingDependencyError
 from insight.inference.sopseg_predictor import SOPSegPredictor
 
 SIZE = (96, 128)
@@ -157,6 +159,8 @@ def test_the_command_and_its_errors(fake, monkeypatch):
         assert done.out == "task 7: 3 boxes got masks, 0 had them before\n"
         missing = run_insight("cvat --task 8 --device cpu --url", url)
         unknown = run_insight("cvat --task 7 --device cpu --classes boat --url", url)
+        monkeypatch.setattr("getpass.getpass", lambda _: "guessed")
+        guessed = run_insight("cvat --task 7 --device cpu --user anna --url", url)
         monkeypatch.setenv("CVAT_ACCESS_TOKEN", "wrong")
         refused = run_insight("cvat --task 7 --device cpu --url", url)
     gone = run_insight("cvat --task 7 --device cpu --url", url)
@@ -164,7 +168,14 @@ def test_the_command_and_its_errors(fake, monkeypatch):
     nobody = run_insight("cvat --task 7 --device cpu --url", url)
     assert missing.errors == [f"error: --task: {url} has no task 8 that this user sees"]
     assert unknown.errors == ["error: --classes: the task has no label 'boat'; it has ship, plane, berth"]
-    assert refused.errors == [f"error: --url: {url} does not accept the token or the password"]
+    assert guessed.errors == [f"error: --user: {url} does not accept this name and password"]
+    assert refused.errors == [f"error: --url: {url} does not accept the token"]
     assert gone.errors == [f"error: --url: {url} does not answer; is CVAT running there?"]
     assert nobody.errors == ["error: --user: expected the name of a user, or a token in CVAT_ACCESS_TOKEN, got neither"]
-    assert {done.code for done in (missing, unknown, refused, gone, nobody)} == {2}
+    assert {done.code for done in (missing, unknown, guessed, refused, gone, nobody)} == {2}
+
+
+def test_the_extra_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cvat_sdk.core.client", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install insight-seg\[cvat\]"), open_task("http://a", 7):
+        pass

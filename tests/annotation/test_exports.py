@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from insight.annotation.conversion import convert
 from insight.annotation.exports import EXPORTS, check_exports, export, parse_exports
 from insight.annotation.filters import Filters
 from insight.annotation.pixels import read_pixels
@@ -59,6 +60,27 @@ def test_yolo_obb_as_source_equals_dota(dota, tmp_path):
         got, wanted = found.read(one), expected.read(other)
         assert got.class_names == wanted.class_names
         np.testing.assert_allclose(got.corners, wanted.corners, atol=1e-4)
+
+
+def test_ground_control_points_are_refused_with_advice(tmp_path):
+    """Boxes and masks are in pixels of the file, which `insight predict` would warp."""
+    geopandas, rasterio = pytest.importorskip("geopandas"), pytest.importorskip("rasterio")
+    shapely = pytest.importorskip("shapely")
+    points = [rasterio.control.GroundControlPoint(y, x, 5e5 + x, 5e6 - y) for x in (0, 60) for y in (0, 40)]
+    profile = {"driver": "GTiff", "count": 3, "height": 40, "width": 60, "dtype": "uint16"}
+    with rasterio.open(tmp_path / "scene.tif", "w", **profile) as file:
+        file.gcps = points, "EPSG:32632"
+        file.write(np.random.default_rng(0).integers(0, 999, (3, 40, 60), dtype=np.uint16))
+    box = shapely.box(500_010, 4_999_980, 500_030, 4_999_990)
+    geopandas.GeoDataFrame(geometry=[box], crs=32632).to_file(tmp_path / "boxes.gpkg")
+    for refused in (
+        lambda: open_source(tmp_path / "boxes.gpkg", tmp_path / "scene.tif"),
+        lambda: convert(tmp_path / "boxes.gpkg", tmp_path / "boxes.json", image_root=tmp_path / "scene.tif"),
+    ):
+        with pytest.raises(InputError, match=r"4 ground control points .* warp it first: gdalwarp .*warped_scene.tif"):
+            refused()
+    with pytest.raises(InputError, match="ground control points warp it; warp it first"):
+        read_pixels(tmp_path / "scene.tif")
 
 
 def test_vector_layer_as_source(segmenter, tmp_path):

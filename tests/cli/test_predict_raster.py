@@ -13,6 +13,7 @@ pytest.importorskip("geopandas")
 
 import geopandas
 import shapely
+from affine import Affine
 from helpers.rasters import TURNED, write
 from helpers.tiny_sopseg import save_tiny_checkpoint
 
@@ -32,7 +33,9 @@ def place(tmp_path, monkeypatch):
     write(tmp_path / "scene.tif", IMAGE)
     corners = [shapely.box(*box) for box in BOXES]
     on_map = shapely.transform(np.array(corners), lambda points: np.stack(TURNED * points.T, 1))
-    layer = geopandas.GeoDataFrame({"berth": ["a", "b", "c"]}, geometry=on_map, crs="EPSG:32632")
+    layer = geopandas.GeoDataFrame(
+        {"berth": ["a", "b", "c"], "class": ["ship", "ship", "barge"]}, geometry=on_map, crs="EPSG:32632"
+    )
     layer.to_crs("EPSG:4326").to_file(tmp_path / "berths.gpkg")
     return tmp_path
 
@@ -50,7 +53,8 @@ def test_a_layer_of_boxes_gives_a_polygon_for_each(predict, place):
     done = predict("--boxes", place / "berths.gpkg")
     assert done.code == 0 and done.out.splitlines()[-1] == f"wrote {place}/found.gpkg"
     found = geopandas.read_file(place / "found.gpkg", layer="objects")
-    assert list(found.berth) == ["a", "b", "c"] and found.crs.to_epsg() == 32632
+    assert list(found.berth) == ["a", "b", "c"] and list(found.class_name) == ["ship", "ship", "barge"]
+    assert found.crs.to_epsg() == 32632
     asked = SOPSegPredictor(place / "sopseg.pth", input_size=64).predict(boxes=BOXES, image=IMAGE)
     np.testing.assert_allclose(found.score, asked.scores, atol=1e-3)  # boxes went to degrees and back
 
@@ -83,7 +87,34 @@ def test_bad_options_are_one_line(predict, place, args, says):
 def test_a_folder_of_images_is_no_raster(predict, place):
     (place / "images").mkdir()
     done = predict("--boxes", "1,1,9,9", source="images")
-    assert done.code == 2 and "is for the polygons of one raster" in done.err
+    assert done.code == 2 and "is for the polygons of one raster; for many, name a folder" in done.err
+
+
+def test_many_rasters_to_a_folder(predict, place, caplog):
+    scenes = place / "scenes"
+    scenes.mkdir()
+    write(scenes / "a.tif", IMAGE)
+    write(scenes / "far.tif", IMAGE, transform=TURNED * Affine.translation(5000, 0))
+    (scenes / "cut.tif").write_bytes((scenes / "a.tif").read_bytes()[:20_000])
+    options = ("--boxes", place / "berths.gpkg", "--to", "gpkg", "--also", "labels")
+    done = predict(*options, source="scenes", output="found")
+    assert done.code == 1 and "Traceback" not in done.err
+    said = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert len(said) == 1 and f"cannot read raster {scenes}/cut.tif: it is truncated" in said[0]
+    assert f"wrote {place}/found/a.gpkg" in done.out and f"wrote {place}/found/a_labels.tif" in done.out
+    assert "1 of 3 rasters have no prompts" in caplog.text and not (place / "found" / "far.gpkg").exists()
+    assert len(geopandas.read_file(place / "found" / "a.gpkg", layer="objects")) == 3
+    assert "kept 1 files that an earlier run has written" in predict(*options, source="scenes", output="found").out
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [(np.zeros((50, 60, 3), np.uint16), "no pixel has data"), (np.full((50, 60, 3), 7, np.uint16), "one value only")],
+)
+def test_a_raster_that_shows_nothing_is_one_line(predict, place, image, says):
+    write(place / "empty.tif", image, nodata=0)
+    done = predict("--boxes", "1,1,9,9", source="empty.tif")
+    assert done.code == 2 and says in done.err.splitlines()[-1] and "Traceback" not in done.err
 
 
 def test_an_output_that_cannot_be_written_is_one_line(predict, place):

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("rasterio")
 pytest.importorskip("geopandas")
 
+import cv2
 import geopandas
 import shapely
 import torch
@@ -27,6 +28,7 @@ from insight.geo.predict import predict_raster
 from insight.geo.raster import Raster
 from insight.inference.sopseg_predictor import SOPSegPredictor
 from insight.runtime.locks import output_folder
+from insight.structures.oriented_boxes import oriented_corners
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +94,10 @@ def test_a_scene_without_objects_gives_an_empty_layer(tmp_path):
     assert len(predict_raster(path, BrightDetector())) == 0
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 2000), (2000, 3)])
+@pytest.mark.parametrize("size", [(1, 1), (3, 50_000), (50_000, 3)])
 def test_scenes_of_a_pixel_and_narrow_strips(tmp_path, size):
     image = np.full(size, 200, np.uint8)
-    table = predict_raster(write(tmp_path / "a.tif", image), BrightDetector(), tile_size=256)
+    table = predict_raster(write(tmp_path / "a.tif", image), BrightDetector(), tile_size=1024)
     assert len(table) == 1 and table.area[0] == pytest.approx(image.size * abs(TURNED.determinant))
 
 
@@ -111,6 +113,24 @@ def test_the_ground_distance_changes_the_pixels_and_not_the_place(scene):
     path, _ = scene
     own, coarse = (predict_raster(path, BrightDetector(), gsd=gsd) for gsd in (None, Raster(path).gsd_m * 2))
     assert own.union_all().intersection(coarse.union_all()).area / coarse.union_all().area > 0.9
+
+
+@pytest.mark.parametrize(("gsd", "zoom"), [((0.1, 0.2), 2.5), ((1.0, 2.0), 0.5), ((0.1, 2.0), 1)])
+def test_a_detector_sees_the_ground_distance_that_it_was_trained_at(tmp_path, caplog, gsd, zoom):
+    own = 0.5
+    image = np.zeros((300, 400), np.uint8)
+    image[40:80, 100:200] = 200
+    path = write(tmp_path / "a.tif", image, transform=Affine(own, 0, 5e5, 0, -own, 5e6))
+    detector = BrightDetector()
+    detector.gsd = gsd
+    table = predict_raster(path, detector)
+    assert detector._image.shape == (300 * zoom, 400 * zoom)
+    drawn_box = shapely.box(500_050, 4_999_960, 500_100, 4_999_980)
+    assert table.area.sum() == pytest.approx(drawn_box.intersection(table.geometry[0]).area)
+    assert table.area.sum() > 0.96 * drawn_box.area  # without the pixels at the edge, which are mixed
+    assert caplog.text.count(f"is resampled from 0.5 to {own / zoom:g} m a pixel") == (zoom != 1)
+    predict_raster(path, detector, gsd=0.5)
+    assert detector._image.shape == (300, 400)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -272,16 +292,20 @@ def test_prompted_masks_are_those_of_the_whole_image(sopseg, photo):
     assert np.abs(areas - whole.masks.areas().numpy()).max() <= 2  # single pixels may fall otherwise by rounding
 
 
-def test_the_shipped_model_sees_oriented_boxes_where_they_are(photo):
-    """It takes their corners, beside the points along their axes."""
-    path, image, _ = photo
-    predictor = SOPSegPredictor.from_pretrained(device="cpu")
-    oriented = [[300, 200, 60, 14, 30], [800.5, 600.25, 30, 20, -70]]
-    table = predict_raster(path, predictor, oriented_boxes=oriented)
-    whole = predictor.predict(oriented_boxes=oriented, image=image)
-    np.testing.assert_allclose(table.score, whole.scores, atol=2e-5)
-    areas = np.nan_to_num(table.area / abs(TURNED.determinant)).round().astype(int)
+def test_oriented_boxes_far_from_the_origin_reach_the_shipped_model_as_they_are(tmp_path):
+    """It draws their corners into its refinement."""
+    shipped = SOPSegPredictor.from_pretrained(device="cpu", input_size=128)
+    oriented = [[300, 200, 60, 14, 30], [820.5, 640.25, 30, 20, -70], [700, 560, 50, 12, 10]]
+    image = np.full((700, 900, 3), 60, np.uint8)
+    for corners in oriented_corners(oriented).numpy():
+        cv2.fillPoly(image, [corners.round().astype(np.int32)], (220, 210, 200))
+    path = write(tmp_path / "a.tif", image)
+    table = predict_raster(path, shipped, oriented_boxes=oriented)
+    whole = shipped.predict(oriented_boxes=oriented, image=image)
+    assert whole.masks.areas().min() > 20
+    areas = (table.area / abs(TURNED.determinant)).round().astype(int)
     assert np.abs(areas - whole.masks.areas().numpy()).max() <= 2
+    np.testing.assert_allclose(table.score, whole.scores, atol=2e-5)
 
 
 def test_prompted_masks_do_not_depend_on_tiles_workers_or_files(sopseg, photo, tmp_path):
@@ -320,6 +344,16 @@ def test_a_detector_answers_boxes_in_their_order(scene, tile_size):
     assert list(areas) == [int(alone[i][1].sum()) for i in order]
 
 
+def test_boxes_are_in_pixels_of_the_file_whatever_it_is_resampled_to(tmp_path):
+    image = np.zeros((300, 400), np.uint8)
+    image[40:80, 100:200], image[200:240, 300:360] = 200, 200
+    path = write(tmp_path / "a.tif", image, transform=Affine(0.5, 0, 5e5, 0, -0.5, 5e6))
+    (tmp_path / "boxes.csv").write_text("x1,y1,x2,y2,x3,y3,x4,y4\n298,198,362,198,362,242,298,242\n")
+    for prompts in ({"boxes": [[298, 198, 362, 242]]}, {"prompts": tmp_path / "boxes.csv"}):
+        table = predict_raster(path, BrightPrompts(), gsd=1.0, **prompts)
+        assert table.geometry[0].equals(shapely.box(500_150, 4_999_880, 500_180, 4_999_900))
+
+
 def test_points_alone_are_answered_from_a_square_around_them(sopseg, photo):
     table = predict_raster(photo[0], sopseg, points=[[[100, 100]], [[890, 690]]], labels=[[1], [1]])
     assert len(table) == 2
@@ -332,6 +366,12 @@ def test_attributes_follow_their_prompts(sopseg, photo):
     names = pandas.DataFrame({"berth": [f"B{i}" for i in range(40)], "score": range(40)})
     table = predict_raster(path, sopseg, boxes=boxes, attributes=names)
     assert list(table.berth) == list(names.berth) and list(table.prompt_score) == list(range(40))
+    assert set(table.class_name) == {"object"} and set(table.class_id) == {0}
+    kinds = pandas.DataFrame({"class_name": ["ship", "tank", None, *["ship"] * 37], "n": range(40)})
+    table = predict_raster(path, sopseg, boxes=boxes, attributes=kinds)
+    assert list(table.class_name) == ["ship", "tank", "object", *["ship"] * 37]
+    assert list(table.class_id) == [1, 2, 0, *[1] * 37] and list(table.n) == list(range(40))
+    assert "prompt_class_name" not in table
     with pytest.raises(InputError, match="attributes: expected a row for each of 40 prompts, got 3"):
         predict_raster(path, sopseg, boxes=boxes, attributes=names[:3])
 

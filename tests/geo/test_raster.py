@@ -9,6 +9,7 @@ pytest.importorskip("rasterio")
 pytest.importorskip("geopandas")
 
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from PIL import Image
 from rasterio.control import GroundControlPoint
@@ -57,6 +58,48 @@ def test_the_layout_of_the_file_changes_nothing(tmp_path, options):
     pixels = noise((3, 80, 90))
     raster = Raster(write(tmp_path / "a.tif", pixels, **options))
     np.testing.assert_array_equal(raster.read((0, 0, 90, 80)), pixels.transpose(1, 2, 0))
+
+
+def test_a_cloud_optimised_file_is_read_by_its_overviews(tmp_path):
+    pixels = noise((1, 1500, 2080), np.uint16, top=4000)
+    write(tmp_path / "a.tif", pixels)
+    options = {"driver": "COG", "blocksize": 256, "overview_resampling": "average"}
+    rasterio.shutil.copy(tmp_path / "a.tif", tmp_path / "cog.tif", **options)
+    raster = Raster(tmp_path / "cog.tif", rescale="0,4000")
+    exact = np.rint(pixels[0, 300:700, 100:900, None] / 4000 * 255)
+    assert np.abs(raster.read((100, 300, 900, 700)) - exact).max() <= 1
+    with rasterio.open(tmp_path / "cog.tif", overview_level=0) as overview:
+        assert overview.shape == (750, 1040)
+        half = np.rint(overview.read(1)[..., None] / 4000 * 255)
+    assert np.abs(raster.read((0, 0, 2080, 1500), (750, 1040)).astype(int) - half).max() <= 1
+    # The stretch, too, is computed from the overviews, whose values are means.
+    ((low, high),) = Raster(tmp_path / "cog.tif").rescale
+    assert np.percentile(pixels, 2) < low < high < np.percentile(pixels, 98)
+
+
+def test_jpeg_2000(tmp_path):
+    pixels = noise((3, 70, 90))
+    write(tmp_path / "a.tif", pixels)
+    rasterio.shutil.copy(tmp_path / "a.tif", tmp_path / "a.jp2", driver="JP2OpenJPEG", quality=100, reversible=True)
+    raster = Raster(tmp_path / "a.jp2")
+    assert raster.crs.to_epsg() == 32632 and raster.transform == UTM
+    np.testing.assert_array_equal(raster.read((20, 10, 90, 70)), pixels[:, 10:, 20:].transpose(1, 2, 0))
+
+
+def test_a_virtual_mosaic_of_two_files_is_one_raster(tmp_path):
+    pixels = noise((1, 30, 50))
+    write(tmp_path / "left.tif", pixels[..., :20])
+    write(tmp_path / "right.tif", pixels[..., 20:], UTM * Affine.translation(20, 0))
+    parts = "".join(
+        f'<SimpleSource><SourceFilename relativeToVRT="1">{name}.tif</SourceFilename><SourceBand>1</SourceBand>'
+        f'<SrcRect xOff="0" yOff="0" xSize="{width}" ySize="30"/>'
+        f'<DstRect xOff="{x}" yOff="0" xSize="{width}" ySize="30"/></SimpleSource>'
+        for name, x, width in (("left", 0, 20), ("right", 20, 30))
+    )
+    band = f'<VRTRasterBand dataType="Byte" band="1">{parts}</VRTRasterBand>'
+    (tmp_path / "a.vrt").write_text(f'<VRTDataset rasterXSize="50" rasterYSize="30">{band}</VRTDataset>')
+    found = Raster(tmp_path / "a.vrt").read((10, 5, 40, 25))
+    np.testing.assert_array_equal(found, pixels[0, 5:25, 10:40, None].repeat(3, 2))
 
 
 def test_a_virtual_mosaic_reads_its_files(tmp_path):
@@ -136,17 +179,21 @@ def test_pixels_without_data_are_black(tmp_path):
     nodata = Raster(write(tmp_path / "a.tif", pixels, nodata=0))
     mask = np.full((30, 30), 255, np.uint8)
     mask[5:10] = 0
-    masked = Raster(write(tmp_path / "b.tif", pixels, mask=mask))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        masked = Raster(write(tmp_path / "b.tif", pixels, mask=mask))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False):
+        beside = Raster(write(tmp_path / "e.tif", pixels, mask=mask))
+    assert (tmp_path / "e.tif.msk").exists() and not (tmp_path / "b.tif.msk").exists()
     floats = pixels.astype(np.float32)
     floats[:, 5:10] = np.nan
     nan = Raster(write(tmp_path / "c.tif", floats))
     alpha = np.concatenate([noise((3, 30, 30)) | 1, mask[None]])
     colours = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
     transparent = Raster(write(tmp_path / "d.tif", alpha, colorinterp=colours))
-    for raster in (nodata, masked, nan, transparent):
+    for raster in (nodata, masked, beside, nan, transparent):
         found = raster.read((0, 0, 30, 30))
         assert not found[5:10].any() and found[:5].any() and found[10:].any()
-    assert nodata.rescale == masked.rescale == nan.rescale  # and they do not count for the stretch
+    assert nodata.rescale == masked.rescale == beside.rescale == nan.rescale  # and they do not count for the stretch
     assert min(low for low, _ in nodata.rescale) > 1
 
 
@@ -189,6 +236,7 @@ def test_a_ground_distance_resamples_the_whole_raster_alike(tmp_path):
     raster = Raster(path, gsd=1.0)
     assert raster.size == (32, 48) and raster.gsd_m == pytest.approx(1.0)
     assert raster.transform * (48, 32) == UTM * (96, 64)
+    assert (raster.zoom, raster.file_size, raster.file_transform) == (0.5, (64, 96), UTM)
     whole = raster.read((0, 0, 48, 32))
     mean = pixels.reshape(3, 32, 2, 48, 2).mean((2, 4)).transpose(1, 2, 0)
     assert np.abs(whole - mean).max() <= 1

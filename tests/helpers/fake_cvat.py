@@ -150,6 +150,10 @@ def serving(fake):
         def do_GET(self):
             self._answer(fake.get)
 
+        def do_POST(self):  # a login by password
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._reply(400, {"non_field_errors": ["Unable to log in with provided credentials."]})
+
         def do_PATCH(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             self._answer(fake.patch, body)

@@ -289,6 +289,11 @@ def test_a_geotiff_in_windows_with_the_boxes_of_its_labels(tmp_path, visit):
         session.settle()
         assert len(session.page.evaluate("insight.state.current.polygons")) == 1  # to be looked at
         session.press("a")
+        session.settle()
+        ahead = np.array([session.at(*corner) for corner in boat_corners(BOATS[1])])
+        shown = session.page.locator("#map").bounding_box()
+        assert (ahead > (shown["x"], shown["y"])).all()  # the next one is in sight as a whole
+        assert (ahead < (shown["x"] + shown["width"], shown["y"] + shown["height"])).all()
         session.press("a")
         session.settle()
         session.press("0")  # the whole image

@@ -12,7 +12,9 @@ from helpers.servers import detail, image_ids, make_settings, start
 from PIL import Image
 
 from insight.inference.sopseg_predictor import SOPSegPredictor
+from insight.serving import schemas
 from insight.serving.outlines import rings_to_mask
+from insight.serving.routes import label_studio
 from insight.structures.rle import rle_to_bitmap
 
 BOXES = [[10, 12, 50, 40], [30, 5, 90, 60]]
@@ -158,6 +160,23 @@ def test_openapi_names_the_routes(shared_client):
     assert "multipart/form-data" in body
     assert {"/health", "/predict", "/api/images/{image_id}/segment", "/api/export/{kind}"} <= content["paths"].keys()
     assert shared_client.get("/docs").status_code == 404  # whose scripts come from elsewhere
+
+
+def test_every_body_has_examples_that_are_valid(shared_client):
+    content = shared_client.get("/openapi.json").json()
+    models = {**vars(schemas), **vars(label_studio)}
+    names = set()
+    for methods in content["paths"].values():
+        for operation in methods.values():
+            schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+            if name := schema.get("$ref", "").rpartition("/")[2]:
+                names.add(name)
+    assert {"NewObject", "SegmentRequest", "DetectRequest", "Classes", "Done", "LabelStudioRequest"} <= names
+    for name in (*names, "PredictRequest", "StoredObject"):
+        given = models[name].model_json_schema()["examples"]
+        assert given, name
+        for example in given:
+            models[name].model_validate(example)
 
 
 def test_metrics_count(shared_client):

@@ -2,7 +2,7 @@
 
 import torch
 
-from insight.structures.oriented_boxes import box_corners
+from insight.structures.oriented_boxes import box_corners, oriented_corners
 from insight.structures.prompts import Prompts, oriented_prompts
 
 REGIONS = torch.tensor([[100.0, 200.0, 164.0, 264.0]])  # 64 pixels, four times enlarged in a crop of 256
@@ -33,3 +33,13 @@ def test_horizontal_boxes_can_be_prompted_like_oriented_ones():
 def test_no_boxes():
     prompts = oriented_prompts(torch.zeros(0, 4, 2)).to_crops(torch.zeros(0, 4), 256)
     assert prompts.boxes.shape == (0, 4) and prompts.points.shape == (0, 3, 2) and prompts.labels.shape == (0, 3)
+
+
+def test_moved_prompts_are_in_pixels_of_the_window():
+    corners = oriented_corners([[60.0, 40.0, 20.0, 8.0, 30.0]])
+    prompts = oriented_prompts(corners)
+    window = prompts.moved((-50, -20))
+    expected = oriented_prompts(corners - torch.tensor([50.0, 20.0]))
+    for part, wanted in zip(window, expected):
+        assert (part is None and wanted is None) or torch.allclose(part, wanted, atol=1e-4)
+    assert Prompts(boxes=torch.tensor([[1.0, 2, 3, 4]])).moved((5, 6)).boxes.tolist() == [[6, 8, 8, 10]]

@@ -13,16 +13,29 @@ from insight.version import __version__
 from ..images_of_requests import fetch, from_bytes, from_text, label_studio_file
 from ..label_studio import Project, read_config, to_objects, to_regions
 from ..refusal import Refusal
+from ..schemas import examples
 from ..segmenter import Mask
 from ..services import PixelSource, Services, Shared
 
 router = APIRouter(tags=["label studio"])
 _logger = logging.getLogger(__name__)
 _MOST_PROJECTS = 1000
+_CONFIG = (
+    '<View><Image name="image" value="$image"/><RectangleLabels name="box" toName="image" smart="true"><Label '
+    'value="ship"/></RectangleLabels><BrushLabels name="mask" toName="image"><Label value="ship"/></BrushLabels></View>'
+)
+_RECTANGLE = {
+    "type": "rectanglelabels",
+    "original_width": 800,
+    "original_height": 600,
+    "value": {"x": 30, "y": 20, "width": 40, "height": 25, "rotation": 20, "rectanglelabels": ["ship"]},
+}
 
 
 class SetupRequest(BaseModel):
     """What Label Studio says of itself when a backend is connected."""
+
+    model_config = examples({"project": "1.1764460000", "schema": _CONFIG, "hostname": "http://localhost:8080"})
 
     project: str | int | None = None
     schema_: str = Field("", alias="schema")
@@ -47,6 +60,15 @@ class Parameters(BaseModel):
 
 class LabelStudioRequest(BaseModel):
     """Tasks to predict."""
+
+    model_config = examples(
+        {
+            "tasks": [{"id": 7, "data": {"image": "/data/upload/1/harbour.png"}}],
+            "project": "1.1764460000",
+            "label_config": _CONFIG,
+            "params": {"context": {"result": [_RECTANGLE]}},
+        }
+    )
 
     tasks: list[Task] = Field(max_length=1000)
     project: str | int | None = None

@@ -94,8 +94,7 @@ function about(object, waiting) {
 }
 
 function reveal({ state, imageView }) {
-  const [x1, y1, x2, y2] = extent(state.current);
-  imageView.reveal([(x1 + x2) / 2, (y1 + y2) / 2]);
+  imageView.revealBox(extent(state.current));
 }
 
 export function swatch(colour) {

@@ -25,7 +25,6 @@ import { SelectTool } from "./tools/select.js";
 import { TurnedBoxTool } from "./tools/turned_box.js";
 import { ImageView } from "./view.js";
 
-const middle = ([x1, y1, x2, y2]) => [(x1 + x2) / 2, (y1 + y2) / 2];
 const POLL = 15000; // milliseconds between looks at what other browsers have saved
 
 class Page {
@@ -202,7 +201,7 @@ class Page {
       this.announce(`The first of ${candidates.length} candidates: accept with A, reject with X.`);
     }
     const { current } = this.state;
-    if (current) this.imageView.reveal(middle(extent(current)));
+    if (current) this.imageView.revealBox(extent(current));
   }
 
   showHelp() {

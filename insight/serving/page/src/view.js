@@ -106,12 +106,20 @@ export class ImageView {
   }
 
   /** Move what is seen so far that a point is in it. */
-  reveal(point) {
+  reveal([x, y]) {
+    this.revealBox([x, y, x, y]);
+  }
+
+  /** Move what is seen so far that a box x1, y1, x2, y2 is in it, in the middle if it is larger. */
+  revealBox([x1, y1, x2, y2]) {
     const [width, height] = this.map.getSize() ?? [0, 0];
-    const pixel = this.pixelOf(point);
-    if (!pixel) return;
-    const over = (at, size) => (at < MARGIN ? at - MARGIN : at > size - MARGIN ? at - size + MARGIN : 0);
-    const [dx, dy] = [over(pixel[0], width), over(pixel[1], height)];
+    const [low, high] = [this.pixelOf([x1, y1]), this.pixelOf([x2, y2])];
+    if (!low || !high) return;
+    const over = (from, to, size) => {
+      if (to - from > size - 2 * MARGIN) return (from + to - size) / 2;
+      return from < MARGIN ? from - MARGIN : to > size - MARGIN ? to - size + MARGIN : 0;
+    };
+    const [dx, dy] = [over(low[0], high[0], width), over(low[1], high[1], height)];
     if (dx || dy) this.pan(dx, dy);
   }
 }

@@ -1,0 +1,125 @@
+"""Prediction on many rasters, one vector file for each."""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from insight.errors import InputError, InsightError
+from insight.inference.files import names_of
+from insight.runtime.outputs import check_output_folder
+
+from .companions import write_companions
+from .engines import check_engine, open_engine
+from .predict import check_output, is_on_gpu, prepare
+from .prompts import LiesElsewhereError
+from .writers import is_vector_file
+
+_logger = logging.getLogger(__name__)
+
+
+class ManyRasters(NamedTuple):
+    """What became of rasters.
+
+    Attributes:
+        written: the files that were written.
+        already: vector files that an earlier run had written.
+        elsewhere: rasters on which no prompt lies, which have no file.
+        failures: the reason for each raster that could not be used.
+    """
+
+    written: list[Path]
+    already: list[Path]
+    elsewhere: list[Path]
+    failures: dict[Path, str]
+
+
+def predict_rasters(
+    rasters: Sequence[str | os.PathLike],
+    model: Any,
+    output: str | os.PathLike,
+    *,
+    suffix: str = ".gpkg",
+    workers: int = 1,
+    engine: str = "local",
+    address: str | None = None,
+    also: Sequence[str] = (),
+    **options: Any,
+) -> ManyRasters:
+    """Detect or segment the objects of many rasters, one after the other, all workers on each.
+
+    Workers live as long as the run. A run that was stopped goes on where it was: files that are whole are not made
+    again if raster, model and settings are the same. A raster that cannot be used does not stop the others.
+
+    Args:
+        rasters: the files.
+        model: as in `predict_raster`.
+        output: folder of the results, NAME.SUFFIX for NAME.tif; rasters of the same name in several folders get theirs
+            in sub-folders.
+        suffix: of the vector files, see `Writer`.
+        workers, engine, address: as in `predict_raster`.
+        also: names of files beside each, see `insight.geo.companions.write_companions`.
+        options: further arguments of `predict_raster`, the same for all. A layer as `prompts` may span several rasters;
+            each is asked about what lies on it.
+
+    Returns:
+        What was written, and what was not.
+
+    Raises:
+        InputError: a raster is given twice, an unknown suffix, or a layer lies on none of the rasters.
+        MissingDependencyError: Ray is not installed.
+    """
+    check_engine(engine, workers)
+    folder = check_output_folder(output)
+    if not is_vector_file(f"a{suffix}"):
+        raise InputError(f"suffix: expected that of a vector file such as .gpkg, got {suffix!r}")
+    outputs = output_names([Path(raster) for raster in rasters], folder, suffix)
+    written: list[Path] = []
+    already: list[Path] = []
+    elsewhere: dict[Path, str] = {}
+    failures: dict[Path, str] = {}
+    with open_engine(engine, workers, address, is_on_gpu(model)) as run_jobs:
+        for number, (path, target) in enumerate(outputs.items(), 1):
+            try:
+                check_output(target, path)
+                run = prepare(path, model, **options)
+                if run.is_done(target):
+                    already.append(target)
+                    continue
+                _logger.info(f"{path}: {number} of {len(outputs)} rasters")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                run.to_file(target, run_jobs)
+                written += [target, *write_companions(target, run.work.raster, also)]
+            except LiesElsewhereError as error:
+                elsewhere[path] = str(error)
+            except (OSError, ValueError, InsightError) as error:
+                failures[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
+    if elsewhere and len(elsewhere) == len(outputs):
+        raise InputError(next(iter(elsewhere.values())))
+    if elsewhere:
+        _logger.warning(f"{len(elsewhere)} of {len(outputs)} rasters have no prompts and no file")
+    return ManyRasters(written, already, list(elsewhere), failures)
+
+
+def output_names(rasters: Sequence[Path], folder: Path, suffix: str) -> dict[Path, Path]:
+    """Name the vector file of each raster.
+
+    Args:
+        rasters: the files.
+        folder: folder of the results.
+        suffix: of the vector files.
+
+    Returns:
+        Raster -> its vector file, no two the same.
+
+    Raises:
+        InputError: a raster is given twice.
+    """
+    names = {path: Path(name) for name, path in names_of(rasters).items()}
+    stems = Counter(name.with_suffix("") for name in names.values())
+    return {
+        path: folder / (name.with_suffix(suffix) if stems[name.with_suffix("")] == 1 else f"{name}{suffix}")
+        for path, name in names.items()
+    }

@@ -1,0 +1,12 @@
+"""QGIS plugin: masks from boxes, by a server of insight. Standard library and QGIS alone, no torch."""
+
+
+def classFactory(iface):  # noqa: N802, the name that QGIS calls
+    """Make the plugin.
+
+    Args:
+        iface: QGIS's interface; None in `qgis_process`.
+    """
+    from .plugin import InsightMasksPlugin
+
+    return InsightMasksPlugin(iface)
