@@ -18,7 +18,6 @@ or lost are the tiling's alone. Each tile size runs in a process of its own and 
 import argparse
 import json
 import pickle
-import resource
 import subprocess
 import sys
 import tempfile
@@ -104,6 +103,12 @@ def detector_seconds(raster: Raster, side: int = 1024) -> float:
     return (time.process_time() - start) / (window[2] * window[3])
 
 
+def peak_memory() -> int:
+    """Bytes; from /proc, as what getrusage says may be that of the process which started this one."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
 def _run_one(path: Path, side: int, output: Path) -> None:
     from insight.geo import scene_run
     from insight.geo.engines import open_engine
@@ -133,7 +138,7 @@ def _run_one(path: Path, side: int, output: Path) -> None:
         "writer": times["writer"],
         "end": ended - times["end"],
         "elapsed": ended - begun,
-        "GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,  # KiB
+        "GiB": peak_memory() / 2**30,
         "GeoPackage, MB": output.stat().st_size / 1e6,
     }
     output.with_suffix(".pickle").write_bytes(pickle.dumps(numbers))
