@@ -1,8 +1,9 @@
 """Detection on a raster, end to end, against the model alone on the same tiles and against SAHI."""
 
 import functools
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def cases(device: torch.device) -> Iterator[Case]:
 
     with tempfile.TemporaryDirectory() as folder:
         raster = Raster(_town(Path(folder, "town.tif")))
-        predictor = _detector(device)
+        predictor = detector(device)
         rivals = {"the model alone": Rival(functools.partial(_model_alone, raster, predictor), 0.9, tolerance=None)}
         try:
             import sahi  # noqa: F401
@@ -32,6 +33,17 @@ def cases(device: torch.device) -> Iterator[Case]:
             rivals,
             note="ours reads, detects, joins and writes a GeoPackage; a ratio of 0.9 to the model alone is the target",
         )
+        if device.type == "cpu" and len(os.sched_getaffinity(0)) > 1:
+            one, two = (
+                functools.partial(_end_to_end, raster, predictor, Path(folder, f"{workers}.gpkg"), workers)
+                for workers in (1, 2)
+            )
+            yield Case(
+                f"{SIZE} x {SIZE} pixels in tiles of {TILE}, two workers",
+                two,
+                {"one worker": Rival(functools.partial(_on_one_core, one), 1.8, tolerance=None)},
+                note="a worker has one thread; the two need two idle cores",
+            )
 
 
 def _town(path: Path) -> Path:
@@ -41,7 +53,7 @@ def _town(path: Path) -> Path:
     return path
 
 
-def _detector(device: torch.device) -> Any:
+def detector(device: torch.device) -> Any:
     """The shipped detector; where there is none, its like with random weights, which finds nothing."""
     from detectron2.modeling import build_model
 
@@ -57,11 +69,20 @@ def _detector(device: torch.device) -> Any:
         return PromptPredictor(build_model(cfg), min_size=cfg.INPUT.MIN_SIZE_TEST)
 
 
-def _end_to_end(raster: Any, predictor: Any, output: Path) -> torch.Tensor:
+def _end_to_end(raster: Any, predictor: Any, output: Path, workers: int = 1) -> torch.Tensor:
     from insight.geo.predict import predict_raster
 
-    predict_raster(raster, predictor, tile_size=TILE, overlap=OVERLAP, output=output)
+    predict_raster(raster, predictor, tile_size=TILE, overlap=OVERLAP, output=output, workers=workers)
     return torch.zeros(1)
+
+
+def _on_one_core(work: Callable[[], torch.Tensor]) -> torch.Tensor:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return work()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _model_alone(raster: Any, predictor: Any) -> torch.Tensor:

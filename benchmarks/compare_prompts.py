@@ -16,12 +16,14 @@ from typing import Any
 import geopandas
 import numpy as np
 import shapely
+import torch
 from stitch_tiles import stitch
 
 from insight import SOPSegPredictor
 from insight.geo import Raster, predict_raster
 from insight.geo.features import smallest_rectangles
 from insight.geo.town import truth_path
+from insight.runtime.machine import describe_machine
 from insight.structures.crop_plans import plan_crops
 from insight.structures.prompts import parse_prompts
 
@@ -55,7 +57,8 @@ def main() -> None:
     for name, row in numbers.items():
         print(name, json.dumps(row))
     if args.json:
-        args.json.write_text(json.dumps(numbers, indent=1))
+        machine = describe_machine(torch.device("cpu"))
+        args.json.write_text(json.dumps({"machine": machine, "pairs": numbers}, indent=1))
 
 
 def boxes_of(path: Path, raster: Raster, count: int, seed: int) -> np.ndarray:

@@ -27,7 +27,6 @@ CONFIG = """<View>
   <Image name="image" value="$image"/>
   <PolygonLabels name="polygon" toName="image"><Label value="boat"/></PolygonLabels>
 </View>"""
-_LEAST_APART = 15  # pixels of the screen: a click this close to the first vertex would close the polygon
 
 
 def main() -> None:

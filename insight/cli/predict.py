@@ -155,6 +155,7 @@ def run(args: argparse.Namespace) -> int:
 def _predict_rasters(args: argparse.Namespace) -> int:
     """Write the polygons of a raster, or of many."""
     from insight.geo.companions import parse_companions, write_companions
+    from insight.geo.engines import check_engine
     from insight.geo.predict import open_suited, predict_raster
     from insight.geo.predict_many import predict_rasters
     from insight.geo.raster import SUFFIXES, Raster
@@ -165,9 +166,12 @@ def _predict_rasters(args: argparse.Namespace) -> int:
             f"output: {args.output} is for the polygons of one raster; for many, name a folder and a format: "
             "--to gpkg --output FOLDER"
         )
+    if args.to and Path(args.output).suffix.lower() in LAYERS:
+        raise InputError(f"output: expected a folder with --to, got {args.output}; leave --to out for one raster")
     if args.given_class is not None or args.correct_boxes:
         raise InputError("output: --class and --correct-boxes are for images; name a folder as output, without --to")
     also = parse_companions(args.also)
+    check_engine(args.engine, args.workers)
     options = _raster_options(args)
     rasters = find_images(args.images, SUFFIXES)
     opening = (args.bands, args.rescale, args.gsd)

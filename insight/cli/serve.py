@@ -46,7 +46,7 @@ def add_parser(commands) -> None:
         const="",
         metavar="TEXT",
         help="what clients must present; without TEXT, a new one is made and printed. INSIGHT_TOKEN sets it too, "
-        "without showing it in the list of processes",
+        "without showing it in the list of processes or printing it",
     )
     address.add_argument(
         "--allow-host", dest="allowed_hosts", action="append", default=[], metavar="NAME",
@@ -106,7 +106,8 @@ def run(args: argparse.Namespace) -> None:
             results=args.results,
             store=args.store,
             limits=Limits(**{name: value for name, value in given.items() if value is not None}),
-        )
+        ),
+        show_token=args.token is not None,  # one of the environment is in the logs of a container otherwise
     )
 
 

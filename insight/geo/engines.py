@@ -16,6 +16,7 @@ from insight.errors import InputError, MissingDependencyError
 from insight.runtime.processes import map_in_processes
 from insight.runtime.progress import Progress
 
+from .raster import bounded_cache
 from .ray_engine import RayEngine, ray_engine
 from .work import Results, Work
 
@@ -76,7 +77,8 @@ def open_engine(
         return
     if workers > 1 and on_gpu:
         raise InputError(f"workers: expected 1 for a model on a GPU, which processes cannot share so, got {workers}")
-    yield partial(_run_locally, workers)
+    with bounded_cache():
+        yield partial(_run_locally, workers)
 
 
 def _run_locally(workers: int, work: Work, results: Results) -> None:

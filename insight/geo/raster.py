@@ -14,6 +14,7 @@ import rasterio
 from affine import Affine
 from pyproj import CRS, Geod
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.env import get_gdal_config, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
@@ -27,6 +28,7 @@ from .stretch import Rescale, apply_stretch, parse_rescale, percentile_limits
 Window = tuple[int, int, int, int]
 _SAMPLE = 1024  # pixels, the long side of the overview that a stretch is computed from
 _READ_WHOLE = 2**26  # pixels up to which a raster without overviews is read whole for that
+_BLOCKS = 2**29  # bytes of blocks that GDAL keeps: a row of tiles of 1024 of scenes up to 170,000 pixels wide
 _PATCHES, _PATCH = 8, 128  # of a larger one: a grid of so many patches of so many pixels
 _RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
@@ -263,6 +265,17 @@ class Raster:
         rgb = np.ascontiguousarray(pixels.transpose(1, 2, 0))
         rgb[~shown] = 0
         return rgb
+
+
+@contextmanager
+def bounded_cache() -> Iterator[None]:
+    """Let GDAL keep at most 512 MiB of blocks; by default it keeps a twentieth of the machine's memory."""
+    before = int(get_gdal_config("GDAL_CACHEMAX"))
+    set_gdal_config("GDAL_CACHEMAX", min(before, _BLOCKS))
+    try:
+        yield
+    finally:
+        set_gdal_config("GDAL_CACHEMAX", before)
 
 
 def needs_warp(file: Any) -> bool:

@@ -4,13 +4,14 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 
 from insight.runtime.progress import Progress
 
+from .raster import bounded_cache
 from .work import Results, Work
 
 _AT_ONCE = 2  # jobs of an actor: the next one is read while one is computed; they bound what is in flight
@@ -137,6 +138,8 @@ class _Worker:
 
     def __init__(self) -> None:
         self._opening, self._reading, self._computing = (threading.Lock() for _ in range(3))
+        self._bounds = ExitStack()
+        self._bounds.enter_context(bounded_cache())
         self._scene: Any = None
         self._work: Any = None
 

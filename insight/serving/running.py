@@ -15,12 +15,13 @@ from .settings import Settings, is_loopback
 _GRACE_SECONDS = 30
 
 
-def serve(settings: Settings, open_browser: bool = False) -> None:
+def serve(settings: Settings, open_browser: bool = False, show_token: bool = True) -> None:
     """Serve until SIGTERM or Ctrl-C; requests that were accepted are finished, and results written.
 
     Args:
         settings: what to serve, and how.
         open_browser: show the page in a browser once the server answers.
+        show_token: print the address with the token, for a browser to open.
 
     Raises:
         InsightError: the models, the images or the annotations cannot be used.
@@ -46,10 +47,10 @@ def serve(settings: Settings, open_browser: bool = False) -> None:
     )
     server = uvicorn.Server(config)
     address = f"http://{'localhost' if is_loopback(settings.host) else settings.host}:{settings.port}/"
-    address += f"?token={settings.token}" if settings.token else ""
-    print(address, flush=True)
+    with_token = address + (f"?token={settings.token}" if settings.token else "")
+    print(with_token if show_token else address, flush=True)
     if open_browser:
-        threading.Thread(target=_open_when_started, args=(server, address), daemon=True).start()
+        threading.Thread(target=_open_when_started, args=(server, with_token), daemon=True).start()
     server.run()
     if not server.started:
         raise OSError(f"port {settings.port} of {settings.host} cannot be opened; is another server running there?")

@@ -75,6 +75,7 @@ def test_boxes_in_pixels_to_any_suffix(predict, place):
         (["--boxes", "10,20,40,50", "--gsd", "-1"], "error: --gsd: expected metres"),
         (["--boxes", "10,20,40,50", "--engine", "spark"], "error: --engine: expected local or ray"),
         (["--boxes", "10,20,40,50", "--class", "ship"], "error: --output: "),
+        (["--boxes", "10,20,40,50", "--to", "fgb"], "error: --output: expected a folder with --to"),
         ([], "error: --boxes: SOPSeg does not detect objects"),
     ],
 )

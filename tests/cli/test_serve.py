@@ -11,9 +11,9 @@ from insight.serving import running
 
 @pytest.fixture
 def started(monkeypatch):
-    """The settings of the servers that were started."""
+    """The settings of the servers that were started, and whether they print their token."""
     given = []
-    monkeypatch.setattr(running, "serve", given.append)
+    monkeypatch.setattr(running, "serve", lambda settings, show_token: given.append((settings, show_token)))
     return given
 
 
@@ -34,7 +34,8 @@ def test_options_become_settings(started, tmp_path, monkeypatch):
         "7",
     ]
     assert main([*words, "--results", "masks", "--allow-url", "https://host/path"]) == 0
-    (settings,) = started
+    ((settings, show_token),) = started
+    assert not show_token
     assert (settings.models, settings.port, settings.token) == (["a", "b"], 9000, "a-token-of-the-environment")
     assert (settings.limits.upload_bytes, settings.limits.seconds, settings.limits.queue) == (3 << 20, 7, 64)
     assert (str(settings.results), settings.allowed_urls) == ("masks", ["https://host/path"])
@@ -44,7 +45,8 @@ def test_other_hosts_need_a_token(started, capsys):
     assert main(["serve", "--host", "0.0.0.0"]) == 2
     assert "--host" in capsys.readouterr().err
     assert main(["serve", "--host", "0.0.0.0", "--token"]) == 0
-    assert len(started[0].token) > 20
+    ((settings, show_token),) = started
+    assert len(settings.token) > 20 and show_token
 
 
 def test_a_missing_package_is_named(monkeypatch, capsys):

@@ -14,9 +14,10 @@ from affine import Affine
 from PIL import Image
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
+from rasterio.env import get_gdal_config
 
 from insight.errors import InputError
-from insight.geo.raster import Raster
+from insight.geo.raster import Raster, bounded_cache
 from insight.geo.stretch import parse_rescale
 
 UTM = Affine(0.5, 0, 500000, 0, -0.5, 4900000)
@@ -321,3 +322,10 @@ def test_a_ground_distance_without_coordinates_is_refused(tmp_path):
 def test_complex_numbers_are_refused(tmp_path):
     with pytest.raises(InputError, match="complex"):
         Raster(write(tmp_path / "a.tif", np.zeros((1, 20, 20), np.complex64)))
+
+
+def test_a_run_bounds_the_blocks_that_gdal_keeps():
+    before = get_gdal_config("GDAL_CACHEMAX")
+    with bounded_cache():
+        assert get_gdal_config("GDAL_CACHEMAX") == min(before, 2**29)
+    assert get_gdal_config("GDAL_CACHEMAX") == before

@@ -25,7 +25,7 @@ from insight.serving.label_studio import rectangle_corners
 from insight.serving.outlines import rings_to_mask
 from insight.structures.rle import rle_to_bitmap
 
-pytestmark = [pytest.mark.slow, pytest.mark.label_studio]
+pytestmark = [pytest.mark.slow, pytest.mark.label_studio, pytest.mark.timeout(1800)]
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 CONFIG = """<View>
   <Image name="image" value="$image"/>
