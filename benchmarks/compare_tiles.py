@@ -21,7 +21,6 @@ import argparse
 import json
 import logging
 import pickle
-import resource
 import subprocess
 import sys
 import tempfile
@@ -137,7 +136,7 @@ def main() -> None:
             subprocess.run([*command, "--result", str(result)], check=True)
             objects, seconds, memory = pickle.loads(result.read_bytes())
             found[way] = objects
-            rows[way] = {**measures(objects, truth, raster, way), "seconds": seconds, "GiB": memory / 2**20}
+            rows[way] = {**measures(objects, truth, raster, way), "seconds": seconds, "GiB": memory / 2**30}
             print(way, json.dumps(rows[way]), flush=True)
     ours = [way for way in args.ways if way.startswith("ours")]
     pairs = {f"{a} and {b[5:]}": agreement(found[a], found[b]) for a, b in zip(ours, ours[1:])}
@@ -159,8 +158,13 @@ def _run_one(way: str, path: Path, model: str, result: Path) -> None:
     with torch.no_grad():
         objects = {"ours": ours, "SAHI": sahi, "NMS": tiles_and_nms}[kind](raster, predictor, int(side))
     seconds = time.process_time() - start
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB
-    result.write_bytes(pickle.dumps((objects, seconds, memory)))
+    result.write_bytes(pickle.dumps((objects, seconds, peak_memory())))
+
+
+def peak_memory() -> int:
+    """Bytes; from /proc, as what getrusage says may be that of the process which started this one."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 def ours(raster: Raster, predictor: Any, side: int) -> Objects:

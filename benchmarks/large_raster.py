@@ -29,7 +29,7 @@ import geopandas
 import numpy as np
 import shapely
 import torch
-from compare_tiles import IdealDetector, Objects, in_pixels, read_truth, twice, write_labels
+from compare_tiles import IdealDetector, Objects, in_pixels, peak_memory, read_truth, twice, write_labels
 
 from insight.geo.raster import Raster
 from insight.geo.tiles import TileGrid
@@ -101,12 +101,6 @@ def detector_seconds(raster: Raster, side: int = 1024) -> float:
         tiles.set_image(raster.read(window))
         tiles.detect()
     return (time.process_time() - start) / (window[2] * window[3])
-
-
-def peak_memory() -> int:
-    """Bytes; from /proc, as what getrusage says may be that of the process which started this one."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
 
 
 def _run_one(path: Path, side: int, output: Path) -> None:

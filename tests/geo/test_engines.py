@@ -89,12 +89,21 @@ def test_a_failure_to_keep_is_raised(scene):
         run_jobs(work_on(scene, BrightDetector()), Full())
 
 
+def test_a_cluster_that_is_not_there_is_one_line(scene):
+    """Before the first test of this file that starts one."""
+    pytest.importorskip("ray")
+    with pytest.raises(OSError, match="address: no Ray cluster at auto"):
+        run_jobs(work_on(scene, BrightDetector()), Kept(), "ray", 1, "auto")
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """A Ray cluster on this machine: a node with room for one worker, to which others can be added."""
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RAY_worker_niceness", "0")  # by default workers wait for everything else on the machine
     path = os.pathsep.join(map(str, (Path(__file__).parents[1], Path(__file__).parents[2])))
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": OBJECT_STORE})
     ray.init(
@@ -106,6 +115,7 @@ def cluster():
     yield nodes
     ray.shutdown()
     nodes.shutdown()
+    patch.undo()
 
 
 OBJECT_STORE = 2**27  # bytes
@@ -178,9 +188,3 @@ def test_what_goes_wrong_on_ray_is_one_line(cluster, scene, monkeypatch, detecto
     with pytest.raises(OSError, match=says) as caught:
         run_jobs(work_on(scene, detector()), Kept(), "ray", 1)
     assert "\n" not in str(caught.value)
-
-
-def test_a_cluster_that_is_not_there_is_one_line(scene):
-    pytest.importorskip("ray")
-    with pytest.raises(OSError, match="address: no Ray cluster at auto"):
-        run_jobs(work_on(scene, BrightDetector()), Kept(), "ray", 1, "auto")
