@@ -13,7 +13,7 @@ def add_parser(commands) -> None:
         commands,
         "demo",
         run,
-        "Show the shipped model on drawn scenes: masks of boxes and of loose oriented boxes",
+        "Show the shipped models on drawn scenes: found without prompts, segmented from boxes and from loose ones",
         ("demo", "demo --train --output output/longer SOLVER.MAX_ITER 480"),
         "Takes less than two minutes on a laptop's CPU. With --train, it trains a small prompt model instead,\n"
         "evaluates it, prompts it and draws the results: about 10 minutes; a stopped training resumes where it was.",
@@ -40,23 +40,24 @@ def run(args: argparse.Namespace) -> None:
 
 def _show(device: str, output) -> None:
     from insight.engine.demonstration import JITTER, demonstrate_models
-    from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG, find, known_models
+    from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG, detector_works, find
 
-    has_detector = DEFAULT_DETECTOR in {model.name for model in known_models()}
-    detector = find(DEFAULT_DETECTOR) if has_detector else None
+    detector = find(DEFAULT_DETECTOR) if detector_works() else None
     found, asked = demonstrate_models(output, detector, find(DEFAULT_SOPSEG), device or None)
-    if has_detector:
+    if found:
         print(f"{'scene':8s} {DEFAULT_DETECTOR}, without prompts")
         for row in found:
             print(f"{row.scene:8s} {row.detections} detections, {row.right} right, of {row.objects} objects")
         print()
+    else:
+        print(f"{DEFAULT_DETECTOR} is left out: it needs Detectron2 and timm (`insight info` says what is installed)\n")
     print(f"{'scene':8s} {DEFAULT_SOPSEG + ', prompts':24s} objects  mean IoU  image not used")
     for one in asked:
         print(f"{one.scene:8s} {one.prompts:24s} {one.objects:7d}  {one.iou:8.1f}  {one.image_free:14.1f}")
     print(
         f"\nSides of loose boxes are off by up to {JITTER:.0%} of the box. Image not used: a superellipse drawn into "
         "each prompt.\n"
-        + (f"pictures of detections (image, detections, ground truth): {output}/*_found.png\n" if has_detector else "")
+        + (f"pictures of detections (image, detections, ground truth): {output}/*_found.png\n" if found else "")
         + f"pictures (image, prompts, masks): {output}/*_boxes.png, {output}/*_loose.png\n"
         f"polygons (COCO): {output}/polygons.json\n"
         f"prompt it yourself: insight predict IMAGE --boxes X1,Y1,X2,Y2 --output {output}/mine"

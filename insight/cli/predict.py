@@ -30,14 +30,14 @@ def add_parser(commands) -> None:
             "predict port.tif --boxes berths.gpkg --output ships.gpkg",
             "predict scenes/ --model scenes-light --to gpkg --output found",
         ),
-        "Without a model, the shipped sopseg-vit-t segments boxes; to detect, name a detector.\n"
+        "Without a model, the shipped scenes-light detects, and the shipped sopseg-vit-t segments boxes.\n"
         "Writes predictions.json (COCO) and a picture of each image; or, if the output is a vector file, the polygons\n"
         "of one raster of any size, and with --to those of many in a folder. A stopped run resumes where it was.",
     )
     parser.sources = "images"
     parser.add_argument("images", nargs="+", metavar="SOURCE", help="image files, folders or glob patterns")
     model = parser.add_argument_group("model")
-    add_model(model, "sopseg-vit-t for boxes; without boxes scenes-light, if it is installed")
+    add_model(model, "sopseg-vit-t for boxes, scenes-light without")
     prompts = parser.add_argument_group("prompts", "without prompts, the model detects objects by itself")
     prompts.add_argument(
         "--boxes",

@@ -34,7 +34,7 @@ def add_parser(commands) -> None:
         action="append",
         metavar="NAME",
         help="name or folder of a model, see `insight models`; repeatable (default: sopseg-vit-t for prompts, and "
-        "scenes-light, which finds objects, if it and Detectron2 are installed)",
+        "scenes-light, which finds objects, where Detectron2 and timm are installed)",
     )
     add_device(model, "cuda if there is a GPU")
     address = parser.add_argument_group("address and access")
@@ -113,9 +113,6 @@ def run(args: argparse.Namespace) -> None:
 
 def default_models() -> list[str]:
     """The default models: one for prompts and, where it works, one that finds objects."""
-    from importlib.util import find_spec
+    from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG, detector_works
 
-    from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG, known_models
-
-    has_detector = DEFAULT_DETECTOR in {model.name for model in known_models()} and find_spec("detectron2")
-    return [DEFAULT_SOPSEG, DEFAULT_DETECTOR] if has_detector else [DEFAULT_SOPSEG]
+    return [DEFAULT_SOPSEG, DEFAULT_DETECTOR] if detector_works() else [DEFAULT_SOPSEG]

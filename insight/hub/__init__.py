@@ -4,7 +4,16 @@ A model is a folder with `config.json`, `model.safetensors` and a model card, `R
 Finding and reading one needs no Detectron2.
 """
 
-from .finding import DEFAULT_DETECTOR, DEFAULT_SOPSEG, find, known_models
+from .finding import DEFAULT_DETECTOR, DEFAULT_SOPSEG, detector_works, find, known_models
 from .model_folder import ModelError, ModelFolder, read_model
 
-__all__ = ["DEFAULT_DETECTOR", "DEFAULT_SOPSEG", "ModelError", "ModelFolder", "find", "known_models", "read_model"]
+__all__ = [
+    "DEFAULT_DETECTOR",
+    "DEFAULT_SOPSEG",
+    "ModelError",
+    "ModelFolder",
+    "detector_works",
+    "find",
+    "known_models",
+    "read_model",
+]

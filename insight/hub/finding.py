@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,6 +90,12 @@ def find(name_or_folder: "str | os.PathLike | ModelFolder") -> ModelFolder:
     raise ModelError(f"{text:.100}: unknown model; {_advice(text, list(known))}")
 
 
+def detector_works() -> bool:
+    """Return whether the default detector is here, and the packages that it needs."""
+    here = DEFAULT_DETECTOR in {model.name for model in known_models()}
+    return here and all(map(find_spec, ("detectron2", "timm")))
+
+
 def is_weight_file(name: "str | os.PathLike") -> bool:
     """Return whether a name means a weight file, by its suffix or because there is such a file."""
     return os.path.isfile(name) or os.fspath(name).lower().endswith(_WEIGHT_SUFFIXES)
@@ -100,11 +107,6 @@ def _folders_with_config(folder: Path) -> Iterator[Path]:
 
 
 def _advice(name: str, known: list[str]) -> str:
-    if name == DEFAULT_DETECTOR:
-        return (
-            "it does not ship yet: name a detector of yours, or train it (`insight train --config-file scenes_light`) "
-            f"and export it to {cache_folder() / name}"
-        )
     if not known:
         return "there are no models here, neither shipped nor in the cache; give a folder, or owner/name"
     near = difflib.get_close_matches(name, known, 1)

@@ -10,7 +10,7 @@ from helpers.model_folders import write_tiny_sopseg
 
 import insight.hub.finding as finding
 from insight.errors import MissingDependencyError
-from insight.hub import ModelError, find, known_models
+from insight.hub import ModelError, detector_works, find, known_models
 
 
 @pytest.fixture
@@ -37,6 +37,18 @@ def test_a_plain_name_is_shipped_then_a_folder_then_the_cache(places, monkeypatc
     assert find("./tiny").license == find(places / "here" / "tiny").license == "of-folder"
     assert find(find("tiny")) is not None and find(find("tiny")).license == "of-package"
     assert [(m.name, m.where) for m in known_models()] == [("tiny", "shipped")]
+
+
+def test_the_default_detector_needs_its_folder_and_its_packages(places, monkeypatch):
+    pytest.importorskip("timm")
+    pytest.importorskip("detectron2")
+    assert not detector_works()
+    put(places, "shipped/scenes-light", monkeypatch)
+    assert detector_works()
+    for package in ("timm", "detectron2"):
+        with monkeypatch.context() as without:
+            without.setitem(sys.modules, package, None)
+            assert not detector_works()
 
 
 def test_the_cache_is_where_the_desktop_standard_has_it(places, monkeypatch):

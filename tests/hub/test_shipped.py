@@ -17,7 +17,7 @@ from insight.structures.oriented_boxes import box_corners, jitter_oriented_boxes
 from insight.structures.rle import masks_to_rle
 
 SIZE = (384, 384)
-SCENES = (("harbour", 2_000_012), ("apron", 2_000_011))  # no split has these seeds
+SCENES = (("harbour", 2_000_009), ("apron", 2_000_016))  # no split has these seeds
 
 
 def shipped(name):

@@ -160,7 +160,7 @@ def write_slowly(path):
 
 def test_workers_that_are_ended_remove_their_temporary_files(tmp_path):
     paths = [tmp_path / name for name in ("a", "1", "2", "3")]
-    results = map_in_processes(instant_or_slow, paths, "Writing", "file")
+    results = map_in_processes(instant_or_slow, paths, "Writing", "file", workers=2)
     assert next(results) == "done"
     wait_until(lambda: any(tmp_path.iterdir()))
     results.close()
