@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,6 +126,9 @@ def main() -> None:
     if args.one:
         _run_one(args.one, args.raster, args.model, args.result)
         return
+    if find_spec("sahi") is None:
+        args.ways = [way for way in args.ways if not way.startswith("SAHI")]
+        print("SAHI is not installed, and left out", file=sys.stderr)
     raster = Raster(args.raster)
     truth = read_truth(raster)
     rows, found = {}, {}
