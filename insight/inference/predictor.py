@@ -77,6 +77,7 @@ class PromptPredictor:
         if isinstance(cfg_or_model, nn.Module):
             self.model = cfg_or_model
             sizes = (800, 1333)  # Detectron2's defaults
+            trained = 800
         else:
             cfg = cfg_or_model
             if is_sopseg(cfg):
@@ -87,6 +88,7 @@ class PromptPredictor:
             more = Checkpointer(self.model, exact=True).load(cfg.MODEL.WEIGHTS, checkpointables=[])
             class_names = class_names or more.get("trainer", {}).get("class_names") or _registered_names(cfg)
             sizes = (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+            trained = max(cfg.INPUT.MIN_SIZE_TRAIN)
             if sizes[0] < 0:
                 raise InputError(f"INPUT.MIN_SIZE_TEST: expected pixels, or 0 for no resizing, got {sizes[0]}")
             if sizes[1] < 1:
@@ -115,7 +117,7 @@ class PromptPredictor:
         )
         self.gsd: tuple[float, float] | None = None
         self._image: _Image | None = None
-        self._usual_area = (min_size if min_size is not None else sizes[0]) ** 2
+        self._usual_area = ((sizes[0] if min_size is None else min_size) or trained) ** 2  # 0: no resizing
         self._limits_grow = False
 
     @classmethod
@@ -155,7 +157,8 @@ class PromptPredictor:
         """Return a predictor of the same model for tiles of a scene, whose answers do not depend on their size.
 
         Tiles are not resized. The numbers of proposals and of detections in an image, which are limited for images of
-        min_size x min_size pixels, may grow with the area of a tile.
+        min_size x min_size pixels (where nothing is resized, of the largest INPUT.MIN_SIZE_TRAIN), may grow with the
+        area of a tile. What a GPM sees as the whole image is the tile, so its answers still depend on it.
         """
         tiles = copy.copy(self)
         tiles._resize = AtLeastOnePixel(T.ResizeShortestEdge(0, 1))  # 0: no resizing
@@ -258,8 +261,7 @@ class PromptPredictor:
         """
         seen = self._require_image()
         area = seen.size[0] * seen.size[1]
-        usual = self._usual_area or area
-        with _limits_times(self.model, max(1.0, area / usual) if self._limits_grow else 1.0):
+        with _limits_times(self.model, max(1.0, area / self._usual_area) if self._limits_grow else 1.0):
             proposals, _ = self.model.proposal_generator(seen.encoded.images, seen.encoded.features, None)
             (found,), _ = self.model.roi_heads(seen.encoded.images, seen.encoded.features, proposals, None)
         boxes = Boxes(found.pred_boxes.tensor.cpu() / seen.network_scale())

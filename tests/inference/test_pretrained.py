@@ -71,6 +71,24 @@ def test_a_detector_answers_as_the_model_and_knows_its_classes(shipped, prompt_c
     assert agreement > 0.99  # float16 moves pixels at the threshold
 
 
+def test_limits_of_a_model_that_resizes_nothing_are_for_images_as_large_as_in_training(
+    shipped, prompt_cfg, prompt_model
+):
+    cfg = prompt_cfg.clone()
+    cfg.defrost()
+    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TRAIN = 0, (24, 32)
+    names = tuple(map(str, range(cfg.MODEL.ROI_HEADS.NUM_CLASSES)))
+    write_tiny_detector(shipped / "scenes-light", cfg, prompt_model, class_names=names)
+    tiles = insight.PromptPredictor.from_pretrained(device="cpu").for_tiles()
+    heads = tiles.model.roi_heads.box_predictor
+    limit, seen = heads.test_topk_per_image, []
+    heads.register_forward_hook(lambda module, *_: seen.append(module.test_topk_per_image))
+    for image in (IMAGE[:32, :32], IMAGE):
+        tiles.set_image(image)
+        tiles.detect()
+    assert seen == [limit, round(limit * 64 * 80 / 32**2)]
+
+
 def test_a_weight_file_alone_tells_a_detectors_classes(shipped, prompt_cfg, prompt_model):
     names = [f"kind {i}" for i in range(prompt_cfg.MODEL.ROI_HEADS.NUM_CLASSES)]
     written = write_tiny_detector(shipped / "d", prompt_cfg, prompt_model, class_names=tuple(names))
