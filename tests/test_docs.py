@@ -239,7 +239,8 @@ def playground(tmp_path_factory):
         patch.setattr(finding, "SHIPPED", folder / "shipped")  # tiny models under the shipped ones' names
         write_tiny_sopseg(folder / "shipped" / "sopseg-vit-t", patch)
         about = {"class_names": tuple(f"kind {i}" for i in range(cfg.MODEL.ROI_HEADS.NUM_CLASSES))}
-        write_tiny_detector(folder / "models" / "mine", cfg, tiny, **about)
+        for place in ("shipped/scenes-light", "models/mine"):
+            write_tiny_detector(folder / place, cfg, tiny, **about)
         corners = np.array([[[10, 10], [40, 10], [40, 30], [10, 30]]], dtype=np.float32)
         _stand_in_for_detectors(patch, corners)
         (folder / "detector.yaml").write_text("VERSION: 2\n")

@@ -113,8 +113,10 @@ def test_wrong_arguments_end_in_one_line(folder, tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(run.FOLDER.glob("bench_*.py")), ids=lambda path: path.stem)
-def test_every_benchmark_runs_and_its_contenders_agree(path, capsys, monkeypatch):
+def test_every_benchmark_runs_and_its_contenders_agree(path, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(run, "QUICK", Effort(rounds=1, sample=0.0))  # the ratios do not matter here
+    monkeypatch.setattr("insight.hub.finding.SHIPPED", tmp_path)  # random weights, which find nothing, are quicker
+    monkeypatch.setenv("INSIGHT_CACHE", str(tmp_path))
     # On a CPU hundreds of boxes take SAM minutes, a ResNet-50 takes seconds an image, eager attention seconds a call.
     few = {
         "sopseg": " 10 boxes",

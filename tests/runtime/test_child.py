@@ -25,6 +25,7 @@ PARENT = f"""
 import runpy, signal, sys, time
 from pathlib import Path
 child = runpy.run_path({str(CHILD)!r})["child"]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
 with child([sys.executable, "worker.py", "parent"], Path("log.txt")) as process:
     time.sleep(60)

@@ -114,6 +114,7 @@ def work(item):
     with open(f"pid{os.getpid()}", "w"):
         pass
     return bytes(item % 7 * 20_000)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
 print("ready", flush=True)
 try:

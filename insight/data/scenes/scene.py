@@ -149,7 +149,7 @@ def generator_version() -> str:
     return digest.hexdigest()[:10]
 
 
-def _instances(canvas: Canvas, margin: int) -> list[SceneInstance]:
+def _instances(canvas: Canvas, margin: int = 0) -> list[SceneInstance]:
     """Visible masks, grown by sub-pixels: a pixel is of the object that covers at least half of its sub-pixels."""
     around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
     height, width = canvas.size
