@@ -50,7 +50,7 @@ class RayEngine:
             work: the scene.
             results: gets the results.
             keys: names of the jobs.
-            shown: is told of every result.
+            shown: updated with every result.
 
         Raises:
             OSError: what a job raised, or a job at which several workers have died.
