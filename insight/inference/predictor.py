@@ -154,11 +154,11 @@ class PromptPredictor:
         return None if self._image is None else self._image.size
 
     def for_tiles(self) -> "PromptPredictor":
-        """Return a predictor of the same model for tiles of a scene, whose answers do not depend on their size.
+        """Return a predictor of the same model for tiles of a scene, which resizes none of them.
 
-        Tiles are not resized. The numbers of proposals and of detections in an image, which are limited for images of
+        The numbers of proposals and of detections in an image, which are limited for images of
         min_size x min_size pixels (where nothing is resized, of the largest INPUT.MIN_SIZE_TRAIN), may grow with the
-        area of a tile. What a GPM sees as the whole image is the tile, so its answers still depend on it.
+        area of a tile. A GPM takes the tile for the whole image, so its answers still depend on the size of the tiles.
         """
         tiles = copy.copy(self)
         tiles._resize = AtLeastOnePixel(T.ResizeShortestEdge(0, 1))  # 0: no resizing
