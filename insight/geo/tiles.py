@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from insight.errors import InputError
 
-STRIDE = 32  # pixels: windows begin at multiples of a detector's largest stride, so that its grids coincide
+STRIDE = 64  # pixels: windows begin at multiples of a detector's largest stride (P6), so that its grids coincide
 OVERLAP = 256  # pixels, unless given
-_LEAST_TILE = 4 * STRIDE
+_LEAST_TILE = 2 * STRIDE
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class TileGrid:
 
     Args:
         size: (height, width) of the scene, pixels.
-        tile_size: side of the windows, pixels; rounded up to a multiple of 32.
+        tile_size: side of the windows, pixels; rounded up to a multiple of 64.
         overlap: of neighbouring windows, pixels; rounded up to a multiple of 64 and at most half a tile. None: 256.
 
     Raises:
@@ -110,10 +110,10 @@ class TileGrid:
         if tile_size < _LEAST_TILE:
             raise InputError(f"tile_size: expected at least {_LEAST_TILE} pixels, got {tile_size}")
         side = -(-tile_size // STRIDE) * STRIDE
-        most = side // 2 // (2 * STRIDE) * 2 * STRIDE
+        most = side // 2 // STRIDE * STRIDE
         if overlap is not None and not 2 <= overlap <= tile_size // 2:
             raise InputError(f"overlap: expected 2 to {tile_size // 2} pixels, half a tile, got {overlap}")
-        shared = min(-(-(OVERLAP if overlap is None else overlap) // (2 * STRIDE)) * 2 * STRIDE, most)
+        shared = min(-(-(OVERLAP if overlap is None else overlap) // STRIDE) * STRIDE, most)
         height, width = size
         self.margin = shared // 8
         self.y, self.x = (Axis(length, side, shared, self.margin) for length in (height, width))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
+from detectron2.structures import BoxMode
 from torch import Tensor
 
 from insight.data.entries import ground_truth_boxes, objects_with_masks, read_entry_image
@@ -17,8 +18,9 @@ from insight.structures.crop_masks import masks_to_crops
 from insight.structures.crop_plans import training_crops, whole_image
 from insight.structures.oriented_boxes import jitter_oriented_boxes, minimum_area_rectangles, oriented_corners
 from insight.structures.prompts import Prompts, oriented_prompts
-from insight.structures.rle import rle_area, rle_to_bitmap, segmentation_to_rle
+from insight.structures.rle import masks_to_rle, rle_area, rle_box, rle_to_bitmap, segmentation_to_rle
 
+from .cut_objects import cut_object
 from .image_seed import image_seed
 
 _logger = logging.getLogger(__name__)
@@ -45,6 +47,8 @@ class SOPSegMapper:
             oriented boxes are also turned, by up to `TURN` times the shift.
         max_prompts: largest number of objects drawn from a training image.
         shared_crops: as in `training_crops`.
+        cut_share: share of the training samples whose object the border of the image cuts, see `cut_object`; needs
+            `magnify`, and prompts made from boxes or masks.
     """
 
     @configurable
@@ -59,12 +63,20 @@ class SOPSegMapper:
         max_prompts: int,
         shared_crops: float = 0.0,
         box_share: float = 0.0,
+        cut_share: float = 0.0,
     ):
         if prompt not in PROMPTS:
             raise InputError(f"MODEL.SOPSEG.PROMPT: expected one of {', '.join(PROMPTS)}, got {prompt!r}")
         if not 0 <= box_share <= 1:
             raise InputError(f"MODEL.SOPSEG.BOX_SHARE: expected a number from 0 to 1, got {box_share}")
-        self.is_train, self.box_share = is_train, box_share
+        if not 0 <= cut_share <= 1:
+            raise InputError(f"MODEL.SOPSEG.CUT_SHARE: expected a number from 0 to 1, got {cut_share}")
+        if cut_share and (prompt == "oriented_box" or not magnify):
+            raise InputError(
+                "MODEL.SOPSEG.CUT_SHARE: needs MODEL.SOPSEG.MAGNIFY True and MODEL.SOPSEG.PROMPT box or min_area_rect, "
+                f"got {magnify} and {prompt!r}"
+            )
+        self.is_train, self.box_share, self.cut_share = is_train, box_share, cut_share
         self.input_size, self.magnify, self.prompt = input_size, magnify, prompt
         self.jitter, self.max_prompts, self.shared_crops = jitter, max_prompts, shared_crops
 
@@ -83,6 +95,7 @@ class SOPSegMapper:
             "max_prompts": keys.MAX_PROMPTS,
             "shared_crops": keys.SHARED_CROPS,
             "box_share": keys.BOX_SHARE,
+            "cut_share": keys.CUT_SHARE,
         }
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
@@ -109,6 +122,11 @@ class SOPSegMapper:
         image_size = tuple(image.shape[1:])
         truth = [segmentation_to_rle(a["segmentation"], image_size) for a in annotations]
         annotations, truth = self._with_pixels(annotations, truth, dataset_dict["file_name"])
+        single = self.is_train and len(truth) == 1
+        if single and self.cut_share and torch.rand((), generator=generator) < self.cut_share:
+            image, mask = cut_object(image, _bitmap(truth[0])[0], generator)
+            image_size, truth = tuple(mask.shape), masks_to_rle(mask[None])
+            annotations = [{**annotations[0], "bbox": rle_box(truth[0]), "bbox_mode": BoxMode.XYWH_ABS}]
         prompts = self._prompts(annotations, truth, image_size, generator)
         if self.is_train:
             return self._crops(image, prompts, truth, generator)

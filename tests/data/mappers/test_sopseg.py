@@ -152,6 +152,29 @@ def test_a_share_of_the_training_samples_has_horizontal_boxes(entry):
         make_mapper(box_share=1.5)
 
 
+def test_a_share_of_the_objects_is_cut_by_the_border_of_the_image(entry):
+    """The prompt is then that of the part that is left, and the crop shows nothing beyond the border."""
+    square = {**entry, "annotations": entry["annotations"][1:2]}
+    options = {"input_size": 128, "prompt": "box"}
+    whole = [make_mapper(**options)({**square, "sample_seed": seed}) for seed in range(80)]
+    cut = [make_mapper(**options, cut_share=0.5)({**square, "sample_seed": seed}) for seed in range(80)]
+    shares = [float(sample["masks"].float().mean()) for sample in cut]
+    # A part of the square fills less of its crop than the whole, as the crop follows the longer side.
+    assert 25 <= sum(share < 0.9 * float(whole[0]["masks"].float().mean()) for share in shares) <= 55
+    for sample in cut:
+        rows, columns = torch.nonzero(sample["masks"][0], as_tuple=True)
+        extent = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+        torch.testing.assert_close(sample["prompts"].boxes[0], extent.float(), atol=1.5, rtol=0)
+        seen = painted(sample["crops"])[0]
+        assert (seen != sample["masks"][0]).float().mean() < 0.05
+    evaluated = make_mapper(is_train=False, prompt="box", cut_share=1.0)(square)
+    assert evaluated["prompts"].boxes.tolist() == [[60, 45, 70, 55]]
+    with pytest.raises(ValueError, match="CUT_SHARE: expected a number from 0 to 1, got -1"):
+        make_mapper(cut_share=-1)
+    with pytest.raises(ValueError, match="CUT_SHARE: needs .* box or min_area_rect, got True and 'oriented_box'"):
+        make_mapper(cut_share=0.5, prompt="oriented_box")
+
+
 def test_a_data_set_without_oriented_boxes_is_refused(entry):
     bare = {**entry, "annotations": [{k: v for k, v in entry["annotations"][0].items() if k != "oriented_box"}]}
     with pytest.raises(ValueError, match='annotations without "oriented_box"; use min_area_rect'):
