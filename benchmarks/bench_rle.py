@@ -13,7 +13,8 @@ from insight.structures.crop_masks import logits_to_image, paste_windows
 from insight.structures.crop_regions import crop_regions
 from insight.structures.rle import encode_logits
 
-SIZE, OBJECT, CROP = 4000, 32, 256
+SIZE, OBJECT, CROP = 4000, 32, 256  # pixels
+CALLS = 200  # of 500 objects
 
 
 def cases(device: torch.device) -> Iterator[Case]:
@@ -24,7 +25,7 @@ def cases(device: torch.device) -> Iterator[Case]:
     logits, regions = _objects(500)
     logits = logits.to(device)
     yield Case(
-        "500 objects of 32 x 32 in 4000 x 4000",
+        f"500 objects of {OBJECT} x {OBJECT} in {SIZE} x {SIZE}",
         lambda: _ours(logits, regions),
         {
             "one bitmap + pycocotools": Rival(lambda: _on_one_bitmap(logits.cpu(), regions), 20.0, tolerance=0),
@@ -33,16 +34,16 @@ def cases(device: torch.device) -> Iterator[Case]:
         note="the rival pastes into one bitmap in the memory layout of pycocotools, and clears it after each object",
     )
     yield Case(
-        "20 objects of 32 x 32 in 4000 x 4000",
+        f"20 objects of {OBJECT} x {OBJECT} in {SIZE} x {SIZE}",
         lambda: _ours(logits[:20], regions[:20]),
         {"paste_windows + pycocotools": Rival(lambda: _pasted(logits[:20].cpu(), regions[:20]), 20.0, tolerance=0)},
         note="one object at a time: the bitmaps of 500 are 8 GB",
     )
     yield Case(
-        "100,000 objects of 32 x 32 in 4000 x 4000, 500 a call",
-        lambda: _bytes([code for _ in range(200) for code in encode_logits(logits, regions, (SIZE, SIZE)).codes]),
+        f"{CALLS * 500:,} objects of {OBJECT} x {OBJECT} in {SIZE} x {SIZE}, 500 a call",
+        lambda: _bytes([code for _ in range(CALLS) for code in encode_logits(logits, regions, (SIZE, SIZE)).codes]),
         {},
-        note="memory is that of 100,000 codes as Python objects",
+        note="memory is that of all the codes as Python objects",
     )
 
 

@@ -11,7 +11,7 @@ import gpu_parts
 import pytest
 import torch
 from gpu_check import FAILED, PASSED, PLANNED, TIMED_OUT, Outcome, Part, PartError
-from harness import Case, Work
+from harness import Case, Effort, Work
 
 CPU = torch.device("cpu")
 
@@ -334,6 +334,7 @@ def test_prompts_part_knows_how_many_prompts_a_case_has(monkeypatch):
 
     names = [f"{model}, {count:,} boxes" for model in ("light", "r50") for count in latency.COUNTS]
     monkeypatch.setattr(latency, "cases", lambda device: (Case(name, lambda: torch.ones(1), {}) for name in names))
+    monkeypatch.setattr(gpu_parts, "EFFORT", Effort(rounds=1, sample=0.0))
     saved = {}
     gpu_parts.prompts(saved.update, CPU)
     assert [f"{case['prompts']:,} boxes" for case in saved["cases"]] == [name.partition(", ")[2] for name in names]

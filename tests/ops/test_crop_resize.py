@@ -5,22 +5,15 @@ import math
 import sys
 import time
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from harness import peak_memory
+from helpers.crop_resize import DEVICES, TOLERANCE, needs_library, random_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.autograd import gradcheck, gradgradcheck
-from torch.library import opcheck
 
 from insight import ops
-from insight.errors import InputError
-
-needs_library = pytest.mark.skipif(not ops.has_ops(), reason="the compiled library is not loaded")
-DEVICES = [pytest.param("cpu", marks=needs_library), pytest.param("cuda", marks=[needs_library, pytest.mark.gpu])]
-TOLERANCE = {torch.uint8: 1e-4, torch.float64: 1e-12, torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 
 
 @pytest.fixture(
@@ -42,12 +35,6 @@ def implementation(request, monkeypatch, device_of):
     if kind is not None:
         monkeypatch.setenv("ATEN_CPU_CAPABILITY", kind)
     return ops.crop_resize, device_of(device)
-
-
-def random_images(shape, dtype=torch.float64, seed=0):
-    """Values in [0, 1], or in 0 .. 255 for uint8."""
-    values = torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return (values * 255).round().to(dtype) if dtype == torch.uint8 else values.to(dtype)
 
 
 def interpolated(images, box, size, antialias, image=0):
@@ -216,6 +203,8 @@ def sample_by_definition(image, box, size, antialias, pad_value):
 
 
 coordinates = st.floats(-9, 20, width=32)
+
+
 sides = st.floats(0.125, 25, width=32)
 
 
@@ -337,25 +326,6 @@ def test_empty_images_and_no_boxes(implementation, count):
     assert function(torch.empty(0, 3, 8, 8, device=device), boxes[:0], 4).shape == (0, 3, 4, 4)
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("antialias", [True, False])
-def test_gradients_by_finite_differences(device, antialias):
-    images = random_images((2, 2, 9, 11)).to(device).requires_grad_()
-    boxes = torch.tensor(
-        [[0.0, 0, 11, 9], [2.3, 1.7, 4.9, 8.2], [-3.5, -2, 6, 12.5], [8, 8, 8.5, 8.4], [5, 5, 5, 7], [20, 20, 30, 30]],
-        device=device,
-    )
-    image_index = torch.tensor([0, 1, 1, 0, 1, 0], device=device)
-
-    def function(images):
-        return ops.crop_resize(
-            images, boxes, (3, 4), image_index=image_index, mean=[0.1, 0.2], std=[0.5, 2], antialias=antialias
-        )
-
-    assert gradcheck(function, images, nondet_tol=1e-12)
-    assert gradgradcheck(function, images, nondet_tol=1e-12)
-
-
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("size", [(12, 20), (3, 300)])
 def test_gradient_equals_that_of_the_reference(implementation, size, dtype):
@@ -376,22 +346,6 @@ def test_gradient_equals_that_of_the_reference(implementation, size, dtype):
     assert actual.dtype == dtype
     tolerance = 20 * TOLERANCE[dtype] if function is ops.reference.crop_resize else 2 * TOLERANCE[dtype]
     torch.testing.assert_close(actual.double(), expected, atol=tolerance * 5, rtol=tolerance)
-
-
-def test_reference_backward_is_the_gradient_of_the_reference():
-    boxes = torch.tensor(
-        [[0.0, 0, 11, 9], [2.3, 1.7, 4.9, 8.2], [-3.5, -2, 6, 12.5], [8, 8, 8.5, 8.4], [5, 5, 5, 7], [20, 20, 30, 30]]
-    )
-    image_index, std = torch.tensor([0, 1, 1, 0, 1, 0]), torch.tensor([0.5, 2])
-    images = random_images((2, 2, 9, 11)).requires_grad_()
-    for antialias in (True, False):
-        out = ops.reference.crop_resize(
-            images, boxes, (3, 4), image_index=image_index, mean=[0.1, 0.2], std=std, antialias=antialias
-        )
-        grad = random_images(out.shape, seed=1)
-        expected = torch.autograd.grad(out, images, grad)[0]
-        actual = ops.reference.crop_resize_backward(grad, boxes, image_index, 2, 9, 11, std, antialias)
-        torch.testing.assert_close(actual, expected, atol=1e-12, rtol=1e-12)
 
 
 @needs_library
@@ -423,173 +377,6 @@ def test_fallback_on_a_device_without_a_kernel(monkeypatch, device, values, copi
     actual = module._fallback(*places[:3], 5, 7, places[3], places[3], True, 0.5)
     assert actual.device.type == device and actual.is_contiguous()
     torch.testing.assert_close(actual.cpu(), expected, atol=1e-6 * (not copied), rtol=1e-5 * (not copied))
-
-
-@needs_library
-def test_gradient_on_the_cpu_is_the_same_on_any_number_of_threads():
-    corners = torch.rand(200, 2, generator=torch.Generator().manual_seed(1)) * 300
-    boxes = torch.cat([corners, corners + 90], dim=1)
-    gradients = []
-    threads = torch.get_num_threads()
-    try:
-        for count in (1, 2, 3):
-            torch.set_num_threads(count)
-            images = random_images((1, 2, 400, 400), torch.float32).requires_grad_()
-            ops.crop_resize(images, boxes, 28).square().sum().backward()
-            gradients.append(images.grad)
-    finally:
-        torch.set_num_threads(threads)
-    assert all(torch.equal(gradients[0], other) for other in gradients[1:])
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_what_has_a_gradient(device):
-    boxes = torch.tensor([[1.0, 1.0, 6.0, 7.0]], device=device, requires_grad=True)
-    mean = torch.zeros(3, device=device, requires_grad=True)
-    integers = torch.zeros(1, 3, 8, 8, dtype=torch.uint8, device=device)
-    assert not ops.crop_resize(integers, boxes, 4, mean=mean).requires_grad
-    floats = torch.zeros(1, 3, 8, 8, device=device, requires_grad=True)
-    ops.crop_resize(floats, boxes, 4, mean=mean).sum().backward()
-    assert floats.grad.sum().item() == pytest.approx(3 * 16)
-    assert boxes.grad is None and mean.grad is None
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("antialias", [True, False])
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_opcheck(device, dtype, antialias):
-    images = random_images((2, 3, 16, 18), dtype).to(device)
-    images = images.requires_grad_() if dtype.is_floating_point else images
-    boxes = torch.tensor([[1.5, 2, 9, 14], [-2, 3, 12, 30]], device=device)
-    image_index = torch.tensor([1, 0], device=device)
-    for values in (None, torch.ones(3, device=device)):
-        args = (images, boxes, image_index, 5, 7, values, values, antialias, 0.5)
-        opcheck(torch.ops.insight.crop_resize.default, args)
-    grad = random_images((2, 3, 5, 7), torch.float32).to(device).requires_grad_()
-    for values in (None, torch.ones(3, device=device)):
-        args = (grad, boxes, image_index, 2, 16, 18, values, antialias)
-        opcheck(torch.ops.insight.crop_resize_backward.default, args)
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_compiles_into_one_graph(device, dynamic):
-    def loss(images, boxes, size):
-        return ops.crop_resize(images, boxes, size, mean=[0.5, 0.4, 0.3], std=[0.2, 0.2, 0.2]).square().sum()
-
-    compiled = torch.compile(loss, fullgraph=True, dynamic=dynamic)
-    for count, side, size in ((4, 40, 14), (7, 52, 9)):
-        boxes = torch.rand(count, 4, device=device).sort(dim=1).values * side
-        gradients = []
-        for function in (loss, compiled):
-            images = random_images((1, 3, side, side), torch.float32).to(device).requires_grad_()
-            value = function(images, boxes, size)
-            value.backward()
-            gradients.append((value.detach(), images.grad))
-        torch.testing.assert_close(gradients[0], gradients[1])
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_autocast_changes_nothing(device):
-    boxes = torch.tensor([[1.25, 1.0, 6.0, 7.0]], device=device)
-    for dtype in (torch.uint8, torch.float32, torch.bfloat16):
-        images = random_images((1, 3, 8, 8), dtype).to(device)
-        expected = ops.crop_resize(images, boxes, 4)
-        with torch.autocast(device, dtype=torch.bfloat16):
-            actual = ops.crop_resize(images, boxes.to(torch.float64), 4)
-        assert actual.dtype == expected.dtype and torch.equal(actual, expected)
-
-
-@needs_library
-@pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.gpu), "cuda on host"])
-def test_image_index_out_of_range_gives_nan_on_cuda(device, device_of):
-    device = device_of(device)
-    images = torch.rand(2, 3, 8, 8, device=device, requires_grad=True)
-    boxes = torch.tensor([[0.0, 0, 8, 8]] * 3, device=device)
-    out = ops.crop_resize(images, boxes, 4, image_index=torch.tensor([1, 2, -1], device=device))
-    assert out[0].isfinite().all() and out[1:].isnan().all()
-    out.backward(torch.ones_like(out))
-    assert images.grad[0].eq(0).all() and images.grad[1].sum().item() == pytest.approx(3 * 16, rel=1e-5)
-
-
-@pytest.mark.gpu
-@needs_library
-def test_gradient_on_cuda_says_that_it_is_not_deterministic():
-    images = torch.rand(1, 3, 8, 8, device="cuda", requires_grad=True)
-    out = ops.crop_resize(images, torch.tensor([[0.0, 0, 8, 8]], device="cuda"), 4)
-    torch.use_deterministic_algorithms(True)
-    try:
-        with pytest.raises(RuntimeError, match="no deterministic implementation"):
-            out.sum().backward()
-    finally:
-        torch.use_deterministic_algorithms(False)
-
-
-@pytest.mark.parametrize("index", [2, -1, 2**40])
-def test_image_index_out_of_range_is_an_error_on_the_cpu(index):
-    images, boxes = torch.rand(2, 3, 8, 8), torch.tensor([[0.0, 0, 8, 8]] * 2)
-    for function in (ops.crop_resize, ops.reference.crop_resize):
-        with pytest.raises((InputError, RuntimeError), match=rf"image_index must lie in \[0, 2\).*{index}"):
-            function(images, boxes, 4, image_index=torch.tensor([0, index]))
-
-
-IMAGES, BOX = torch.rand(1, 3, 8, 8), torch.tensor([[0.0, 0.0, 8.0, 8.0]])
-BAD_ARGUMENTS = [
-    ({"images": IMAGES[0]}, r"images must have shape \(B, C, H, W\), got \(3, 8, 8\)"),
-    ({"images": IMAGES.to(torch.int16)}, "images must be a tensor .*uint8.*, got torch.int16"),
-    ({"images": IMAGES.numpy()}, "images must be a tensor .*, got ndarray"),
-    ({"boxes": BOX[0]}, r"boxes must have shape \(N, 4\), got \(4,\)"),
-    ({"boxes": torch.zeros(2, 5)}, r"boxes must have shape \(N, 4\), got \(2, 5\)"),
-    ({"boxes": BOX.long()}, r"boxes must be a floating-point tensor \(N, 4\), got torch.int64"),
-    ({"boxes": BOX.to("meta")}, "boxes must be on the device of images, cpu, got meta"),
-    ({"size": 0}, "size must be positive, got 0"),
-    ({"size": (4, -1)}, r"size must be positive, got \(4, -1\)"),
-    ({"size": (4, 4, 4)}, r"size must be one integer or \(height, width\), got \(4, 4, 4\)"),
-    ({"size": 2.5}, "size must hold integers, got 2.5"),
-    ({"size": (4, np.float64(4))}, r"size must hold integers, got \(4, .*4.0"),
-    ({"size": np.int64(0)}, "size must be positive, got 0"),
-    ({"image_index": torch.zeros(2, dtype=torch.int64)}, r"image_index must have shape \(N,\) = \(1,\)"),
-    ({"image_index": torch.zeros(1)}, r"image_index must be an int64 or int32 .*\(N,\), got torch.float32"),
-    ({"image_index": [0]}, r"image_index must be an int64 or int32 tensor \(N,\), got list"),
-    ({"mean": [0.5]}, r"mean must have one value per channel, shape \(3,\), got \(1,\)"),
-    ({"std": torch.ones(3, 1)}, r"std must have one value per channel, shape \(3,\), got \(3, 1\)"),
-    ({"std": [1, 0, 1]}, r"std must hold values above 0, got \[1, 0, 1\]"),
-    ({"std": (1.0, -2.0, 1.0)}, r"std must hold values above 0, got \[1.0, -2.0, 1.0\]"),
-    ({"std": [math.nan] * 3}, r"std must hold values above 0, got \[nan, nan, nan\]"),
-    ({"pad_value": math.nan}, "pad_value must be finite, got nan"),
-]
-
-
-@pytest.mark.parametrize(("change", "message"), BAD_ARGUMENTS)
-def test_errors_name_the_argument(change, message):
-    arguments = {"images": IMAGES, "boxes": BOX, "size": 4} | change
-    with pytest.raises(InputError, match=message):
-        ops.crop_resize(arguments.pop("images"), arguments.pop("boxes"), arguments.pop("size"), **arguments)
-
-
-def test_integers_of_any_kind():
-    expected = ops.crop_resize(IMAGES, BOX, (4, 5))
-    index = torch.zeros(1, dtype=torch.int32)
-    assert torch.equal(ops.crop_resize(IMAGES, BOX, (np.int64(4), np.uint8(5)), image_index=index), expected)
-    assert ops.crop_resize(IMAGES, BOX, np.int64(8)).shape == (1, 3, 8, 8)
-
-
-@needs_library
-def test_the_op_itself_checks_what_it_reads():
-    op = torch.ops.insight.crop_resize.default
-    index = torch.zeros(1, dtype=torch.int64)
-    for images, boxes, image_index, mean, message in (
-        (IMAGES[0], BOX, index, None, r"images must have shape \(B, C, H, W\)"),
-        (IMAGES.long(), BOX, index, None, "images must be uint8 or floating point"),
-        (IMAGES, BOX.double(), index, None, "boxes must be float32"),
-        (IMAGES, BOX, index.int(), None, "image_index must be int64"),
-        (IMAGES, BOX, index.expand(2), None, r"image_index must have shape \(N,\)"),
-        (IMAGES, BOX, index, torch.zeros(2), r"mean must have shape \(C,\) = \(3,\), got \(2\)"),
-    ):
-        with pytest.raises(RuntimeError, match=message):
-            op(images, boxes, image_index, 4, 4, mean, None, True, 0.0)
-    with pytest.raises(RuntimeError, match="height must lie in"):
-        op(IMAGES, BOX, index, 0, 4, None, None, True, 0.0)
 
 
 @pytest.mark.parametrize("size", [(9, 7), (16, 28), (5, 33)])
