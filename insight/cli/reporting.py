@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
@@ -133,7 +134,20 @@ def _terminate(number, frame):
     sys.exit(TERMINATED)
 
 
+def _unraisable(dropped):
+    """Send a signal again whose exception Python drops, as it does in callbacks of imports and in finalizers."""
+    if not issubclass(dropped.exc_type, (KeyboardInterrupt, SystemExit)):
+        return sys.__unraisablehook__(dropped)
+    if sys.is_finalizing():  # ends anyway
+        return
+    number = signal.SIGINT if dropped.exc_type is KeyboardInterrupt else signal.SIGTERM
+    again = threading.Timer(0.01, os.kill, (os.getpid(), number))  # later: here it would be dropped once more
+    again.daemon = True
+    again.start()
+
+
 def _prepare_process() -> None:
+    sys.unraisablehook = _unraisable
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, in the background
         signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _terminate)

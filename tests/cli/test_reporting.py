@@ -185,6 +185,31 @@ sys.exit(main(["info"]))
 """
 
 
+DROPPED = """
+import os, signal, sys, time
+from insight.cli.reporting import report_errors
+
+class Finalized:
+    def __del__(self):  # Python prints what is raised here and goes on
+        os.kill(os.getpid(), signal.{name})
+        sum(range(1000))
+
+def work():
+    Finalized()
+    time.sleep(20)
+    print("went on")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(report_errors(work))
+"""
+
+
+@pytest.mark.parametrize("name, code", [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_in_a_finalizer_is_not_lost(name, code):
+    run = subprocess.run([sys.executable, "-c", DROPPED.format(name=name)], capture_output=True, text=True, timeout=60)
+    assert run.returncode == code and "went on" not in run.stdout and "Traceback" not in run.stderr, run
+
+
 def test_ctrl_c_while_torch_is_imported_is_one_line():
     assert end_of_process(INTERRUPTED_IMPORT) == (130, "", "interrupted\n")
 

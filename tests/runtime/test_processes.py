@@ -39,8 +39,9 @@ def run(function, items):
 
 @pytest.fixture(autouse=True)
 def no_worker_is_left():
+    before = multiprocessing.active_children()  # an earlier test's data loader may not have been collected yet
     yield
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= set(before)
 
 
 def test_results_come_in_order_from_as_many_processes_as_cores():
@@ -173,5 +174,7 @@ def instant_or_slow(path):
 
 
 def test_the_last_result_leaves_nothing_to_end():
+    before = multiprocessing.active_children()
     results = map_in_processes(str, [1, 2], "Counting", "number")
-    assert [next(results), next(results)] == ["1", "2"] and not multiprocessing.active_children()
+    assert [next(results), next(results)] == ["1", "2"]
+    assert set(multiprocessing.active_children()) <= set(before)
