@@ -135,7 +135,7 @@ def test_an_interrupt_at_any_time_ends_it_at_once(tmp_path, number, code):
     seed = random.randrange(2**32)
     print("seed", seed)
     generator = random.Random(seed)
-    for _ in range(15):  # a fault as frequent as that one passes once in 10^10 runs
+    for _ in range(40):
         tool = subprocess.Popen([sys.executable, "-c", INTERRUPTED], cwd=tmp_path, stdout=subprocess.PIPE,
                                 stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
         try:
