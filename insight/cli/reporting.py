@@ -136,7 +136,7 @@ def _terminate(number, frame):
 
 def _unraisable(dropped):
     """Send a signal again whose exception Python drops, as it does in callbacks of imports and in finalizers."""
-    if not issubclass(dropped.exc_type, (KeyboardInterrupt, SystemExit)):
+    if not _ended_by or not issubclass(dropped.exc_type, (KeyboardInterrupt, SystemExit)):
         return sys.__unraisablehook__(dropped)
     if sys.is_finalizing():  # ends anyway
         return

@@ -67,10 +67,9 @@ class SOPSegMapper:
     ):
         if prompt not in PROMPTS:
             raise InputError(f"MODEL.SOPSEG.PROMPT: expected one of {', '.join(PROMPTS)}, got {prompt!r}")
-        if not 0 <= box_share <= 1:
-            raise InputError(f"MODEL.SOPSEG.BOX_SHARE: expected a number from 0 to 1, got {box_share}")
-        if not 0 <= cut_share <= 1:
-            raise InputError(f"MODEL.SOPSEG.CUT_SHARE: expected a number from 0 to 1, got {cut_share}")
+        for key, share in (("BOX_SHARE", box_share), ("CUT_SHARE", cut_share)):
+            if not 0 <= share <= 1:
+                raise InputError(f"MODEL.SOPSEG.{key}: expected a number from 0 to 1, got {share}")
         if cut_share and (prompt == "oriented_box" or not magnify):
             raise InputError(
                 "MODEL.SOPSEG.CUT_SHARE: needs MODEL.SOPSEG.MAGNIFY True and MODEL.SOPSEG.PROMPT box or min_area_rect, "
