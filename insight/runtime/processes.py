@@ -6,7 +6,6 @@ import os
 import pickle
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 import cv2
 
 from .following import follow
+from .interrupts import interrupts_held
 from .progress import progress
 
 _PATIENCE = 2.0  # seconds that workers have to end by themselves; one inside of a library hears of nothing
@@ -88,7 +88,7 @@ def _results(function: Callable, items: list, description: str, workers_wanted: 
             if position < len(items) - 1:
                 yield value
     finally:
-        with _interrupts_held():
+        with interrupts_held():
             _end(workers)
             # Their finalizers run here: Python drops what is raised in one, Ctrl-C too.
             connection = None  # noqa: F841
@@ -102,7 +102,7 @@ def _start(count: int, function: Callable, workers: dict[Connection, multiproces
     """Start workers into `workers`, by the connection to each."""
     # Fork where that is usual: a spawned worker would import the caller's script anew.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    with _interrupts_held():
+    with interrupts_held():
         for _ in range(count):
             ours, theirs = context.Pipe()
             worker = context.Process(target=_work, args=(function, theirs, os.getpid()), daemon=True)
@@ -162,36 +162,3 @@ def _death(worker: multiprocessing.Process, description: str) -> OSError:
         f"{description}: a worker process ended unexpectedly (exit code {worker.exitcode}; -9 often means that memory "
         "ran out)"
     )
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Let SIGINT and SIGTERM arrive after the block.
-
-    Starting a process and dropping one run callbacks (of logging, finalizers) in which Python prints exceptions and
-    goes on: Ctrl-C would be lost. A signal mask does not help, as another thread would take the signal. A process that
-    is started in the block ends at SIGTERM at once.
-    """
-    if threading.current_thread() is not threading.main_thread():  # which alone runs handlers
-        yield
-        return
-    arrived: list[int] = []
-    holder = os.getpid()
-
-    def hold(number, frame):
-        if os.getpid() == holder:
-            arrived.append(number)
-        elif number == signal.SIGTERM:
-            os._exit(128 + number)
-
-    before: dict[int, Any] = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.getsignal(number) or signal.SIG_DFL
-            signal.signal(number, hold)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if arrived:
-            signal.raise_signal(arrived[0])

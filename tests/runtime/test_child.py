@@ -4,13 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from helpers.running import is_running, wait_until
 
-CHILD = Path(__file__).resolve().parents[2] / "insight" / "runtime" / "child.py"
-FOLLOWING = CHILD.with_name("following.py")
+from insight.runtime import following
+from insight.runtime.child import child
 
 # A sweep in a process of its own, whose command starts a process too; both write their numbers, as fast as they can.
 WORKER = """
@@ -19,12 +18,18 @@ if len(sys.argv) > 1:
     subprocess.Popen([sys.executable, __file__])
 with open(f"pid{os.getpid()}", "w"):
     pass
-time.sleep(60)
+time.sleep(90)  # longer than the test waits for its end
 """
-PARENT = f"""
-import runpy, signal, sys, time
+PARENT = """
+import signal, subprocess, sys, time
 from pathlib import Path
-child = runpy.run_path({str(CHILD)!r})["child"]
+from insight.runtime.child import child
+class Slow(subprocess.Popen):  # the processes run before it returns
+    def __init__(self, *command, **options):
+        super().__init__(*command, **options)
+        time.sleep(2)
+if SLOW:
+    subprocess.Popen = Slow
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
 with child([sys.executable, "worker.py", "parent"], Path("log.txt")) as process:
@@ -33,10 +38,15 @@ with child([sys.executable, "worker.py", "parent"], Path("log.txt")) as process:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
-@pytest.mark.parametrize("number, processes", [(signal.SIGKILL, 1), (signal.SIGTERM, 2), (signal.SIGINT, 2)])
-def test_nothing_is_left(tmp_path, number, processes):
+@pytest.mark.parametrize(
+    "number, processes, slow",
+    [(signal.SIGKILL, 1, False), *((n, 2, slow) for n in (signal.SIGTERM, signal.SIGINT) for slow in (False, True))],
+)
+def test_nothing_is_left(tmp_path, number, processes, slow):
     (tmp_path / "worker.py").write_text(WORKER)
-    program = PARENT if processes == 2 else PARENT.replace(', "parent"]', "]")
+    program = PARENT.replace("SLOW", str(slow))
+    if processes == 1:
+        program = program.replace(', "parent"]', "]")
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: len(list(tmp_path.glob("pid*"))) == processes)
@@ -51,9 +61,6 @@ def test_nothing_is_left(tmp_path, number, processes):
 
 
 def test_output_and_exit_code(tmp_path):
-    import runpy
-
-    child = runpy.run_path(str(CHILD))["child"]
     with child([sys.executable, "-c", "print('words'); raise SystemExit(5)"], tmp_path / "log.txt") as process:
         process.wait(60)
     assert process.returncode == 5 and (tmp_path / "log.txt").read_text() == "words\n"
@@ -63,6 +70,6 @@ def test_output_and_exit_code(tmp_path):
 def test_a_command_whose_parent_is_gone_already_does_not_begin():
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait(60)
-    command = [sys.executable, str(FOLLOWING), str(gone.pid), sys.executable, "-c", "print('begun')"]
+    command = [sys.executable, following.__file__, str(gone.pid), sys.executable, "-c", "print('begun')"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "", "")
