@@ -122,7 +122,7 @@ def _candidates(image, size, boxes, parts, journal) -> Iterator[Candidate]:
 
 
 def _block(journal: Journal, key: str, part: slice) -> dict[str, Any]:
-    """A result of `segment_source`, of whose form the rest of the run is sure."""
+    """A result of `segment_source`, whose form is checked."""
     block = journal[key]
     try:
         size, objects = block["size"], block["objects"]
@@ -131,7 +131,7 @@ def _block(journal: Journal, key: str, part: slice) -> dict[str, Any]:
     except (TypeError, KeyError, AttributeError):
         sound = False
     if not sound:
-        raise InputError(f"{journal.path}, the result of {key}: damaged; remove the file to begin anew")
+        raise InputError(f"{journal.path}, the result of {key}: damaged; remove the file to start over")
     return block
 
 

@@ -75,7 +75,7 @@ def annotate_task(
     """Give each rectangle of a task that has none a mask, in the rectangle's group.
 
     Boxes that have a mask already are left alone, so a stopped run is started again; a mask that is removed in CVAT is
-    made anew. Boxes that someone changes while their masks are computed are left for the next run.
+    made again. Boxes that someone changes while their masks are computed are left for the next run.
 
     Args:
         task: the SDK's Task.

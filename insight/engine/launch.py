@@ -68,7 +68,7 @@ def launch(
 
 @contextlib.contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Let processes that are started in the block never hear of Ctrl-C, which a terminal sends to all of the group.
+    """Block Ctrl-C, which a terminal sends to the whole group, in processes that are started in the block.
 
     Their parent ends them. Until a new process has imported what it works with, each would print a traceback.
     """
@@ -120,7 +120,7 @@ def check_num_gpus(count: int) -> None:
 
 
 def scaled_to_processes(cfg: CfgNode, processes: int) -> CfgNode:
-    """Scale batch, learning rate and schedule from SOLVER.REFERENCE_WORLD_SIZE processes to those at hand.
+    """Scale batch, learning rate and schedule from SOLVER.REFERENCE_WORLD_SIZE processes to the actual number.
 
     Args:
         cfg: the config.

@@ -19,7 +19,7 @@ from insight.runtime.outputs import check_output_folder
 
 @contextlib.contextmanager
 def prepared_run(cfg: CfgNode, *, evaluation: bool = False, resume: bool = False) -> Iterator[None]:
-    """Register and check what a run needs, start its logs, and keep OUTPUT_DIR to it while the block runs.
+    """Register and check what a run needs, start its logs, and lock OUTPUT_DIR while the block runs.
 
     Nothing is written before all checks have passed. Of several processes the first one holds the folder for all.
 

@@ -23,7 +23,7 @@ from .contenders import Contender
 from .prompt_baselines import best_exponent
 from .prompted_objects import CONDITIONS, Condition, ImageObjects, PromptedObject, choose_objects
 
-_VERSION = 1  # of the stored values; a change of what they mean starts every row anew
+_VERSION = 1  # of the stored values; a change of what they mean discards all rows
 _FITTED = 150  # objects of a class that exponents are fitted to
 
 

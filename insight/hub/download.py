@@ -38,5 +38,5 @@ def download(repository: str) -> Path:
     except Exception as error:  # the errors of its HTTP library, which differ between its versions
         offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else type(error).__name__
         raise ModelError(
-            f"{repository}: no such folder, and it cannot be had from the Hugging Face hub ({offline})"
+            f"{repository}: no such folder, and it cannot be downloaded from the Hugging Face hub ({offline})"
         ) from error

@@ -110,5 +110,5 @@ def _advice(name: str, known: list[str]) -> str:
     if not known:
         return "there are no models here, neither shipped nor in the cache; give a folder, or owner/name"
     near = difflib.get_close_matches(name, known, 1)
-    meant = f"did you mean {near[0]}? " if near else ""
-    return f"{meant}There are {', '.join(known)}; a folder has a separator, as in ./{name:.50}"
+    start = f"did you mean {near[0]}? There" if near else "there"
+    return f"{start} are {', '.join(known)}; a folder has a separator, as in ./{name:.50}"

@@ -102,7 +102,7 @@ def _read(text: bytes, path: Path, place: str) -> Any:
 
 
 def _damaged(path: Path, place: str) -> InputError:
-    return InputError(f"{path}, {place}: damaged; remove the file to begin anew")
+    return InputError(f"{path}, {place}: damaged; remove the file to start over")
 
 
 def _line(*values: Any) -> bytes:

@@ -74,7 +74,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             self._stack.close()
             if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
-                raise InputError(f"{self.path}: is no database; move it away to begin anew") from error
+                raise InputError(f"{self.path}: is no database; move it away to start over") from error
             raise OSError(f"{self.path}: cannot be opened: {error}") from error
         except BaseException:
             self._stack.close()

@@ -117,7 +117,7 @@ def test_only_the_three_files_are_asked_for(places, monkeypatch):
 
 
 def test_what_the_hub_does_not_have_is_one_line(remote):
-    with pytest.raises(ModelError, match="owner/other: no such folder, and it cannot be had .*HF_HUB_OFFLINE is set"):
+    with pytest.raises(ModelError, match="owner/other: no such folder, and it cannot be downloaded .*OFFLINE is set"):
         find("owner/other")
 
 

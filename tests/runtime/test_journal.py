@@ -62,7 +62,7 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path, line, place):
         Journal(path, SETTINGS).add(key, 1)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:line], b"\x89PNG\tgarbage\n", *lines[line + 1 :]]))
-    with pytest.raises(ValueError, match=f"masks.journal, {place}: damaged; remove the file to begin anew$"):
+    with pytest.raises(ValueError, match=f"masks.journal, {place}: damaged; remove the file to start over$"):
         Journal(path, SETTINGS)
 
 

@@ -173,7 +173,7 @@ def _checked(path: Path, masks: bool) -> tuple[dict, dict[str, list]]:
 
 @lru_cache(maxsize=4)
 def _pickled(_, path: str, masks: bool, size: int, changed: int) -> bytes:
-    """As `_checked`. Bytes, as they are smaller than objects, which processes that are forked would copy by and by."""
+    """As `_checked`. Bytes, as they are smaller than objects, which forked processes would gradually copy."""
     content = _sections(Path(path))
     check = FileCheck(Path(path), strict=False)
     problems = {}

@@ -84,10 +84,10 @@ def build_coco(
         if output.is_file() and record.is_file():
             content = parse_json(record.read_bytes(), str(record))
             if not isinstance(content, dict) or not {"signature", "counts", "files"} <= content.keys():
-                raise InputError(f"{record}: damaged; remove the file to prepare {output.name} anew")
+                raise InputError(f"{record}: damaged; remove the file to prepare {output.name} again")
             same = content["signature"] == signature and (skip_bad or _UNUSABLE not in content["counts"])
             if same and _are_there(content["files"], image_root):
-                _logger.info(f"{output} is there already")
+                _logger.info(f"{output} exists already")
                 return content["counts"]
         parts.mkdir(exist_ok=True)
         work = partial(_convert, convert, parts, image_root, settings, skip_bad)
