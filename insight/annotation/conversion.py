@@ -21,7 +21,7 @@ from insight.errors import InputError
 from insight.runtime.atomic_files import temporary_folder
 from insight.runtime.outputs import check_output_file, check_output_folder
 
-VECTOR_SUFFIXES = (".gpkg", ".geojson", ".fgb", ".parquet", ".shp")
+from .format_names import READABLE, VECTOR_SUFFIXES, WRITABLE, format_by_suffix
 
 _Content = dict[str, Any]
 
@@ -108,8 +108,6 @@ FORMATS = {
     "cvat": _Format(None, lambda content, path, images: write_cvat(content, path), is_file=True),
     "vector": _Format(_read_vector, _write_vector, is_file=True),
 }
-READABLE = tuple(name for name, one in FORMATS.items() if one.read)
-WRITABLE = tuple(name for name, one in FORMATS.items() if one.write)
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ def convert(
     if not source.exists() and "|layername=" not in str(source):
         raise FileNotFoundError(f"no such file or folder: {source}")
     source_format = source_format or recognise(source)
-    target_format = target_format or _by_suffix(output)
+    target_format = target_format or format_by_suffix(output)
     for name, choices, what in ((source_format, READABLE, "read"), (target_format, WRITABLE, "written")):
         if name not in choices:
             raise InputError(f"format: {name!r} cannot be {what}; expected one of {', '.join(choices)}")
@@ -253,15 +251,6 @@ def recognise(source: Path) -> str:
         if next(source.rglob("*.json"), None) is not None:
             return "labelme"
     raise InputError(f"{source}: its format cannot be told; name it, one of {', '.join(READABLE)}")
-
-
-def _by_suffix(output: Path) -> str:
-    suffix = output.suffix.lower()
-    found = {".json": "coco", ".xml": "cvat", **dict.fromkeys(VECTOR_SUFFIXES, "vector")}.get(suffix)
-    if found is None:
-        raise InputError(f"output: the format of {output} cannot be told by its suffix; name it, one of "
-                         f"{', '.join(WRITABLE)}")  # fmt: skip
-    return found
 
 
 def images_in(source: Path) -> Path | None:

@@ -4,9 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from insight.errors import InputError
-
-from .conversion import VECTOR_SUFFIXES, Conversion, read_dataset, write_content
+from .conversion import Conversion, read_dataset, write_content
+from .format_names import VECTOR_SUFFIXES
 from .run import COCO
 from .sources import Source
 
@@ -21,26 +20,6 @@ _NAMES = {
     "cvat": "cvat.xml",
     **{suffix[1:]: f"instances{suffix}" for suffix in VECTOR_SUFFIXES},
 }
-EXPORTS = ("coco", *_NAMES)
-
-
-def parse_exports(text: str) -> list[str]:
-    """Parse names of formats.
-
-    Args:
-        text: names in `EXPORTS`, separated by commas.
-
-    Returns:
-        The names without "coco", which is always written.
-
-    Raises:
-        InputError: an unknown name.
-    """
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in EXPORTS]
-    if unknown:
-        raise InputError(f"to: unknown format {unknown[0]!r}; expected {', '.join(EXPORTS)}, separated by commas")
-    return [name for name in dict.fromkeys(names) if name != "coco"]
 
 
 def check_exports(formats: Sequence[str], source: Source) -> None:

@@ -1,4 +1,4 @@
-"""Sources of boxes for annotation: folders of DOTA and SODA-A, and COCO files."""
+"""Sources of boxes for annotation: folders of DOTA, SODA-A and YOLO-OBB, COCO files, and vector layers."""
 
 import json
 import logging
@@ -18,7 +18,9 @@ from insight.data.formats.oriented import find_oriented, read_oriented
 from insight.errors import InputError
 from insight.structures.oriented_boxes import oriented_corners
 
-VECTOR_SUFFIXES = (".gpkg", ".geojson", ".fgb", ".parquet", ".shp", ".csv")
+from .format_names import VECTOR_SUFFIXES
+
+LAYER_SUFFIXES = (*VECTOR_SUFFIXES, ".csv")  # of layers of boxes
 
 _GIVEN = ("bbox", "oriented_box")  # keys of an annotation that describe its box
 
@@ -116,12 +118,12 @@ def open_source(
         if image_root is not None:
             raise InputError(f"image_root: expected none for a folder, which holds its images, got {image_root}")
         return _open_folder(path, classes, FileCheck(path, strict, SKIP_HINT))
-    if path.suffix.lower() in VECTOR_SUFFIXES:
+    if path.suffix.lower() in LAYER_SUFFIXES:
         return _open_vector(path, None if image_root is None else Path(image_root), classes, strict)
     if path.suffix.lower() != ".json":
         raise InputError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA), Images/ and Annotations/ "
                          "(SODA-A) or images/ and labels/ (YOLO-OBB), a COCO .json "
-                         f"file, or a vector layer ({', '.join(VECTOR_SUFFIXES)})")  # fmt: skip
+                         f"file, or a vector layer ({', '.join(LAYER_SUFFIXES)})")  # fmt: skip
     if image_root is None:
         raise InputError(f"image_root: expected the folder of the images of {path}, got none")
     if not Path(image_root).is_dir():

@@ -2,6 +2,9 @@
 
 import argparse
 
+from insight.runtime.inputs import check_input
+from insight.runtime.outputs import check_output_folder
+
 from .options import add_bad_options, add_command, integer
 
 
@@ -39,12 +42,17 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    folder = check_output_folder(args.output)
+    check_input(args.predictions)
+    check_input(args.annotations, "annotations")
+    if args.images is not None:
+        check_input(args.images, "images", "folder")
+
     from insight.evaluation.analysis import analyse
     from insight.evaluation.error_report import breakdown_table
     from insight.runtime.locks import output_folder
-    from insight.runtime.outputs import check_output_folder
 
-    with output_folder(check_output_folder(args.output)) as output:
+    with output_folder(folder) as output:
         breakdowns = analyse(
             args.predictions,
             args.annotations,

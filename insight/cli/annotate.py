@@ -6,9 +6,13 @@ from dataclasses import fields
 from pathlib import Path
 
 from insight.annotation.filters import REASONS, Filters
+from insight.annotation.format_names import parse_exports
 from insight.errors import InputError
+from insight.hub import DEFAULT_SOPSEG
+from insight.runtime.inputs import check_input
+from insight.runtime.outputs import check_output_folder
 
-from .options import add_bad_options, add_command, add_device, chosen_model, integer
+from .options import add_bad_options, add_command, add_device, check_model, chosen_model, integer
 from .reporting import print_error
 
 _MEANINGS = {
@@ -124,24 +128,26 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("output: expected a folder; --output sets it")
     if args.port is not None or args.no_browser:
         raise InputError("port: --port and --no-browser are of the page; add --ui")
-    from insight.annotation.conversion import images_in
-    from insight.annotation.exports import check_exports, export, parse_exports
-    from insight.annotation.review import Review
-    from insight.annotation.run import annotate, apply_review
-    from insight.annotation.sources import open_source
-    from insight.runtime.outputs import check_output_folder
-
     output = check_output_folder(args.output)
     formats = parse_exports(args.to)
     bounds = {f.name: value for f in fields(Filters) if (value := getattr(args, f.name)) is not None}
     if args.review and bounds:
         raise InputError(f"review: replaces the filters, so leave out {', '.join(map(_option, bounds))}")
+    filters = Filters(**bounds)
+    check_model(args, DEFAULT_SOPSEG, "sopseg")
+    _check_inputs(args)
+
+    from insight.annotation.conversion import images_in
+    from insight.annotation.exports import check_exports, export
+    from insight.annotation.review import Review
+    from insight.annotation.run import annotate, apply_review
+    from insight.annotation.sources import open_source
+
     if args.review:
         review = Review(args.review)
         source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
         statistics = apply_review(source, review, output)
     else:
-        filters = Filters(**bounds)
         segmenter = _segmenter(args)
         source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
         check_exports(formats, source)
@@ -164,10 +170,16 @@ def run(args: argparse.Namespace) -> int:
     return 1 if none_kept or (source.failures and not args.skip_bad) else 0
 
 
+def _check_inputs(args: argparse.Namespace) -> None:
+    check_input(args.boxes, kind="file or folder")
+    if args.image_root:
+        check_input(args.image_root, "image_root", "file or folder")
+    if args.review:
+        check_input(args.review, "review")
+
+
 def _open_page(args: argparse.Namespace) -> None:
     """Serve the images of a source, and open the page."""
-    from insight.hub import DEFAULT_SOPSEG
-
     from .serve import default_models
 
     unused = ("weights", "input_size", "prompt", "bf16", "review", *_filter_names())
@@ -175,12 +187,15 @@ def _open_page(args: argparse.Namespace) -> None:
     given += ["--to"] if args.to != "coco" else []
     if given:
         raise InputError(f"ui: {given[0]} is not of the page; leave it out")
-    from insight.serving.running import serve
-    from insight.serving.settings import Settings
-
+    _check_inputs(args)
+    check_model(args, DEFAULT_SOPSEG, "sopseg")
     models = default_models()
     if args.model:
         models = [args.model, *(name for name in models if name != DEFAULT_SOPSEG)]
+
+    from insight.serving.running import serve
+    from insight.serving.settings import Settings
+
     boxes = _boxes_of_page(args)
     settings = Settings(
         sources=[args.boxes if boxes is None or args.image_root is None else args.image_root],
@@ -195,10 +210,10 @@ def _open_page(args: argparse.Namespace) -> None:
 
 def _boxes_of_page(args: argparse.Namespace):
     """The source of boxes, or None for images alone."""
-    from insight.annotation.sources import VECTOR_SUFFIXES, open_source
+    from insight.annotation.sources import LAYER_SUFFIXES, open_source
     from insight.data.formats.oriented import has_oriented
 
-    has_boxes = Path(args.boxes).suffix.lower() in (".json", *VECTOR_SUFFIXES) or has_oriented(args.boxes)
+    has_boxes = Path(args.boxes).suffix.lower() in (".json", *LAYER_SUFFIXES) or has_oriented(args.boxes)
     if not has_boxes:
         if args.image_root or args.classes:
             option = "images" if args.image_root else "classes"
@@ -219,13 +234,11 @@ def _segmenter(args: argparse.Namespace):
     import torch
 
     from insight.annotation.segmentation import SOPSegSegmenter
-    from insight.hub import DEFAULT_SOPSEG
     from insight.runtime.machine import parse_device
 
     model = chosen_model(args, DEFAULT_SOPSEG)
     weights, size, prompt = args.weights, args.input_size, args.prompt
     if model is not None:
-        model.require_kind("sopseg")
         weights, keys = model.weights, model.architecture
         size, prompt = size or keys.input_size, prompt or keys.prompt
         print(f"model: {model.name}, {model.path}", flush=True)

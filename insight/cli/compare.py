@@ -5,9 +5,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from insight.config.files import read_files
 from insight.errors import InputError
+from insight.inference.score_threshold import check_score_threshold
+from insight.runtime.machine import check_device_name
+from insight.runtime.outputs import check_output_folder
 
-from .options import add_bad_options_over_config, add_command, add_device, integer, overrides_of
+from .options import add_bad_options_over_config, add_command, add_device, check_checkpoint, integer, overrides_of
 
 
 def add_parser(commands) -> None:
@@ -69,16 +73,17 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from insight.data.datasets import require_registered
-    from insight.evaluation.comparison import choose_entries, draw_comparisons, worst_entries
-    from insight.inference.score_threshold import check_score_threshold
-    from insight.runtime.locks import output_folder
-    from insight.runtime.outputs import check_output_folder
-
     output = check_output_folder(args.output)
     check_score_threshold(args.score_threshold)
+    check_device_name(args.device)
+    runs = [_parse_run(text) for text in args.runs]
+
+    from insight.data.datasets import require_registered
+    from insight.evaluation.comparison import choose_entries, draw_comparisons, worst_entries
+    from insight.runtime.locks import output_folder
+
     args.opts = []
-    contenders = [_contender(text, overrides_of(args)) for text in args.runs]
+    contenders = [_contender(*run, overrides_of(args)) for run in runs]
     dataset = args.dataset or next(iter(contenders[0].cfg.DATASETS.TEST), None)
     if dataset is None:
         raise InputError("dataset: expected the name of a dataset, as DATASETS.TEST of the first model is empty")
@@ -95,12 +100,8 @@ def run(args: argparse.Namespace) -> None:
     print(f"wrote {len(paths)} pictures to {output}")
 
 
-def _contender(text: str, more: Sequence[str]):
-    """The model that NAME=DIR or NAME=CONFIG,WEIGHTS means, with more config overrides."""
-    from insight.config import load_config
-    from insight.data.datasets import register_from_config
-    from insight.evaluation.comparison import Contender
-
+def _parse_run(text: str) -> tuple[str, str, list[str]]:
+    """The name, the config file and the overrides that NAME=DIR or NAME=CONFIG,WEIGHTS means."""
     name, _, run = text.partition("=")
     config, _, weights = (run, "", "") if os.path.exists(run) else run.partition(",")
     if not name or not config:
@@ -109,7 +110,17 @@ def _contender(text: str, more: Sequence[str]):
     if Path(config).is_dir():
         overrides = ["OUTPUT_DIR", config]  # it may have been moved
         config, weights = f"{config}/config.yaml", weights or f"{config}/model_final.pth"
-    overrides += ["MODEL.WEIGHTS", weights] if weights else []
+    read_files([config])
+    check_checkpoint(weights)
+    return name, config, [*overrides, *(["MODEL.WEIGHTS", weights] if weights else [])]
+
+
+def _contender(name: str, config: str, overrides: Sequence[str], more: Sequence[str]):
+    """The model of a run, with more config overrides."""
+    from insight.config import load_config
+    from insight.data.datasets import register_from_config
+    from insight.evaluation.comparison import Contender
+
     cfg = load_config([config], [*overrides, *more])
     register_from_config(cfg)
     return Contender(name, cfg)

@@ -2,11 +2,10 @@
 
 import argparse
 
-from .options import add_command
+from insight.annotation.format_names import READABLE, WRITABLE, format_by_suffix
+from insight.runtime.inputs import check_input
 
-# As in `insight.annotation.conversion`, which is imported when the command runs.
-_READABLE = ("coco", "yolo", "yolo-seg", "yolo-obb", "dota", "soda-a", "labelme", "label-studio", "vector")
-WRITABLE = ("coco", "yolo-seg", "yolo-obb", "dota", "soda-a", "labelme", "label-studio", "cvat", "vector")
+from .options import add_command
 
 
 def add_parser(commands) -> None:
@@ -27,7 +26,7 @@ def add_parser(commands) -> None:
     parser.add_argument("source", metavar="SOURCE", help="file or folder of annotations")
     parser.add_argument("output", metavar="OUTPUT", help="file or new folder")
     parser.add_argument(
-        "--from", dest="source_format", choices=_READABLE, help="format of the source (default: by its files)"
+        "--from", dest="source_format", choices=READABLE, help="format of the source (default: by its files)"
     )
     parser.add_argument(
         "--to",
@@ -46,6 +45,13 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    if "|layername=" not in args.source:
+        check_input(args.source, kind="file or folder")
+    if args.image_root is not None:
+        check_input(args.image_root, "images", "file or folder")
+    if args.target_format is None:
+        format_by_suffix(args.output)
+
     from insight.annotation.conversion import convert
 
     done = convert(

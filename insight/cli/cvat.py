@@ -1,8 +1,13 @@
 """`insight cvat`."""
 
 import argparse
+import getpass
+import os
 
-from .options import add_command, add_device, integer
+from insight.errors import InputError
+from insight.hub import DEFAULT_SOPSEG
+
+from .options import add_command, add_device, check_model, integer
 
 
 def add_parser(commands) -> None:
@@ -38,19 +43,16 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    import getpass
-    import os
-
-    from insight.annotation.cvat_task import REASONS, annotate_task, open_task
-    from insight.errors import InputError
-    from insight.hub import DEFAULT_SOPSEG
-    from insight.inference.sopseg_predictor import SOPSegPredictor
-
+    check_model(args, DEFAULT_SOPSEG, "sopseg")
     token, password = os.environ.get("CVAT_ACCESS_TOKEN"), ""
     if args.user:
         token, password = None, getpass.getpass(f"Password of {args.user} at {args.url}: ")
     elif not token:
         raise InputError("user: expected the name of a user, or a token in CVAT_ACCESS_TOKEN, got neither")
+
+    from insight.annotation.cvat_task import REASONS, annotate_task, open_task
+    from insight.inference.sopseg_predictor import SOPSegPredictor
+
     with open_task(args.url, args.task, token=token, user=args.user or "", password=password) as task:
         predictor = SOPSegPredictor.from_pretrained(args.model or DEFAULT_SOPSEG, args.device or None)
         counts = annotate_task(task, predictor, shape=args.shape, classes=args.classes)

@@ -3,8 +3,9 @@
 import argparse
 
 from insight.errors import InputError
+from insight.runtime.outputs import check_output_folder
 
-from .options import add_command, add_config, add_device, add_overrides, config_of
+from .options import add_command, add_config, add_device, add_overrides, check_model, config_of
 
 
 def add_parser(commands) -> None:
@@ -27,15 +28,14 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from insight.runtime.outputs import check_output_folder
-
     output = check_output_folder(args.output)
+    if (args.config_file or args.opts) and not args.train:
+        raise InputError("train: a config, or changes to it, are for a training; add --train")
+    check_model(args)
     if args.train:
         _train(args, output)
-        return
-    if args.config_file or args.opts:
-        raise InputError("train: a config, or changes to it, are for a training; add --train")
-    _show(args.device, output)
+    else:
+        _show(args.device, output)
 
 
 def _show(device: str, output) -> None:

@@ -2,6 +2,9 @@
 
 import argparse
 
+from insight.runtime.inputs import check_input
+from insight.runtime.outputs import check_output_file
+
 from .options import add_command, integer
 
 
@@ -37,6 +40,10 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    check_output_file(args.output, suffixes=(".html", ".htm"))
+    check_input(args.layer.partition("|layername=")[0])
+    check_input(args.raster, kind="raster")
+
     from insight.geo.map_page import write_map
     from insight.geo.raster import Raster
 

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 
 from insight.errors import InputError, InsightError
+from insight.inference.score_threshold import check_score_threshold
+from insight.runtime.inputs import check_input
 
 from .options import add_command, add_overrides
 
@@ -148,14 +150,16 @@ def run_fetch(args: argparse.Namespace) -> None:
 
 def run_export(args: argparse.Namespace) -> None:
     """Run `insight models export`."""
-    from insight.hub.export import export_run
-    from insight.inference.score_threshold import check_score_threshold
-
+    check_score_threshold(args.score_threshold)
+    check_input(Path(args.run_folder, "config.yaml"))
     pairs = [note.partition("=") for note in args.notes]
     if bad := next((note for note, pair in zip(args.notes, pairs) if not pair[1]), None):
         raise InputError(f"notes: expected KEY=TEXT, got {bad!r:.80}")
     if args.gsd and not 0 < args.gsd[0] <= args.gsd[1]:
         raise InputError(f"gsd: expected two positive numbers, the smaller one first, got {args.gsd}")
+
+    from insight.hub.export import export_run
+
     model = export_run(
         args.run_folder,
         args.folder,
@@ -163,7 +167,7 @@ def run_export(args: argparse.Namespace) -> None:
         weights=args.weights or None,
         license=args.license,
         gsd=tuple(args.gsd) if args.gsd else None,
-        score_threshold=check_score_threshold(args.score_threshold),
+        score_threshold=args.score_threshold,
         metrics=args.metrics,
         half=not args.float32,
         notes={key: text for key, _, text in pairs},

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from insight.errors import InputError
+from insight.runtime.inputs import check_input
+from insight.runtime.machine import check_device_name
 
 from .parser import Parser
 
@@ -113,6 +115,30 @@ def chosen_model(args: argparse.Namespace, default: str | None = None):
     return find(args.model or default)
 
 
+def check_model(args: argparse.Namespace, default: str | None = None, kind: str | None = None) -> None:
+    """Check what a command line says of the model: its name, or its config files and checkpoint; and the device.
+
+    Args:
+        args: the arguments, those of `add_model` or some of them.
+        default: as in `chosen_model`.
+        kind: "sopseg" or "detector", if only such a model will do.
+    """
+    from insight.config.files import read_files
+
+    model = chosen_model(args, default) if hasattr(args, "model") else None
+    if model is not None and kind is not None:
+        model.require_kind(kind)
+    read_files(getattr(args, "config_file", ()))
+    check_checkpoint(getattr(args, "weights", ""), "weights")
+    check_device_name(args.device)
+
+
+def check_checkpoint(path: str | None, argument: str = "") -> None:
+    """Check that a checkpoint exists, unless none is named or its name is a URL."""
+    if path and "://" not in path:
+        check_input(path.partition("?")[0], argument, "checkpoint")  # without Detectron2's queries
+
+
 def add_overrides(parser: Parser) -> None:
     """Add the config overrides at the end of the command line."""
     parser.add_argument(
@@ -161,9 +187,11 @@ def overrides_of(args: argparse.Namespace) -> list[str]:
 def config_of(args: argparse.Namespace, more: Sequence[str] = ()):
     """Return the frozen config of a command line with further overrides, and register its datasets."""
     from insight.config import load_config
-    from insight.data.datasets import register_from_config
 
     cfg = load_config(args.config_file, [*overrides_of(args), *more], start_of(args))
+
+    from insight.data.datasets import register_from_config
+
     register_from_config(cfg)
     return cfg
 

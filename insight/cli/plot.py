@@ -2,6 +2,8 @@
 
 import argparse
 
+from insight.runtime.outputs import check_output_file
+
 from .options import add_command
 
 
@@ -32,8 +34,9 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from insight.runtime.outputs import check_output_file
+    output = check_output_file(args.output)
+
     from insight.visualization.curves import plot_metrics
 
-    plot_metrics(args.runs, args.metrics, check_output_file(args.output))
+    plot_metrics(args.runs, args.metrics, output)
     print(f"wrote {args.output}")

@@ -1,16 +1,20 @@
 """`insight predict`."""
 
 import argparse
+import glob
 from pathlib import Path
 from typing import Any
 
+from insight.annotation.format_names import VECTOR_SUFFIXES
 from insight.errors import InputError
+from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG
+from insight.inference.score_threshold import check_score_threshold
+from insight.runtime.inputs import check_input
+from insight.runtime.outputs import check_output_folder
 from insight.version import __version__
 
-from .options import add_command, add_model, add_overrides, chosen_model, config_of, integer
+from .options import add_command, add_model, add_overrides, check_model, chosen_model, config_of, integer
 from .reporting import print_error
-
-LAYERS = (".gpkg", ".geojson", ".fgb", ".parquet", ".shp")
 
 
 def add_parser(commands) -> None:
@@ -85,7 +89,9 @@ def add_parser(commands) -> None:
     )
     rasters = parser.add_argument_group("rasters", "where the output is a vector file, or with --to")
     rasters.add_argument(
-        "--to", choices=[suffix[1:] for suffix in LAYERS], help="write a vector file for each raster to the folder"
+        "--to",
+        choices=[suffix[1:] for suffix in VECTOR_SUFFIXES],
+        help="write a vector file for each raster to the folder",
     )
     rasters.add_argument(
         "--tile-size", type=integer(1), default=1024, metavar="N", help="pixels (default: %(default)s)"
@@ -121,21 +127,27 @@ def add_parser(commands) -> None:
         help="files beside the output: labels and scores (cloud-optimised GeoTIFFs), stac (a STAC item)",
     )
     rasters.add_argument("--workers", type=integer(1), default=1, metavar="N", help="processes (default: %(default)s)")
-    rasters.add_argument("--engine", default="local", metavar="NAME", help="local or ray (default: %(default)s)")
+    rasters.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="what runs the processes (default: %(default)s)"
+    )
     rasters.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (default: one on this machine)")
     add_overrides(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    if Path(args.output).suffix.lower() in LAYERS or args.to:
+    if Path(args.output).suffix.lower() in VECTOR_SUFFIXES or args.to:
         return _predict_rasters(args)
-    from insight.inference.file_predictor import to_file_predictor
-    from insight.inference.files import find_images, predict_files
-    from insight.runtime.outputs import check_output_folder
-
     output = check_output_folder(args.output)
+    _check_options(args)
+
+    from insight.data.formats.image_folders import find_images
+
     images = find_images(args.images)
+
+    from insight.inference.file_predictor import to_file_predictor
+    from insight.inference.files import predict_files
+
     prompts = _prompts(args)
     if args.correct_boxes and not _has_boxes(prompts):
         raise InputError("correct_boxes: expected boxes to correct: --boxes, or --boxes-json with 4 numbers per box")
@@ -152,31 +164,50 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
+def _check_options(args: argparse.Namespace) -> None:
+    for text in args.boxes:
+        file = text.split("|layername=")[0]
+        if Path(file).suffix[1:].isalpha():  # no coordinates
+            check_input(file, "boxes")
+    if args.boxes_json and (args.boxes or args.oriented_boxes):
+        raise InputError("boxes_json: not allowed together with --boxes and --oriented-boxes")
+    if args.boxes_json:
+        check_input(args.boxes_json, "boxes_json")
+    if args.score_threshold is not None:
+        check_score_threshold(args.score_threshold)
+    check_model(args, DEFAULT_SOPSEG)
+
+
 def _predict_rasters(args: argparse.Namespace) -> int:
     """Write the polygons of a raster, or of many."""
-    from insight.geo.companions import parse_companions, write_companions
-    from insight.geo.engines import check_engine
-    from insight.geo.predict import open_suited, predict_raster
-    from insight.geo.predict_many import predict_rasters
-    from insight.geo.raster import SUFFIXES, Raster
-    from insight.inference.files import find_images
-
-    if not args.to and (len(args.images) > 1 or not Path(args.images[0]).is_file()):
+    source = args.images[0]
+    if not args.to and (len(args.images) > 1 or (not Path(source).is_file() and glob.glob(source))):
         raise InputError(
             f"output: {args.output} is for the polygons of one raster; for many, name a folder and a format: "
             "--to gpkg --output FOLDER"
         )
-    if args.to and Path(args.output).suffix.lower() in LAYERS:
+    if args.to and Path(args.output).suffix.lower() in VECTOR_SUFFIXES:
         raise InputError(f"output: expected a folder with --to, got {args.output}; leave --to out for one raster")
     if args.given_class is not None or args.correct_boxes:
         raise InputError("output: --class and --correct-boxes are for images; name a folder as output, without --to")
-    also = parse_companions(args.also)
-    check_engine(args.engine, args.workers)
-    options = _raster_options(args)
+    _check_options(args)
+
+    from insight.data.formats.image_folders import find_images
+    from insight.geo.raster import SUFFIXES, Raster
+
     rasters = find_images(args.images, SUFFIXES)
     opening = (args.bands, args.rescale, args.gsd)
     if not args.to:
         Raster(rasters[0], *opening)  # fails sooner than a model is read
+
+    from insight.geo.companions import parse_companions, write_companions
+    from insight.geo.engines import check_engine
+    from insight.geo.predict import open_suited, predict_raster
+    from insight.geo.predict_many import predict_rasters
+
+    also = parse_companions(args.also)
+    check_engine(args.engine, args.workers)
+    options = _raster_options(args)
     model, _ = _predictor(args, any(options[name] is not None for name in ("boxes", "oriented_boxes", "prompts")))
     if not args.to:
         raster = open_suited(rasters[0], model, *opening)
@@ -198,8 +229,8 @@ def _predict_rasters(args: argparse.Namespace) -> int:
 def _raster_options(args: argparse.Namespace) -> dict[str, Any]:
     """Arguments of `predict_raster` beside those of the raster."""
     layer = args.boxes[0] if len(args.boxes) == 1 and Path(args.boxes[0].split("|layername=")[0]).is_file() else None
-    if layer is not None and (args.oriented_boxes or args.boxes_json):
-        raise InputError("boxes: a layer holds all prompts; leave --oriented-boxes and --boxes-json out")
+    if layer is not None and args.oriented_boxes:
+        raise InputError("boxes: a layer holds all prompts; leave --oriented-boxes out")
     given = None if layer is not None else _prompts(args)
     if isinstance(given, dict):
         raise InputError("boxes_json: expected one list of boxes for all rasters, got lists by image file name")
@@ -215,10 +246,8 @@ def _raster_options(args: argparse.Namespace) -> dict[str, Any]:
 def _predictor(args: argparse.Namespace, prompted: bool):
     """The predictor of a command line, and everything that its answers depend on."""
     from insight.config import is_sopseg
-    from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG
     from insight.inference.build import build_predictor
     from insight.inference.file_predictor import check_options
-    from insight.inference.score_threshold import check_score_threshold
     from insight.inference.sopseg_predictor import SOPSegPredictor
     from insight.runtime.digests import file_digest
 
@@ -229,7 +258,6 @@ def _predictor(args: argparse.Namespace, prompted: bool):
     threshold = args.score_threshold
     if threshold is None:
         threshold = 0.5 if model is None else model.score_threshold
-    check_score_threshold(threshold)
     options = (prompted, args.given_class, args.correct_boxes)
     settings = {"insight": __version__, "class": args.given_class, "correct_boxes": args.correct_boxes}
     if model is not None and model.kind == "sopseg" and not args.opts:  # needs no Detectron2
@@ -254,8 +282,6 @@ def _prompts(args: argparse.Namespace):
 
     if not args.boxes and not args.oriented_boxes:
         return read_boxes(args.boxes_json) if args.boxes_json else None
-    if args.boxes_json:
-        raise InputError("boxes_json: not allowed together with --boxes and --oriented-boxes")
     return parse_boxes(args.boxes, args.oriented_boxes)
 
 

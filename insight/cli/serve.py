@@ -1,9 +1,15 @@
 """`insight serve`."""
 
 import argparse
+import os
+import secrets
 from pathlib import Path
 
 from insight.errors import MissingDependencyError
+from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG, detector_works, find
+from insight.runtime.inputs import check_input
+from insight.runtime.machine import check_device_name
+from insight.serving.settings import MIB, Limits, Settings
 
 from .options import add_command, add_device, integer
 
@@ -73,11 +79,14 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    import os
-
+    settings = _settings(args)
+    for source in settings.sources:
+        check_input(source, kind="file or folder")
+    for name in settings.models:
+        find(name)
+    check_device_name(args.device)
     try:
-        from insight.serving.running import new_token, serve
-        from insight.serving.settings import MIB, Limits, Settings
+        from insight.serving.running import serve
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
@@ -85,34 +94,33 @@ def run(args: argparse.Namespace) -> None:
             f"serve: {error.name} is not installed; run `pip install insight-seg[serve]`"
         ) from error
 
+    serve(settings, show_token=args.token is not None)  # one of the environment is in the logs of a container otherwise
+
+
+def _settings(args: argparse.Namespace) -> Settings:
     given = {
         "upload_bytes": args.max_upload and args.max_upload * MIB,
         "pixels": args.max_pixels,
         "queue": args.max_waiting,
         "seconds": args.timeout,
     }
-    token = os.environ.get("INSIGHT_TOKEN") if args.token is None else args.token or new_token()
-    serve(
-        Settings(
-            sources=args.sources,
-            models=args.models or default_models(),
-            device=args.device or None,
-            host=args.host,
-            port=args.port,
-            token=token or None,
-            allowed_hosts=args.allowed_hosts,
-            allowed_urls=args.allowed_urls,
-            label_studio_root=args.label_studio_root,
-            results=args.results,
-            store=args.store,
-            limits=Limits(**{name: value for name, value in given.items() if value is not None}),
-        ),
-        show_token=args.token is not None,  # one of the environment is in the logs of a container otherwise
+    token = os.environ.get("INSIGHT_TOKEN") if args.token is None else args.token or secrets.token_urlsafe(24)
+    return Settings(
+        sources=args.sources,
+        models=args.models or default_models(),
+        device=args.device or None,
+        host=args.host,
+        port=args.port,
+        token=token or None,
+        allowed_hosts=args.allowed_hosts,
+        allowed_urls=args.allowed_urls,
+        label_studio_root=args.label_studio_root,
+        results=args.results,
+        store=args.store,
+        limits=Limits(**{name: value for name, value in given.items() if value is not None}),
     )
 
 
 def default_models() -> list[str]:
     """The default models: one for prompts and, where it works, one that finds objects."""
-    from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG, detector_works
-
     return [DEFAULT_SOPSEG, DEFAULT_DETECTOR] if detector_works() else [DEFAULT_SOPSEG]

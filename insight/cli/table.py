@@ -5,8 +5,9 @@ import dataclasses
 import shlex
 
 from insight.errors import InputError
+from insight.runtime.outputs import check_output_folder
 
-from .options import add_bad_options_over_config, add_command, add_overrides, overrides_of
+from .options import add_bad_options_over_config, add_command, add_overrides, integer, overrides_of
 from .reporting import print_error
 
 
@@ -32,7 +33,7 @@ def add_parser(commands) -> None:
     )
     parser.add_argument("--seeds", metavar="K,K", help="seeds of the runs (default: those of the table)")
     parser.add_argument(
-        "--num-gpus", type=int, default=1, metavar="N", help="GPUs of a training (default: %(default)s)"
+        "--num-gpus", type=integer(1), default=1, metavar="N", help="GPUs of a training (default: %(default)s)"
     )
     add_bad_options_over_config(parser)
     add_overrides(parser)
@@ -40,15 +41,17 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from insight.engine.launch import check_num_gpus
-    from insight.runtime.outputs import check_output_folder
-    from insight.tables import make_table, read_table, table_setups
+    from insight.tables import read_table, table_setups
 
     output = check_output_folder(args.output)
-    check_num_gpus(args.num_gpus)
     seeds = None if args.seeds is None else _seeds(args.seeds)
     setups = table_setups(args.table) if args.setup == "all" else ()
     tables = [read_table(args.table, setup) for setup in setups or [args.setup]]
+
+    from insight.engine.launch import check_num_gpus
+    from insight.tables.make import make_table
+
+    check_num_gpus(args.num_gpus)
     failed = False
     for table in tables:
         if seeds is not None:

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import NamedTuple
 
+from insight.errors import InputError
+
 from .options import (
     add_bad_options_over_config,
     add_command,
@@ -13,7 +15,9 @@ from .options import (
     add_device,
     add_overrides,
     add_weights,
+    check_model,
     config_of,
+    integer,
     overrides_of,
 )
 from .parser import Parser
@@ -73,13 +77,21 @@ def add_process_options(parser: Parser) -> None:
     # As Detectron2 has it: a port by user, so that a training that was left behind is noticed.
     port = 2**15 + 2**14 + hash(os.getuid() if sys.platform != "win32" else 1) % 2**14
     group = parser.add_argument_group("processes")
-    group.add_argument("--num-gpus", type=int, default=1, metavar="N", help="GPUs per machine (default: %(default)s)")
     group.add_argument(
-        "--num-processes", type=int, metavar="N", help="run on the CPU in N processes, even if there are GPUs"
+        "--num-gpus", type=integer(1), default=1, metavar="N", help="GPUs per machine (default: %(default)s)"
     )
-    group.add_argument("--num-machines", type=int, default=1, metavar="N", help="machines (default: %(default)s)")
     group.add_argument(
-        "--machine-rank", type=int, default=0, metavar="K", help="rank of this machine, from 0 (default: %(default)s)"
+        "--num-processes", type=integer(1), metavar="N", help="run on the CPU in N processes, even if there are GPUs"
+    )
+    group.add_argument(
+        "--num-machines", type=integer(1), default=1, metavar="N", help="machines (default: %(default)s)"
+    )
+    group.add_argument(
+        "--machine-rank",
+        type=integer(0),
+        default=0,
+        metavar="K",
+        help="rank of this machine, from 0 (default: %(default)s)",
     )
     group.add_argument(
         "--dist-url",
@@ -91,6 +103,8 @@ def add_process_options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    if not args.config_file and not args.opts:
+        raise InputError("config_file: expected the config of the training, got none")
     launch_job(args, evaluation=args.eval_only, resume=args.resume)
 
 
@@ -102,6 +116,8 @@ def print_dry_run(report: dict) -> None:
 
 def launch_job(args: argparse.Namespace, evaluation: bool, resume: bool) -> None:
     """Train or evaluate in the requested number of processes."""
+    check_model(args)
+
     from insight.engine.launch import count_processes, launch, scaled_to_processes
 
     processes = count_processes(args.num_gpus, args.num_processes)

@@ -33,8 +33,17 @@ _CHOICES = {
 _MAX_FILES, _MAX_DEPTH = 200, 30  # files that a config is made of, and in one line of inheritance
 
 
-def read_files(names: Sequence[str], folder: Path, chain: tuple[Path, ...]) -> list[ConfigPart]:
-    """Read config files and all that they inherit, in the order in which they are merged."""
+def read_files(names: Sequence[str], folder: Path = Path(), chain: tuple[Path, ...] = ()) -> list[ConfigPart]:
+    """Read config files and all that they inherit, in the order in which they are merged.
+
+    Args:
+        names: names of shipped configs or paths of YAML files.
+        folder: what relative paths are relative to.
+        chain: the files that inherit these.
+
+    Raises:
+        ConfigError: a file is missing, is not YAML or inherits itself; or two files contradict each other.
+    """
     read = []
     for name in names:
         read.append((name, _read_file(folder / find_config(name), chain)))

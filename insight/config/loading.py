@@ -5,10 +5,7 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from insight.runtime.machine import is_device_name
 
@@ -46,13 +43,14 @@ def load_config(
             unknown; a value has the wrong type or is out of range; or a part is enabled for a model that would ignore
             it.
     """
+    given = [config_files] if isinstance(config_files, (str, os.PathLike)) else config_files
+    files = read_files([os.fspath(name) for name in given if os.fspath(name)])
+
     from detectron2.config import CfgNode, get_cfg
 
     cfg = get_cfg()
     add_insight_config(cfg)
     empty = {key for key, value in leaves(cfg) if value is None}
-    given = [config_files] if isinstance(config_files, (str, os.PathLike)) else config_files
-    files = read_files([os.fspath(name) for name in given if os.fspath(name)], Path(), ())
     for file, content in [*([start] if start else []), *files]:
         require_keys(file, content, cfg)
         try:
@@ -170,6 +168,8 @@ def _reason(error: Exception) -> str:
 def _choose_device(cfg: "CfgNode") -> None:
     if not is_device_name(cfg.MODEL.DEVICE):
         raise ConfigError(f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r}: expected cpu, cuda or cuda:N")
+    import torch
+
     device = torch.device(cfg.MODEL.DEVICE)
     if device.type == "cuda" and not torch.cuda.is_available():
         logging.getLogger(__name__).warning("MODEL.DEVICE is cuda but there is no GPU: using the CPU")

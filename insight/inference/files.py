@@ -1,6 +1,5 @@
 """Prediction on image files: an overlay for each image, and one COCO JSON file for all."""
 
-import glob
 import logging
 import os
 from collections import Counter
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from insight.data.formats.images import SUFFIXES, read_image, write_png
+from insight.data.formats.images import read_image, write_png
 from insight.errors import InputError, InsightError
 from insight.runtime.digests import file_digest
 from insight.runtime.file_names import safe_name
@@ -35,43 +34,6 @@ class FilePredictor(NamedTuple):
 
     class_names: list[str]
     answer: Callable[[np.ndarray, BoxPrompts | None], Prediction]
-
-
-def find_images(inputs: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
-    """Find image files.
-
-    Args:
-        inputs: files, folders (for the images directly in them, without hidden files) and glob patterns.
-        suffixes: of the images in folders, in lower case.
-
-    Returns:
-        The files, each once, in the order of the inputs and then by name.
-
-    Raises:
-        InputError: an input is not a file or folder, a pattern matches nothing, or a folder has no images.
-    """
-    found: dict[Path, None] = {}
-    for text in inputs:
-        path = Path(text)
-        if path.is_dir():
-            files = sorted(p for p in path.iterdir() if _is_image(p, suffixes))
-            if not files:
-                raise InputError(f"{path}: the folder has no images ({' '.join(suffixes)})")
-        else:
-            files = [path] if path.is_file() else _matches(text)
-            if not files:
-                raise InputError(f"{text}: no such image file or folder")
-        found.update(dict.fromkeys(files))
-    return list(found)
-
-
-def _matches(pattern: str) -> list[Path]:
-    return [Path(p) for p in sorted(glob.glob(pattern, recursive=True)) if not os.path.isdir(p)]
-
-
-def _is_image(path: Path, suffixes: Sequence[str]) -> bool:
-    # macOS leaves hidden companions ._NAME that contain no pixels.
-    return path.suffix.lower() in suffixes and not path.name.startswith(".") and not path.is_dir()
 
 
 def predict_files(

@@ -7,14 +7,16 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-
-import torch
+from typing import TYPE_CHECKING
 
 from insight.errors import InputError
 from insight.version import __version__
 
+if TYPE_CHECKING:  # slow to import; the command line is checked without it
+    import torch
 
-def describe_machine(device: torch.device) -> dict[str, str | int | None]:
+
+def describe_machine(device: "torch.device") -> dict[str, str | int | None]:
     """Return the metadata recorded with every measurement.
 
     Args:
@@ -24,6 +26,8 @@ def describe_machine(device: torch.device) -> dict[str, str | int | None]:
         The keys date (UTC), commit, machine, cpu, cores, threads, device, gpu (None on the CPU), python, torch and
         insight.
     """
+    import torch
+
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
@@ -48,7 +52,21 @@ def is_device_name(name: str) -> bool:
     return re.fullmatch(r"cpu|cuda(:(0|[1-9]\d?))?", name) is not None
 
 
-def parse_device(name: str, argument: str = "device") -> torch.device:
+def check_device_name(name: str, argument: str = "device") -> None:
+    """Check the name of a device, but not that the device exists.
+
+    Args:
+        name: cpu, cuda or cuda:N; empty for the default.
+        argument: name of the argument, for the error.
+
+    Raises:
+        InputError: an unknown kind of device.
+    """
+    if name and not is_device_name(name):
+        raise InputError(f"{argument}: expected cpu, cuda or cuda:N, got {name}")
+
+
+def parse_device(name: str, argument: str = "device") -> "torch.device":
     """Parse the name of a device and check that the device exists.
 
     Args:
@@ -61,16 +79,16 @@ def parse_device(name: str, argument: str = "device") -> torch.device:
     Raises:
         InputError: an unknown kind of device, or a GPU that does not exist.
     """
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    if not is_device_name(name):
-        raise InputError(f"{argument}: expected cpu, cuda or cuda:N, got {name}")
-    device = torch.device(name)
+    check_device_name(name, argument)
+    import torch
+
+    device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
         raise InputError(f"{argument}: there is no GPU {name} that torch can use; see `insight info`")
     return device
 
 
-def free_memory(device: torch.device, root: Path = Path("/")) -> int | None:
+def free_memory(device: "torch.device", root: Path = Path("/")) -> int | None:
     """Return the memory that can still be allocated.
 
     On a CPU: what is available without swapping, or what a container's limit leaves if that is less; beyond it Linux
@@ -84,6 +102,8 @@ def free_memory(device: torch.device, root: Path = Path("/")) -> int | None:
         Bytes, or None if the system does not say.
     """
     if device.type == "cuda":
+        import torch
+
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
     try:

@@ -2,27 +2,31 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from insight.errors import InputError
 
 
-def check_output_file(path: str | os.PathLike, argument: str = "output") -> Path:
+def check_output_file(path: str | os.PathLike, argument: str = "output", suffixes: Sequence[str] = ()) -> Path:
     """Check that a file can be written. Nothing is created.
 
     Args:
         path: the file.
         argument: name of the argument or config key, for the error.
+        suffixes: those that the file may have, in lower case; empty for any.
 
     Returns:
         The path.
 
     Raises:
-        InputError: the path is empty or a folder.
+        InputError: the path is empty or a folder, or has another suffix.
         OSError: the file cannot be written.
     """
     if not os.fspath(path):
         raise InputError(f"{argument}: expected the name of a file to write, got nothing")
+    if suffixes and Path(path).suffix.lower() not in suffixes:
+        raise InputError(f"{argument}: expected a file name that ends in {' or '.join(suffixes)}, got {path}")
     if Path(path).is_dir():
         raise InputError(f"{argument}: expected a file to write, but {path} is a folder")
     _require_writable(Path(path).parent, argument)

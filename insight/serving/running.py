@@ -1,7 +1,6 @@
 """Run a server until a signal stops it."""
 
 import logging
-import secrets
 import threading
 import time
 import webbrowser
@@ -61,8 +60,3 @@ def _open_when_started(server: uvicorn.Server, address: str) -> None:
         time.sleep(0.05)
     if server.started:
         webbrowser.open(address)
-
-
-def new_token() -> str:
-    """Return a token that nobody can guess."""
-    return secrets.token_urlsafe(24)

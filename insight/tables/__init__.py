@@ -1,6 +1,5 @@
 """Tables and figures of results, each described by a file in configs/tables/."""
 
-from .make import make_table
 from .spec import Column, Pictures, Plot, Row, Table, read_table, table_setups
 
-__all__ = ["Column", "Pictures", "Plot", "Row", "Table", "make_table", "read_table", "table_setups"]
+__all__ = ["Column", "Pictures", "Plot", "Row", "Table", "read_table", "table_setups"]

@@ -8,8 +8,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from insight.annotation.conversion import convert
-from insight.annotation.exports import EXPORTS, check_exports, export, parse_exports
+from insight.annotation.exports import check_exports, export
 from insight.annotation.filters import Filters
+from insight.annotation.format_names import EXPORTS
 from insight.annotation.pixels import read_pixels
 from insight.annotation.run import annotate
 from insight.annotation.sources import open_source
@@ -33,12 +34,6 @@ def test_every_export_holds_every_object(dota, segmenter, filters, tmp_path):
     with pytest.raises(InputError, match="a.png: has no CRS"):
         check_exports(["cvat", "gpkg"], open_source(dota))
     check_exports(["cvat"], open_source(dota))
-
-
-def test_names_of_exports():
-    assert parse_exports("coco") == [] and parse_exports("coco, yolo-seg,gpkg,gpkg") == ["yolo-seg", "gpkg"]
-    with pytest.raises(InputError, match="to: unknown format 'yolo'; expected coco, yolo-seg"):
-        parse_exports("yolo")
 
 
 def test_yolo_obb_as_source_equals_dota(dota, tmp_path):

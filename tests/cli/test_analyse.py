@@ -152,7 +152,7 @@ def test_nothing_found(insight, files, tmp_path, caplog):
     [
         ({"found": "[1, 2"}, "found.json: not JSON"),
         ({"truth": "{}"}, 'truth.json: not a COCO file: expected a list "images"'),
-        ({"truth": None}, "no such file: "),
+        ({"truth": None}, "truth.json: no such file"),
         ({"found": '[{"image_id": 1, "category_id": [1], "score": 1, "bbox": [1, 2, 3, 4]}]'},
          "found.json: detections need an image_id and a category_id that are integers or strings; 1 are wrong: "),
         ({"counts": "not a code"}, "found.json: detections have an RLE whose runs are not integers of at least 0"),

@@ -10,6 +10,7 @@ import yaml
 from helpers.tiny import CLASSES, CONFIG, write_dataset
 from pycocotools.coco import COCO
 
+from insight.hub.finding import SHIPPED
 from insight.modeling.sopseg import build_sopseg
 
 
@@ -61,8 +62,9 @@ def test_the_page_is_opened(insight, tmp_path, monkeypatch):
     assert (settings.sources, settings.results, settings.port) == ([str(tmp_path)], tmp_path / "masks", 8123)
     assert settings.models[0] == "sopseg-vit-t"
     assert options == {"open_browser": False}
-    assert insight("annotate", "--ui", tmp_path, "--model", "mine").code == 0
-    assert served[1][0].models[0] == "mine" and served[1][1] == {"open_browser": True}
+    mine = str(SHIPPED / "sopseg-vit-t")  # a folder, as one of ours would be
+    assert insight("annotate", "--ui", tmp_path, "--model", mine).code == 0
+    assert served[1][0].models[0] == mine and served[1][1] == {"open_browser": True}
     assert settings.boxes is None
 
 
@@ -194,15 +196,15 @@ def test_a_bad_image_is_told_with_code_1(annotate, boxes):
     ("arguments", "said"),
     [
         (["--input-size", "100"], "--input-size: expected a multiple of 64 up to 1024, got 100"),
-        (["--weights", "absent.pth"], "absent.pth: no such file"),
+        (["--weights", "absent.pth"], "--weights: absent.pth: no such checkpoint"),
         (["--model", "sopseg-vit-t"], "--model: not allowed together with weights, which names another model"),
         (["--device", "tpu9"], "--device: expected cpu, cuda or cuda:N, got tpu9"),
         (["--classes", "plane"], "unknown classes (the categories are square, bar); 1 are wrong: plane"),
         (["--min-area-ratio", "2"], "--min-area-ratio: expected at most max_area_ratio 1.2, got 2.0"),
         (["--max-area-ratio", "-1"], "--max-area-ratio: expected at least 0, got -1.0"),
-        (["--review", "absent.csv"], "absent.csv: No such file or directory"),
+        (["--review", "absent.csv"], "--review: absent.csv: no such file"),
         (["--review", "a.csv", "--min-score", "0.2"], "--review: replaces the filters, so leave out --min-score"),
-        (["--images", "absent"], "--images: absent: no such folder"),
+        (["--images", "absent"], "--images: absent: no such file or folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(annotate, tmp_path, arguments, said):

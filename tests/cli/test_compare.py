@@ -7,5 +7,6 @@ import pytest
 def test_a_run_that_is_there_is_not_taken_apart_at_its_comma(insight, tmp_path, run):
     (tmp_path / "with, comma").mkdir()
     (tmp_path / "with, comma" / "config.yaml").write_text("DATASETS:\n  TEST: []\n")
+    (tmp_path / "with, comma" / "model_final.pth").touch()
     done = insight("compare", "--runs", f"n={tmp_path}/{run}", "--output", tmp_path / "out")
     assert done.code == 2 and "error: --dataset: expected the name of a dataset" in done.err

@@ -245,7 +245,7 @@ def test_preparing(insight, tmp_path):
     for command in ("isaid", "hrsid", "sat_mtb"):
         output = ("--output", tmp_path / "out") if command != "sat_mtb" else ()
         done = insight("data prepare", command, tmp_path / "none", *output)
-        assert done.code == 2 and done.err.endswith(f"error: no such folder: {tmp_path / 'none'}\n")
+        assert done.code == 2 and done.err == f"error: {tmp_path / 'none'}: no such folder\n"
 
 
 def test_foreground(data, insight, tmp_path):

@@ -73,7 +73,10 @@ def test_boxes_in_pixels_to_any_suffix(predict, place):
         (["--boxes", "10,20,40,50", "--bands", "9"], "error: --bands: expected numbers from 1 to 3"),
         (["--boxes", "10,20,40,50", "--rescale", "9,1"], "error: --rescale: expected LOW,HIGH"),
         (["--boxes", "10,20,40,50", "--gsd", "-1"], "error: --gsd: expected metres"),
-        (["--boxes", "10,20,40,50", "--engine", "spark"], "error: --engine: expected local or ray"),
+        (
+            ["--boxes", "10,20,40,50", "--engine", "spark"],
+            "error: unknown value 'spark' of --engine; expected one of local, ray",
+        ),
         (["--boxes", "10,20,40,50", "--class", "ship"], "error: --output: "),
         (["--boxes", "10,20,40,50", "--to", "fgb"], "error: --output: expected a folder with --to"),
         ([], "error: --boxes: SOPSeg does not detect objects"),

@@ -23,9 +23,9 @@ def test_options_become_settings(started, tmp_path, monkeypatch):
         "serve",
         str(tmp_path),
         "--model",
-        "a",
+        "scenes-light",
         "--model",
-        "b",
+        "sopseg-vit-t",
         "--port",
         "9000",
         "--max-upload",
@@ -36,7 +36,8 @@ def test_options_become_settings(started, tmp_path, monkeypatch):
     assert main([*words, "--results", "masks", "--allow-url", "https://host/path"]) == 0
     ((settings, show_token),) = started
     assert not show_token
-    assert (settings.models, settings.port, settings.token) == (["a", "b"], 9000, "a-token-of-the-environment")
+    assert settings.models == ["scenes-light", "sopseg-vit-t"]
+    assert (settings.port, settings.token) == (9000, "a-token-of-the-environment")
     assert (settings.limits.upload_bytes, settings.limits.seconds, settings.limits.queue) == (3 << 20, 7, 64)
     assert (str(settings.results), settings.allowed_urls) == ("masks", ["https://host/path"])
 

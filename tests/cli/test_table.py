@@ -36,7 +36,7 @@ def test_help(insight):
     "change, arguments, said",
     [
         ("title", [], "expected the key title, which is missing"),
-        (None, ["--num-gpus", "-1"], "--num-gpus: expected at least 1, got -1"),
+        (None, ["--num-gpus", "-1"], "--num-gpus: expected an integer from 1, got -1"),
         (None, ["--num-gpus", "99"], "--num-gpus: expected at most "),
         (None, ["--seeds", "1,x"], "--seeds: expected integers, as in 1,2, got '1,x'"),
         (None, ["--seeds", ""], "--seeds: expected integers, as in 1,2, got ''"),

@@ -63,10 +63,10 @@ def test_an_evaluation_leaves_the_config_of_a_training_alone(insight, project, t
         (["MODEL.WEIGHTS", "absent.pth"], "absent.pth: no such checkpoint"),
         (["SOLVER.BASE_LR", "1e12", "SOLVER.WARMUP_ITERS", "0"], "NaN"),
         (["--eval-only"], "MODEL.WEIGHTS is empty"),
-        (["--num-gpus=-1"], "--num-gpus: expected at least 1, got -1"),
+        (["--num-gpus=-1"], "--num-gpus: expected an integer from 1, got -1"),
         (["--num-gpus=99"], "--num-gpus: expected at most "),
-        (["--num-processes=-2"], "--num-processes: expected at least 1, got -2"),
-        (["--num-processes=0"], "--num-processes: expected at least 1, got 0"),
+        (["--num-processes=-2"], "--num-processes: expected an integer from 1, got -2"),
+        (["--num-processes=0"], "--num-processes: expected an integer from 1, got 0"),
         (
             ["--num-processes=2", "SOLVER.IMS_PER_BATCH", "3"],
             "SOLVER.IMS_PER_BATCH is 3: expected a multiple of the 2 processes",

@@ -1,4 +1,4 @@
-"""Prediction on files: which images are found, and what their results and pictures are called."""
+"""Prediction on files: what their results and pictures are called."""
 
 import json
 import os
@@ -9,39 +9,11 @@ import torch
 from PIL import Image
 
 from insight.errors import InputError
-from insight.inference.files import find_images, predict_files
+from insight.inference.files import predict_files
 from insight.inference.prediction import Prediction
 from insight.inference.prompt_files import BoxPrompts
 from insight.runtime.locks import output_folder
 from insight.structures.rle import RLEMasks
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for name in ("b.png", "a.JPG", "._a.JPG", ".hidden.png", "notes.txt"):
-        (tmp_path / name).touch()
-    (tmp_path / "tiles.png").mkdir()
-    (tmp_path / "gone.png").symlink_to(tmp_path / "absent.png")
-    return tmp_path
-
-
-def test_hidden_files_and_folders_are_no_images(folder):
-    # A dangling link counts as an image, so that its failure is reported.
-    assert [p.name for p in find_images([str(folder)])] == ["a.JPG", "b.png", "gone.png"]
-    assert [p.name for p in find_images([f"{folder}/*.png"])] == ["b.png", "gone.png"]
-
-
-def test_a_hidden_file_may_be_named(folder):
-    assert find_images([str(folder / ".hidden.png")]) == [folder / ".hidden.png"]
-
-
-def test_a_folder_of_nothing_else_has_no_images(tmp_path):
-    (tmp_path / "._a.png").touch()
-    (tmp_path / "x.png").mkdir()
-    with pytest.raises(ValueError, match="the folder has no images"):
-        find_images([str(tmp_path)])
-    with pytest.raises(ValueError, match="no such image file or folder"):
-        find_images([f"{tmp_path}/*.png"])
 
 
 class Looker:

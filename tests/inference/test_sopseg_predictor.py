@@ -240,12 +240,12 @@ found = predictor.predict(
 )
 assert found.masks.to_bitmaps().shape == (2, 50, 60)
 import insight
-import insight.inference.files, insight.sam
+import insight.data.formats.image_folders, insight.inference.files, insight.sam
 boxes = insight.inference.prompt_files.parse_boxes(["10,10,20,20"])
 files = insight.inference.files.FilePredictor(
     ["object"], lambda image, prompts: predictor.predict(image=image, boxes=prompts.boxes)
 )
-image = insight.inference.files.find_images([f"{folder}/image.png"])
+image = insight.data.formats.image_folders.find_images([f"{folder}/image.png"])
 assert insight.inference.files.predict_files(files, image, f"{folder}/out", boxes) == (1, {})
 found.save(f"{folder}/found.json")
 found.plot(f"{folder}/image.png")

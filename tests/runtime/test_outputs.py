@@ -44,6 +44,12 @@ def test_what_cannot_be_written_is_an_error_that_names_the_argument(tmp_path, ch
         check(path)
 
 
+def test_suffixes_may_be_limited(tmp_path):
+    assert check_output_file(f"{tmp_path}/A.HTML", suffixes=(".html", ".htm")).name == "A.HTML"
+    with pytest.raises(InputError, match="^output: expected a file name that ends in .html or .htm, got .*a.png$"):
+        check_output_file(f"{tmp_path}/a.png", suffixes=(".html", ".htm"))
+
+
 def test_the_argument_may_have_another_name(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="^OUTPUT_DIR: expected .*/file to be a folder"):

@@ -14,7 +14,8 @@ from detectron2.modeling import build_model
 from helpers.tiny import CONFIG, write_dataset
 
 from insight.inference.predictor import PromptPredictor
-from insight.tables import make, make_table, sweep
+from insight.tables import make, sweep
+from insight.tables.make import make_table
 from insight.tables.runs import plan_runs
 
 NAME = "test_make_pictures"

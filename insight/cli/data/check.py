@@ -24,11 +24,12 @@ def add_parser(tasks) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from insight.data.inspection.check import check_dataset
-
     skips = args.skip_bad
     args.skip_bad = args.strict = False  # everything is found in any case
     dataset_config(args)
+
+    from insight.data.inspection.check import check_dataset
+
     found = check_dataset(args.dataset)
     for kind in ("fatal", "wrong", "notes"):
         for line in getattr(found, kind):

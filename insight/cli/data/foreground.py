@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from insight.errors import InputError
+from insight.runtime.inputs import check_input
+from insight.runtime.outputs import check_output_folder
 
 from ..options import add_bad_options, add_command
 
@@ -36,16 +38,17 @@ def add_parser(tasks) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    output = check_output_folder(args.output)
+    sources = _sources(args.annotations)
+
     import numpy as np
 
     from insight.data.formats.file_check import SKIP_HINT, FileCheck
     from insight.data.inspection.foreground import foreground_ratios
-    from insight.runtime.outputs import check_output_folder
     from insight.visualization.foreground import report_foreground
 
-    output = check_output_folder(args.output)
     ratios = {}
-    for name, paths in _sources(args.annotations).items():
+    for name, paths in sources.items():
         checks = [FileCheck(path, not args.skip_bad, SKIP_HINT) for path in paths]
         parts = [foreground_ratios(path, check) for path, check in zip(paths, checks)]
         for check in checks:
@@ -63,5 +66,5 @@ def _sources(texts: Sequence[str]) -> dict[str, list[Path]]:
         name = name or paths[0].stem
         if name in sources:
             raise InputError(f"{text}: {name} is given twice; {name}=FILE,FILE makes one row of several files")
-        sources[name] = paths
+        sources[name] = [check_input(path) for path in paths]
     return sources

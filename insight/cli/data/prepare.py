@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 
 from insight.errors import InputError
+from insight.runtime.inputs import check_input
+from insight.runtime.outputs import check_output_folder
 
 from ..options import add_bad_options, add_command
 
@@ -34,16 +36,18 @@ def add_parser(tasks) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    in_place = args.kind == "sat_mtb"
+    if in_place and args.output is not None:
+        raise InputError("output: sat_mtb is prepared in its own folder; leave --output out")
+    output = None if in_place else check_output_folder(args.output or "")
+    check_input(args.source, kind="folder")
+
     from insight.data.preparation.painted import prepare_hrsid, prepare_isaid
     from insight.data.preparation.sat_mtb import prepare_sat_mtb
-    from insight.runtime.outputs import check_output_folder
 
-    if args.kind == "sat_mtb":
-        if args.output is not None:
-            raise InputError("output: sat_mtb is prepared in its own folder; leave --output out")
+    if output is None:
         done = prepare_sat_mtb(Path(args.source), skip_bad=args.skip_bad)
     else:
-        output = check_output_folder(args.output or "")
         prepare = {"isaid": prepare_isaid, "hrsid": prepare_hrsid}[args.kind]
         done = prepare(Path(args.source), output, skip_bad=args.skip_bad)
     for split, counts in done.items():

@@ -3,6 +3,7 @@
 import argparse
 
 from insight.errors import InputError
+from insight.runtime.outputs import check_output_folder
 
 from ..options import add_bad_options_over_config, add_command, integer
 from .common import add_dataset, dataset_config
@@ -45,12 +46,12 @@ def add_parser(tasks) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from insight.data.datasets import require_registered
-    from insight.runtime.outputs import check_output_folder
-    from insight.visualization.dataset_pictures import draw_dataset
-
     output = check_output_folder(args.output)
     cfg = dataset_config(args)
+
+    from insight.data.datasets import require_registered
+    from insight.visualization.dataset_pictures import draw_dataset
+
     name = args.dataset or next(iter(cfg.DATASETS.TRAIN), None)
     if name is None:
         raise InputError("NAME: expected a dataset, or a --config-file with DATASETS.TRAIN")

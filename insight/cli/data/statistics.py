@@ -24,7 +24,8 @@ def add_parser(tasks) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    dataset_config(args)
+
     from insight.data.inspection.statistics import describe_dataset
 
-    dataset_config(args)
     print(describe_dataset(args.dataset))

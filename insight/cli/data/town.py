@@ -2,6 +2,8 @@
 
 import argparse
 
+from insight.runtime.outputs import check_output_file
+
 from ..options import add_command, integer
 
 
@@ -24,6 +26,8 @@ def add_parser(tasks) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the task."""
+    check_output_file(args.output, suffixes=(".tif", ".tiff"))
+
     from insight.geo.town import truth_path, write_town
 
     objects = write_town(args.output, args.size, args.seed)

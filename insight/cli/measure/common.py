@@ -2,11 +2,14 @@
 
 import argparse
 
+from insight.runtime.outputs import check_output_file
+
 from ..options import (
     add_bad_options_over_config,
     add_command,
     add_model,
     add_overrides,
+    check_model,
     overrides_of,
     start_of,
 )
@@ -29,8 +32,9 @@ def add_measurement(measurements, name: str, run, summary: str, example: str = "
 
 def measured_config(args: argparse.Namespace):
     """Return the config of the model; register its test datasets and check that --output can be written."""
-    from insight.engine.measurement import measured_config
-    from insight.runtime.outputs import check_output_file
-
     args.output = check_output_file(args.output)
+    check_model(args)
+
+    from insight.engine.measurement import measured_config
+
     return measured_config(args.config_file, overrides_of(args), start_of(args))

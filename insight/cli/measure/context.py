@@ -1,8 +1,11 @@
 """`insight measure context`."""
 
 import argparse
+import json
 
-from ..options import add_command
+from insight.runtime.outputs import check_output_file
+
+from ..options import add_command, integer
 
 
 def add_parser(measurements) -> None:
@@ -16,22 +19,24 @@ def add_parser(measurements) -> None:
         "Needs no trained model; takes minutes on one core of a CPU.",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="JSON file for the results")
-    parser.add_argument("--steps", type=int, default=400, metavar="N", help="training steps (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and scenes (default: %(default)s)")
+    parser.add_argument(
+        "--steps", type=integer(50), default=400, metavar="N", help="training steps (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=integer(0), default=0, metavar="S", help="of weights and scenes (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    import json
+    output = check_output_file(args.output)
 
     import torch
 
     from insight.evaluation.context_study import study_context
     from insight.runtime.atomic_files import atomic_write
     from insight.runtime.machine import describe_machine
-    from insight.runtime.outputs import check_output_file
 
-    output = check_output_file(args.output)
     results = study_context(args.steps, args.seed)
     print(f"{'right answers, percent':44s} {'cars':>6s} {'tanks':>6s} {'all':>6s}")
     for row, shares in results.items():

@@ -2,8 +2,12 @@
 
 import argparse
 import shlex
+from pathlib import Path
 
 from insight.errors import InputError
+from insight.hub import find
+from insight.hub.finding import is_weight_file
+from insight.runtime.outputs import check_output_folder
 
 from ..options import (
     add_bad_options_over_config,
@@ -11,6 +15,8 @@ from ..options import (
     add_config,
     add_device,
     add_overrides,
+    check_checkpoint,
+    check_model,
     config_of,
     integer,
 )
@@ -71,17 +77,15 @@ def add_parser(measurements) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    output = check_output_folder(args.output)
+    rows = [_parse_row(text) for text in args.rows]
+    check_checkpoint(args.sam)
+    check_model(args)
+
     from insight.engine.gain import TrainedModel, measure_gain
     from insight.runtime.machine import parse_device
-    from insight.runtime.outputs import check_output_folder
 
-    output = check_output_folder(args.output)
-    models = []
-    for text in args.rows:
-        name, _, path = text.partition("=")
-        if not name or not path:
-            raise InputError(f"rows: expected NAME=MODEL, got {text!r}")
-        models.append(TrainedModel.find(name, path))
+    models = [TrainedModel.find(*row) for row in rows]
     config_of(args, ["MODEL.DEVICE", "cpu"])  # registers its datasets; the models have --device
     measure_gain(
         output,
@@ -96,6 +100,18 @@ def run(args: argparse.Namespace) -> None:
     )
     print((output / "gain.md").read_text(encoding="utf-8"))
     print(f"wrote {output / 'gain.md'} and {output / 'gain.json'}")
+
+
+def _parse_row(text: str) -> tuple[str, str]:
+    """The name and the model that NAME=MODEL means; a model that does not exist is an error."""
+    name, _, model = text.partition("=")
+    if not name or not model:
+        raise InputError(f"rows: expected NAME=MODEL, got {text!r}")
+    if is_weight_file(model):
+        check_checkpoint(model)
+    elif not Path(model, "config.yaml").is_file():  # of a training
+        find(model)
+    return name, model
 
 
 def _command(args: argparse.Namespace) -> str:

@@ -36,10 +36,11 @@ def add_parser(measurements) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    cfg = measured_config(args)
+
     from insight.engine.jitter import jitter_curve
     from insight.engine.measurement import write_measurement
 
-    cfg = measured_config(args)
     results = jitter_curve(cfg, args.noises or _NOISES, args.correct_boxes)
     for dataset, tasks in results.items():
         for name, value in tasks["jitter"].items():

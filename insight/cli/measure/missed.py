@@ -2,6 +2,8 @@
 
 import argparse
 
+from insight.inference.score_threshold import check_score_threshold
+
 from .common import add_measurement, measured_config
 
 
@@ -25,12 +27,12 @@ def add_parser(measurements) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from insight.engine.measurement import measured_predictor, write_measurement
-    from insight.evaluation.missed import evaluate_missed
-    from insight.inference.score_threshold import check_score_threshold
-
     check_score_threshold(args.score_threshold)
     cfg = measured_config(args)
+
+    from insight.engine.measurement import measured_predictor, write_measurement
+    from insight.evaluation.missed import evaluate_missed
+
     predictor = measured_predictor(cfg)
     results = {}
     for dataset in cfg.DATASETS.TEST:

@@ -17,10 +17,11 @@ def add_parser(measurements) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    cfg = measured_config(args)
+
     from insight.engine.measurement import measured_predictor, write_measurement
     from insight.evaluation.prompt_use import evaluate_prompt_use
 
-    cfg = measured_config(args)
     predictor = measured_predictor(cfg)
     results = {}
     for dataset in cfg.DATASETS.TEST:

@@ -1,8 +1,9 @@
-"""The images of a dataset: finding them, and linking them into the folder of another format."""
+"""Images in folders: finding them, and linking them into the folder of another format."""
 
+import glob
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from insight.errors import InputError
@@ -10,6 +11,43 @@ from insight.runtime.folders import files_under
 
 from .file_check import first, repeated
 from .images import SUFFIXES
+
+
+def find_images(inputs: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+    """Find image files.
+
+    Args:
+        inputs: files, folders (for the images directly in them, without hidden files) and glob patterns.
+        suffixes: of the images in folders, in lower case.
+
+    Returns:
+        The files, each once, in the order of the inputs and then by name.
+
+    Raises:
+        InputError: an input is not a file or folder, a pattern matches nothing, or a folder has no images.
+    """
+    found: dict[Path, None] = {}
+    for text in inputs:
+        path = Path(text)
+        if path.is_dir():
+            files = sorted(p for p in path.iterdir() if _is_image(p, suffixes))
+            if not files:
+                raise InputError(f"{path}: the folder has no images ({' '.join(suffixes)})")
+        else:
+            files = [path] if path.is_file() else _matches(text)
+            if not files:
+                raise InputError(f"{text}: no such image file or folder")
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
+def _matches(pattern: str) -> list[Path]:
+    return [Path(p) for p in sorted(glob.glob(pattern, recursive=True)) if not os.path.isdir(p)]
+
+
+def _is_image(path: Path, suffixes: Sequence[str]) -> bool:
+    # macOS leaves hidden companions ._NAME that contain no pixels.
+    return path.suffix.lower() in suffixes and not path.name.startswith(".") and not path.is_dir()
 
 
 def label_paths(file_names: Iterable[str], suffix: str) -> dict[str, str]:

@@ -1,0 +1,50 @@
+"""Names of annotation formats. Imports nothing heavy, so that a command line is checked at once."""
+
+import os
+from pathlib import Path
+
+from insight.errors import InputError
+
+READABLE = ("coco", "yolo", "yolo-seg", "yolo-obb", "dota", "soda-a", "labelme", "label-studio", "vector")
+WRITABLE = ("coco", "yolo-seg", "yolo-obb", "dota", "soda-a", "labelme", "label-studio", "cvat", "vector")
+VECTOR_SUFFIXES = (".gpkg", ".geojson", ".fgb", ".parquet", ".shp")
+EXPORTS = (*(name for name in WRITABLE if name != "vector"), *(suffix[1:] for suffix in VECTOR_SUFFIXES))
+
+
+def format_by_suffix(output: str | os.PathLike) -> str:
+    """Return the format that the suffix of a file to write stands for.
+
+    Args:
+        output: the file.
+
+    Returns:
+        A name in `WRITABLE`.
+
+    Raises:
+        InputError: the suffix stands for none.
+    """
+    suffix = Path(output).suffix.lower()
+    found = {".json": "coco", ".xml": "cvat", **dict.fromkeys(VECTOR_SUFFIXES, "vector")}.get(suffix)
+    if found is None:
+        raise InputError(f"output: the format of {output} cannot be told by its suffix; name it, one of "
+                         f"{', '.join(WRITABLE)}")  # fmt: skip
+    return found
+
+
+def parse_exports(text: str) -> list[str]:
+    """Parse names of formats.
+
+    Args:
+        text: names in `EXPORTS`, separated by commas.
+
+    Returns:
+        The names without "coco", which is always written.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in EXPORTS]
+    if unknown:
+        raise InputError(f"to: unknown format {unknown[0]!r}; expected {', '.join(EXPORTS)}, separated by commas")
+    return [name for name in dict.fromkeys(names) if name != "coco"]
