@@ -8,7 +8,23 @@ from insight.errors import InputError
 READABLE = ("coco", "yolo", "yolo-seg", "yolo-obb", "dota", "soda-a", "labelme", "label-studio", "vector")
 WRITABLE = ("coco", "yolo-seg", "yolo-obb", "dota", "soda-a", "labelme", "label-studio", "cvat", "vector")
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".fgb", ".parquet", ".shp")
+LAYER_SUFFIXES = (*VECTOR_SUFFIXES, ".csv")  # of layers of boxes
 EXPORTS = (*(name for name in WRITABLE if name != "vector"), *(suffix[1:] for suffix in VECTOR_SUFFIXES))
+
+
+def check_box_source(path: str | os.PathLike) -> None:
+    """Check that a source of boxes is a folder, or a file of a known suffix.
+
+    Args:
+        path: the source.
+
+    Raises:
+        InputError: a file of another suffix.
+    """
+    if not Path(path).is_dir() and Path(path).suffix.lower() not in (".json", *LAYER_SUFFIXES):
+        raise InputError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA), Images/ and Annotations/ "
+                         "(SODA-A) or images/ and labels/ (YOLO-OBB), a COCO .json "
+                         f"file, or a vector layer ({', '.join(LAYER_SUFFIXES)})")  # fmt: skip
 
 
 def format_by_suffix(output: str | os.PathLike) -> str:

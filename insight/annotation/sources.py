@@ -18,9 +18,7 @@ from insight.data.formats.oriented import find_oriented, read_oriented
 from insight.errors import InputError
 from insight.structures.oriented_boxes import oriented_corners
 
-from .format_names import VECTOR_SUFFIXES
-
-LAYER_SUFFIXES = (*VECTOR_SUFFIXES, ".csv")  # of layers of boxes
+from .format_names import LAYER_SUFFIXES, check_box_source
 
 _GIVEN = ("bbox", "oriented_box")  # keys of an annotation that describe its box
 
@@ -120,10 +118,7 @@ def open_source(
         return _open_folder(path, classes, FileCheck(path, strict, SKIP_HINT))
     if path.suffix.lower() in LAYER_SUFFIXES:
         return _open_vector(path, None if image_root is None else Path(image_root), classes, strict)
-    if path.suffix.lower() != ".json":
-        raise InputError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA), Images/ and Annotations/ "
-                         "(SODA-A) or images/ and labels/ (YOLO-OBB), a COCO .json "
-                         f"file, or a vector layer ({', '.join(LAYER_SUFFIXES)})")  # fmt: skip
+    check_box_source(path)
     if image_root is None:
         raise InputError(f"image_root: expected the folder of the images of {path}, got none")
     if not Path(image_root).is_dir():

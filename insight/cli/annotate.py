@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from insight.annotation.filters import REASONS, Filters
-from insight.annotation.format_names import parse_exports
+from insight.annotation.format_names import LAYER_SUFFIXES, check_box_source, parse_exports
 from insight.errors import InputError
 from insight.hub import DEFAULT_SOPSEG
 from insight.runtime.inputs import check_input
@@ -136,6 +136,7 @@ def run(args: argparse.Namespace) -> int:
     filters = Filters(**bounds)
     check_model(args, DEFAULT_SOPSEG, "sopseg")
     _check_inputs(args)
+    check_box_source(args.boxes)
 
     from insight.annotation.conversion import images_in
     from insight.annotation.exports import check_exports, export
@@ -210,7 +211,7 @@ def _open_page(args: argparse.Namespace) -> None:
 
 def _boxes_of_page(args: argparse.Namespace):
     """The source of boxes, or None for images alone."""
-    from insight.annotation.sources import LAYER_SUFFIXES, open_source
+    from insight.annotation.sources import open_source
     from insight.data.formats.oriented import has_oriented
 
     has_boxes = Path(args.boxes).suffix.lower() in (".json", *LAYER_SUFFIXES) or has_oriented(args.boxes)

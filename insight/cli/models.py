@@ -151,7 +151,7 @@ def run_fetch(args: argparse.Namespace) -> None:
 def run_export(args: argparse.Namespace) -> None:
     """Run `insight models export`."""
     check_score_threshold(args.score_threshold)
-    check_input(Path(args.run_folder, "config.yaml"))
+    check_input(args.run_folder, kind="folder")
     pairs = [note.partition("=") for note in args.notes]
     if bad := next((note for note, pair in zip(args.notes, pairs) if not pair[1]), None):
         raise InputError(f"notes: expected KEY=TEXT, got {bad!r:.80}")

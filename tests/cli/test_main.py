@@ -72,6 +72,7 @@ WRONG = (
     "predict IMAGE --output out.gpkg --engine spark",
     "annotate absent --output out",
     "annotate IMAGE",
+    "annotate IMAGE --output out",
     "annotate IMAGE --output out --model absent",
     "annotate IMAGE --output out --weights absent.pth",
     "annotate IMAGE --output out --to yolo",
