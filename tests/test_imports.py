@@ -39,19 +39,15 @@ def test_the_ops_load_torch_alone(program):
     assert "torch" in imported and not imported & set(HEAVY)
 
 
-@pytest.mark.parametrize("module", ["insight", "insight.ops"])
-def test_importing_takes_little_beyond_torch(module):
+def test_importing_takes_little_beyond_torch():
     """In seconds of this process's own CPU time, of which a busy machine takes little more; the best of three."""
-    timed = f"import time, torch; start = time.process_time(); import {module}; print(time.process_time() - start)"
-    assert min(float(run(timed).stdout) for _ in range(3)) < 0.3
-
-
-def test_the_log_of_imports_shows_what_is_loaded():
-    assert {"cv2", "pycocotools"} <= imported_by("import insight.inference.sopseg_predictor")
+    timed = "import time, torch; t = time.process_time(); import insight, insight.ops; print(time.process_time() - t)"
+    assert any(float(run(timed).stdout) < 0.3 for _ in range(3))
 
 
 def test_sopseg_loads_no_detectron2():
-    assert "detectron2" not in imported_by("import insight; insight.SOPSegPredictor")
+    imported = imported_by("import insight; insight.SOPSegPredictor")
+    assert {"cv2", "pycocotools"} <= imported and "detectron2" not in imported  # so the log shows what is loaded
 
 
 def test_every_public_name_can_be_had_and_is_listed():

@@ -1,4 +1,4 @@
-"""The results of a long run so far, kept on disk so that a killed run goes on where it was."""
+"""The results of a long run so far, kept on disk so that a killed run resumes where it was."""
 
 import json
 import os

@@ -49,7 +49,7 @@ def locked(path: Path, patience: float = 0.0) -> Iterator[IO]:
 
 @contextlib.contextmanager
 def output_folder(folder: str | os.PathLike) -> Iterator[Path]:
-    """Keep an output folder to this process while the block runs, so that two runs cannot mix their files.
+    """Lock an output folder for this process while the block runs, so that two runs cannot mix their files.
 
     Temporary files that killed processes have left in it are removed.
 
