@@ -64,6 +64,9 @@ def test_what_hangs_or_fails_on_a_gpu_is_an_error(wrong_kernels, name, message):
     assert not run(wrong_kernels, "barrier")[1]  # and the next launch is none the worse
 
 
+SANITIZED = "-O1 -g1 -fsanitize=address,alignment,signed-integer-overflow,shift,bounds"
+
+
 def run_sanitized(*command):
     """Run Python with AddressSanitizer, and the CUDA sources built for it and UndefinedBehaviorSanitizer."""
     # Its interceptor of exceptions wants the C++ library to be there already.
@@ -76,26 +79,25 @@ def run_sanitized(*command):
         "LD_PRELOAD": " ".join(path.strip() for path in paths),
         "ASAN_OPTIONS": "detect_leaks=0",  # Python leaves much to the end of the process
         "UBSAN_OPTIONS": "halt_on_error=1",
-        "CUDA_ON_HOST_FLAGS": "-O1 -g1 -fsanitize=address,alignment,signed-integer-overflow,shift,bounds",
+        "CUDA_ON_HOST_FLAGS": SANITIZED,
     }
     return subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
+# As `run`, without torch, whose import takes long under a sanitizer.
 SEE_A_WRONG_READ = """
-import sys
-from pathlib import Path
-sys.path.insert(0, "tests")
-from helpers import cuda_on_host
-sys.path.insert(0, "tests/ops")
-from test_cuda_on_host import run
-run(cuda_on_host.build(Path(sys.argv[1]), [cuda_on_host.HERE / "wrong_kernels.cu"]), "after the end")
+import ctypes, sys
+numbers, out, error = (ctypes.c_int32 * 256)(), (ctypes.c_int32 * 256)(), ctypes.create_string_buffer(200)
+ctypes.CDLL(sys.argv[1]).run(b"after the end", numbers, out, error, ctypes.c_int(len(error)))
 """
 
 
 @pytest.mark.slow
-def test_the_kernels_keep_within_their_memory(tmp_path):
+def test_the_kernels_keep_within_their_memory(tmp_path, monkeypatch):
     """The place of compute-sanitizer: reads and writes outside tensors and shared memory, misaligned or overflowing."""
-    seen = run_sanitized("-c", SEE_A_WRONG_READ, str(tmp_path))
+    monkeypatch.setenv("CUDA_ON_HOST_FLAGS", SANITIZED)
+    wrong = cuda_on_host.build(tmp_path, [cuda_on_host.HERE / "wrong_kernels.cu"])
+    seen = run_sanitized("-c", SEE_A_WRONG_READ, str(wrong))
     assert "heap-buffer-overflow" in seen.stderr and "read_after_the_end" in seen.stderr, seen.stderr[-3000:]
     chosen = "host and (equals_sdpa or equals_algorithm_1 or gradient_equals or any_number or out_of_range or matches)"
     done = run_sanitized("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/ops", "-k", chosen)
