@@ -82,8 +82,8 @@ class SOPSegMapper:
         for key, value in (("CUT_SHARE", cut_share), ("OUTLINE_ERROR", outline_error)):
             if value and (prompt == "oriented_box" or not magnify):
                 raise InputError(
-                    f"MODEL.SOPSEG.{key}: needs MODEL.SOPSEG.MAGNIFY True and MODEL.SOPSEG.PROMPT box or min_area_rect, "
-                    f"got {magnify} and {prompt!r}"
+                    f"MODEL.SOPSEG.{key}: needs MODEL.SOPSEG.MAGNIFY True and MODEL.SOPSEG.PROMPT box or "
+                    f"min_area_rect, got {magnify} and {prompt!r}"
                 )
         self.is_train, self.box_share, self.cut_share = is_train, box_share, cut_share
         self.outline_error, self.blur = outline_error, blur

@@ -207,8 +207,9 @@ class Canvas:
                     self._scatter(outline, drawn, part)
             if self._wear is not None and number:
                 placed = self.instances[number - 1]
-                left, top = (int(v) for v in np.maximum(placed.low * SUPERSAMPLE, 0))
-                window = np.s_[top : int(placed.high[1] * SUPERSAMPLE) + 2, left : int(placed.high[0] * SUPERSAMPLE) + 2]
+                left, top = np.maximum(placed.low * SUPERSAMPLE, 0).astype(int)
+                right, bottom = np.maximum(placed.high * SUPERSAMPLE + 2, 0).astype(int)
+                window = np.s_[top:bottom, left:right]
                 wear(self._wear, self.image[window], self.ids[window] == number)
         self._queue.clear()
 
