@@ -158,7 +158,7 @@ class PromptPredictor:
 
         The numbers of proposals and of detections in an image, which are limited for images of
         min_size x min_size pixels (where nothing is resized, of the largest INPUT.MIN_SIZE_TRAIN), may grow with the
-        area of a tile. A GPM takes the tile for the whole image, so its answers still depend on the size of the tiles.
+        area of a tile.
         """
         tiles = copy.copy(self)
         tiles._resize = AtLeastOnePixel(T.ResizeShortestEdge(0, 1))  # 0: no resizing
@@ -179,9 +179,28 @@ class PromptPredictor:
             OSError: the file cannot be read.
             InputError: an unsupported type, shape or dtype.
         """
-        pixels = to_rgb(image, order)
+        self._set(to_rgb(image, order), None)
+
+    @torch.no_grad()
+    def set_tile(self, tile: np.ndarray, origin: tuple[int, int]) -> None:
+        """Encode a tile of a scene as `set_image` does, with the context of the scene.
+
+        The context that GPM reads is not the tile but windows that are fixed in the scene. Tiles that begin and end at
+        multiples of 256 pixels and overlap by 256 show all of the window of each object in their core, so that it does
+        not depend on the tile.
+
+        Args:
+            tile: (H, W, 3) uint8 RGB.
+            origin: (x, y) of its corner in the scene, pixels.
+
+        Raises:
+            InputError: an unsupported shape or dtype.
+        """
+        self._set(to_rgb(tile, "RGB"), origin)
+
+    def _set(self, pixels: np.ndarray, origin: tuple[int, int] | None) -> None:
         self._image = None  # if encoding fails, no later answer is about the previous image
-        self._image = self._encode(pixels)
+        self._image = self._encode(pixels, origin)
 
     @torch.no_grad()
     def predict(
@@ -270,13 +289,14 @@ class PromptPredictor:
         result = self._in_image(seen, found[keep.to(found.scores.device)], boxes[keep].tensor)
         return self._prediction(seen, result, ParsedPrompts([Prompts(result.pred_boxes.tensor)], None))
 
-    def _encode(self, image: np.ndarray) -> "_Image":
-        """Encode (H, W, 3) uint8 RGB."""
+    def _encode(self, image: np.ndarray, origin: tuple[int, int] | None = None) -> "_Image":
+        """Encode (H, W, 3) uint8 RGB; `origin` as in `set_tile`."""
         if self.model.input_format == "BGR":
             image = image[:, :, ::-1]
         resized = self._resize.get_transform(image).apply_image(image)
         self._check_shrinkage(image.shape[:2], resized.shape[0] / image.shape[0])
-        encoded = self.model.encode([{"image": _to_tensor(resized), "prompt_image": _to_tensor(image)}])
+        inputs = {"image": _to_tensor(resized), "prompt_image": _to_tensor(image), "origin": origin}
+        encoded = self.model.encode([inputs])
         return _Image(encoded, image.shape[:2])
 
     def _require_image(self) -> "_Image":
