@@ -205,9 +205,9 @@ class PromptContext:
         encoder: the prompt encoder that made it.
         images: per image (C, H, W), uint8 or float, at full resolution, not normalised.
         sizes: per image (height, width) of the network's input without padding, pixels: the frame of the boxes.
-        global_tokens: per window of the first image, of the second and so on, those of the global-to-local module; empty
-            without it.
-        windows: per image the windows that are context for its boxes; empty without the global-to-local module.
+        global_tokens: those of the global-to-local module, per window of the first image, of the second, and so on;
+            empty without the module.
+        windows: per image the windows that are context for its boxes; empty without the module.
     """
 
     encoder: RegionPromptEncoder
