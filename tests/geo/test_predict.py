@@ -419,6 +419,7 @@ def test_attributes_follow_their_prompts(sopseg, photo):
         ({"output": "found.txt"}, "output: expected the name of a vector file"),
         ({"bands": "7"}, "bands: expected"),
         ({"tile_size": 10}, "tile_size: expected"),
+        ({"prompts": "a.gpkg", "boxes": [[1, 1, 5, 5]]}, "prompts: a layer holds all prompts"),
         ({"boxes": [[1, 1, 1, 5]]}, "boxes"),
         ({"boxes": [[5000, 1, 5010, 5]]}, "boxes"),
     ],
