@@ -58,9 +58,9 @@ def usable_cores() -> int:
 def _results(function: Callable, items: list, description: str, workers_wanted: int) -> Iterator[Any]:
     """The results in order.
 
-    Each worker has a pipe of its own. Nothing is shared between workers: in a pool with shared queues, a process that is
-    interrupted while it holds a queue's lock blocks all others for good. Workers know the items and are sent indices, so
-    that no pipe is ever full of them, however large an item is and whatever its worker is busy with.
+    Each worker has a pipe of its own. Nothing is shared between workers: in a pool with shared queues, a process that
+    is interrupted while it holds a queue's lock blocks all others for good. Workers have the items and are sent
+    indices, so sending never waits for a worker, however large an item is and whatever the worker is busy with.
     """
     workers: dict[Connection, multiprocessing.Process] = {}
     at_work: dict[Connection, deque[int]] = {}  # items of each worker, in the order in which it does them
