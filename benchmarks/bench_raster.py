@@ -89,11 +89,12 @@ def _on_one_core(work: Callable[[], torch.Tensor]) -> torch.Tensor:
 
 
 def _model_alone(raster: Any, predictor: Any) -> torch.Tensor:
+    from insight.geo.detect import set_tile
     from insight.geo.tiles import TileGrid
 
     tiles = predictor.for_tiles()
     for tile in TileGrid(raster.size, TILE, OVERLAP):
-        tiles.set_image(raster.read(tile.window))
+        set_tile(tiles, raster.read(tile.window), tile)
         tiles.detect()
     return torch.zeros(1)
 

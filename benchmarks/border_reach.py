@@ -8,8 +8,8 @@ distance of an object's centre to the border of the smaller tile, the share of t
 of the same class in the larger tile at an IoU of 0.5, 0.9 and 0.999. It has three parts, by what GPM reads:
 
 - windows: windows that are fixed in the scene, as `predict_raster` does.
-- tile: the tile, as if it were a whole image.
-- nothing: GPM's prompts are silenced.
+- tile: the tile, as if it were a whole image; the limit on proposals is that of a whole image too.
+- nothing: as "windows", but GPM's prompts are silenced.
 """
 
 import argparse
