@@ -223,7 +223,8 @@ def peak_memory(run: Callable[[], Any], device: torch.device) -> int | None:
     """Measure the peak memory of one call, beyond that before the call and that of the result.
 
     CUDA: torch.cuda.max_memory_allocated, the memory given out by torch's allocator. CPU: growth of the peak resident
-    set of the process (VmHWM), which counts pages touched through any allocator; Linux only.
+    set of the process (VmHWM), which counts pages touched through any allocator; Linux only. Other threads of the
+    process and the allocator's own pages count there too, so the call is made twice and the smaller growth taken.
 
     Args:
         run: does the work once and returns its result.
@@ -240,17 +241,26 @@ def peak_memory(run: Callable[[], Any], device: torch.device) -> int | None:
         before = torch.cuda.memory_allocated(device)
         result = run()
         torch.cuda.synchronize(device)
-        peak = torch.cuda.max_memory_allocated(device)
-    else:
-        try:
-            ctypes.CDLL(None).malloc_trim(0)
-            Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
-        except (OSError, AttributeError):  # not Linux, not glibc, or a sandbox without it
-            return None
-        before = _resident("VmRSS")
-        result = run()
-        peak = _resident("VmHWM")
-    return max(0, peak - before - _bytes_of(result))
+        return max(0, torch.cuda.max_memory_allocated(device) - before - _bytes_of(result))
+    return min(_resident_growth(run) for _ in range(2)) if _reset_peak() else None
+
+
+def _resident_growth(run: Callable[[], Any]) -> int:
+    """Bytes by which one call raises the peak resident set, less those of its result."""
+    _reset_peak()
+    before = _resident("VmRSS")
+    result = run()
+    return max(0, _resident("VmHWM") - before - _bytes_of(result))
+
+
+def _reset_peak() -> bool:
+    """Set the peak resident set to the present one; False where the system cannot."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    except (OSError, AttributeError):  # not Linux, not glibc, or a sandbox without it
+        return False
+    return True
 
 
 def _resident(key: str) -> int:

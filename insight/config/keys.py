@@ -108,6 +108,10 @@ def add_insight_keys(cfg: "CfgNode") -> None:
     sopseg.BOX_SHARE = 0.0  # in training, fraction of samples prompted with horizontal boxes instead of PROMPT
     # In training, fraction of objects that the border of the image is made to cut, as tiles of large images do.
     sopseg.CUT_SHARE = 0.0
+    # In training, largest error of the ground truth's outlines, pixels: they are up to so much wider, and moved by up
+    # to half of it.
+    sopseg.OUTLINE_ERROR = 0.0
+    sopseg.BLUR = 0.0  # in training, largest standard deviation of a blur of the image, pixels
     # In training, largest shift of each side of a prompt, as a fraction of the box's extent; each sample draws its own
     # largest shift up to this one.
     sopseg.JITTER = 0.0

@@ -44,7 +44,7 @@ def test_ratio_is_rival_time_over_ours(clock):
 
 
 def test_the_median_ignores_a_round_that_was_disturbed(clock):
-    # One call a round (sample 0); before the rounds: agreement, two calls for memory, one to calibrate.
+    # One call a round (sample 0); before the rounds: agreement, three calls for memory, one to calibrate.
     rival = clock(*[0.02] * 4, 0.02, 9.0, 0.02)
     outcome = measure("b", Case("c", clock(0.01), {"r": Rival(rival)}), CPU, Effort(rounds=3, sample=0.0))
     assert outcome.contenders["r"].seconds == pytest.approx(0.02)
@@ -61,10 +61,10 @@ def test_slow_work_gets_fewer_rounds(clock):
 
     case = Case("c", counted, {"r": Rival(clock(50.0))})
     measure("b", case, CPU, Effort(rounds=9, sample=0.0, patience=120.0))
-    assert len(calls) == 4 + 2  # no third round after 200 s; before the rounds: as above
+    assert len(calls) == 4 + 3  # no third round after 200 s; before the rounds: as above
     outcome = measure("b", case, CPU, Effort(rounds=9, sample=0.0, patience=0.0))
     assert outcome.contenders[OURS].seconds == 50.0 and outcome.contenders["r"].ratio == 1.0
-    assert len(calls) == 6 + 4  # the call to calibrate was the only round
+    assert len(calls) == 7 + 5  # the call to calibrate was the only round
 
 
 def test_contenders_take_turns_in_changing_order():

@@ -29,20 +29,22 @@ class Split:
         count: number of scenes.
         first_seed: seed of the first scene.
         size: (height, width), pixels.
-        margins: margins of the masks, pixels, see `draw_scene`: the scenes take turns.
+        zooms: how many times larger than usual objects are, see `draw_scene`: the scenes take turns.
+        worn: see `draw_scene`.
     """
 
     count: int
     first_seed: int
     size: tuple[int, int]
-    margins: tuple[float, ...] = (0.0,)
+    zooms: tuple[float, ...] = (1.0,)
+    worn: bool = False
 
 
 SPLITS = {
     "scenes_train": Split(480, 0, (320, 320)),
     "scenes_val": Split(80, 1_000_000, (320, 320)),
     "scenes_large_train": Split(1200, 100_000, (512, 512)),
-    "scenes_outlined_train": Split(1200, 100_000, (512, 512), margins=(0.0, 0.5, 1.0)),
+    "scenes_worn_train": Split(1200, 200_000, (512, 512), zooms=(1.0, 1.5, 2.0), worn=True),
 }
 
 
@@ -94,8 +96,8 @@ def _render(folder: Path, split: Split) -> None:
 
 def _draw(images: Path, split: Split, index: int) -> tuple[dict, list[dict]]:
     """Draw one scene to disk; its COCO image and annotations."""
-    margin = split.margins[index % len(split.margins)]
-    scene = draw_scene(split.first_seed + index, split.size, margin=margin)
+    zoom = split.zooms[index % len(split.zooms)]
+    scene = draw_scene(split.first_seed + index, split.size, zoom=zoom, worn=split.worn)
     name = f"{index:05d}.png"
     write_png(images / name, scene.image)
     height, width = split.size
@@ -108,7 +110,7 @@ def _draw(images: Path, split: Split, index: int) -> tuple[dict, list[dict]]:
         "look": scene.look,
         "gsd": round(scene.gsd, 4),
         "off_nadir": round(scene.off_nadir, 2),
-        "margin": margin,
+        "zoom": zoom,
     }
     objects = [
         {

@@ -4,6 +4,7 @@ import logging
 import math
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
@@ -22,6 +23,7 @@ from insight.structures.rle import masks_to_rle, rle_area, rle_box, rle_to_bitma
 
 from .cut_objects import cut_object
 from .image_seed import image_seed
+from .outlines import redraw_outline
 
 _logger = logging.getLogger(__name__)
 
@@ -47,8 +49,10 @@ class SOPSegMapper:
             oriented boxes are also turned, by up to `TURN` times the shift.
         max_prompts: largest number of objects drawn from a training image.
         shared_crops: as in `training_crops`.
-        cut_share: share of the training samples whose object the border of the image cuts, see `cut_object`; needs
-            `magnify`, and prompts made from boxes or masks.
+        cut_share: share of the training samples whose object the border of the image cuts, see `cut_object`.
+        outline_error: largest error of the outlines in training, pixels, see `redraw_outline`. This and `cut_share`
+            need `magnify`, and prompts made from boxes or masks.
+        blur: largest standard deviation of a Gaussian blur of the image in training, pixels.
     """
 
     @configurable
@@ -64,18 +68,25 @@ class SOPSegMapper:
         shared_crops: float = 0.0,
         box_share: float = 0.0,
         cut_share: float = 0.0,
+        outline_error: float = 0.0,
+        blur: float = 0.0,
     ):
         if prompt not in PROMPTS:
             raise InputError(f"MODEL.SOPSEG.PROMPT: expected one of {', '.join(PROMPTS)}, got {prompt!r}")
         for key, share in (("BOX_SHARE", box_share), ("CUT_SHARE", cut_share)):
             if not 0 <= share <= 1:
                 raise InputError(f"MODEL.SOPSEG.{key}: expected a number from 0 to 1, got {share}")
-        if cut_share and (prompt == "oriented_box" or not magnify):
-            raise InputError(
-                "MODEL.SOPSEG.CUT_SHARE: needs MODEL.SOPSEG.MAGNIFY True and MODEL.SOPSEG.PROMPT box or min_area_rect, "
-                f"got {magnify} and {prompt!r}"
-            )
+        for key, length in (("OUTLINE_ERROR", outline_error), ("BLUR", blur)):
+            if not 0 <= length < math.inf:
+                raise InputError(f"MODEL.SOPSEG.{key}: expected a number of pixels, 0 or more, got {length}")
+        for key, value in (("CUT_SHARE", cut_share), ("OUTLINE_ERROR", outline_error)):
+            if value and (prompt == "oriented_box" or not magnify):
+                raise InputError(
+                    f"MODEL.SOPSEG.{key}: needs MODEL.SOPSEG.MAGNIFY True and MODEL.SOPSEG.PROMPT box or "
+                    f"min_area_rect, got {magnify} and {prompt!r}"
+                )
         self.is_train, self.box_share, self.cut_share = is_train, box_share, cut_share
+        self.outline_error, self.blur = outline_error, blur
         self.input_size, self.magnify, self.prompt = input_size, magnify, prompt
         self.jitter, self.max_prompts, self.shared_crops = jitter, max_prompts, shared_crops
 
@@ -95,6 +106,8 @@ class SOPSegMapper:
             "shared_crops": keys.SHARED_CROPS,
             "box_share": keys.BOX_SHARE,
             "cut_share": keys.CUT_SHARE,
+            "outline_error": keys.OUTLINE_ERROR,
+            "blur": keys.BLUR,
         }
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
@@ -117,15 +130,21 @@ class SOPSegMapper:
         if self.is_train and len(annotations) > self.max_prompts:
             chosen = torch.randperm(len(annotations), generator=generator)[: self.max_prompts]
             annotations = [annotations[i] for i in chosen.tolist()]
-        image = torch.from_numpy(np.ascontiguousarray(read_entry_image(dataset_dict, "RGB").transpose(2, 0, 1)))
+        pixels = read_entry_image(dataset_dict, "RGB")
+        if self.is_train and self.blur:
+            pixels = _blurred(pixels, self.blur * float(torch.rand((), generator=generator)))
+        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         image_size = tuple(image.shape[1:])
         truth = [segmentation_to_rle(a["segmentation"], image_size) for a in annotations]
         annotations, truth = self._with_pixels(annotations, truth, dataset_dict["file_name"])
         single = self.is_train and len(truth) == 1
         if single and self.cut_share and torch.rand((), generator=generator) < self.cut_share:
             image, mask = cut_object(image, _bitmap(truth[0])[0], generator)
-            image_size, truth = tuple(mask.shape), masks_to_rle(mask[None])
-            annotations = [{**annotations[0], "bbox": rle_box(truth[0]), "bbox_mode": BoxMode.XYWH_ABS}]
+            image_size = tuple(mask.shape)
+            annotations, truth = _with_mask(annotations, mask)
+        if single and self.outline_error:
+            mask = redraw_outline(_bitmap(truth[0])[0], self.outline_error, generator)
+            annotations, truth = _with_mask(annotations, mask)
         prompts = self._prompts(annotations, truth, image_size, generator)
         if self.is_train:
             return self._crops(image, prompts, truth, generator)
@@ -207,6 +226,17 @@ def one_object_each(dicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _bitmap(code: dict) -> Tensor:
     """(1, H, W) bool."""
     return torch.from_numpy(rle_to_bitmap(code))[None]
+
+
+def _with_mask(annotations: list[dict], mask: Tensor) -> tuple[list[dict], list[dict]]:
+    """One annotation, with the box of another mask, and that mask's code."""
+    code = masks_to_rle(mask[None])
+    return [{**annotations[0], "bbox": rle_box(code[0]), "bbox_mode": BoxMode.XYWH_ABS}], code
+
+
+def _blurred(pixels: np.ndarray, deviation: float) -> np.ndarray:
+    """Without a kernel wider than a pixel there is nothing to do."""
+    return cv2.GaussianBlur(pixels, (0, 0), deviation) if deviation > 0.2 else pixels
 
 
 def _turned(crops: Tensor, prompts: Prompts, masks: Tensor, turns: int, mirror: bool) -> tuple[Tensor, Prompts, Tensor]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .parts import Material, Part
 from .textures import Ground, colour_table, ground_texture
+from .wear import wear
 
 SUPERSAMPLE = 2  # sub-pixels a side: edges are anti-aliased and masks decided by majority
 _FRACTION_BITS = 4  # of OpenCV's fixed-point coordinates
@@ -53,15 +54,23 @@ class Canvas:
         gsd: ground sampling distance, metres a pixel.
         off_nadir: angle between the optical line of sight and the vertical, degrees; tops of tall things are displaced
             and one side of their walls is seen. A SAR look has its own layover and ignores it.
+        wear: source of the randomness of `wear`, which an optical look gives to every instance; None: they are as new.
     """
 
     def __init__(
-        self, rng: np.random.Generator, size: tuple[int, int], look: str, gsd: float, off_nadir: float = 0.0
+        self,
+        rng: np.random.Generator,
+        size: tuple[int, int],
+        look: str,
+        gsd: float,
+        off_nadir: float = 0.0,
+        wear: np.random.Generator | None = None,
     ) -> None:
         self.rng = rng
         self.size = size
         self.gsd = gsd
         self.is_sar = look == "sar"
+        self._wear = None if self.is_sar else wear
         self.reach = math.hypot(*size) * gsd / 2
         self.turn = rng.uniform(0, 2 * math.pi)
 
@@ -196,6 +205,12 @@ class Canvas:
                 self._fill(drawn, part, number, part.material)
                 if self.is_sar and part.solid and part.height > 0:
                     self._scatter(outline, drawn, part)
+            if self._wear is not None and number:
+                placed = self.instances[number - 1]
+                left, top = np.maximum(placed.low * SUPERSAMPLE, 0).astype(int)
+                right, bottom = np.maximum(placed.high * SUPERSAMPLE + 2, 0).astype(int)
+                window = np.s_[top:bottom, left:right]
+                wear(self._wear, self.image[window], self.ids[window] == number)
         self._queue.clear()
 
     def _fill(self, drawn: np.ndarray, part: Part, number: int, material: Material) -> None:

@@ -91,7 +91,8 @@ def draw_scene(
     look: str | None = None,
     off_nadir: float | None = None,
     *,
-    margin: float = 0.0,
+    zoom: float = 1.0,
+    worn: bool = False,
 ) -> Scene:
     """Draw the scene of a seed: the same arguments give the same scene, in any process and with any thread count.
 
@@ -101,8 +102,8 @@ def draw_scene(
         kind: one of KINDS; None: the seed decides.
         look: one of LOOKS; None: the seed decides (one in five is SAR).
         off_nadir: angle between the line of sight and the vertical, 0 to 45 degrees; None: the seed decides, up to 28.
-        margin: how much wider than the objects their masks are on each side, pixels in steps of 0.5: people outline
-            what a sensor has blurred, and leave some room.
+        zoom: how many times as many pixels objects are long as the kind's usual ground sampling distances give.
+        worn: objects of an optical look have dirt, second colours and things on deck, see `wear`.
 
     Returns:
         The scene; it may hold no instance at all.
@@ -124,20 +125,20 @@ def draw_scene(
 
     if off_nadir is not None and not 0 <= off_nadir <= _MOST_OBLIQUE:
         raise InputError(f"off_nadir must be from 0 to {_MOST_OBLIQUE} degrees, got {off_nadir}")
-    if margin < 0 or (margin * SUPERSAMPLE) % 1:
-        raise InputError(f"margin must be 0 or more pixels in steps of {1 / SUPERSAMPLE}, got {margin}")
+    if not 0 < zoom < math.inf:
+        raise InputError(f"zoom must be positive, got {zoom}")
 
     layout = _LAYOUTS[kind]
-    gsd = math.exp(rng.uniform(*np.log(layout.GSD)))
+    gsd = math.exp(rng.uniform(*np.log(layout.GSD))) / zoom
     drawn_angle = 28 * rng.uniform() ** 1.5  # near the vertical more often than not
     off_nadir = drawn_angle if off_nadir is None else off_nadir
-    canvas = Canvas(rng, (size[0], size[1]), look, gsd, off_nadir)
+    canvas = Canvas(rng, (size[0], size[1]), look, gsd, off_nadir, np.random.default_rng([seed, 1]) if worn else None)
     layout.draw(canvas)
     if canvas.is_sar:
         image = sensors.sar(rng, canvas.image, canvas.size, canvas.away)
     else:
         image = sensors.optical(rng, canvas.image, canvas.size)
-    instances = _instances(canvas, round(margin * SUPERSAMPLE))
+    instances = _instances(canvas)
     return Scene(image, instances, kind, look, gsd, 0.0 if canvas.is_sar else off_nadir)
 
 
@@ -149,20 +150,17 @@ def generator_version() -> str:
     return digest.hexdigest()[:10]
 
 
-def _instances(canvas: Canvas, margin: int = 0) -> list[SceneInstance]:
-    """Visible masks, grown by sub-pixels: a pixel is of the object that covers at least half of its sub-pixels."""
-    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+def _instances(canvas: Canvas) -> list[SceneInstance]:
+    """Visible masks: a pixel is of the object that covers at least half of its sub-pixels."""
     height, width = canvas.size
     taken = np.zeros(canvas.size, bool)
     result = []
     for number, placed in enumerate(canvas.instances, start=1):
         # Painting rounds outwards, by less than a pixel.
-        x0, y0 = np.maximum(np.floor(placed.low).astype(int) - 1 - margin, 0)
-        x1, y1 = np.minimum(np.ceil(placed.high).astype(int) + 1 + margin, (width, height))
+        x0, y0 = np.maximum(np.floor(placed.low).astype(int) - 1, 0)
+        x1, y1 = np.minimum(np.ceil(placed.high).astype(int) + 1, (width, height))
         ids = canvas.ids[y0 * SUPERSAMPLE : y1 * SUPERSAMPLE, x0 * SUPERSAMPLE : x1 * SUPERSAMPLE]
         sub = ids == number
-        if margin:  # over the ground, never over a neighbour
-            sub |= cv2.dilate(sub.view(np.uint8), around).view(bool) & (ids == 0)
         corners = [sub[i::SUPERSAMPLE, j::SUPERSAMPLE] for i in range(SUPERSAMPLE) for j in range(SUPERSAMPLE)]
         count = sum(corner.view(np.uint8) for corner in corners)
         free = ~taken[y0:y1, x0:x1]

@@ -175,6 +175,41 @@ def test_a_share_of_the_objects_is_cut_by_the_border_of_the_image(entry):
         make_mapper(cut_share=0.5, prompt="oriented_box")
 
 
+def test_prompts_follow_the_outlines_with_errors_and_the_image_stays(entry):
+    """A prompt of evaluation comes from an annotator's mask; so do those of training."""
+    square = {**entry, "annotations": entry["annotations"][1:2]}
+    options = {"input_size": 128, "prompt": "box"}
+    seen, extents = [], []
+    for seed in range(60):
+        sample = make_mapper(**options, outline_error=3.0)({**square, "sample_seed": seed})
+        rows, columns = torch.nonzero(sample["masks"][0], as_tuple=True)
+        extent = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]).float()
+        torch.testing.assert_close(sample["prompts"].boxes[0], extent, atol=1.5, rtol=0)
+        seen.append((painted(sample["crops"])[0] & ~sample["masks"][0]).float().mean())
+        extents.append((painted(sample["crops"])[0].sum() / sample["masks"][0].sum()).item())
+    assert min(extents) < 0.6 and max(extents) > 0.9  # the square of 10 pixels is outlined as one of up to 16
+    assert max(seen) > 0.01  # and beside itself
+    exact = make_mapper(is_train=False, prompt="box", outline_error=3.0, blur=2.0)(square)
+    assert exact["prompts"].boxes.tolist() == [[60, 45, 70, 55]]
+    with pytest.raises(ValueError, match="OUTLINE_ERROR: expected a number of pixels, 0 or more, got -1"):
+        make_mapper(outline_error=-1)
+    with pytest.raises(ValueError, match="OUTLINE_ERROR: needs .* box or min_area_rect, got True and 'oriented_box'"):
+        make_mapper(outline_error=0.5, prompt="oriented_box")
+
+
+def test_training_images_are_blurred_by_up_to_so_much(entry):
+    square = {**entry, "annotations": entry["annotations"][1:2]}
+    edges = []
+    for seed in range(30):
+        crops = make_mapper(input_size=128, prompt="box", blur=2.0)({**square, "sample_seed": seed})["crops"]
+        edges.append(float((crops[..., 1:] - crops[..., :-1]).abs().amax()))
+    sharp = make_mapper(input_size=128, prompt="box")({**square, "sample_seed": 0})["crops"]
+    largest = float((sharp[..., 1:] - sharp[..., :-1]).abs().amax())
+    assert max(edges) == pytest.approx(largest, rel=0.1) and min(edges) < 0.5 * largest
+    with pytest.raises(ValueError, match="BLUR: expected a number of pixels, 0 or more, got nan"):
+        make_mapper(blur=float("nan"))
+
+
 def test_a_data_set_without_oriented_boxes_is_refused(entry):
     bare = {**entry, "annotations": [{k: v for k, v in entry["annotations"][0].items() if k != "oriented_box"}]}
     with pytest.raises(ValueError, match='annotations without "oriented_box"; use min_area_rect'):

@@ -112,25 +112,23 @@ def test_oriented_width_is_the_length_of_the_object():
     assert np.mean([i.oriented_box[2] > i.oriented_box[3] for i in whole]) > 0.95
 
 
-@pytest.mark.parametrize("margin", [0.5, 1.0])
-@pytest.mark.parametrize("kind", ["car_park", "tank_farm"])
-def test_masks_with_a_margin_are_so_much_wider(kind, margin):
-    """Against OpenCV's lengths of outlines and its dilation."""
-    exact = draw_scene(5, (300, 300), kind, "optical")
-    wide = draw_scene(5, (300, 300), kind, "optical", margin=margin)
-    assert np.array_equal(wide.image, exact.image)
-    growth, beyond = [], []
-    for outer in wide.instances:
-        mask = outer.full_mask((300, 300))
-        if mask.sum() < 40:  # its exact mask may be too small for an instance
-            continue
-        inner = max((i.full_mask((300, 300)) for i in exact.instances), key=lambda other: (other & mask).sum())
-        beyond.append((mask & (cv2.dilate(inner.astype(np.uint8), np.ones((5, 5))) == 0)).sum() / mask.sum())
-        outline, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        growth.append((mask.sum() - inner.sum()) / sum(cv2.arcLength(line, True) for line in outline))
-    assert np.quantile(beyond, 0.95) == 0  # slivers between leaves, too narrow for a pixel, may grow to one
-    assert margin - 0.25 < np.median(growth) < margin + 0.25
-    assert sum(i.full_mask((300, 300)).astype(int) for i in wide.instances).max() == 1
+@pytest.mark.parametrize("kind", ["boneyard", "harbour", "car_park"])
+def test_wear_changes_the_paint_of_objects_and_nothing_else(kind):
+    new, worn = (draw_scene(7, (300, 300), kind, "optical", worn=worn) for worn in (False, True))
+    assert [i.oriented_box for i in new.instances] == [i.oriented_box for i in worn.instances]
+    objects = sum(i.full_mask((300, 300)) for i in new.instances) > 0
+    changed = (new.image != worn.image).any(2)
+    around = cv2.dilate(objects.astype(np.uint8), np.ones((47, 47))) > 0  # as far as JPEG blocks and blur reach
+    assert changed[objects].mean() > 0.3 and not changed[~around].any()
+    radar = [draw_scene(6, (300, 300), kind, "sar", worn=worn).image for worn in (False, True)]
+    assert np.array_equal(*radar)
+
+
+def test_zoom_makes_objects_larger():
+    plain, zoomed = (draw_scene(5, (300, 300), "car_park", "optical", zoom=zoom) for zoom in (1.0, 2.0))
+    assert zoomed.gsd == plain.gsd / 2
+    lengths = [np.median([i.oriented_box[2] for i in scene.instances]) for scene in (plain, zoomed)]
+    assert lengths[1] / lengths[0] == pytest.approx(2, rel=0.15)
 
 
 def test_masks_lie_on_what_is_drawn():
@@ -203,7 +201,7 @@ def test_any_size(size, kind):
         ),
         ({"seed": 0, "look": "lidar"}, "look must be one of optical, sar, got 'lidar'"),
         ({"seed": 0, "off_nadir": 60}, "off_nadir must be from 0 to 45 degrees, got 60"),
-        ({"seed": 0, "margin": 0.3}, "margin must be 0 or more pixels in steps of 0.5, got 0.3"),
+        ({"seed": 0, "zoom": 0}, "zoom must be positive, got 0"),
     ],
 )
 def test_wrong_arguments(arguments, message):
