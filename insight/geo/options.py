@@ -27,7 +27,8 @@ class RasterOptions:
             `insight.geo.prompts.read_prompts`; its attributes are carried over.
         attributes: a row for each of `boxes`, `oriented_boxes` or `points`, to be carried over to its polygon. SOPSeg,
             which has no classes, gives polygons the classes in the column class_name, class, label or category.
-        tile_size: side of the tiles, pixels; rounded up to a multiple of 64.
+        tile_size: side of the tiles, pixels; rounded up to a multiple of 64. Multiples of 256 change the answers of a
+            trained detector least.
         overlap: of neighbouring tiles, pixels; rounded up to a multiple of 64. None: 256 for detection, at most half a
             tile; with boxes for a detector, enough to show the largest box whole.
         bands, rescale, gsd: as `Raster` takes them, if the raster is a file. Without `gsd`, a file is resampled to the
