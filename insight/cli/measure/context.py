@@ -11,13 +11,21 @@ def add_parser(measurements) -> None:
         measurements,
         "context",
         run,
-        "Train a constant, LPM and GPM on drawn scenes in which only the surroundings tell classes apart",
-        ("measure context --output context.json", "measure context --output context.json --steps 200 --seed 1"),
-        "Needs no trained model; takes minutes on one core of a CPU.",
+        "Train a constant, LPM and GPM to classify true boxes: do they use the crop, and the image around it?",
+        (
+            "measure context --output context.json",
+            "measure context --datasets nwpu_vhr10_train nwpu_vhr10_val --steps 800 --output nwpu.json",
+        ),
+        "Needs no trained model; takes minutes on one core of a CPU. By default the objects are drawn so that only "
+        "their surroundings tell classes apart. Those of a dataset are classified twice: by the prompts alone, and by "
+        "the features of a frozen backbone with the prompts added.",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="JSON file for the results")
+    parser.add_argument(
+        "--datasets", nargs=2, metavar=("TRAIN", "TEST"), help="registered datasets, instead of drawn scenes"
+    )
     parser.add_argument("--steps", type=int, default=400, metavar="N", help="training steps (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and scenes (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and images (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -26,16 +34,30 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
 
+    from insight.data.datasets import require_registered
+    from insight.evaluation.context_samples import dataset_samples, drawn_samples
     from insight.evaluation.context_study import study_context
     from insight.runtime.atomic_files import atomic_write
     from insight.runtime.machine import describe_machine
     from insight.runtime.outputs import check_output_file
 
     output = check_output_file(args.output)
-    results = study_context(args.steps, args.seed)
-    print(f"{'right answers, percent':44s} {'cars':>6s} {'tanks':>6s} {'all':>6s}")
-    for row, shares in results.items():
-        print(f"{row:44s} {shares['cars']:6.1f} {shares['tanks']:6.1f} {shares['all']:6.1f}")
+    if args.datasets:
+        require_registered(args.datasets, "--datasets")
+        samples = dataset_samples(*args.datasets, args.seed)
+        results = {
+            name: study_context(samples, args.steps, args.seed, features=features)
+            for name, features in (("prompts alone", False), ("beside a backbone", True))
+        }
+    else:
+        samples = drawn_samples(args.seed)
+        results = {"prompts alone": study_context(samples, args.steps, args.seed)}
+    for name, rows in results.items():
+        groups = next(iter(rows.values()))
+        print(f"{f'right answers, percent, {name}':44s}" + "".join(f" {group:>6s}" for group in groups))
+        for row, shares in rows.items():
+            print(f"{row:44s}" + "".join(f" {shares[group]:6.1f}" for group in groups))
     with atomic_write(output) as file:
         made = describe_machine(torch.device("cpu"))
-        json.dump({"made": made, "steps": args.steps, "seed": args.seed, "results": results}, file, indent=1)
+        settings = {"datasets": args.datasets, "steps": args.steps, "seed": args.seed}
+        json.dump({"made": made, **settings, "results": results}, file, indent=1)
