@@ -37,7 +37,6 @@ import torch
 from affine import Affine
 from rasterio.features import rasterize
 from rasterio.windows import Window
-from scipy.ndimage import find_objects
 
 from insight.data.scenes import CATEGORIES
 from insight.geo.raster import Raster
@@ -64,6 +63,8 @@ class IdealDetector:
         self._codes = image.astype(np.int64) @ (1 << np.array([16, 8, 0]))
 
     def detect(self) -> Prediction:
+        from scipy.ndimage import find_objects
+
         size = self._codes.shape
         codes, numbers = np.unique(self._codes, return_inverse=True)
         numbers = numbers.reshape(size)
@@ -355,13 +356,19 @@ def average_precision(found: Objects, truth: Objects, counted: np.ndarray, least
 
 def agreement(a: Objects, b: Objects) -> dict[str, float]:
     """How alike two results are: numbers of polygons, and the share of a's that b has at IoU 0.999 and at 0.5."""
+    best = best_ious(a, b)
+    shares = {f"IoU {least}": 100 * float((best >= least).mean()) for least in (0.5, 0.9, 0.99, 0.999)}
+    return {"objects": len(a.polygons), "others": len(b.polygons), **shares}
+
+
+def best_ious(a: Objects, b: Objects) -> np.ndarray:
+    """(N,) the IoU of each polygon of a with the one of the same class in b that is most alike; 0 without one."""
     first, second, common = pairs_of(a.polygons, b.polygons)
     union = shapely.area(a.polygons[first]) + shapely.area(b.polygons[second]) - common
     same = a.classes[first] == b.classes[second]
     best = np.zeros(len(a.polygons))
     np.maximum.at(best, first[same], (common / union)[same])
-    shares = {f"IoU {least}": 100 * float((best >= least).mean()) for least in (0.5, 0.9, 0.99, 0.999)}
-    return {"objects": len(a.polygons), "others": len(b.polygons), **shares}
+    return best
 
 
 if __name__ == "__main__":

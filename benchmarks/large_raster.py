@@ -106,6 +106,7 @@ def detector_seconds(raster: Raster, side: int = 1024) -> float:
 def _run_one(path: Path, side: int, output: Path) -> None:
     from insight.geo import scene_run
     from insight.geo.engines import open_engine
+    from insight.geo.options import RasterOptions
     from insight.geo.predict import prepare
 
     times: dict[str, float] = {}
@@ -118,7 +119,7 @@ def _run_one(path: Path, side: int, output: Path) -> None:
 
     scene_run.Arriving = Timed  # type: ignore[misc]
     start, begun = time.process_time(), time.monotonic()
-    run = prepare(Raster(path), IdealDetector(), tile_size=side)
+    run = prepare(Raster(path), IdealDetector(), RasterOptions(tile_size=side))
     with open_engine() as run_jobs, torch.no_grad():
 
         def timed_jobs(work: Any, results: Any) -> None:

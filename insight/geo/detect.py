@@ -18,6 +18,9 @@ from .work import Found, Results, model_settings
 class Detector(Protocol):
     """What finds objects in a tile: `PromptPredictor`, or any object with these three.
 
+    It may have two methods more: `for_tiles()`, which returns the form of it to use on tiles, and `set_tile(image,
+    origin)`, called in place of `set_image` with the (x, y) of the tile's corner in the scene.
+
     Attributes:
         class_names: names of the classes.
     """
@@ -63,7 +66,7 @@ class TileDetection:
     def answer(self, key: str, pixels: np.ndarray) -> Prediction | None:
         if not pixels.any():  # no data
             return None
-        self._model.set_image(pixels)
+        set_tile(self._model, pixels, self._tiles[key])
         return self._model.detect()
 
     def pack(self, key: str, answer: Prediction | None) -> list:
@@ -93,6 +96,14 @@ class TileDetection:
 def for_tiles(model: Any) -> Any:
     """Return the form of a predictor for tiles, if it has one; else the predictor."""
     return model.for_tiles() if hasattr(model, "for_tiles") else model
+
+
+def set_tile(model: Any, pixels: np.ndarray, tile: Tile) -> None:
+    """Set the image of a predictor to a tile, of which it is told the place in the scene if it takes one."""
+    if hasattr(model, "set_tile"):
+        model.set_tile(pixels, tile.window[:2])
+    else:
+        model.set_image(pixels)
 
 
 def pieces_of(prediction: Prediction, tile: Tile) -> Iterator[Piece | None]:

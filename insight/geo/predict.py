@@ -17,6 +17,7 @@ from insight.structures.prompts import ParsedPrompts, parse_prompts
 from .detect import TileDetection
 from .engines import check_engine, open_engine
 from .layers import CLASS_COLUMNS
+from .options import RasterOptions
 from .prompted import MagnifiedPrompts, TilePrompts
 from .prompts import read_prompts
 from .raster import Raster
@@ -33,23 +34,11 @@ def predict_raster(
     raster: str | os.PathLike | Raster,
     model: Any,
     *,
-    boxes: Any = None,
-    oriented_boxes: Any = None,
-    points: Any = None,
-    labels: Any = None,
-    prompts: str | os.PathLike | None = None,
-    attributes: pandas.DataFrame | None = None,
-    tile_size: int = 1024,
-    overlap: int | None = None,
-    bands: Any = None,
-    rescale: Rescale | None = None,
-    gsd: float | None = None,
-    simplify: float = 0.0,
-    regularize: bool = False,
     output: str | os.PathLike | None = None,
     workers: int = 1,
     engine: str = "local",
     address: str | None = None,
+    **options: Any,
 ) -> geopandas.GeoDataFrame | None:
     """Detect the objects of a raster, or segment prompted ones, as polygons in its CRS.
 
@@ -65,27 +54,14 @@ def predict_raster(
         raster: a file, or a `Raster`.
         model: a `PromptPredictor`, a `SOPSegPredictor`, or for detection any object with `class_names`, `set_image`
             and `detect`.
-        boxes: (N, 4) XYXY in pixels of the file, whatever it is resampled to, in any form that the predictors take.
-        oriented_boxes: (M, 5), (M, 8) or (M, 4, 2), pixels, as the predictors take them; they follow `boxes`.
-        points: (N, P, 2) XY in pixels, alone or with `boxes`. Alone, they are answered from a square of 1024 pixels
-            around them.
-        labels: (N, P), as the predictors take them.
-        prompts: instead, a layer of polygons, oriented boxes or points in any CRS, see
-            `insight.geo.prompts.read_prompts`; its attributes are carried over.
-        attributes: a row for each of `boxes`, `oriented_boxes` or `points`, to be carried over to its polygon. SOPSeg,
-            which has no classes, gives polygons the classes in the column class_name, class, label or category.
-        tile_size: side of the tiles, pixels; rounded up to a multiple of 64.
-        overlap: of neighbouring tiles, pixels; rounded up to a multiple of 64. None: 256 for detection, at most half a
-            tile; with boxes for a detector, enough to show the largest box whole.
-        bands, rescale, gsd: as `Raster` takes them, if `raster` is a file. Without `gsd`, a file is resampled to the
-            range that a detector states (its `gsd`), if it lies outside, which is said.
-        simplify: how far an outline may move to have fewer corners, pixels; 0 keeps every step of a mask.
-        regularize: straighten outlines, see `mask_polygons`.
         output: vector file to write instead, see `Writer`. Beside it, `OUTPUT.run.json` records how it was made; its
             "rescale" can be given as `rescale` to another run.
         workers: number of processes that compute, each with one thread if there are several.
         engine: "local", or "ray" for the nodes of a Ray cluster, which must all reach the raster by its path.
         address: of the Ray cluster, such as "auto"; None to start one on this machine, unless Ray is initialised.
+        options: the arguments of `RasterOptions`: prompts (`boxes`, `oriented_boxes`, `points` with `labels`, or the
+            layer `prompts`) and their `attributes`, `tile_size` and `overlap`, `bands`, `rescale` and `gsd`, `simplify`
+            and `regularize`.
 
     Returns:
         The objects with the columns of `feature_table`, or None if they were written to `output`. With prompts, a row
@@ -100,23 +76,7 @@ def predict_raster(
     check_engine(engine, workers)
     if output is not None:
         check_output(output, raster.path if isinstance(raster, Raster) else raster)
-    run = prepare(
-        raster,
-        model,
-        boxes=boxes,
-        oriented_boxes=oriented_boxes,
-        points=points,
-        labels=labels,
-        prompts=prompts,
-        attributes=attributes,
-        tile_size=tile_size,
-        overlap=overlap,
-        bands=bands,
-        rescale=rescale,
-        gsd=gsd,
-        simplify=simplify,
-        regularize=regularize,
-    )
+    run = prepare(raster, model, RasterOptions(**options))
     with open_engine(engine, workers, address, is_on_gpu(model)) as run_jobs:
         if output is None:
             return run.to_table(run_jobs)
@@ -142,54 +102,35 @@ def check_output(output: str | os.PathLike, raster: str | os.PathLike) -> None:
         raise InputError(f"output: {output} is the raster; choose another name")
 
 
-def prepare(
-    raster: str | os.PathLike | Raster,
-    model: Any,
-    *,
-    boxes: Any = None,
-    oriented_boxes: Any = None,
-    points: Any = None,
-    labels: Any = None,
-    prompts: str | os.PathLike | None = None,
-    attributes: pandas.DataFrame | None = None,
-    tile_size: int = 1024,
-    overlap: int | None = None,
-    bands: Any = None,
-    rescale: Rescale | None = None,
-    gsd: float | None = None,
-    simplify: float = 0.0,
-    regularize: bool = False,
-) -> SceneRun:
+def prepare(raster: str | os.PathLike | Raster, model: Any, options: RasterOptions) -> SceneRun:
     """Open a raster and its prompts, and divide it into jobs.
 
-    Args and Raises: see `predict_raster`.
+    Args:
+        raster, model: as in `predict_raster`.
+        options: what to find, and how.
 
     Returns:
         The run, of which nothing has been done.
+
+    Raises:
+        OSError, InputError: as `predict_raster`.
     """
     if not isinstance(raster, Raster):
-        raster = open_suited(raster, model, bands, rescale, gsd)
-    elif not (bands is None and rescale is None and gsd is None):
+        raster = open_suited(raster, model, options.bands, options.rescale, options.gsd)
+    elif not (options.bands is None and options.rescale is None and options.gsd is None):
         raise InputError("bands, rescale, gsd: belong to the Raster, which is given")
-    if prompts is not None:
-        if any(given is not None for given in (boxes, oriented_boxes, points, labels, attributes)):
-            raise InputError("prompts: a layer holds all prompts and attributes; give no others beside it")
-        place = raster.crs, raster.file_transform, raster.file_size
-        layer = read_prompts(prompts, *place, image_name=raster.path.name)
-        boxes, oriented_boxes, points, labels = layer.boxes, layer.corners, layer.points, layer.labels
-        attributes = layer.attributes
-    parsed = parse_prompts(raster.file_size, boxes, oriented_boxes, points, labels).scaled(raster.zoom)
-    count = parsed.count if parsed.groups else 0
+    prompts, attributes = _prompts(raster, options)
+    count = prompts.count if prompts.groups else 0
     if attributes is not None and len(attributes) != count:
         raise InputError(f"attributes: expected a row for each of {count} prompts, got {len(attributes)}")
     classes = None
     if attributes is not None and isinstance(model, SOPSegPredictor):
         classes, attributes = _classes_of(attributes, model)
-    work = _work(raster, model, parsed, classes, tile_size, overlap)
+    work = _work(raster, model, prompts, classes, options.tile_size, options.overlap)
     if raster.crs is None:
         _logger.warning(f"{raster.path}: has no CRS; the coordinates of the result are "
                         f"{'those of its world file' if raster.is_georeferenced else 'pixels'}")  # fmt: skip
-    return SceneRun(work, simplify, regularize, attributes)
+    return SceneRun(work, options.simplify, options.regularize, attributes)
 
 
 def open_suited(
@@ -228,6 +169,19 @@ def is_on_gpu(model: Any) -> bool:
     """Return whether a predictor computes on a GPU."""
     parameters = getattr(getattr(model, "model", None), "parameters", None)
     return parameters is not None and any(parameter.is_cuda for parameter in parameters())
+
+
+def _prompts(raster: Raster, options: RasterOptions) -> tuple[ParsedPrompts, pandas.DataFrame | None]:
+    """The prompts in pixels of the raster as it is read, and their attributes."""
+    boxes, corners, points, labels = options.boxes, options.oriented_boxes, options.points, options.labels
+    attributes = options.attributes
+    if options.prompts is not None:
+        place = raster.crs, raster.file_transform, raster.file_size
+        layer = read_prompts(options.prompts, *place, image_name=raster.path.name)
+        boxes, corners, points, labels, attributes = (
+            layer.boxes, layer.corners, layer.points, layer.labels, layer.attributes
+        )  # fmt: skip
+    return parse_prompts(raster.file_size, boxes, corners, points, labels).scaled(raster.zoom), attributes
 
 
 def _classes_of(attributes: pandas.DataFrame, model: Any) -> tuple[list[str] | None, pandas.DataFrame]:

@@ -13,6 +13,7 @@ from insight.runtime.outputs import check_output_folder
 
 from .companions import write_companions
 from .engines import check_engine, open_engine
+from .options import RasterOptions
 from .predict import check_output, is_on_gpu, prepare
 from .prompts import LiesElsewhereError
 from .writers import is_vector_file
@@ -61,8 +62,8 @@ def predict_rasters(
         suffix: of the vector files, see `Writer`.
         workers, engine, address: as in `predict_raster`.
         also: names of files beside each, see `insight.geo.companions.write_companions`.
-        options: further arguments of `predict_raster`, the same for all. A layer as `prompts` may span several rasters;
-            each is asked about what lies on it.
+        options: the arguments of `RasterOptions`, the same for all. A layer as `prompts` may span several rasters; each
+            is asked about what lies on it.
 
     Returns:
         What was written, and what was not.
@@ -72,6 +73,7 @@ def predict_rasters(
         MissingDependencyError: Ray is not installed.
     """
     check_engine(engine, workers)
+    wanted = RasterOptions(**options)
     folder = check_output_folder(output)
     if not is_vector_file(f"a{suffix}"):
         raise InputError(f"suffix: expected that of a vector file such as .gpkg, got {suffix!r}")
@@ -84,7 +86,7 @@ def predict_rasters(
         for number, (path, target) in enumerate(outputs.items(), 1):
             try:
                 check_output(target, path)
-                run = prepare(path, model, **options)
+                run = prepare(path, model, wanted)
                 if run.is_done(target):
                     already.append(target)
                     continue

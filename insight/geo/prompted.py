@@ -17,7 +17,7 @@ from insight.structures.crop_plans import CropPlan, plan_crops
 from insight.structures.points import FOREGROUND
 from insight.structures.prompts import ParsedPrompts, Prompts
 
-from .detect import for_tiles, pieces_of
+from .detect import for_tiles, pieces_of, set_tile
 from .found import Piece, cut_out
 from .raster import Raster, Window
 from .tiles import Tile, TileGrid
@@ -140,7 +140,7 @@ class TilePrompts:
         origin = torch.tensor(tile.window[:2], dtype=torch.float32)
         horizontal = [i for i in members if i < self._horizontal]
         oriented = [i - self._horizontal for i in members if i >= self._horizontal]
-        self._model.set_image(pixels)
+        set_tile(self._model, pixels, self._jobs[key][0])
         return self._model.predict(
             boxes=self._boxes[horizontal] - origin.repeat(2) if horizontal else None,
             oriented_boxes=self._corners[oriented] - origin if oriented else None,  # type: ignore[index]

@@ -1,6 +1,7 @@
 """The predictor for detectors: prompted and automatic prediction on one image at a time."""
 
 import copy
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from insight.hub import DEFAULT_DETECTOR, ModelFolder, find
 from insight.hub.configs import model_config
 from insight.modeling.checkpointer import Checkpointer
 from insight.modeling.mask_pasting import paste_masks
+from insight.modeling.proposal_generator.cells import proposal_limits_times, propose_in_cells
 from insight.modeling.sopseg import SOPSeg
 from insight.runtime.machine import parse_device
 from insight.structures.prompts import ParsedPrompts, Prompts, parse_prompts
@@ -158,7 +160,7 @@ class PromptPredictor:
 
         The numbers of proposals and of detections in an image, which are limited for images of
         min_size x min_size pixels (where nothing is resized, of the largest INPUT.MIN_SIZE_TRAIN), may grow with the
-        area of a tile. A GPM takes the tile for the whole image, so its answers still depend on the size of the tiles.
+        area of a tile; `set_tile` limits them in every part of the scene instead.
         """
         tiles = copy.copy(self)
         tiles._resize = AtLeastOnePixel(T.ResizeShortestEdge(0, 1))  # 0: no resizing
@@ -179,9 +181,31 @@ class PromptPredictor:
             OSError: the file cannot be read.
             InputError: an unsupported type, shape or dtype.
         """
-        pixels = to_rgb(image, order)
+        self._set(to_rgb(image, order), None)
+
+    @torch.no_grad()
+    def set_tile(self, tile: np.ndarray, origin: tuple[int, int]) -> None:
+        """Encode a tile of a scene as `set_image` does, with the context and the limits of the scene.
+
+        The context that GPM reads is not the tile but windows that are fixed in the scene, and the number of proposals
+        is limited in cells that are fixed in the scene. So both are the same for an object in the core of a tile
+        whatever the tile, where tiles begin and end at multiples of 256 pixels and overlap by 256.
+
+        Args:
+            tile: (H, W, 3) uint8 RGB.
+            origin: (x, y) of its corner in the scene, pixels.
+
+        Raises:
+            InputError: an unsupported shape or dtype.
+            RuntimeError: the predictor resizes images; call `for_tiles` first.
+        """
+        if not self._limits_grow:
+            raise RuntimeError("set_tile needs a predictor that resizes nothing; call for_tiles() first")
+        self._set(to_rgb(tile, "RGB"), origin)
+
+    def _set(self, pixels: np.ndarray, origin: tuple[int, int] | None) -> None:
         self._image = None  # if encoding fails, no later answer is about the previous image
-        self._image = self._encode(pixels)
+        self._image = self._encode(pixels, origin)
 
     @torch.no_grad()
     def predict(
@@ -260,9 +284,8 @@ class PromptPredictor:
             NoImageError: no image was set.
         """
         seen = self._require_image()
-        area = seen.size[0] * seen.size[1]
-        with _limits_times(self.model, max(1.0, area / self._usual_area) if self._limits_grow else 1.0):
-            proposals, _ = self.model.proposal_generator(seen.encoded.images, seen.encoded.features, None)
+        proposals, most = self._propose(seen)
+        with _at_most(self.model, most):
             (found,), _ = self.model.roi_heads(seen.encoded.images, seen.encoded.features, proposals, None)
         boxes = Boxes(found.pred_boxes.tensor.cpu() / seen.network_scale())
         boxes.clip(seen.size)
@@ -270,14 +293,26 @@ class PromptPredictor:
         result = self._in_image(seen, found[keep.to(found.scores.device)], boxes[keep].tensor)
         return self._prediction(seen, result, ParsedPrompts([Prompts(result.pred_boxes.tensor)], None))
 
-    def _encode(self, image: np.ndarray) -> "_Image":
-        """Encode (H, W, 3) uint8 RGB."""
+    def _propose(self, seen: "_Image") -> tuple[list[Instances], int]:
+        """Proposals of an image, and the most detections that it may have."""
+        generator, encoded = self.model.proposal_generator, seen.encoded
+        if seen.origin is not None:
+            proposals = propose_in_cells(generator, encoded.images, encoded.features, seen.origin, self._usual_area)
+            return proposals, len(proposals[0])
+        factor = max(1.0, math.prod(seen.size) / self._usual_area) if self._limits_grow else 1.0
+        with proposal_limits_times(generator, factor):
+            proposals, _ = generator(encoded.images, encoded.features, None)
+        return proposals, round(_last_predictor(self.model).test_topk_per_image * factor)
+
+    def _encode(self, image: np.ndarray, origin: tuple[int, int] | None = None) -> "_Image":
+        """Encode (H, W, 3) uint8 RGB; `origin` as in `set_tile`."""
         if self.model.input_format == "BGR":
             image = image[:, :, ::-1]
         resized = self._resize.get_transform(image).apply_image(image)
         self._check_shrinkage(image.shape[:2], resized.shape[0] / image.shape[0])
-        encoded = self.model.encode([{"image": _to_tensor(resized), "prompt_image": _to_tensor(image)}])
-        return _Image(encoded, image.shape[:2])
+        inputs = {"image": _to_tensor(resized), "prompt_image": _to_tensor(image), "origin": origin}
+        encoded = self.model.encode([inputs])
+        return _Image(encoded, image.shape[:2], origin)
 
     def _require_image(self) -> "_Image":
         if self._image is None:
@@ -323,10 +358,12 @@ class _Image(NamedTuple):
     Attributes:
         encoded: the model's `EncodedImages` of this one image.
         size: (height, width) in pixels.
+        origin: (x, y) of its corner in the scene of which it is a tile, pixels; None for a whole image.
     """
 
     encoded: Any
     size: tuple[int, int]
+    origin: tuple[int, int] | None
 
     def network_scale(self) -> Tensor:
         """Return the pixels of the network's input per pixel of the image, (4,), for XYXY."""
@@ -334,20 +371,21 @@ class _Image(NamedTuple):
         return torch.tensor([network[1] / image[1], network[0] / image[0]] * 2)
 
 
+def _last_predictor(model: Any) -> Any:
+    heads = model.roi_heads.box_predictor
+    return heads[-1] if isinstance(heads, nn.ModuleList) else heads
+
+
 @contextmanager
-def _limits_times(model: Any, factor: float) -> Iterator[None]:
-    """Multiply the limits on the numbers of proposals and detections."""
-    generator, heads = model.proposal_generator, model.roi_heads.box_predictor
-    last: Any = heads[-1] if isinstance(heads, nn.ModuleList) else heads
-    before = generator.pre_nms_topk, generator.post_nms_topk, last.test_topk_per_image
+def _at_most(model: Any, detections: int) -> Iterator[None]:
+    """Set the limit on the number of detections."""
+    predictor = _last_predictor(model)
+    before = predictor.test_topk_per_image
     try:
-        generator.pre_nms_topk, generator.post_nms_topk = (
-            {training: round(limit * factor) for training, limit in limits.items()} for limits in before[:2]
-        )
-        last.test_topk_per_image = round(before[2] * factor)
+        predictor.test_topk_per_image = detections
         yield
     finally:
-        generator.pre_nms_topk, generator.post_nms_topk, last.test_topk_per_image = before
+        predictor.test_topk_per_image = before
 
 
 def _batches(count: int) -> Iterator[slice]:

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -18,6 +19,7 @@ from .following import follow
 from .interrupts import interrupts_held
 from .progress import progress
 
+_AT_ONCE = 2  # items of a worker: while its result is taken, it does the next one
 _PATIENCE = 2.0  # seconds that workers have to end by themselves; one inside of a library hears of nothing
 
 
@@ -31,7 +33,7 @@ def map_in_processes(
 
     Args:
         function: picklable; runs with one OpenCV thread.
-        items: its arguments.
+        items: its arguments; picklable.
         description: what is being done.
         unit: name of an item, in the singular.
         workers: number of processes; None for one on each core.
@@ -56,31 +58,33 @@ def usable_cores() -> int:
 def _results(function: Callable, items: list, description: str, workers_wanted: int) -> Iterator[Any]:
     """The results in order.
 
-    Each worker has a pipe of its own and one item at a time. Nothing is shared between workers: in a pool with shared
-    queues, a process that is interrupted while it holds a queue's lock blocks all others for good.
+    Each worker has a pipe of its own. Nothing is shared between workers: in a pool with shared queues, a process that
+    is interrupted while it holds a queue's lock blocks all others for good. Workers have the items and are sent
+    indices, so sending never waits for a worker, however large an item is and whatever the worker is busy with.
     """
     workers: dict[Connection, multiprocessing.Process] = {}
-    idle: list[Connection] = []
-    at_work: dict[Connection, int] = {}
+    at_work: dict[Connection, deque[int]] = {}  # items of each worker, in the order in which it does them
     done: dict[int, tuple[bool, Any]] = {}
     begun = failed = 0
     try:
-        _start(min(workers_wanted, len(items)), function, workers)
-        idle += workers
+        _start(min(workers_wanted, len(items)), function, items, workers)
+        at_work |= {connection: deque() for connection in workers}
         for position in range(len(items)):
             while position not in done:
-                while idle and begun < len(items) and not failed:
-                    connection = idle.pop()
-                    _send(connection, items[begun], workers[connection], description)
-                    at_work[connection] = begun
+                while begun < len(items) and not failed:
+                    connection = min(at_work, key=lambda each: len(at_work[each]))
+                    # At the end nothing waits for a busy worker that an idle one could do.
+                    if len(at_work[connection]) >= (_AT_ONCE if len(items) - begun > len(workers) else 1):
+                        break
+                    _send(connection, begun, workers[connection], description)
+                    at_work[connection].append(begun)
                     begun += 1
-                for connection in wait(list(at_work)):
+                for connection in wait([each for each, own in at_work.items() if own]):
                     try:
                         outcome = pickle.loads(connection.recv_bytes())
                     except (EOFError, ConnectionResetError):
                         raise _death(workers[connection], description) from None
-                    done[at_work.pop(connection)] = outcome
-                    idle.append(connection)
+                    done[at_work[connection].popleft()] = outcome
                     failed |= not outcome[0]
             good, value = done.pop(position)
             if not good:
@@ -92,20 +96,20 @@ def _results(function: Callable, items: list, description: str, workers_wanted: 
             _end(workers)
             # Their finalizers run here: Python drops what is raised in one, Ctrl-C too.
             connection = None  # noqa: F841
-            for held in (idle, at_work, workers):
+            for held in (at_work, workers):
                 held.clear()
     if items:  # after the workers' end: who takes no more than the results leaves nothing to a finalizer
         yield value
 
 
-def _start(count: int, function: Callable, workers: dict[Connection, multiprocessing.Process]) -> None:
+def _start(count: int, function: Callable, items: list, workers: dict[Connection, multiprocessing.Process]) -> None:
     """Start workers into `workers`, by the connection to each."""
     # Fork where that is usual: a spawned worker would import the caller's script anew.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
     with interrupts_held():
         for _ in range(count):
             ours, theirs = context.Pipe()
-            worker = context.Process(target=_work, args=(function, theirs, os.getpid()), daemon=True)
+            worker = context.Process(target=_work, args=(function, items, theirs, os.getpid()), daemon=True)
             worker.start()
             theirs.close()  # so that reading from `ours` ends when the worker does
             workers[ours] = worker
@@ -124,7 +128,7 @@ def _end(workers: dict[Connection, multiprocessing.Process]) -> None:
         connection.close()
 
 
-def _work(function: Callable, connection: Connection, parent: int) -> None:
+def _work(function: Callable, items: list, connection: Connection, parent: int) -> None:
     """Body of a worker: answer items until it is killed or its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends its workers
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())  # unwinds the stack
@@ -133,7 +137,7 @@ def _work(function: Callable, connection: Connection, parent: int) -> None:
     cv2.setNumThreads(0)
     with contextlib.suppress(EOFError, OSError):
         while True:
-            connection.send_bytes(_outcome(function, connection.recv()))
+            connection.send_bytes(_outcome(function, items[connection.recv()]))
 
 
 def _outcome(function: Callable, item: Any) -> bytes:
@@ -149,9 +153,9 @@ def _outcome(function: Callable, item: Any) -> bytes:
             return pickle.dumps((False, RuntimeError("".join(traceback.format_exception(error)))))
 
 
-def _send(connection: Connection, item: Any, worker: multiprocessing.Process, description: str) -> None:
+def _send(connection: Connection, index: int, worker: multiprocessing.Process, description: str) -> None:
     try:
-        connection.send(item)
+        connection.send(index)
     except OSError:  # a broken pipe
         raise _death(worker, description) from None
 

@@ -26,6 +26,8 @@ from helpers.tiny_sopseg import small_sopseg
 from insight.errors import InputError
 from insight.geo.predict import predict_raster
 from insight.geo.raster import Raster
+from insight.geo.work import model_settings
+from insight.inference.predictor import PromptPredictor
 from insight.inference.sopseg_predictor import SOPSegPredictor
 from insight.runtime.locks import output_folder
 from insight.structures.oriented_boxes import oriented_corners
@@ -344,6 +346,39 @@ def test_a_detector_answers_boxes_in_their_order(scene, tile_size):
     assert list(areas) == [int(alone[i][1].sum()) for i in order]
 
 
+class Placed(BrightPrompts):
+    """Takes tiles with their place in a scene, whose pixels they must have."""
+
+    def __init__(self, scene):
+        super().__init__()
+        self._scene = scene
+
+    def set_tile(self, image, origin):
+        x, y = origin
+        np.testing.assert_array_equal(image[..., 0], self._scene[y : y + image.shape[0], x : x + image.shape[1]])
+        super().set_image(image)
+
+    def set_image(self, image):
+        raise AssertionError("set_tile is called instead")
+
+
+@pytest.mark.parametrize("prompts", [{}, {"boxes": [[0, 0, 250, 250], [400, 300, 690, 590]]}])
+def test_a_detector_that_takes_it_is_told_the_place_of_a_tile(scene, prompts):
+    path, image = scene
+    ours, others = (
+        predict_raster(path, detector, tile_size=384, **prompts) for detector in (Placed(image), BrightPrompts())
+    )
+    assert in_pixels(ours) == in_pixels(others)
+
+
+def test_the_windows_of_the_context_are_a_setting_of_a_run(prompt_model, monkeypatch):
+    predictor = PromptPredictor(prompt_model)
+    before = model_settings(predictor)
+    assert model_settings(predictor) == before
+    monkeypatch.setattr(prompt_model.prompt_encoder.global_to_local, "window", 256)
+    assert model_settings(predictor) != before
+
+
 def test_boxes_are_in_pixels_of_the_file_whatever_it_is_resampled_to(tmp_path):
     image = np.zeros((300, 400), np.uint8)
     image[40:80, 100:200], image[200:240, 300:360] = 200, 200
@@ -384,6 +419,7 @@ def test_attributes_follow_their_prompts(sopseg, photo):
         ({"output": "found.txt"}, "output: expected the name of a vector file"),
         ({"bands": "7"}, "bands: expected"),
         ({"tile_size": 10}, "tile_size: expected"),
+        ({"prompts": "a.gpkg", "boxes": [[1, 1, 5, 5]]}, "prompts: a layer holds all prompts"),
         ({"boxes": [[1, 1, 1, 5]]}, "boxes"),
         ({"boxes": [[5000, 1, 5010, 5]]}, "boxes"),
     ],

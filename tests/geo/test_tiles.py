@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("rasterio")
 pytest.importorskip("geopandas")
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from insight.errors import InputError
 from insight.geo.tiles import STRIDE, TileGrid
+from insight.modeling.prompt.windows import ContextWindows
 
 SIDES = st.integers(1, 3000)
 
@@ -41,6 +43,21 @@ def test_at_most_one_tile_answers_and_it_shows_the_object_with_its_margin(low, l
         first, last = axis.window(i)
         assert first == 0 or low - first >= axis.margin
         assert last == 3000 or last - high >= axis.margin
+
+
+@given(SIDES, SIDES, st.sampled_from([(512, None), (1024, None), (2048, None), (1024, 512)]), st.data())
+def test_what_the_core_holds_has_the_same_context_as_in_the_scene(height, width, tiling, data):
+    grid = TileGrid((height, width), *tiling)
+    tile = grid.tile(*(data.draw(st.integers(0, axis.count - 1)) for axis in (grid.y, grid.x)))
+    centre = [data.draw(st.integers(low, high - 1)) + 0.25 for low, high in (tile.core[::2], tile.core[1::2])]
+
+    def window(x0, y0, x1, y1):
+        windows = ContextWindows((y1 - y0, x1 - x0), 512, (x0, y0))
+        place = torch.tensor([[(centre[0] - x0) / (x1 - x0), (centre[1] - y0) / (y1 - y0)]], dtype=torch.float64)
+        a, b, c, d = list(windows)[windows.locate(place.repeat(1, 2))[0]]
+        return a + x0, b + y0, c + x0, d + y0
+
+    assert window(*tile.window) == window(0, 0, width, height)
 
 
 def test_every_pixel_is_of_the_core_that_is_named():

@@ -15,6 +15,7 @@ from insight.errors import InputError
 from insight.inference import build_predictor
 from insight.inference import predictor as predictor_module
 from insight.modeling.checkpointer import Checkpointer
+from insight.modeling.prompt import PROMPT_FEATURE
 from insight.structures.oriented_boxes import enclosing_boxes
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (128, 160, 3), dtype=np.uint8)
@@ -63,6 +64,19 @@ def test_tiles_are_not_resized_and_their_limits_grow(predictor, prompt_model):
     times = 128 * 160 / 64**2
     assert seen == [round(limits[0] * times), limits[0]]
     assert limits == (heads.test_topk_per_image, generator.post_nms_topk, generator.pre_nms_topk)
+
+
+def test_a_tile_has_windows_of_its_scene_as_context_and_an_image_itself(predictor, prompt_model, monkeypatch):
+    monkeypatch.setattr(prompt_model.prompt_encoder.global_to_local, "window", 64)
+    tiles = predictor.for_tiles()
+    tiles.set_tile(IMAGE, (48, 0))  # windows begin at multiples of 32 in the scene
+    context = tiles._image.encoded.features[PROMPT_FEATURE]
+    x = [(0, 48), (16, 80), (48, 112), (80, 144), (112, 160)]
+    assert list(context.windows[0]) == [(x0, y, x1, y + 64) for y in (0, 32, 64) for x0, x1 in x]
+    in_tile = tiles.predict(boxes=BOXES)
+    tiles.set_image(IMAGE)
+    assert list(tiles._image.encoded.features[PROMPT_FEATURE].windows[0]) == [(0, 0, 160, 128)]
+    assert not tiles.predict(boxes=BOXES).scores.equal(in_tile.scores)
 
 
 def test_predict_answers_each_box_in_its_order(predictor, prompt_model, network_input):

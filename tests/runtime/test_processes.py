@@ -169,6 +169,35 @@ def test_workers_that_are_ended_remove_their_temporary_files(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def touch(path):
+    path.touch()
+    return bytes(2**20)  # more than a pipe holds
+
+
+def test_a_worker_goes_on_while_its_results_are_used(tmp_path):
+    paths = [tmp_path / name for name in "abcde"]
+    results = map_in_processes(touch, paths, "Touching", "file", workers=1)
+    next(results)
+    wait_until(paths[1].exists)
+    assert [len(result) for result in results] == [2**20] * 4
+
+
+class Large:
+    """An item that no pipe holds; a worker may be busy when it is sent."""
+
+    def __init__(self, number):
+        self.number, self.content = number, bytes(2**22)
+
+
+def number_of(item):
+    return item.number, item.content
+
+
+def test_large_items_and_large_results_do_not_wait_for_each_other():
+    results = map_in_processes(number_of, map(Large, range(9)), "Counting", "item", workers=2)
+    assert [number for number, _ in results] == list(range(9))
+
+
 def instant_or_slow(path):
     return "done" if path.name == "a" else write_slowly(path)
 

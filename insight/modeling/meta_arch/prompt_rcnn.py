@@ -54,6 +54,8 @@ class PromptRCNN(GeneralizedRCNN):
     - "prompt_image", uint8 (C, H, W) in INPUT.FORMAT order: the view of "image" before its resize, from which prompts
       and the SOPSeg branch read. Where Detectron2's test-time augmentation flips "image", it is flipped too. Without
       it, "image" is read, with a warning if prompts are on.
+    - "origin", (x, y): the corner of "prompt_image" in the scene of which it is a tile, pixels. GPM then reads windows
+      that are fixed in the scene instead of the tile.
     - "sem_seg" in training, integers (H, W): the label of each pixel of "image". RoI heads find these, or None, under
       "sem_seg" in the features.
     In `segment_boxes` RoI heads also find "given_box_features" (N, D): the (last) box head's features of the boxes.
@@ -136,7 +138,8 @@ class PromptRCNN(GeneralizedRCNN):
                 log_first_n(logging.WARNING, NO_PROMPT_IMAGE, name=__name__)
             name = self.prompt_encoder.backbone_feature
             map_and_stride = (features[name], images.tensor.shape[-1] / features[name].shape[-1]) if name else ()
-            context = self.prompt_encoder.encode_images(sources, images.image_sizes, *map_and_stride)
+            origins = [x.get("origin") for x in batched_inputs]
+            context = self.prompt_encoder.encode_images(sources, images.image_sizes, *map_and_stride, origins=origins)
             features = {**features, PROMPT_FEATURE: context}
         return EncodedImages(images, features, sources)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from insight.errors import InputError
 from .constant import ConstantPrompt
 from .global_to_local import GlobalTokens, GlobalToLocalPrompt
 from .local import LocalPrompt
+from .windows import ContextWindows
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -137,7 +138,12 @@ class RegionPromptEncoder(nn.Module):
         return [module.out_channels for module in modules if module is not None]
 
     def encode_images(
-        self, images: list[Tensor], sizes: list[tuple[int, int]], feature: Tensor | None = None, stride: float = 1.0
+        self,
+        images: list[Tensor],
+        sizes: list[tuple[int, int]],
+        feature: Tensor | None = None,
+        stride: float = 1.0,
+        origins: Sequence[tuple[int, int] | None] | None = None,
     ) -> PromptContext:
         """Encode the images of a batch: everything that does not depend on a box.
 
@@ -146,17 +152,26 @@ class RegionPromptEncoder(nn.Module):
             sizes: per image (height, width) of the network's input without padding, pixels.
             feature: (B, D, h, w) float, the map `backbone_feature` of the padded batch; required if it is set.
             stride: of `feature`, pixels of the network's input.
+            origins: per image (x, y) of its corner in the scene of which it is a tile, pixels of the scene; None for a
+                whole image. None: all are whole.
 
         Returns:
             The context that boxes are encoded in.
         """
-        tokens = []
-        if self.global_to_local is not None:
-            own = None
-            if self.backbone_feature:  # of each image, without the padding
-                own = [f[:, : math.ceil(h / stride), : math.ceil(w / stride)] for f, (h, w) in zip(feature, sizes)]
-            tokens = self.global_to_local.encode_images(images, self.pixel_mean, self.pixel_std, own)
-        return PromptContext(self, images, sizes, tokens)
+        if self.global_to_local is None:
+            return PromptContext(self, images, sizes)
+        side = self.global_to_local.window
+        windows = [
+            ContextWindows(tuple(image.shape[-2:]), side, origin)
+            for image, origin in zip(images, origins or [None] * len(images), strict=True)
+        ]
+        seen = [image[:, y0:y1, x0:x1] for image, own in zip(images, windows) for x0, y0, x1, y1 in own]
+        features = None
+        if self.backbone_feature:
+            maps = zip(feature, images, sizes, windows, strict=True)
+            features = [part for one, image, size, own in maps for part in _parts(one, stride, image, size, own)]
+        tokens = self.global_to_local.encode_images(seen, self.pixel_mean, self.pixel_std, features)
+        return PromptContext(self, images, sizes, tokens, windows)
 
     def forward(self, context: PromptContext, boxes: list[Tensor]) -> list[Tensor]:
         """Encode boxes as prompts.
@@ -174,9 +189,9 @@ class RegionPromptEncoder(nn.Module):
         if self.local is not None:
             prompts.append(self.local(crops))
         if self.global_to_local is not None:
-            counts = [len(x) for x in boxes]
+            index, in_windows = context.in_windows(boxes)
             sizes = context.full_sizes(boxes)
-            prompts.append(self.global_to_local(crops, context.relative(boxes), sizes, context.global_tokens, counts))
+            prompts.append(self.global_to_local(crops, in_windows, sizes, context.global_tokens, index))
         if self.constant is not None:
             prompts.append(self.constant(sum(len(x) for x in boxes)))
         return prompts
@@ -190,13 +205,16 @@ class PromptContext:
         encoder: the prompt encoder that made it.
         images: per image (C, H, W), uint8 or float, at full resolution, not normalised.
         sizes: per image (height, width) of the network's input without padding, pixels: the frame of the boxes.
-        global_tokens: per image, those of the global-to-local module; empty without it.
+        global_tokens: those of the global-to-local module, per window of the first image, of the second, and so on;
+            empty without the module.
+        windows: per image the windows that are context for its boxes; empty without the module.
     """
 
     encoder: RegionPromptEncoder
     images: list[Tensor]
     sizes: list[tuple[int, int]]
     global_tokens: Sequence[GlobalTokens] = ()
+    windows: Sequence[ContextWindows] = ()
 
     def encode(self, boxes: list[Tensor]) -> list[Tensor]:
         """Encode boxes as prompts; see `RegionPromptEncoder.forward`.
@@ -240,6 +258,23 @@ class PromptContext:
             [b / b.new_tensor([width, height, width, height]) for b, (height, width) in zip(boxes, self.sizes)]
         )
 
+    def in_windows(self, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Express boxes as fractions of the windows that are their context.
+
+        Args:
+            boxes: per image (N_i, 4) float XYXY, pixels of the network's input.
+
+        Returns:
+            (N,) int64, indices into `global_tokens`, and (N, 4) float XYXY, N = sum of N_i.
+        """
+        indices, relative, before = [], [], 0
+        for windows, image_boxes in zip(self.windows, self.relative(boxes).split([len(x) for x in boxes]), strict=True):
+            index, in_windows = windows.locate(image_boxes)
+            indices.append(index + before)
+            relative.append(in_windows)
+            before += len(windows)
+        return torch.cat(indices), torch.cat(relative)
+
     def full_sizes(self, boxes: list[Tensor]) -> Tensor:
         """Return the sizes of boxes in pixels of their full-resolution images.
 
@@ -254,3 +289,13 @@ class PromptContext:
             scale = image_boxes.new_tensor([image.shape[-1] / width, image.shape[-2] / height])
             full.append((image_boxes[:, 2:] - image_boxes[:, :2]) * scale)
         return torch.cat(full)
+
+
+def _parts(
+    feature: Tensor, stride: float, image: Tensor, size: tuple[int, int], windows: ContextWindows
+) -> Iterator[Tensor]:
+    """(D, h, w) of each window of an image, from the feature map (D, H, W) of the padded image."""
+    (height, width), (rows, columns) = size, (side * stride for side in image.shape[-2:])
+    for x0, y0, x1, y1 in windows:
+        top, bottom = int(y0 * height / rows), math.ceil(y1 * height / rows)
+        yield feature[:, top:bottom, int(x0 * width / columns) : math.ceil(x1 * width / columns)]

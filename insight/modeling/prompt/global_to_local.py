@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +59,7 @@ class GlobalToLocalPrompt(nn.Module):
         local_patch: side of a patch of the crop, pixels.
         max_tokens: most global tokens of an image.
         feature_channels: channels of the backbone's feature map that is added to the patches; 0 for none.
+        window: side of the windows of a scene that are taken for whole images, pixels; a multiple of 4.
 
     Raises:
         InputError: 4 num_heads do not divide dim, local_patch does not divide crop_size, or `STEM` global_patch.
@@ -80,6 +82,7 @@ class GlobalToLocalPrompt(nn.Module):
         local_patch: int,
         max_tokens: int = 625,
         feature_channels: int = 0,
+        window: int = 512,
     ):
         super().__init__()
         if dim % (4 * num_heads):
@@ -91,6 +94,7 @@ class GlobalToLocalPrompt(nn.Module):
         self.num_heads = num_heads
         self.global_patch = global_patch
         self.max_tokens = max_tokens
+        self.window = window
         self.grid = crop_size // local_patch
         self.out_channels = dim
         parts = self.grid**2
@@ -175,27 +179,27 @@ class GlobalToLocalPrompt(nn.Module):
         return encoded
 
     def forward(
-        self, crops: Tensor, boxes: Tensor, sizes: Tensor, images: Sequence[GlobalTokens], counts: Sequence[int]
+        self, crops: Tensor, boxes: Tensor, sizes: Tensor, images: Sequence[GlobalTokens], index: Tensor
     ) -> Tensor:
         """Encode crops in the context of their images.
 
         Args:
-            crops: (N, C, crop_size, crop_size) float, normalised, those of the first image first.
+            crops: (N, C, crop_size, crop_size) float, normalised.
             boxes: (N, 4) float XYXY, fractions of the image: where the crops were cut.
             sizes: (N, 2) float, width and height of the boxes, pixels of the image at its own resolution.
             images: the output of `encode_images`.
-            counts: crops of each image; their sum is N.
+            index: (N,) int64, the image of each crop.
 
         Returns:
             (N, dim, grid, grid) tokens, grid = crop_size / local_patch.
         """
         parts = _tokens(self.part_patches, crops) + self.part_positions + self._size_embedding(sizes)[:, None]
         grids = boxes.new_tensor([image.grid[::-1] for image in images])
-        repeats = torch.tensor(counts, device=boxes.device)
-        parts = parts + self._part_positions(boxes, grids.repeat_interleave(repeats, dim=0, output_size=len(boxes)))
+        parts = parts + self._part_positions(boxes, grids[index])
+        groups = _alike(images, index)
         for loop, (block, norm) in enumerate(zip(self.part_blocks, self.part_norms)):
             parts = block(parts)
-            parts = parts + self._attend(norm(parts), [image.loops[loop] for image in images], counts)
+            parts = parts + self._attend(norm(parts), [image.loops[loop] for image in images], groups)
         return self.norm(parts).transpose(1, 2).unflatten(2, (self.grid, self.grid))
 
     def _patches(self, image: Tensor, grid: tuple[int, int], mean: Tensor, std: Tensor) -> Tensor:
@@ -213,17 +217,16 @@ class GlobalToLocalPrompt(nn.Module):
             feature = ops.crop_resize(feature[None], whole, grid)[0]
         return self.features(feature.flatten(1).T)[None]
 
-    def _attend(self, parts: Tensor, tokens: list[Tensor], counts: Sequence[int]) -> Tensor:
-        """Eq. 5, in one call where all images have as many tokens."""
-        if len({len(x) for x in tokens}) == 1:
-            index = torch.arange(len(tokens), device=parts.device)
-            index = index.repeat_interleave(torch.tensor(counts, device=parts.device), output_size=len(parts))
-            return ops.global_to_local_attention(parts, torch.stack(tokens), index, self.num_heads)
+    def _attend(self, parts: Tensor, tokens: list[Tensor], groups: list[_Alike]) -> Tensor:
+        """Eq. 5, in one call for all images with as many tokens."""
         attended = []
-        for own, keys in zip(parts.split(list(counts)), tokens):
-            index = torch.zeros(len(own), dtype=torch.int64, device=parts.device)
-            attended.append(ops.global_to_local_attention(own, keys[None], index, self.num_heads))
-        return torch.cat(attended)
+        for group in groups:
+            keys = torch.stack([tokens[image] for image in group.images])
+            own = parts if len(groups) == 1 else parts[group.rows]
+            attended.append(ops.global_to_local_attention(own, keys, group.index, self.num_heads))
+        if len(groups) == 1:
+            return attended[0]
+        return torch.cat(attended)[torch.cat([group.rows for group in groups]).argsort()]
 
     def _grid_positions(self, grid: tuple[int, int]) -> Tensor:
         """(tokens, dim), the position embeddings of an image's patches."""
@@ -245,6 +248,36 @@ class GlobalToLocalPrompt(nn.Module):
     def _size_embedding(self, sizes: Tensor) -> Tensor:
         """(N, dim), of sizes in pixels."""
         return self.size(self.sizes(sizes.clamp(min=1).log2()))
+
+
+class _Alike(NamedTuple):
+    """Images with as many tokens.
+
+    Attributes:
+        images: their indices.
+        rows: (n,) int64, the crops in them.
+        index: (n,) int64, the image of each of these crops among `images`.
+    """
+
+    images: list[int]
+    rows: Tensor
+    index: Tensor
+
+
+def _alike(images: Sequence[GlobalTokens], index: Tensor) -> list[_Alike]:
+    """Group images by their number of tokens."""
+    by_count: dict[int, list[int]] = defaultdict(list)
+    for number, image in enumerate(images):
+        by_count[math.prod(image.grid)].append(number)
+    if len(by_count) == 1:
+        return [_Alike(list(range(len(images))), torch.arange(len(index), device=index.device), index)]
+    groups = []
+    for numbers in by_count.values():
+        among = torch.full((len(images),), -1, device=index.device)
+        among[numbers] = torch.arange(len(numbers), device=index.device)
+        rows = (among[index] >= 0).nonzero()[:, 0]
+        groups.append(_Alike(numbers, rows, among[index[rows]]))
+    return groups
 
 
 def _tokens(patches: nn.Conv2d, images: Tensor) -> Tensor:

@@ -196,6 +196,52 @@ def test_the_backbones_features_reach_the_tokens_without_the_padding():
     assert coarse[1].loops[0].shape == second.loops[0].shape
 
 
+@pytest.fixture(params=[False, True], ids=["patches", "patches and the backbone's features"])
+def scene_encoder(request):
+    """An encoder whose GPM reads windows of 64 pixels, and the feature map of stride 32 of an image, or None."""
+    torch.manual_seed(0)
+    module = GlobalToLocalPrompt(3, 28, 32, 4, 2, 32, 14, feature_channels=8 * request.param, window=64)
+    torch.nn.init.normal_(module.positions)
+    name = "p5" if request.param else ""
+    encoder = RegionPromptEncoder(
+        crop_size=28, pixel_mean=MEAN, pixel_std=STD, local=None, global_to_local=module, backbone_feature=name
+    )
+    return encoder.eval()
+
+
+def test_a_box_in_a_tile_has_the_prompt_of_its_window_alone(scene_encoder):
+    image = torch.randint(0, 256, (3, 128, 160), dtype=torch.uint8)
+    feature = torch.randn(1, 8, 4, 5) if scene_encoder.backbone_feature else None
+    boxes = torch.tensor([[60.0, 30, 80, 62], [5, 6, 20, 25], [140, 100, 156, 120], [64, 34, 76, 50]])
+    windows = [(32, 0, 96, 64), (0, 0, 64, 64), (96, 64, 160, 128), (32, 0, 96, 64)]
+    with torch.no_grad():
+        prompts = encoder_of_tile(scene_encoder, image, feature, (64, 32)).encode([boxes])[0]
+        for box, (x0, y0, x1, y1), prompt in zip(boxes, windows, prompts):
+            part = None if feature is None else feature[:, :, y0 // 32 : y1 // 32, x0 // 32 : x1 // 32]
+            alone = scene_encoder.encode_images([image[:, y0:y1, x0:x1]], [(64, 64)], part, 32.0)
+            moved = box - torch.tensor([x0, y0, x0, y0])
+            torch.testing.assert_close(prompt, alone.encode([moved[None]])[0][0], atol=1e-5, rtol=1e-4)
+
+
+def encoder_of_tile(encoder, image, feature, origin):
+    return encoder.encode_images([image], [tuple(image.shape[1:])], feature, 32.0, [origin])
+
+
+def test_a_box_has_the_same_prompt_in_every_tile_that_shows_its_window(scene_encoder):
+    """Also at the border of the scene, where windows are smaller and have fewer tokens."""
+    image = torch.randint(0, 256, (3, 128, 140), dtype=torch.uint8)
+    feature = torch.randn(1, 8, 4, 5) if scene_encoder.backbone_feature else None
+    box = torch.tensor([[100.0, 50, 110, 70], [120, 40, 138, 60], [96, 100, 110, 126]])
+    prompts = []
+    with torch.no_grad():
+        for x, y in ((0, 0), (32, 0), (64, 32)):
+            part = None if feature is None else feature[:, :, y // 32 :, x // 32 :]
+            context = encoder_of_tile(scene_encoder, image[:, y:, x:], part, (x, y))
+            prompts.append(context.encode([box - torch.tensor([x, y, x, y])])[0])
+    for other in prompts[1:]:
+        torch.testing.assert_close(other, prompts[0], atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     "make, message",
     [

@@ -1,0 +1,59 @@
+"""What a run over a raster finds, and how."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import pandas
+
+from insight.errors import InputError
+
+from .stretch import Rescale
+
+_PROMPTS = ("boxes", "oriented_boxes", "points", "labels", "attributes")
+
+
+@dataclass(frozen=True, eq=False)
+class RasterOptions:
+    """The options of `predict_raster` and `predict_rasters`.
+
+    Args:
+        boxes: (N, 4) XYXY in pixels of the file, whatever it is resampled to, in any form that the predictors take.
+        oriented_boxes: (M, 5), (M, 8) or (M, 4, 2), pixels, as the predictors take them; they follow `boxes`.
+        points: (N, P, 2) XY in pixels, alone or with `boxes`. Alone, they are answered from a square of 1024 pixels
+            around them.
+        labels: (N, P), as the predictors take them.
+        prompts: instead, a layer of polygons, oriented boxes or points in any CRS, see
+            `insight.geo.prompts.read_prompts`; its attributes are carried over.
+        attributes: a row for each of `boxes`, `oriented_boxes` or `points`, to be carried over to its polygon. SOPSeg,
+            which has no classes, gives polygons the classes in the column class_name, class, label or category.
+        tile_size: side of the tiles, pixels; rounded up to a multiple of 64. Multiples of 256 change the answers of a
+            trained detector least.
+        overlap: of neighbouring tiles, pixels; rounded up to a multiple of 64. None: 256 for detection, at most half a
+            tile; with boxes for a detector, enough to show the largest box whole.
+        bands, rescale, gsd: as `Raster` takes them, if the raster is a file. Without `gsd`, a file is resampled to the
+            range that a detector states (its `gsd`), if it lies outside, which is said.
+        simplify: how far an outline may move to have fewer corners, pixels; 0 keeps every step of a mask.
+        regularize: straighten outlines, see `mask_polygons`.
+
+    Raises:
+        InputError: `prompts` are given beside others.
+    """
+
+    boxes: Any = None
+    oriented_boxes: Any = None
+    points: Any = None
+    labels: Any = None
+    prompts: str | os.PathLike | None = None
+    attributes: pandas.DataFrame | None = None
+    tile_size: int = 1024
+    overlap: int | None = None
+    bands: Any = None
+    rescale: Rescale | None = None
+    gsd: float | None = None
+    simplify: float = 0.0
+    regularize: bool = False
+
+    def __post_init__(self):
+        if self.prompts is not None and any(getattr(self, name) is not None for name in _PROMPTS):
+            raise InputError("prompts: a layer holds all prompts and attributes; give no others beside it")

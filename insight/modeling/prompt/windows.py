@@ -1,0 +1,71 @@
+"""Windows of an image as the context of boxes; those of a tile are fixed in its scene."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+
+class ContextWindows:
+    """The windows of an image, each the context of the boxes around its middle.
+
+    A whole image is one window. In a scene, windows begin every side / 2 pixels along each axis, and a box belongs to
+    the one whose centre is nearest to its own. A tile has those of which more than half lies in it along each axis,
+    cut to the tile; where there is none, the tile is the window.
+
+    So a box has the same window in all tiles that begin and end at multiples of side / 2 or at the border of the
+    scene, if its centre is at least side / 4 away from the other edges of the tile.
+
+    Args:
+        size: (height, width) of the image, pixels.
+        side: of a window, pixels; a multiple of 4.
+        origin: (x, y) of a tile's corner in its scene, pixels; None for a whole image.
+    """
+
+    def __init__(self, size: tuple[int, int], side: int, origin: tuple[int, int] | None = None):
+        self._height, self._width = size
+        x, y = (None, None) if origin is None else origin
+        self._columns, self._rows = _Axis(self._width, side, x), _Axis(self._height, side, y)
+
+    def __len__(self) -> int:
+        return len(self._rows.spans) * len(self._columns.spans)
+
+    def __iter__(self) -> Iterator[tuple[int, int, int, int]]:
+        """XYXY of each window, row by row, pixels."""
+        return ((x0, y0, x1, y1) for y0, y1 in self._rows.spans for x0, x1 in self._columns.spans)
+
+    def locate(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the window of each box.
+
+        Args:
+            boxes: (N, 4) float XYXY, fractions of the image.
+
+        Returns:
+            (N,) int64, the window's index, and (N, 4), the boxes as fractions of their windows.
+        """
+        if len(self) == 1:  # it is the image
+            return torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device), boxes
+        size = boxes.new_tensor([self._width, self._height])
+        x, y = ((boxes[:, :2] + boxes[:, 2:]) / 2 * size).T.contiguous()
+        index = self._rows.locate(y) * len(self._columns.spans) + self._columns.locate(x)
+        windows = (boxes.new_tensor(list(self)) / size.repeat(2))[index]
+        corner, extent = windows[:, :2], windows[:, 2:] - windows[:, :2]
+        return index, (boxes - corner.repeat(1, 2)) / extent.repeat(1, 2)
+
+
+class _Axis:
+    """Windows along one axis of an image.
+
+    Attributes:
+        spans: begin and end of each, pixels.
+    """
+
+    def __init__(self, length: int, side: int, origin: int | None):
+        step = side // 2
+        starts = range(0) if origin is None else range(-(origin % step), length - step, step)
+        self.spans = [(max(start, 0), min(start + side, length)) for start in starts] or [(0, length)]
+        self._borders = [start + step // 2 for start in starts[1:]]  # from which on a place belongs to the next window
+
+    def locate(self, places: Tensor) -> Tensor:
+        """(N,) int64, the windows of places (N,), pixels."""
+        return torch.bucketize(places, places.new_tensor(self._borders), right=True)
