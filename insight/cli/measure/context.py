@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     from insight.runtime.machine import describe_machine
 
     if args.datasets:
-        require_registered(args.datasets, "--datasets")
+        require_registered(args.datasets, "datasets")
         samples = dataset_samples(*args.datasets, args.seed)
         results = {
             name: study_context(samples, args.steps, args.seed, features=features)
