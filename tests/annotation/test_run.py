@@ -1,6 +1,7 @@
 """A whole run: what is written, what a kill costs, what bad files do."""
 
 import csv
+import itertools
 import json
 import subprocess
 import sys
@@ -245,7 +246,7 @@ def test_memory_does_not_grow_with_images(write_boxes, segmenter, tmp_path):
     def peak(count):
         names = [f"{i:02}" for i in range(count)]
         folder = write_boxes(tmp_path / f"d{count}", dict.fromkeys(names, boxes), size=(600, 800))
-        outputs = iter((tmp_path / f"o{count}", tmp_path / f"p{count}"))
+        outputs = (tmp_path / f"o{count}_{call}" for call in itertools.count())
 
         def run():
             statistics = annotate(open_source(folder), segmenter, Filters(0, 0, 0, 9, 0), next(outputs))

@@ -119,7 +119,7 @@ SMALL = {
     },
     "bench_evaluation": {"IMAGES": 4},
     "bench_global_to_local_attention": {"ROIS": 16, "KEYS": 300},
-    "bench_raster": {"SIZE": 300, "TILE": 256, "OVERLAP": 64},
+    "bench_raster": {"SIZE": 512, "TILE": 384, "OVERLAP": 64},
     "bench_rle": {"SIZE": 900, "CALLS": 2},
 }
 
