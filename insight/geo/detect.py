@@ -99,7 +99,7 @@ def for_tiles(model: Any) -> Any:
 
 
 def set_tile(model: Any, pixels: np.ndarray, tile: Tile) -> None:
-    """Set the image of a predictor to a tile, of which it is told the place in the scene if it takes one."""
+    """Set the image of a predictor to a tile, and its place in the scene if the predictor takes one."""
     if hasattr(model, "set_tile"):
         model.set_tile(pixels, tile.window[:2])
     else:

@@ -235,7 +235,7 @@ def _with_mask(annotations: list[dict], mask: Tensor) -> tuple[list[dict], list[
 
 
 def _blurred(pixels: np.ndarray, deviation: float) -> np.ndarray:
-    """Without a kernel wider than a pixel there is nothing to do."""
+    """Blur an image; deviations up to 0.2 pixels would change next to nothing and are skipped."""
     return cv2.GaussianBlur(pixels, (0, 0), deviation) if deviation > 0.2 else pixels
 
 

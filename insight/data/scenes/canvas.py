@@ -54,7 +54,7 @@ class Canvas:
         gsd: ground sampling distance, metres a pixel.
         off_nadir: angle between the optical line of sight and the vertical, degrees; tops of tall things are displaced
             and one side of their walls is seen. A SAR look has its own layover and ignores it.
-        wear: source of the randomness of `wear`, which an optical look gives to every instance; None: they are as new.
+        wear: source of the randomness of `wear`, which an optical look gives to every instance; None: nothing is worn.
     """
 
     def __init__(

@@ -102,7 +102,7 @@ def draw_scene(
         kind: one of KINDS; None: the seed decides.
         look: one of LOOKS; None: the seed decides (one in five is SAR).
         off_nadir: angle between the line of sight and the vertical, 0 to 45 degrees; None: the seed decides, up to 28.
-        zoom: how many times as many pixels objects are long as the kind's usual ground sampling distances give.
+        zoom: factor by which objects are longer, in pixels, than at the usual ground sampling distances of the kind.
         worn: objects of an optical look have dirt, second colours and things on deck, see `wear`.
 
     Returns:
@@ -151,7 +151,7 @@ def generator_version() -> str:
 
 
 def _instances(canvas: Canvas) -> list[SceneInstance]:
-    """Visible masks: a pixel is of the object that covers at least half of its sub-pixels."""
+    """Visible masks: a pixel belongs to the object that covers at least half of its sub-pixels."""
     height, width = canvas.size
     taken = np.zeros(canvas.size, bool)
     result = []
