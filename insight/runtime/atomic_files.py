@@ -3,12 +3,12 @@
 import contextlib
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from .file_names import cut
+from .pids import is_running
 
 _LONGEST_NAME = 230  # bytes; file systems take 255, and the temporary name is longer than the name
 
@@ -80,7 +80,7 @@ def remove_left(folder: Path, name: str = "*") -> None:
     """
     for path in folder.glob(f".{name}.*.tmp"):
         number = path.name.split(".")[-2]
-        if number.isdecimal() and not _is_running(int(number)):
+        if number.isdecimal() and not is_running(int(number)):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -89,15 +89,3 @@ def remove_left(folder: Path, name: str = "*") -> None:
 
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{cut(path.name, _LONGEST_NAME)}.{os.getpid()}.tmp")
-
-
-def _is_running(number: int) -> bool:
-    if sys.platform == "win32":  # where 0 is no harmless signal
-        return True
-    try:
-        os.kill(number, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # another user's
-        pass
-    return True

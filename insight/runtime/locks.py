@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import IO
 import portalocker
 
 from .atomic_files import remove_left
+from .pids import is_running
 
 _ORPHANS_END = 30.0  # seconds in which the workers of a killed process end at the latest
+_NAMED_WITHIN = 1.0  # seconds in which whoever holds a lock has written who it is
 
 
 @contextlib.contextmanager
@@ -84,14 +87,15 @@ def output_folder(folder: str | os.PathLike) -> Iterator[Path]:
 
 def _lock_folder(path: Path, stack: contextlib.ExitStack) -> IO:
     """Hold a folder's lock until the stack is left."""
+    patience = 0.0
     while True:
         try:
-            file = stack.enter_context(locked(path))
+            file = stack.enter_context(locked(path, patience))
         except BlockingIOError as error:
-            holder = path.read_text(encoding="utf-8", errors="replace").strip() or "another process"
-            if _is_gone(holder):  # killed; its worker processes, which share its open files, notice within seconds
-                with contextlib.suppress(BlockingIOError):
-                    return stack.enter_context(locked(path, _ORPHANS_END))
+            holder = _holder(path)
+            if not patience and _is_gone(holder):  # killed; its workers, which share its open files, end within seconds
+                patience = _ORPHANS_END
+                continue
             raise BlockingIOError(
                 f"{path.parent}: {holder} is writing there; wait until it has ended, or choose another folder"
             ) from error
@@ -101,15 +105,18 @@ def _lock_folder(path: Path, stack: contextlib.ExitStack) -> IO:
         path.parent.mkdir(parents=True, exist_ok=True)
 
 
+def _holder(path: Path) -> str:
+    """What a lock file says of its holder, who writes it just after locking."""
+    end = time.monotonic() + _NAMED_WITHIN
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError):
+            if holder := path.read_text(encoding="utf-8", errors="replace").strip():
+                return holder
+        time.sleep(0.01)
+    return "another process"
+
+
 def _is_gone(holder: str) -> bool:
     """Whether the process that a lock file names has ended."""
     found = re.match(r"process (\d+) ", holder)
-    if found is None or not hasattr(os, "kill"):
-        return False
-    try:
-        os.kill(int(found[1]), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:  # another user's
-        return False
-    return False
+    return found is not None and not is_running(int(found[1]))

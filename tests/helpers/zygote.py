@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .running import is_running
+from insight.runtime.pids import is_running
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -17,8 +17,8 @@ import yaml
 
 pytest.importorskip("detectron2")
 
-from helpers.running import wait_until
 from helpers.tiny import CONFIG, PROMPTS, PROMPTS_FILE, write_dataset
+from helpers.waiting import wait_until
 from helpers.workplace import KEEP_ALL
 from helpers.zygote import zygote
 

@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from helpers.running import is_running, wait_until
+from helpers.waiting import wait_until
 
 from insight.runtime import following
 from insight.runtime.child import child
+from insight.runtime.pids import is_running
 
 # A sweep in a process of its own, whose command starts a process too; both write their numbers, as fast as they can.
 WORKER = """

@@ -72,6 +72,34 @@ def test_an_output_folder_says_who_holds_it(tmp_path):
         assert folder == tmp_path / "out" and str(os.getpid()) in (folder / ".lock").read_text()
 
 
+@pytest.mark.parametrize("before", ["", "process 4194305 (gone, since 2026-01-01 00:00)"])
+def test_a_holder_that_has_not_said_its_name_yet_is_waited_for(tmp_path, monkeypatch, before):
+    """It locks first; the file may still hold nothing, or the name of one that is gone."""
+    from insight.runtime import locks
+
+    monkeypatch.setattr(locks, "_ORPHANS_END", 0.5)
+    program = "\n".join([
+        "import fcntl, sys, time",
+        "file = open(sys.argv[1], 'r+')",
+        "fcntl.flock(file, fcntl.LOCK_EX)",
+        "print(1, flush=True)",
+        "time.sleep(0.2)",
+        "file.truncate(0)",
+        "file.write('process 1 (insight train, since today)')",
+        "file.flush()",
+        "sys.stdin.read()",
+    ])  # fmt: skip
+    path = tmp_path / ".lock"
+    path.write_text(before)
+    command = [sys.executable, "-c", program, path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "1\n"
+        message = "process 1 .insight train, since today. is writing"
+        with pytest.raises(BlockingIOError, match=message), output_folder(tmp_path):
+            pytest.fail("entered")
+        other.kill()
+
+
 def test_a_block_that_writes_nothing_leaves_no_folder(tmp_path):
     with pytest.raises(KeyError), output_folder(tmp_path / "out"):
         raise KeyError

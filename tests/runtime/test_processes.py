@@ -9,9 +9,10 @@ import sys
 import time
 
 import pytest
-from helpers.running import is_running, wait_until
+from helpers.waiting import wait_until
 
 from insight.runtime.atomic_files import atomic_write
+from insight.runtime.pids import is_running
 from insight.runtime.processes import map_in_processes
 
 
