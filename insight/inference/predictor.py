@@ -188,8 +188,8 @@ class PromptPredictor:
         """Encode a tile of a scene as `set_image` does, with the context and the limits of the scene.
 
         The context that GPM and SCNet's context head read is not the tile but windows that are fixed in the scene, and
-        the number of proposals is limited in cells that are fixed in the scene. So both are the same for an object in the core of a tile
-        whatever the tile, where tiles begin and end at multiples of 256 pixels and overlap by 256.
+        the number of proposals is limited in cells that are fixed in the scene. So both are the same for an object in
+        the core of a tile whatever the tile, where tiles begin and end at multiples of 256 pixels and overlap by 256.
 
         Args:
             tile: (H, W, 3) uint8 RGB.
