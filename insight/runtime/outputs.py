@@ -25,10 +25,10 @@ def check_output_file(path: str | os.PathLike, argument: str = "output", suffixe
     """
     if not os.fspath(path):
         raise InputError(f"{argument}: expected the name of a file to write, got nothing")
-    if suffixes and Path(path).suffix.lower() not in suffixes:
-        raise InputError(f"{argument}: expected a file name that ends in {_either(suffixes)}, got {path}")
     if Path(path).is_dir():
         raise InputError(f"{argument}: expected a file to write, but {path} is a folder")
+    if suffixes and Path(path).suffix.lower() not in suffixes:
+        raise InputError(f"{argument}: expected a file name that ends in {_either(suffixes)}, got {path}")
     _require_writable(Path(path).parent, argument)
     return Path(path)
 
