@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from insight.errors import InputError
 from insight.inference.prediction import Prediction
 
 from .found import Piece, cut_out, from_mask
 from .raster import Raster
-from .seams import Candidate, Kind, Seams, kind_of
+from .seams import Candidate, Kind, Seams, kind_of, may_answer
 from .tiles import Tile, TileGrid
 from .work import Found, Results, model_settings
 
@@ -18,8 +19,10 @@ from .work import Found, Results, model_settings
 class Detector(Protocol):
     """What finds objects in a tile: `PromptPredictor`, or any object with these three.
 
-    It may have two methods more: `for_tiles()`, which returns the form of it to use on tiles, and `set_tile(image,
-    origin)`, called in place of `set_image` with the (x, y) of the tile's corner in the scene.
+    It may have three methods more: `for_tiles()`, which returns the form of it to use on tiles; `set_tile(image,
+    origin)`, called in place of `set_image` with the (x, y) of the tile's corner in the scene; and
+    `detect_where(keep)`, called in place of `detect`, which may leave out objects by their boxes, as
+    `PromptPredictor.detect_where` does.
 
     Attributes:
         class_names: names of the classes.
@@ -66,8 +69,18 @@ class TileDetection:
     def answer(self, key: str, pixels: np.ndarray) -> Prediction | None:
         if not pixels.any():  # no data
             return None
-        set_tile(self._model, pixels, self._tiles[key])
-        return self._model.detect()
+        tile = self._tiles[key]
+        set_tile(self._model, pixels, tile)
+        if not hasattr(self._model, "detect_where"):
+            return self._model.detect()
+        corner = torch.tensor(tile.window[:2] * 2)
+
+        def keep(boxes: torch.Tensor) -> torch.Tensor:
+            return torch.tensor(
+                [may_answer(self.grid, tile, box) for box in (boxes + corner).tolist()], dtype=torch.bool
+            )
+
+        return self._model.detect_where(keep)
 
     def pack(self, key: str, answer: Prediction | None) -> list:
         tile, packed = self._tiles[key], []

@@ -77,6 +77,25 @@ def kind_of(grid: TileGrid, tile: Tile, extent: tuple[int, int, int, int]) -> Ki
     return Kind.FRAGMENT if None in answers else Kind.SPARE
 
 
+def may_answer(grid: TileGrid, tile: Tile, box: Sequence[float]) -> bool:
+    """Tell whether a tile may have to answer for an object, before its mask is known.
+
+    Args:
+        grid: the tiles.
+        tile: the tile that shows the object.
+        box: box that holds the mask, XYXY, scene pixels.
+
+    Returns:
+        False only if `kind_of` drops every mask in the box.
+    """
+    slack = TOLERANCE + 2  # a mask may reach a pixel beyond its box, and ends at whole pixels
+    for axis, index, low, high in ((grid.x, tile.column, *box[::2]), (grid.y, tile.row, *box[1::2])):
+        first = axis.core_of(low - slack)
+        if first != index and first == axis.core_of(high + slack):  # within the core of another tile
+            return False
+    return True
+
+
 def _possible(axis: Axis, ends: tuple[int, int]) -> set[int | None]:
     """The tiles that would answer for an object of about this extent."""
     steps = (-TOLERANCE, 0, TOLERANCE)

@@ -3,7 +3,7 @@
 import copy
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -187,9 +187,9 @@ class PromptPredictor:
     def set_tile(self, tile: np.ndarray, origin: tuple[int, int]) -> None:
         """Encode a tile of a scene as `set_image` does, with the context and the limits of the scene.
 
-        The context that GPM reads is not the tile but windows that are fixed in the scene, and the number of proposals
-        is limited in cells that are fixed in the scene. So both are the same for an object in the core of a tile
-        whatever the tile, where tiles begin and end at multiples of 256 pixels and overlap by 256.
+        The context that GPM and SCNet's context head read is not the tile but windows that are fixed in the scene, and
+        the number of proposals is limited in cells that are fixed in the scene. So both are the same for an object in
+        the core of a tile whatever the tile, where tiles begin and end at multiples of 256 pixels and overlap by 256.
 
         Args:
             tile: (H, W, 3) uint8 RGB.
@@ -283,14 +283,33 @@ class PromptPredictor:
         Raises:
             NoImageError: no image was set.
         """
-        seen = self._require_image()
+        return self.detect_where(lambda boxes: torch.ones(len(boxes), dtype=torch.bool))
+
+    @torch.no_grad()
+    def detect_where(self, keep: Callable[[Tensor], Tensor]) -> Prediction:
+        """Detect objects as `detect` does, those in boxes that pass a test; the others cost no masks.
+
+        Args:
+            keep: takes (N, 4) float XYXY, pixels of the image, and returns (N,) bool. With a SOPSeg branch, whose masks
+                may reach beyond their boxes, it is not asked and all are kept.
+
+        Returns:
+            The detections by descending score, with masks if the model has them.
+
+        Raises:
+            NoImageError: no image was set.
+        """
+        seen, heads = self._require_image(), self.model.roi_heads
         proposals, most = self._propose(seen)
-        with _at_most(self.model, most):
-            (found,), _ = self.model.roi_heads(seen.encoded.images, seen.encoded.features, proposals, None)
+        with _at_most(self.model, most), _boxes_alone(heads):
+            (found,), _ = heads(seen.encoded.images, seen.encoded.features, proposals, None)
         boxes = Boxes(found.pred_boxes.tensor.cpu() / seen.network_scale())
         boxes.clip(seen.size)
-        keep = boxes.nonempty()
-        result = self._in_image(seen, found[keep.to(found.scores.device)], boxes[keep].tensor)
+        kept = boxes.nonempty()
+        if self.model.sopseg_branch is None:
+            kept &= keep(boxes.tensor)
+        (found,) = heads.forward_with_given_boxes(seen.encoded.features, [found[kept.to(found.scores.device)]])
+        result = self._in_image(seen, found, boxes[kept].tensor)
         return self._prediction(seen, result, ParsedPrompts([Prompts(result.pred_boxes.tensor)], None))
 
     def _propose(self, seen: "_Image") -> tuple[list[Instances], int]:
@@ -386,6 +405,17 @@ def _at_most(model: Any, detections: int) -> Iterator[None]:
         yield
     finally:
         predictor.test_topk_per_image = before
+
+
+@contextmanager
+def _boxes_alone(heads: Any) -> Iterator[None]:
+    """Let RoI heads predict boxes without masks."""
+    before = heads.mask_on
+    try:
+        heads.mask_on = False
+        yield
+    finally:
+        heads.mask_on = before
 
 
 def _batches(count: int) -> Iterator[slice]:

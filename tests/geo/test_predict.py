@@ -371,6 +371,27 @@ def test_a_detector_that_takes_it_is_told_the_place_of_a_tile(scene, prompts):
     assert in_pixels(ours) == in_pixels(others)
 
 
+class Choosing(BrightDetector):
+    """Makes no masks of what other tiles answer for."""
+
+    seen = kept = 0
+
+    def detect_where(self, keep):
+        everything = self.detect()
+        chosen = keep(everything.boxes)
+        self.seen, self.kept = self.seen + len(chosen), self.kept + int(chosen.sum())
+        return everything[chosen]
+
+
+@pytest.mark.parametrize("tile_size", [128, 384])
+def test_a_detector_need_not_find_what_other_tiles_answer_for(scene, tile_size):
+    path, _ = scene
+    choosing = Choosing()
+    ours, others = (predict_raster(path, d, tile_size=tile_size, overlap=64) for d in (choosing, BrightDetector()))
+    assert in_pixels(ours) == in_pixels(others)
+    assert len(ours) <= choosing.kept < choosing.seen
+
+
 def test_the_windows_of_the_context_are_a_setting_of_a_run(prompt_model, monkeypatch):
     predictor = PromptPredictor(prompt_model)
     before = model_settings(predictor)

@@ -10,7 +10,7 @@ from helpers.bright import BrightDetector, components, drawn
 
 from insight.geo.detect import pieces_of
 from insight.geo.found import from_mask
-from insight.geo.seams import Candidate, Kind, Seams, are_one, kind_of
+from insight.geo.seams import Candidate, Kind, Seams, are_one, kind_of, may_answer
 from insight.geo.tiles import TileGrid
 
 
@@ -47,6 +47,34 @@ def test_tiles_find_what_the_whole_image_shows(seed, tile_size, overlap):
     image = drawn((700 + 13 * seed, 900 - 37 * seed), seed)
     grid = TileGrid(image.shape, tile_size, overlap)
     assert len(grid) > 1 and found_in_tiles(image, grid) == found_whole(image)
+
+
+@pytest.mark.parametrize(("tile_size", "overlap"), [(128, 64), (192, 64), (512, None), (384, 192)])
+def test_what_need_not_be_answered_is_dropped_whatever_its_mask(tile_size, overlap):
+    draw = np.random.default_rng(tile_size)
+    grid = TileGrid((700, 900), tile_size, overlap)
+    refused = 0
+    for _ in range(3000):
+        tile = grid.tile(int(draw.integers(grid.y.count)), int(draw.integers(grid.x.count)))
+        x0, y0, x1, y1 = tile.window
+        centre, half = draw.uniform((x0, y0), (x1, y1)), draw.uniform(2, 60, 2)
+        box = np.concatenate([centre - half, centre + half]).clip((x0, y0) * 2, (x1, y1) * 2)
+        if may_answer(grid, tile, box):
+            continue
+        refused += 1
+        low, high = np.floor(box[:2]).astype(int) - 1, np.ceil(box[2:]).astype(int) + 1
+        for _ in range(5):  # masks within it and a pixel more
+            ends = np.sort(np.stack([draw.integers(low, high + 1) for _ in range(2)]), axis=0)
+            ends[1] += ends[1] == ends[0]
+            assert kind_of(grid, tile, tuple(ends.ravel().tolist())) is None
+    assert refused > 200
+
+
+def test_only_objects_around_the_core_may_have_to_be_answered():
+    grid = TileGrid((1000, 1000), 512, 256)
+    tile = grid.tile(1, 1)
+    for left, answered in ((260, False), (350, False), (370, True), (500, True), (630, True), (650, False)):
+        assert may_answer(grid, tile, (left, 480, left + 20, 500)) == answered, left
 
 
 @pytest.mark.parametrize("offset", range(0, 130, 7))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from insight.errors import InputError
 from insight.geo.tiles import STRIDE, TileGrid
-from insight.modeling.prompt.windows import ContextWindows
+from insight.structures.context_windows import ContextWindows
 
 SIDES = st.integers(1, 3000)
 

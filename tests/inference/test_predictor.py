@@ -6,6 +6,7 @@ from detectron2.layers.mask_ops import paste_masks_in_image
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes
 from detectron2.utils.visualizer import Visualizer
+from helpers.tiny_prompt_rcnn import build, make_tiny_config
 from helpers.tiny_sopseg import save_tiny_checkpoint, small_sopseg
 from PIL import Image
 
@@ -47,6 +48,46 @@ def test_detect_gives_what_the_model_gives(predictor, prompt_model, network_inpu
     torch.testing.assert_close(found.boxes, expected.pred_boxes.tensor)
     assert found.scores.equal(expected.scores) and found.class_ids.equal(expected.pred_classes)
     assert (found.masks.to_bitmaps() != expected.pred_masks).float().mean() < 1e-4
+
+
+@pytest.mark.parametrize("part", ["cascade", "scnet", "pointrend"])
+def test_detect_gives_what_the_model_gives_whatever_its_heads(part, network_input):
+    torch.manual_seed(0)
+    model = build(make_tiny_config("base/insight.yaml", f"base/{part}.yaml")).eval()
+    predictor = PromptPredictor(model, min_size=64, max_size=96)
+    if model.input_format == "RGB":
+        network_input = {key: x.flip(0) if torch.is_tensor(x) else x for key, x in network_input.items()}
+    with torch.no_grad():
+        expected = model([network_input])[0]["instances"]
+    predictor.set_image(IMAGE)
+    found = predictor.detect()
+    assert len(found) == len(expected) > 0
+    torch.testing.assert_close(found.boxes, expected.pred_boxes.tensor)
+    torch.testing.assert_close(found.scores, expected.scores)
+    assert (found.masks.to_bitmaps() != expected.pred_masks).float().mean() < 1e-4
+
+
+def test_detections_may_be_chosen_by_their_boxes(predictor, prompt_model):
+    asked = []
+
+    def left_half(boxes):
+        asked.append(boxes)
+        return boxes[:, 2] <= 80
+
+    everything, masks_made = predictor.detect(), []
+    hook = prompt_model.roi_heads.mask_head.register_forward_pre_hook(
+        lambda _, inputs: masks_made.append(len(inputs[0]))
+    )
+    found = predictor.detect_where(left_half)
+    hook.remove()
+    kept = left_half(everything.boxes)
+    assert asked[0].equal(everything.boxes) and 0 < len(found) == int(kept.sum()) < len(everything)
+    assert masks_made == [len(found)]
+    assert found.boxes.equal(everything.boxes[kept]) and found.scores.equal(everything.scores[kept])
+    differing = found.masks.to_bitmaps() != everything.masks.to_bitmaps()[kept]
+    assert differing.float().mean() < 1e-4
+    assert len(predictor.detect_where(lambda boxes: torch.zeros(len(boxes), dtype=torch.bool))) == 0
+    assert prompt_model.roi_heads.mask_on
 
 
 def test_tiles_are_not_resized_and_their_limits_grow(predictor, prompt_model):

@@ -130,15 +130,15 @@ class PromptRCNN(GeneralizedRCNN):
         """
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
+        origins = [x.get("origin") for x in batched_inputs]
         if hasattr(self.roi_heads, "encode"):  # heads with features of whole images
-            features = self.roi_heads.encode(features)
+            features = self.roi_heads.encode(features, images.image_sizes, origins)
         sources = [self._move_to_current_device(_source(x)) for x in batched_inputs]
         if self.prompt_encoder is not None:
             if self.prompt_encoder.reads_images and not all("prompt_image" in x for x in batched_inputs):
                 log_first_n(logging.WARNING, NO_PROMPT_IMAGE, name=__name__)
             name = self.prompt_encoder.backbone_feature
             map_and_stride = (features[name], images.tensor.shape[-1] / features[name].shape[-1]) if name else ()
-            origins = [x.get("origin") for x in batched_inputs]
             context = self.prompt_encoder.encode_images(sources, images.image_sizes, *map_and_stride, origins=origins)
             features = {**features, PROMPT_FEATURE: context}
         return EncodedImages(images, features, sources)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -13,11 +12,11 @@ from torch import Tensor, nn
 
 from insight import ops
 from insight.errors import InputError
+from insight.structures.context_windows import ContextWindows, locate_in_windows
 
 from .constant import ConstantPrompt
 from .global_to_local import GlobalTokens, GlobalToLocalPrompt
 from .local import LocalPrompt
-from .windows import ContextWindows
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -168,8 +167,8 @@ class RegionPromptEncoder(nn.Module):
         seen = [image[:, y0:y1, x0:x1] for image, own in zip(images, windows) for x0, y0, x1, y1 in own]
         features = None
         if self.backbone_feature:
-            maps = zip(feature, images, sizes, windows, strict=True)
-            features = [part for one, image, size, own in maps for part in _parts(one, stride, image, size, own)]
+            maps = zip(feature, sizes, windows, strict=True)
+            features = [part for one, size, own in maps for part in own.cut(one, stride, size)]
         tokens = self.global_to_local.encode_images(seen, self.pixel_mean, self.pixel_std, features)
         return PromptContext(self, images, sizes, tokens, windows)
 
@@ -267,13 +266,7 @@ class PromptContext:
         Returns:
             (N,) int64, indices into `global_tokens`, and (N, 4) float XYXY, N = sum of N_i.
         """
-        indices, relative, before = [], [], 0
-        for windows, image_boxes in zip(self.windows, self.relative(boxes).split([len(x) for x in boxes]), strict=True):
-            index, in_windows = windows.locate(image_boxes)
-            indices.append(index + before)
-            relative.append(in_windows)
-            before += len(windows)
-        return torch.cat(indices), torch.cat(relative)
+        return locate_in_windows(self.windows, self.relative(boxes).split([len(x) for x in boxes]))
 
     def full_sizes(self, boxes: list[Tensor]) -> Tensor:
         """Return the sizes of boxes in pixels of their full-resolution images.
@@ -289,13 +282,3 @@ class PromptContext:
             scale = image_boxes.new_tensor([image.shape[-1] / width, image.shape[-2] / height])
             full.append((image_boxes[:, 2:] - image_boxes[:, :2]) * scale)
         return torch.cat(full)
-
-
-def _parts(
-    feature: Tensor, stride: float, image: Tensor, size: tuple[int, int], windows: ContextWindows
-) -> Iterator[Tensor]:
-    """(D, h, w) of each window of an image, from the feature map (D, H, W) of the padded image."""
-    (height, width), (rows, columns) = size, (side * stride for side in image.shape[-2:])
-    for x0, y0, x1, y1 in windows:
-        top, bottom = int(y0 * height / rows), math.ceil(y1 * height / rows)
-        yield feature[:, top:bottom, int(x0 * width / columns) : math.ceil(x1 * width / columns)]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from insight import ops
 from insight.errors import InputError
+from insight.structures.context_windows import WINDOW
 
 from .positions import SinusoidalEmbedding
 
@@ -82,7 +83,7 @@ class GlobalToLocalPrompt(nn.Module):
         local_patch: int,
         max_tokens: int = 625,
         feature_channels: int = 0,
-        window: int = 512,
+        window: int = WINDOW,
     ):
         super().__init__()
         if dim % (4 * num_heads):

@@ -120,11 +120,19 @@ class CascadeStages(CascadeROIHeads):
         losses.update(self._image_losses(features, targets))
         return proposals, losses
 
-    def encode(self, features: dict[str, Any]) -> dict[str, Any]:
+    def encode(
+        self,
+        features: dict[str, Any],
+        sizes: Sequence[tuple[int, int]] = (),
+        origins: Sequence[tuple[int, int] | None] = (),
+    ) -> dict[str, Any]:
         """Add features of whole images; the base class has none.
 
         Args:
             features: feature maps by name.
+            sizes: per image (height, width) of the network's input without padding, pixels; for tiles.
+            origins: per image (x, y) of its corner in the scene of which it is a tile, pixels, None for a whole image;
+                nothing where all are whole.
 
         Returns:
             The same with the heads' features of whole images, unless they are there already.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
@@ -15,6 +17,7 @@ from torch import Tensor
 from insight.config import semantic_classes
 from insight.errors import InputError
 from insight.modeling.roi_heads.cascade_stages import CascadeStages, Stage
+from insight.structures.context_windows import WINDOW, ContextWindows
 
 from .context_head import GlobalContextHead, context_loss
 from .relay import FeatureRelayHead
@@ -40,8 +43,9 @@ class SCNetROIHeads(CascadeStages):
 
     Args:
         scene_in_features: names of the levels that the context head (the last) and the semantic head (all) read.
-        context_head: classifies images.
+        context_head: classifies images; in tiles, the windows of the scene that boxes belong to.
         context_weight: weight of its loss.
+        context_stride: stride of its feature map, pixels.
         semantic_head: segments images; None for no semantic branch.
         semantic_weight: weight of its loss.
         semantic_stride: stride of its feature map, pixels.
@@ -57,6 +61,7 @@ class SCNetROIHeads(CascadeStages):
         scene_in_features: Sequence[str],
         context_head: GlobalContextHead,
         context_weight: float,
+        context_stride: int,
         semantic_head: SemanticHead | None,
         semantic_weight: float,
         semantic_stride: int,
@@ -68,6 +73,8 @@ class SCNetROIHeads(CascadeStages):
         self.scene_in_features = list(scene_in_features)
         self.context_head = context_head
         self.context_weight = context_weight
+        self.context_stride = context_stride
+        self.window = WINDOW
         self.semantic_head = semantic_head
         self.semantic_weight = semantic_weight
         self.semantic_stride = semantic_stride
@@ -104,6 +111,7 @@ class SCNetROIHeads(CascadeStages):
             "scene_in_features": names,
             "context_head": GlobalContextHead(channels, classes),
             "context_weight": scnet.CONTEXT_WEIGHT,
+            "context_stride": input_shape[names[-1]].stride,
             "semantic_head": semantic_head,
             "semantic_weight": scnet.SEMANTIC.WEIGHT,
             "semantic_stride": stride,
@@ -116,15 +124,25 @@ class SCNetROIHeads(CascadeStages):
             ),
         }
 
-    def encode(self, features: dict[str, Any]) -> dict[str, Any]:
+    def encode(
+        self,
+        features: dict[str, Any],
+        sizes: Sequence[tuple[int, int]] = (),
+        origins: Sequence[tuple[int, int] | None] = (),
+    ) -> dict[str, Any]:
         """Add SceneFeatures as "scene"; see CascadeStages.encode."""
         if SCENE_FEATURE in features:
             return features
-        maps = [features[name] for name in self.scene_in_features]
-        scene = self.context_head(maps[-1])
-        if self.semantic_head is not None:
-            scene += self.semantic_head(maps)
-        return {**features, SCENE_FEATURE: SceneFeatures(*scene)}
+        maps, windows = [features[name] for name in self.scene_in_features], None
+        if any(origin is not None for origin in origins):
+            windows = [ContextWindows(size, self.window, origin) for size, origin in zip(sizes, origins, strict=True)]
+            cut = [own.cut(x, self.context_stride, own.size) for x, own in zip(maps[-1], windows)]
+            parts = [self.context_head(part[None]) for part in itertools.chain(*cut)]
+            scene = tuple(map(torch.cat, zip(*parts)))
+        else:
+            scene = self.context_head(maps[-1])
+        semantic = (None, None) if self.semantic_head is None else self.semantic_head(maps)
+        return {**features, SCENE_FEATURE: SceneFeatures(*scene, *semantic, windows)}
 
     def forward_with_given_boxes(self, features: dict[str, Any], instances: list[Instances]) -> list[Instances]:
         """Predict the masks of given boxes; see StandardROIHeads.forward_with_given_boxes.

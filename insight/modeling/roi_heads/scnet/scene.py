@@ -10,6 +10,8 @@ import torch
 from detectron2.modeling.poolers import ROIPooler
 from torch import Tensor, nn
 
+from insight.structures.context_windows import ContextWindows, locate_in_windows
+
 SCENE_FEATURE = "scene"  # the entry of a feature dictionary that holds the SceneFeatures
 
 
@@ -18,16 +20,33 @@ class SceneFeatures:
     """Outputs of SCNet's context and semantic heads for a batch of images.
 
     Args:
-        class_logits: (B, K), logits of the classes in each image.
-        context: (B, C), context features.
+        class_logits: (W, K), logits of the classes in each image; in a tile, in each window.
+        context: (W, C), context features.
         semantic_logits: (B, S, H, W), or None without a semantic head.
         semantic: (B, C, H, W), semantic features, or None without a semantic head.
+        windows: per image the windows that are context for its boxes; None where that is the image.
     """
 
     class_logits: Tensor
     context: Tensor
     semantic_logits: Tensor | None = None
     semantic: Tensor | None = None
+    windows: Sequence[ContextWindows] | None = None
+
+    def context_of(self, boxes: list[Any]) -> Tensor:
+        """Return the context features of boxes.
+
+        Args:
+            boxes: per image Detectron2's Boxes (N_i), XYXY in pixels of the network's input.
+
+        Returns:
+            (N, C), N = sum of N_i.
+        """
+        if self.windows is None:
+            counts = torch.tensor([len(b) for b in boxes], device=self.context.device)
+            return self.context.repeat_interleave(counts, dim=0, output_size=sum(map(len, boxes)))
+        relative = [b.tensor / b.tensor.new_tensor(own.size[::-1] * 2) for b, own in zip(boxes, self.windows)]
+        return self.context[locate_in_windows(self.windows, relative)[0]]
 
 
 class ScenePooler(nn.Module):
@@ -55,9 +74,7 @@ class ScenePooler(nn.Module):
         """
         *maps, scene = features
         pooled = self.pooler(maps, boxes)
-        counts = torch.tensor([len(b) for b in boxes], device=pooled.device)
-        context = scene.context.repeat_interleave(counts, dim=0, output_size=len(pooled))
-        pooled = pooled + context[:, :, None, None]
+        pooled = pooled + scene.context_of(boxes)[:, :, None, None]
         if self.semantic_pooler is not None:
             pooled = pooled + self.semantic_pooler([scene.semantic], boxes)
         return pooled

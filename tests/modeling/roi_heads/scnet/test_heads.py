@@ -7,6 +7,8 @@ from detectron2.modeling import GeneralizedRCNN
 from detectron2.structures import Boxes
 from helpers.tiny_prompt_rcnn import build, losses_of, make_inputs, make_tiny_config, wake_prompts
 
+from insight.structures.context_windows import ContextWindows
+
 SCNET = "base/scnet.yaml"
 ALL = "base/insight.yaml"
 SEMANTIC = {"MODEL__SCNET__SEMANTIC__ENABLED": True}
@@ -94,6 +96,46 @@ def test_features_are_pooled_plus_context_plus_semantic(options):
                 expected += pooler.semantic_pooler([features["scene"].semantic], boxes)
                 assert features["scene"].semantic.shape == (2, 32, 12, 16)  # stride 8 of 96 x 128
             torch.testing.assert_close(joined, expected)
+
+
+def test_in_a_scene_the_context_of_a_box_is_a_window_whatever_the_tile():
+    heads = build(make_tiny_config(SCNET, **SEMANTIC)).roi_heads.eval()
+    stride, channels = heads.context_stride, heads.context_head.predictor.in_features
+    torch.manual_seed(0)
+    scene = torch.randn(channels, 2048 // stride, 2048 // stride)
+    centres = torch.tensor([[700.0, 640], [900, 800], [1000, 700]])  # in the cores of all three tiles
+
+    def context(x, y, side):
+        cells = slice(y // stride, (y + side) // stride), slice(x // stride, (x + side) // stride)
+        features = dict.fromkeys(heads.scene_in_features, scene[:, *cells][None])
+        encoded = heads.encode(features, [(side, side)], [(x, y)])
+        corner = torch.tensor([x, y, x, y])
+        boxes = Boxes(torch.cat([centres - 8, centres + 8], 1) - corner)
+        return encoded["scene"].context_of([boxes])
+
+    with torch.no_grad():
+        contexts = [context(*tile) for tile in ((256, 256, 1024), (512, 256, 1024), (0, 0, 2048))]
+        window = scene[:, 512 // stride : 1024 // stride, 512 // stride : 1024 // stride]  # of the first box
+        whole = heads.encode(dict.fromkeys(heads.scene_in_features, scene[None]))["scene"]
+        of_window, of_scene = heads.context_head(window[None])[1], heads.context_head(scene[None])[1]
+    torch.testing.assert_close(contexts[0][:1], of_window)
+    for other in contexts[1:]:
+        torch.testing.assert_close(other, contexts[0])
+    assert len(contexts[0].unique(dim=0)) > 1
+    torch.testing.assert_close(whole.context_of([Boxes(torch.rand(2, 4))]), of_scene.expand(2, -1))
+
+
+def test_a_tile_of_a_scene_is_encoded_as_one():
+    model = build(make_tiny_config(SCNET)).eval()
+    image = make_inputs()[0]["image"]
+    seen = seen_by(model.roi_heads.context_head)
+    model.roi_heads.window = 64
+    with torch.no_grad():
+        model.encode([{"image": image, "origin": (0, 0)}, {"image": image}])
+        model.encode([{"image": image}])
+    height, width = image.shape[-2:]
+    windows = len(ContextWindows((height, width), 64, (0, 0)))
+    assert windows > 1 and len(seen) == windows + 1 + 1
 
 
 def test_a_mask_sees_the_last_box_heads_feature_of_its_box():

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insight.modeling.prompt.windows import ContextWindows
+from insight.structures.context_windows import ContextWindows
 
 
 def window_of(size, origin, centre, side=512):

@@ -1,9 +1,12 @@
 """Windows of an image as the context of boxes; those of a tile are fixed in its scene."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+
+WINDOW = 512  # pixels: 16 x 16 patches of 32, which no recipe shrinks
 
 
 class ContextWindows:
@@ -23,7 +26,7 @@ class ContextWindows:
     """
 
     def __init__(self, size: tuple[int, int], side: int, origin: tuple[int, int] | None = None):
-        self._height, self._width = size
+        self.size = self._height, self._width = size
         x, y = (None, None) if origin is None else origin
         self._columns, self._rows = _Axis(self._width, side, x), _Axis(self._height, side, y)
 
@@ -33,6 +36,22 @@ class ContextWindows:
     def __iter__(self) -> Iterator[tuple[int, int, int, int]]:
         """XYXY of each window, row by row, pixels."""
         return ((x0, y0, x1, y1) for y0, y1 in self._rows.spans for x0, x1 in self._columns.spans)
+
+    def cut(self, feature: Tensor, stride: float, size: tuple[int, int]) -> Iterator[Tensor]:
+        """Cut a feature map of the image into those of its windows.
+
+        Args:
+            feature: (D, h, w), of the padded image.
+            stride: of the map, pixels of the network's input.
+            size: (height, width) of the network's input without padding, pixels.
+
+        Yields:
+            (D, h_i, w_i) of each window, row by row.
+        """
+        (height, width), (rows, columns) = size, (side * stride for side in self.size)
+        for x0, y0, x1, y1 in self:
+            top, bottom = int(y0 * height / rows), math.ceil(y1 * height / rows)
+            yield feature[:, top:bottom, int(x0 * width / columns) : math.ceil(x1 * width / columns)]
 
     def locate(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Find the window of each box.
@@ -51,6 +70,26 @@ class ContextWindows:
         windows = (boxes.new_tensor(list(self)) / size.repeat(2))[index]
         corner, extent = windows[:, :2], windows[:, 2:] - windows[:, :2]
         return index, (boxes - corner.repeat(1, 2)) / extent.repeat(1, 2)
+
+
+def locate_in_windows(windows: Sequence[ContextWindows], boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Find the windows of the boxes of several images.
+
+    Args:
+        windows: per image, its windows.
+        boxes: per image (N_i, 4) float XYXY, fractions of the image.
+
+    Returns:
+        (N,) int64, N = sum of N_i, indices into the windows of the first image, of the second, and so on; and (N, 4),
+        the boxes as fractions of their windows.
+    """
+    indices, relative, before = [], [], 0
+    for own, image_boxes in zip(windows, boxes, strict=True):
+        index, in_windows = own.locate(image_boxes)
+        indices.append(index + before)
+        relative.append(in_windows)
+        before += len(own)
+    return torch.cat(indices), torch.cat(relative)
 
 
 class _Axis:
