@@ -1,15 +1,15 @@
 # Everything from a fresh clone: `make demo` shows the shipped models at work, `make test` runs the tests.
-# Each target creates .venv, installs and builds what is missing, and is quick the second time.
+# Each target first creates .venv and installs and builds what is missing; the second time it is quick.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
-# Processes that run the tests; each computes in one thread. "auto": one for each core.
+# Test processes, of one thread each. "auto": one per core.
 TEST_PROCESSES ?= auto
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
 
 SOURCES := setup.py $(wildcard csrc/*.cpp csrc/*/*)
-# What setup.py reads of the environment: another value is another build.
+# Environment variables that setup.py reads; a new value triggers a rebuild.
 OPTIONS := $(foreach name,FORCE_CUDA TORCH_CUDA_ARCH_LIST CUDA_HOME INSIGHT_BUILD_OPS DEBUG,$(name)=$($(name)))
 
 .PHONY: help install demo test lint docs wheel-check qgis-plugin bench gpu-check clean always
@@ -52,7 +52,7 @@ gpu-check: $(VENV)/.deps  ## On a machine with a GPU: build with CUDA, test, san
 clean:  ## Remove the environment and what was built
 	rm -rf $(VENV) build dist site insight/*.so insight/_build.json *.egg-info
 
-# A stamp is written last, so an install that was cut off starts again where it left.
+# A stamp is written last, so that an interrupted install resumes.
 $(VENV)/.deps: pyproject.toml constraints.txt insight/runtime/detectron2_install.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	  "insight needs Python 3.11 or later, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'

@@ -1,14 +1,14 @@
-"""Build of what is compiled.
+"""Build the compiled extensions.
 
-`insight/_C.so`: every C++ and CUDA kernel, on torch's stable ABI; one for every Python.
-`insight/_rle.*.so`: the coder of masks, with pybind11; one for each Python.
+`insight/_C.so`: all C++ and CUDA operators, on torch's stable ABI; one file for all versions of Python.
+`insight/_rle.*.so`: the run-length coder, with pybind11; one file per version of Python.
 
 Environment:
-    INSIGHT_BUILD_OPS=0    build nothing; the PyTorch and NumPy twins are used
-    FORCE_CUDA=1           build the CUDA kernels without a GPU at hand (needs nvcc)
+    INSIGHT_BUILD_OPS=0    build nothing; insight falls back to PyTorch and NumPy
+    FORCE_CUDA=1           build the CUDA kernels on a machine without a GPU (needs nvcc)
     FORCE_CUDA=0           never build them
-    TORCH_CUDA_ARCH_LIST   architectures, as torch reads it; default: the GPUs here, else "9.0+PTX"
-    CUDA_HOME              where nvcc lives; default: /usr/local/cuda if it holds one
+    TORCH_CUDA_ARCH_LIST   architectures, as torch reads it; default: the local GPUs, else "9.0+PTX"
+    CUDA_HOME              folder of the CUDA toolkit; default: /usr/local/cuda if nvcc is there
     DEBUG=1                no optimisation, debug symbols
     MAX_JOBS               compiler processes at once
 """
@@ -57,7 +57,7 @@ def nvcc_version():
 
 
 def wants_cuda():
-    """Whether to build the CUDA kernels, from FORCE_CUDA, the GPU and the compiler; says why not."""
+    """Whether to build the CUDA kernels: by FORCE_CUDA, the GPU and the compiler. Explains a refusal."""
     force = os.environ.get("FORCE_CUDA")
     if force == "0":
         return False
@@ -79,13 +79,13 @@ def wants_cuda():
 
 
 def gpu_archs():
-    """Compute capabilities of the GPUs here, as "9.0"."""
+    """Compute capabilities of the local GPUs, such as "8.6 9.0"."""
     found = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
     return " ".join(f"{major}.{minor}" for major, minor in sorted(found))
 
 
 def ops_extension(debug):
-    """The kernels, and what they are built with."""
+    """The operators, and a record of how they are built."""
     cuda = wants_cuda()
     if cuda and "TORCH_CUDA_ARCH_LIST" not in os.environ and not torch.cuda.is_available():
         os.environ["TORCH_CUDA_ARCH_LIST"] = "9.0+PTX"
@@ -121,7 +121,7 @@ def ops_extension(debug):
 
 
 def rle_extension(debug):
-    """The coder of masks."""
+    """The run-length coder."""
     try:
         from pybind11 import get_include
 
@@ -132,7 +132,7 @@ def rle_extension(debug):
         "insight._rle",
         sources_in("csrc/rle", "*.cpp"),
         include_dirs=[str(ROOT / "csrc"), pybind11_headers],
-        # No fused multiply-adds: a pixel at the threshold falls as it does in the NumPy twin.
+        # No fused multiply-adds: a pixel at the threshold is decided as in the NumPy fallback.
         extra_compile_args=[*cxx_flags(debug), "-ffp-contract=off"],
         language="c++",
     )
@@ -154,17 +154,17 @@ def extensions():
 
 
 class BuildExtensions(cpp_extension.BuildExtension):
-    """Names `_C.so` without the Python that it does not depend on, and `_rle` with the one that it does.
+    """Omit the Python version from the name of `_C.so`, which does not depend on it, and keep it in that of `_rle`.
 
-    What `_C.so` is built with stands beside it, in `_build.json`, for `insight info`.
+    How `_C.so` was built is recorded next to it, in `_build.json`, for `insight info`.
     """
 
     def run(self):
-        self.force = True  # setuptools would keep what other options built; ninja compiles only what changed
+        self.force = True  # setuptools would keep a build with other options; ninja recompiles only what changed
         super().run()
         for extension in self.extensions:
             if extension.name == "insight._C":
-                # Only now: a build that fails or is stopped leaves the record of the library that is still there.
+                # Written last: a failed build leaves the record of the library that is still there.
                 record = Path(self.get_ext_fullpath(extension.name)).with_name("_build.json")
                 record.write_text(json.dumps(extension.built_with, indent=1) + "\n")
 
@@ -174,7 +174,7 @@ class BuildExtensions(cpp_extension.BuildExtension):
 
 
 class BuildPython(build_py):
-    """Copies `configs/` into the package, as `insight/configs/`; an editable install reads it where it is."""
+    """Copy `configs/` into the package, as `insight/configs/`; an editable install reads it in place."""
 
     def run(self):
         super().run()

@@ -57,7 +57,7 @@ def _town(path: Path) -> Path:
 
 
 def detector(device: torch.device) -> Any:
-    """The shipped detector; where there is none, its like with random weights, which finds nothing."""
+    """The shipped detector; without it, the same model with random weights, which finds nothing."""
     from detectron2.modeling import build_model
 
     from insight.config import load_config

@@ -1,9 +1,9 @@
-"""Measures how far the border of a tile reaches: what a detector finds in a tile, and in a larger one around it.
+"""Measure how far the border of a tile reaches: what a detector finds in a tile, and in a larger one around it.
 
     insight data town town.tif --size 2100 --seed 1
     python benchmarks/border_reach.py town.tif --model scenes-light
 
-Tiles of 512 pixels side by side are compared with tiles of 1024 that have the same centre. The table tells, by the
+Tiles of 512 pixels side by side are compared with tiles of 1024 that have the same centre. The table shows, by the
 distance of an object's centre to the border of the smaller tile, the share of the smaller tile's polygons that have one
 of the same class in the larger tile at an IoU of 0.5, 0.9 and 0.999. It has three parts, by what GPM reads:
 

@@ -1,10 +1,10 @@
-"""SOPSeg's masks of boxes on real tiles that are stitched to a scene: for two tile sizes, and on each tile alone.
+"""Compare SOPSeg's masks of boxes on real tiles stitched to a scene: for two tile sizes, and on each tile alone.
 
     python benchmarks/compare_prompts.py $INSIGHT_DATA/isaid_tiles train --side 2 --objects 48
 
-Prompts are the oriented boxes of objects, drawn by chance from those of at least 100 pixels. On a tile alone an object
-at its edge is seen without what lies beyond, so that some difference is right: "at an edge" are objects whose crop
-leaves their tile. Printed are the shares of masks with an IoU of at least 0.999 and 0.9, and the mean IoU.
+Prompts are the oriented boxes of objects, chosen at random among those of at least 100 pixels. On a tile alone an
+object at its edge is seen without what lies beyond, so that some difference is expected: "at an edge" are objects
+whose crop leaves their tile. Printed are the shares of masks with an IoU of at least 0.999 and 0.9, and the mean IoU.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Compares ways to detect on a large raster in tiles: ours, SAHI's, and tiles with box NMS, by the same detector.
+"""Compare ways to detect on a large raster in tiles: ours, SAHI's, and tiles with box NMS, by the same detector.
 
     insight data town town.tif --size 2000
     python benchmarks/compare_tiles.py town.tif --model scenes-light
@@ -35,6 +35,7 @@ import rasterio
 import shapely
 import torch
 from affine import Affine
+from harness import resident
 from rasterio.features import rasterize
 from rasterio.windows import Window
 
@@ -117,7 +118,7 @@ class Objects(NamedTuple):
 def main() -> None:
     """Run the ways and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("raster", type=Path, help="a town, with its truth beside it")
+    parser.add_argument("raster", type=Path, help="a town, next to its ground truth")
     parser.add_argument("--model", required=True, help="name or folder of a detector, or ideal")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
@@ -163,13 +164,7 @@ def _run_one(way: str, path: Path, model: str, result: Path) -> None:
     with torch.no_grad():
         objects = {"ours": ours, "SAHI": sahi, "NMS": tiles_and_nms}[kind](raster, predictor, int(side))
     seconds = time.process_time() - start
-    result.write_bytes(pickle.dumps((objects, seconds, peak_memory())))
-
-
-def peak_memory() -> int:
-    """Bytes; from /proc, as what getrusage says may be that of the process which started this one."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
+    result.write_bytes(pickle.dumps((objects, seconds, resident("VmHWM"))))
 
 
 def ours(raster: Raster, predictor: Any, side: int) -> Objects:

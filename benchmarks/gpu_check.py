@@ -1,4 +1,4 @@
-"""Checks everything that needs a GPU, in ten minutes, and writes one report.
+"""Check everything that needs a GPU, in ten minutes, and write one report.
 
     make gpu-check                                                 build and check everything
     python benchmarks/gpu_check.py --only kernels,prompts          some of the parts

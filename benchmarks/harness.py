@@ -129,7 +129,7 @@ class Outcome:
 
 
 def measure(benchmark: str, case: Case, device: torch.device, effort: Effort = Effort()) -> Outcome:
-    """Check that the contenders of a case agree, measure their memory, and time them in turns.
+    """Check that the contenders of a case agree, measure their memory, and time them alternately.
 
     Args:
         benchmark: name under which the outcome is reported.
@@ -144,7 +144,7 @@ def measure(benchmark: str, case: Case, device: torch.device, effort: Effort = E
     try:
         _check_agreement(case)
         memory = {name: peak_memory(run, device) for name, run in runs.items()}
-        times = _time_in_turns(runs, device, effort)
+        times = _time_alternately(runs, device, effort)
     except Exception as error:  # reported as a line of the table; the other cases still run
         return Outcome(benchmark, case.name, note=case.note, error=f"{type(error).__name__}: {_one_line(error)}")
     contenders = {
@@ -176,7 +176,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _time_in_turns(
+def _time_alternately(
     runs: Mapping[str, Callable[[], Any]], device: torch.device, effort: Effort
 ) -> dict[str, list[float]]:
     """Seconds per call of each contender in each round.
@@ -185,19 +185,18 @@ def _time_in_turns(
     affects all of them alike.
     """
     begin = time.perf_counter()
-    once = {
-        name: _seconds_per_call(run, 1, device) for name, run in runs.items()
-    }  # warmed up by the memory measurement
+    # Warmed up by the measurement of memory.
+    once = {name: _seconds_per_call(run, 1, device) for name, run in runs.items()}
     if time.perf_counter() - begin > effort.patience:
         return {name: [seconds] for name, seconds in once.items()}  # too slow for another round
     calls = {name: max(1, min(10_000, math.ceil(effort.sample / max(s, 1e-9)))) for name, s in once.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
     begin = time.perf_counter()
-    for turn in range(effort.rounds):
-        if turn and time.perf_counter() - begin > effort.patience:
+    for number in range(effort.rounds):
+        if number and time.perf_counter() - begin > effort.patience:
             break
-        first = turn % len(names)
+        first = number % len(names)
         for name in names[first:] + names[:first]:
             times[name].append(_seconds_per_call(runs[name], calls[name], device))
     return times
@@ -248,9 +247,9 @@ def peak_memory(run: Callable[[], Any], device: torch.device) -> int | None:
 def _resident_growth(run: Callable[[], Any]) -> int:
     """Bytes by which one call raises the peak resident set, less those of its result."""
     _reset_peak()
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     result = run()
-    return max(0, _resident("VmHWM") - before - _bytes_of(result))
+    return max(0, resident("VmHWM") - before - _bytes_of(result))
 
 
 def _reset_peak() -> bool:
@@ -263,7 +262,8 @@ def _reset_peak() -> bool:
     return True
 
 
-def _resident(key: str) -> int:
+def resident(key: str) -> int:
+    """Return VmRSS, the resident set of this process in bytes, or VmHWM, its peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(key))
 

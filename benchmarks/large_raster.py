@@ -1,4 +1,4 @@
-"""Detection on a large drawn town with a detector that is never wrong: what tiles, joining and writing take.
+"""Detection on a large drawn town with a detector that is never wrong: what tiling, joining and writing cost.
 
     insight data town town.tif --size 20000
     python benchmarks/large_raster.py town.tif --tile-sizes 1024 2048 512
@@ -29,7 +29,8 @@ import geopandas
 import numpy as np
 import shapely
 import torch
-from compare_tiles import IdealDetector, Objects, in_pixels, peak_memory, read_truth, twice, write_labels
+from compare_tiles import IdealDetector, Objects, in_pixels, read_truth, twice, write_labels
+from harness import resident
 
 from insight.geo.raster import Raster
 from insight.geo.tiles import TileGrid
@@ -39,7 +40,7 @@ from insight.runtime.machine import describe_machine
 def main() -> None:
     """Run the tile sizes and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("raster", type=Path, help="a town, with its truth beside it")
+    parser.add_argument("raster", type=Path, help="a town, next to its ground truth")
     parser.add_argument("--tile-sizes", nargs="+", type=int, default=[1024, 2048, 512], metavar="N")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
@@ -133,7 +134,7 @@ def _run_one(path: Path, side: int, output: Path) -> None:
         "writer": times["writer"],
         "end": ended - times["end"],
         "elapsed": ended - begun,
-        "GiB": peak_memory() / 2**30,
+        "GiB": resident("VmHWM") / 2**30,
         "GeoPackage, MB": output.stat().st_size / 1e6,
     }
     output.with_suffix(".pickle").write_bytes(pickle.dumps(numbers))

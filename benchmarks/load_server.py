@@ -1,11 +1,12 @@
-"""Load on `insight serve`: many clients at once on the loopback address.
+"""Measure `insight serve` under load: many clients at once on the loopback address.
 
     python benchmarks/load_server.py                              50 clients, 2,000 requests, the default model
     python benchmarks/load_server.py --model FOLDER --requests 200
 
 Each client draws boxes in one of ten images and refines every second one by a point. A client that gets 503 waits as
-Retry-After says and asks again; any other error counts as one. Prints throughput, latencies of answers, statuses, and
-the server's memory after each tenth of the requests, as JSON. `--clients 1` measures what one person waits for.
+Retry-After says and asks again; any other error is counted by its status. Prints throughput, latencies of answers,
+statuses, and the server's memory after each tenth of the requests, as JSON. `--clients 1` measures what one person
+waits for.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Count clicks and seconds per object: turned boxes on the page, beside the vertices that a polygon tool needs.
+"""Count clicks and seconds per object: rotated boxes on the page, beside the vertices that a polygon tool needs.
 
     python benchmarks/page_clicks.py --output clicks.json
 
-A script draws on the page as a person would, in a real browser: for each of 60 boats of a drawn marina a turned box,
-two pixels of the screen off, and then points where the mask is wrong. For a polygon tool the vertices of the coarsest
-polygon are counted that is as good as the page's mask; `polygon_clicks.py` draws them in Label Studio. It takes about
+A script draws on the page as a person would, in a real browser: for each of 60 boats of a drawn marina a rotated box,
+two pixels of the screen off, and then points where the mask is wrong. For a polygon tool, it counts the vertices of the
+coarsest polygon that is as good as the page's mask; `polygon_clicks.py` draws them in Label Studio. It takes about
 two minutes.
 """
 
@@ -44,7 +44,7 @@ OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-backgro
 
 
 def main() -> None:
-    """Run it."""
+    """Annotate the boats and print the numbers."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--model", default="sopseg-vit-t", help="name or folder of a SOPSeg model")
     parser.add_argument("--output", type=Path, metavar="FILE", help="JSON file for the numbers")

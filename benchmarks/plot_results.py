@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """Draw the kernels' speed against PyTorch from benchmarks/results/ into one PNG file.
 
 Each bar is a case: the time of the quickest PyTorch rival divided by that of insight's kernel. Where several files hold

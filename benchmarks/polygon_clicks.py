@@ -1,4 +1,4 @@
-"""The boats of `page_clicks.py` with Label Studio's polygon tool, clicked by a script in a browser.
+"""Count clicks and seconds for the boats of `page_clicks.py` with Label Studio's polygon tool, in a browser.
 
     python benchmarks/page_clicks.py --output page.json
     LABEL_STUDIO_PASSWORD=... python benchmarks/polygon_clicks.py page.json http://localhost:8080 --user a@example.org
@@ -30,7 +30,7 @@ CONFIG = """<View>
 
 
 def main() -> None:
-    """Run it."""
+    """Draw the polygons and print the numbers."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("page", type=Path, help="JSON file of page_clicks.py")
     parser.add_argument("address", help="of a running Label Studio")

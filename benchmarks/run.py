@@ -1,4 +1,4 @@
-"""Benchmarks insight against PyTorch, torchvision and segment_anything, side by side in one process.
+"""Benchmark insight against PyTorch, torchvision and segment_anything, side by side in one process.
 
     python benchmarks/run.py                                     all benchmarks, on the CPU
     python benchmarks/run.py --device cuda --json today.json     on the GPU, saved to a file

@@ -1,4 +1,4 @@
-"""Stitches tiles of a dataset into one scene of known truth, in the form of a drawn town.
+"""Stitch tiles of a dataset into one scene of known ground truth, in the form of a drawn town.
 
     python benchmarks/stitch_tiles.py $INSIGHT_DATA/isaid_tiles train --side 12 --output stitched.tif
     python benchmarks/large_raster.py stitched.tif --tile-sizes 1024 2048 512

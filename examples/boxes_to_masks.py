@@ -4,16 +4,15 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from insight import SOPSegPredictor
 from insight.data.scenes import draw_scene
-from insight.modeling.sopseg import build_sopseg
 
 arguments = argparse.ArgumentParser(description=__doc__)
 arguments.add_argument(
-    "--weights", help="checkpoint of SOPSeg, SAM (sam_vit_b_01ec64.pth) or MobileSAM (mobile_sam.pt)"
+    "--weights",
+    help="checkpoint of SOPSeg, SAM (sam_vit_b_01ec64.pth) or MobileSAM (mobile_sam.pt); default: sopseg-vit-t",
 )
 arguments.add_argument("--output", type=Path, default=Path("output/boxes_to_masks"))
 args = arguments.parse_args()
@@ -23,15 +22,11 @@ scene = draw_scene(seed=5, size=(320, 320), kind="harbour", look="optical")
 boats = [i for i in scene.instances if i.category == "ship"]
 truth = np.array([boat.full_mask(scene.image.shape[:2]) for boat in boats])
 
-if args.weights:
-    predictor = SOPSegPredictor(args.weights)
-else:
-    print("no --weights given: a random model makes masks without meaning, to show the calls")
-    torch.manual_seed(0)
-    predictor = SOPSegPredictor(build_sopseg("vit_t", "edge"))
+# Without weights, the model that ships with insight.
+predictor = SOPSegPredictor(args.weights) if args.weights else SOPSegPredictor.from_pretrained()
 
 # An oriented box is (centre x, centre y, width, height, degrees counter-clockwise). SAM knows horizontal boxes only:
-# give it boxes=... instead. Each boat is seen in a crop around it, magnified to 256 x 256.
+# give it boxes=... instead. Each boat is seen in a magnified crop around it.
 predictor.set_image(scene.image)
 prediction = predictor.predict(oriented_boxes=[boat.oriented_box for boat in boats], classes="ship")
 

@@ -25,7 +25,7 @@ PACKAGES = {
     "numpy": None,
     "cv2": None,
 }
-# Reported beside INSIGHT_*, because they change how the library is built, found or run.
+# Reported besides INSIGHT_*, because they change how the library is built, found or run.
 VARIABLES = (
     "CUDA_HOME",
     "CUDA_VISIBLE_DEVICES",

@@ -78,7 +78,7 @@ def check_contents(sdist: Path, wheel: Path) -> None:
     strays = [name for name in installed if not name.startswith("insight/") and ".dist-info/" not in name]
     strays += [name for name in sources if name.endswith(".so") or name.startswith("tests/")]
     if strays:
-        sys.exit(f"holds what it should not: {', '.join(sorted(strays))}")
+        sys.exit(f"files that should not be packaged: {', '.join(sorted(strays))}")
 
 
 def expect_all(expected: set[str], found: set[str], archive: str) -> None:
@@ -99,7 +99,7 @@ def make_environment(folder: Path) -> Path:
 
 
 def run(command: list, folder: Path, environment: dict | None = None, quiet: bool = False) -> None:
-    """Run a command outside the checkout; where it fails, show what it said and stop."""
+    """Run a command outside the checkout; if it fails, show its output and stop."""
     env = {name: value for name, value in (environment or os.environ).items() if name != "PYTHONPATH"}
     print(f"$ {' '.join(map(str, command))}" if len(str(command)) < 300 else f"$ {command[0]} -c ...", flush=True)
     done = subprocess.run(

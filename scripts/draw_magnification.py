@@ -57,13 +57,12 @@ def panels(model: SOPSeg, kind: str, seed: int, category: str) -> list[np.ndarra
         encoded = encode_regions(model, image, plan, size)
         found = model.decode(encoded.crops, encoded.features, prompts.to_crops(plan.regions, size))
     x1, y1, x2, y2 = plan.regions[0].tolist()
-    to_crop = lambda points: (points - np.array([x1, y1])) * PANEL / (x2 - x1)  # noqa: E731
     magnified = warp(scene.image, (x1, y1, x2, y2), cv2.INTER_CUBIC)
     truth = masks_to_crops(torch.from_numpy(one.full_mask(SCENE))[None], plan.regions, PANEL)[0].numpy()
     mask = cv2.resize(found.mask_logits[0, 0].numpy(), (PANEL, PANEL)) > 0
     edges = cv2.resize(found.edge_logits[0, 0].sigmoid().numpy(), (PANEL, PANEL))
     whole = cv2.resize(scene.image, (PANEL, PANEL), interpolation=cv2.INTER_AREA)
-    box = to_crop(corners[0].numpy())
+    box = (corners[0].numpy() - np.array([x1, y1])) * PANEL / (x2 - x1)
     return [
         outlined(whole, corners[0].numpy() * PANEL / SCENE[1], PROMPT),
         warp(scene.image, (x1, y1, x2, y2), cv2.INTER_NEAREST),

@@ -1,4 +1,4 @@
-"""Measure what `import insight` and `import insight.ops` add to the import of torch, each in fresh processes."""
+"""Measure what importing insight, and some of its modules, adds to the import of torch, each in a fresh process."""
 
 import argparse
 import statistics
@@ -15,7 +15,7 @@ print(time.perf_counter() - start)
 
 
 def main() -> None:
-    """Print the median of several runs of each."""
+    """Print the median of several runs of each module."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="fresh processes for each module (default: %(default)s)")
     runs = parser.parse_args().runs

@@ -22,7 +22,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from helpers.documents import AS_RUN, NAMES, ROOT, Command, code_blocks, commands, read_current
 from helpers.model_folders import write_tiny_detector, write_tiny_sopseg
-from helpers.rasters import TURNED
+from helpers.rasters import ROTATED
 from helpers.rasters import write as write_raster
 from helpers.tiny import write_dataset
 from helpers.tiny_prompt_rcnn import TINY
@@ -214,7 +214,7 @@ def playground(tmp_path_factory):
         Image.fromarray(pixels).save(folder / name)
     write_raster(folder / "port.tif", pixels)
     layer = {"type": "FeatureCollection", "features": [], "crs": {"type": "name", "properties": {"name": "EPSG:32632"}}}
-    corners = [TURNED * corner for corner in ((10, 10), (40, 10), (40, 30), (10, 30), (10, 10))]
+    corners = [ROTATED * corner for corner in ((10, 10), (40, 10), (40, 30), (10, 30), (10, 10))]
     outline = {"type": "Polygon", "coordinates": [corners]}
     layer["features"].append({"type": "Feature", "properties": {"berth": "A"}, "geometry": outline})
     (folder / "berths.geojson").write_text(json.dumps(layer))

@@ -34,10 +34,9 @@ inline void check_area_loss_boxes(const Tensor& proposals, const Tensor& gt_boxe
   INSIGHT_CHECK_SHAPE(gt_boxes.dim() == 2 && gt_boxes.size(1) == 4, gt_boxes, "(M, 4)");
   const ScalarType dtype = proposals.scalar_type();
   STD_TORCH_CHECK((dtype == ScalarType::Float || dtype == ScalarType::Double) && gt_boxes.scalar_type() == dtype,
-                  "proposals and gt_boxes must both be float32 or both float64, got ", toString(dtype), " and ",
+                  "proposals and gt_boxes: expected both float32 or both float64, got ", toString(dtype), " and ",
                   toString(gt_boxes.scalar_type()));
-  STD_TORCH_CHECK(gt_boxes.is_cuda() == proposals.is_cuda() && gt_boxes.get_device() == proposals.get_device(),
-                  "gt_boxes must be on the device of proposals");
+  STD_TORCH_CHECK(same_device(gt_boxes, proposals), "gt_boxes: expected the device of proposals, got another");
 }
 
 inline void check_area_loss_backward(const Tensor& grad, const Tensor& proposals, const Tensor& gt_boxes,
@@ -46,14 +45,13 @@ inline void check_area_loss_backward(const Tensor& grad, const Tensor& proposals
   INSIGHT_CHECK_SHAPE(grad.dim() == 0, grad, "()");
   INSIGHT_CHECK_SHAPE(match.dim() == 1 && match.size(0) == proposals.size(0), match, "(N,)");
   INSIGHT_CHECK_SHAPE(kept.dim() == 0, kept, "()");
-  STD_TORCH_CHECK(grad.scalar_type() == proposals.scalar_type(), "grad must have the dtype of proposals, ",
+  STD_TORCH_CHECK(grad.scalar_type() == proposals.scalar_type(), "grad: expected the dtype of proposals, ",
                   toString(proposals.scalar_type()), ", got ", toString(grad.scalar_type()));
   STD_TORCH_CHECK(match.scalar_type() == ScalarType::Long && kept.scalar_type() == ScalarType::Long,
-                  "match and kept must be int64, got ", toString(match.scalar_type()), " and ",
+                  "match and kept: expected int64, got ", toString(match.scalar_type()), " and ",
                   toString(kept.scalar_type()));
   for (const Tensor& t : {grad, match, kept}) {
-    STD_TORCH_CHECK(t.is_cuda() == proposals.is_cuda() && t.get_device() == proposals.get_device(),
-                    "grad, match and kept must be on the device of proposals");
+    STD_TORCH_CHECK(same_device(t, proposals), "grad, match and kept: expected the device of proposals, got another");
   }
 }
 

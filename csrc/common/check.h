@@ -22,8 +22,12 @@ inline std::string shape_of(const Tensor& t) {
   return text + ")";
 }
 
+inline bool same_device(const Tensor& a, const Tensor& b) {
+  return a.is_cuda() == b.is_cuda() && a.get_device_index() == b.get_device_index();
+}
+
 // INSIGHT_CHECK_SHAPE(boxes.dim() == 2 && boxes.size(1) == 4, boxes, "(N, 4)")
 #define INSIGHT_CHECK_SHAPE(condition, tensor, expected) \
-  STD_TORCH_CHECK(condition, #tensor " must have shape " expected ", got ", ::insight::shape_of(tensor))
+  STD_TORCH_CHECK(condition, #tensor ": expected shape " expected ", got ", ::insight::shape_of(tensor))
 
 }  // namespace insight

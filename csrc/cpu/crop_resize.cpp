@@ -2,38 +2,29 @@
 #include "cpu/crop_resize.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <optional>
-#include <string>
 
 #include "common/check.h"
 #include "common/crop_resize_args.h"
+#include "cpu/capability.h"
 #include "cpu/huge_pages.h"
 
 namespace insight::crop_resize {
 namespace {
 
-// The best kernel for this processor. ATEN_CPU_CAPABILITY restricts the choice, as in torch.
+// The best kernel for this processor.
 template <typename Items>
 Items best(Items (*avx512)(ScalarType), Items (*avx2)(ScalarType), Items (*plain)(ScalarType), ScalarType type) {
-  const char* variable = std::getenv("ATEN_CPU_CAPABILITY");
-  const std::string limit = variable ? variable : "";
-  Items found = nullptr;
-#if defined(__x86_64__) && defined(__GNUC__)
-  const bool has_avx2 =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                          __builtin_cpu_supports("avx512vl");
-  if (has_avx512 && limit != "default" && limit != "avx2") found = avx512(type);
-  if (!found && has_avx2 && limit != "default") found = avx2(type);
-#endif
+  const Capability cpu = cpu_capability();
+  Items found = cpu.avx512 ? avx512(type) : nullptr;
+  if (!found && cpu.avx2) found = avx2(type);
   return found ? found : plain(type);
 }
 
 void check_image_index(const Geometry& g) {
   for (int64_t n = 0; n < g.num_boxes; ++n) {
-    STD_TORCH_CHECK(g.image_index[n] >= 0 && g.image_index[n] < g.batch, "image_index must lie in [0, ", g.batch,
-                    "), the number of images, got image_index[", n, "] = ", g.image_index[n]);
+    STD_TORCH_CHECK(g.image_index[n] >= 0 && g.image_index[n] < g.batch, "image_index: expected values in [0, ",
+                    g.batch, "), the number of images, got image_index[", n, "] = ", g.image_index[n]);
   }
 }
 

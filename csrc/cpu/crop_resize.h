@@ -6,9 +6,9 @@
 #include <torch/headeronly/util/Half.h>
 
 #include <cstdint>
-#include <new>
 
 #include "common/crop_resize.h"
+#include "cpu/aligned.h"
 
 namespace insight::crop_resize {
 
@@ -55,20 +55,5 @@ ForwardItems plain_forward(ScalarType type);
 BackwardItems avx512_backward(ScalarType type);
 BackwardItems avx2_backward(ScalarType type);
 BackwardItems plain_backward(ScalarType type);
-
-// Memory aligned to cache lines, so that no vector load crosses two lines.
-template <typename T>
-class Aligned {
- public:
-  explicit Aligned(int64_t count) : data_(static_cast<T*>(::operator new(sizeof(T) * count, kAlignment))) {}
-  ~Aligned() { ::operator delete(data_, kAlignment); }
-  Aligned(const Aligned&) = delete;
-  Aligned& operator=(const Aligned&) = delete;
-  T* data() { return data_; }
-
- private:
-  static constexpr std::align_val_t kAlignment{64};
-  T* data_;
-};
 
 }  // namespace insight::crop_resize

@@ -67,7 +67,7 @@ static inline void blend_eight_pairs(const float* upper, const float* lower, __m
 static inline void blend_pairs(const float* upper, const float* lower, const Lanes& weight_upper,
                                const Lanes& weight_lower, const int32_t* at, Lanes& left, Lanes& right) {
   blend_eight_pairs(upper, lower, weight_upper.lo, weight_lower.lo, at, left.lo, right.lo);
-  blend_eight_pairs(upper, lower, weight_upper.lo, weight_lower.lo, at + 8, left.hi, right.hi);
+  blend_eight_pairs(upper, lower, weight_upper.hi, weight_lower.hi, at + 8, left.hi, right.hi);
 }
 
 template <int kVectors>

@@ -4,10 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <cstring>
 #include <limits>
-#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -15,6 +12,8 @@
 #include <torch/headeronly/util/Half.h>
 
 #include "common/global_to_local_attention.h"
+#include "cpu/aligned.h"
+#include "cpu/capability.h"
 
 namespace insight::attention {
 namespace {
@@ -24,45 +23,16 @@ namespace {
 constexpr int64_t kBackwardTasks = 64;
 constexpr double kLog2E = 1.442695040888963407;
 
-// ATEN_CPU_CAPABILITY restricts the choice of kernels, as in torch.
-bool allowed(const char* capability) {
-  const char* limit = std::getenv("ATEN_CPU_CAPABILITY");
-  if (!limit) return true;
-  const std::string most = limit;
-  return most != "default" && !(most == "avx2" && std::strcmp(capability, "avx512") == 0);
-}
-
 template <class S>
 const Kernels<S>& best_kernels() {
   static const Kernels<S>* const best = [] {
-    const Kernels<S>* found = nullptr;
-#if defined(__x86_64__) && defined(__GNUC__)
-    if (allowed("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-      found = avx512_kernels<S>();
-    }
-    if (!found && allowed("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-      found = avx2_kernels<S>();
-    }
-#endif
+    const Capability cpu = cpu_capability();
+    const Kernels<S>* found = cpu.avx512 ? avx512_kernels<S>() : nullptr;
+    if (!found && cpu.avx2) found = avx2_kernels<S>();
     return found ? found : plain_kernels<S>();
   }();
   return *best;
 }
-
-// Memory aligned for vectors.
-template <class S>
-class Buffer {
- public:
-  explicit Buffer(int64_t count) : lines_((count * sizeof(S) + sizeof(Line) - 1) / sizeof(Line)) {}
-  S* data() { return reinterpret_cast<S*>(lines_.data()); }
-
- private:
-  struct alignas(64) Line {
-    unsigned char bytes[64];
-  };
-  std::vector<Line> lines_;
-};
 
 // The RoIs of image b, in their original order: order[start[b]] ... order[start[b + 1] - 1].
 struct RoisByImage {
@@ -71,8 +41,8 @@ struct RoisByImage {
 
   RoisByImage(const int64_t* image_index, const Problem& p) : order(p.num_rois), start(p.images + 1, 0) {
     for (int64_t n = 0; n < p.num_rois; ++n) {
-      STD_TORCH_CHECK(image_index[n] >= 0 && image_index[n] < p.images, "image_index must lie in [0, ", p.images,
-                      "), the batch size of global_tokens; got ", image_index[n], " at position ", n);
+      STD_TORCH_CHECK(image_index[n] >= 0 && image_index[n] < p.images, "image_index: expected values in [0, ",
+                      p.images, "), the batch size of global_tokens, got ", image_index[n], " at position ", n);
       ++start[image_index[n] + 1];
     }
     for (int64_t b = 0; b < p.images; ++b) start[b + 1] += start[b];
@@ -180,7 +150,7 @@ void attend(const Problem& p, const Tensor& local, const Tensor& global_tokens, 
     first_task[b + 1] = first_task[b] + (rois.rows(b, p) + block_rows - 1) / block_rows * p.heads;
   }
   torch::stable::parallel_for(0, first_task[p.images], 1, [&](int64_t begin, int64_t end) {
-    Buffer<S> queries(p.d * block_rows), result(p.d * block_rows), statistics(block_rows);
+    Aligned<S> queries(p.d * block_rows), result(p.d * block_rows), statistics(block_rows);
     int64_t image = std::upper_bound(first_task.begin(), first_task.end(), begin) - first_task.begin() - 1;
     for (int64_t task = begin; task < end; ++task) {
       while (task >= first_task[image + 1]) ++image;
@@ -243,9 +213,9 @@ void differentiate(const Problem& p, const Tensor& grad, const Tensor& local, co
   Tensor sums = torch::stable::empty({static_cast<int64_t>(ranges.size()), p.heads, sum_size}, scalar_type<S>());
   S* all_sums = sums.mutable_data_ptr<S>();
   torch::stable::parallel_for(0, ranges.size() * p.heads, 1, [&](int64_t begin, int64_t end) {
-    Buffer<S> queries(p.d * block_rows), grads(p.d * block_rows), grad_queries(p.d * block_rows);
-    Buffer<S> query_rows(padded_d * block_rows), grad_rows(padded_d * block_rows);
-    Buffer<S> statistics(block_rows), delta(block_rows);
+    Aligned<S> queries(p.d * block_rows), grads(p.d * block_rows), grad_queries(p.d * block_rows);
+    Aligned<S> query_rows(padded_d * block_rows), grad_rows(padded_d * block_rows);
+    Aligned<S> statistics(block_rows), delta(block_rows);
     for (int64_t task = begin; task < end; ++task) {
       const RowRange& range = ranges[task / p.heads];
       const int64_t head = task % p.heads;
@@ -301,7 +271,7 @@ void with_types(ScalarType type, const F& f) {
     case ScalarType::Double: return f(double(), double());
     case ScalarType::Half: return f(torch::headeronly::Half(), float());
     case ScalarType::BFloat16: return f(torch::headeronly::BFloat16(), float());
-    default: STD_TORCH_CHECK(false, "local and global_tokens must be float32, float64, float16 or bfloat16");
+    default: STD_TORCH_CHECK(false, "local and global_tokens: expected float32, float64, float16 or bfloat16");
   }
 }
 

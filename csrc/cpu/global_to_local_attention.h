@@ -10,9 +10,9 @@
 
 namespace insight::attention {
 
-constexpr int kMaxVectors = 3;  // vectors of rows in a block, at most
-constexpr int kMaxRows = 48;    // rows in a block, at most: three vectors of 16 float
-constexpr int kMaxLanes = 16;
+// At most, in a block: vectors of rows, and rows, with 16 float in the widest vector.
+constexpr int kMaxVectors = 3;
+constexpr int kMaxRows = kMaxVectors * 16;
 
 // Base-2 logarithms and exponentials throughout: log2(e) is folded into the queries' scale.
 template <class S>
@@ -43,7 +43,6 @@ struct BackwardBlock {
 
 template <class S>
 struct Kernels {
-  const char* name;
   int lanes;  // a block of `vectors` (1 to kMaxVectors) has vectors * lanes rows
   void (*forward)(const ForwardBlock<S>& block, int vectors);
   void (*backward)(const BackwardBlock<S>& block, int vectors);

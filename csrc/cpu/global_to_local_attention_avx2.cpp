@@ -1,4 +1,4 @@
-// Row-block kernels of global-to-local attention for AVX-2.
+// Row-block kernels of global-to-local attention for AVX2.
 #include "cpu/global_to_local_attention.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -9,27 +9,22 @@
 #define INSIGHT_SIMD_AVX2
 #define INSIGHT_SIMD_BYTES 32
 #define INSIGHT_SIMD_REGISTERS 16
-#define INSIGHT_SIMD_NAME "avx2"
 
 namespace insight::attention::avx2 {
 #include "cpu/global_to_local_attention_kernel.h"
 }
-
-namespace insight::attention {
-
-template <class S>
-const Kernels<S>* avx2_kernels() {
-  return avx2::kernels<S>();
-}
-#else
-namespace insight::attention {
-
-template <class S>
-const Kernels<S>* avx2_kernels() {
-  return nullptr;
-}
 #endif
 
+namespace insight::attention {
+
+template <class S>
+const Kernels<S>* avx2_kernels() {
+#if defined(INSIGHT_SIMD_AVX2)
+  return avx2::kernels<S>();
+#else
+  return nullptr;
+#endif
+}
 template const Kernels<float>* avx2_kernels<float>();
 template const Kernels<double>* avx2_kernels<double>();
 

@@ -12,27 +12,22 @@
 #define INSIGHT_SIMD_AVX512
 #define INSIGHT_SIMD_BYTES 64
 #define INSIGHT_SIMD_REGISTERS 32
-#define INSIGHT_SIMD_NAME "avx512"
 
 namespace insight::attention::avx512 {
 #include "cpu/global_to_local_attention_kernel.h"
 }
-
-namespace insight::attention {
-
-template <class S>
-const Kernels<S>* avx512_kernels() {
-  return avx512::kernels<S>();
-}
-#else
-namespace insight::attention {
-
-template <class S>
-const Kernels<S>* avx512_kernels() {
-  return nullptr;
-}
 #endif
 
+namespace insight::attention {
+
+template <class S>
+const Kernels<S>* avx512_kernels() {
+#if defined(INSIGHT_SIMD_AVX512)
+  return avx512::kernels<S>();
+#else
+  return nullptr;
+#endif
+}
 template const Kernels<float>* avx512_kernels<float>();
 template const Kernels<double>* avx512_kernels<double>();
 

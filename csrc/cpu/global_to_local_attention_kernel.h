@@ -360,7 +360,7 @@ void backward(const BackwardBlock<S>& block, int vectors) {
 
 template <class S>
 const Kernels<S>* kernels() {
-  static const Kernels<S> table = {INSIGHT_SIMD_NAME, Simd<S>::lanes, &forward<S>, &backward<S>};
+  static const Kernels<S> table = {Simd<S>::lanes, &forward<S>, &backward<S>};
   return &table;
 }
 

@@ -10,7 +10,6 @@
 #else
 #define INSIGHT_SIMD_REGISTERS 16
 #endif
-#define INSIGHT_SIMD_NAME "plain"
 
 namespace insight::attention::plain {
 #include "cpu/global_to_local_attention_kernel.h"

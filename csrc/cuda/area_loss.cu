@@ -1,7 +1,6 @@
 // Proposal area loss on the GPU: one kernel for matching, loss and sum, another for the gradient. Neither synchronises
 // with the host, and both are deterministic.
 #include <cuda_runtime.h>
-#include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/macros.h>
 
@@ -9,6 +8,7 @@
 #include <cstdint>
 
 #include "common/area_loss.h"
+#include "cuda/stream.h"
 
 namespace insight {
 namespace {
@@ -137,12 +137,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-cudaStream_t current_stream(const Tensor& tensor) {
-  void* stream = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device_index(), &stream));
-  return static_cast<cudaStream_t>(stream);
-}
-
 int blocks_for(int64_t items, int64_t items_per_block) {
   const int64_t blocks = (items + items_per_block - 1) / items_per_block;
   STD_TORCH_CHECK(blocks <= INT32_MAX, "proposals has too many rows for one call: ", items);
@@ -154,7 +148,8 @@ void forward(const Tensor& proposals, const Tensor& gt_boxes, double iou_thresho
              Tensor& kept, Tensor& match) {
   const int blocks = blocks_for(proposals.size(0), kProposals);
   Tensor partials = torch::stable::new_empty(proposals, {blocks, 2}, ScalarType::Double);
-  area_loss_kernel<T><<<blocks, kThreads, 0, current_stream(proposals)>>>(
+  const cudaStream_t stream = current_stream(proposals.get_device_index());
+  area_loss_kernel<T><<<blocks, kThreads, 0, stream>>>(
       proposals.const_data_ptr<T>(), proposals.size(0), gt_boxes.const_data_ptr<T>(), gt_boxes.size(0),
       static_cast<T>(iou_threshold), static_cast<T>(eps), mean,
       reinterpret_cast<double2*>(partials.mutable_data_ptr<double>()), loss.mutable_data_ptr<T>(),
@@ -165,7 +160,9 @@ void forward(const Tensor& proposals, const Tensor& gt_boxes, double iou_thresho
 template <typename T>
 void backward(const Tensor& grad, const Tensor& proposals, const Tensor& gt_boxes, const Tensor& match,
               const Tensor& kept, double eps, bool mean, Tensor& out) {
-  area_loss_backward_kernel<T><<<blocks_for(proposals.size(0), kThreads), kThreads, 0, current_stream(proposals)>>>(
+  const int blocks = blocks_for(proposals.size(0), kThreads);
+  const cudaStream_t stream = current_stream(proposals.get_device_index());
+  area_loss_backward_kernel<T><<<blocks, kThreads, 0, stream>>>(
       grad.const_data_ptr<T>(), proposals.const_data_ptr<T>(), proposals.size(0), gt_boxes.const_data_ptr<T>(),
       gt_boxes.size(0), match.const_data_ptr<int64_t>(), kept.const_data_ptr<int64_t>(), static_cast<T>(eps), mean,
       out.mutable_data_ptr<T>());

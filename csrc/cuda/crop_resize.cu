@@ -1,6 +1,5 @@
 // crop_resize on the GPU: argument checks, dispatch by type, launches. Nothing here synchronises with the GPU.
 #include <cuda_runtime.h>
-#include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/macros.h>
 #include <torch/headeronly/util/BFloat16.h>
@@ -12,6 +11,7 @@
 
 #include "common/crop_resize_args.h"
 #include "cuda/crop_resize_kernel.cuh"
+#include "cuda/stream.h"
 
 namespace insight::crop_resize {
 namespace {
@@ -33,9 +33,7 @@ Launch plan_launch(const Geometry& g, int32_t device) {
   Launch launch;
   launch.plan = plan_tiles(g, int64_t{4} * processors);
   launch.blocks = static_cast<unsigned>(std::min(g.num_boxes * launch.plan.tiles, kMostBlocks));
-  void* stream = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device, &stream));
-  launch.stream = static_cast<cudaStream_t>(stream);
+  launch.stream = current_stream(device);
   return launch;
 }
 

@@ -1,6 +1,5 @@
 // Global-to-local attention on the GPU: sorts the rows by image, without synchronising with the host, and chooses the
 // kernels: tensor cores for half types if the head dimension fits, general ones for everything else.
-#include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/macros.h>
 
@@ -9,6 +8,7 @@
 #include <type_traits>
 
 #include "cuda/global_to_local_attention.cuh"
+#include "cuda/stream.h"
 
 namespace insight::attention {
 namespace {
@@ -114,18 +114,12 @@ __global__ void sum_parts_kernel(const S* __restrict__ parts, int count, int64_t
   }
 }
 
-cudaStream_t current_stream(const Tensor& tensor) {
-  void* stream = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device_index(), &stream));
-  return static_cast<cudaStream_t>(stream);
-}
-
 Sizes sizes_of(const Problem& p) {
   constexpr int64_t kMost = std::numeric_limits<int>::max();
   STD_TORCH_CHECK(p.num_rois * p.tokens + 512 <= kMost && p.num_keys + 512 <= kMost && p.images + 512 <= kMost &&
                       p.channels + 512 <= kMost,
-                  "local (N, T, D) and global_tokens (B, G, D) must have N * T, B, G and D below 2^31 - 512");
-  STD_TORCH_CHECK(p.heads <= 65535, "num_heads must be at most 65535 on CUDA, got ", p.heads);
+                  "local (N, T, D) and global_tokens (B, G, D): expected N * T, B, G and D below 2^31 - 512");
+  STD_TORCH_CHECK(p.heads <= 65535, "num_heads: expected at most 65535 on CUDA, got ", p.heads);
   return {int(p.num_rois), int(p.tokens), int(p.images), int(p.num_keys), int(p.channels), int(p.heads), int(p.d)};
 }
 
@@ -174,7 +168,7 @@ template <class T>
 void attend(const Problem& p, const Tensor& local, const Tensor& global_tokens, const Tensor& image_index, Tensor& out,
             Tensor& logsumexp) {
   const Sizes size = sizes_of(p);
-  const cudaStream_t stream = current_stream(local);
+  const cudaStream_t stream = current_stream(local.get_device_index());
   const int padded_d = tensor_core_head_dim_for<T>(p, {&local, &global_tokens, &out});
   const RowSorting sorting(image_index, p, padded_d ? tensor_core_tile(padded_d) : kGeneralTile, stream);
   const ForwardArguments<T> arguments = {size,
@@ -195,7 +189,7 @@ void differentiate(const Problem& p, const Tensor& grad, const Tensor& local, co
                    Tensor& grad_global) {
   using S = Compute<T>;
   const Sizes size = sizes_of(p);
-  const cudaStream_t stream = current_stream(local);
+  const cudaStream_t stream = current_stream(local.get_device_index());
   const int padded_d = tensor_core_head_dim_for<T>(p, {&grad, &local, &global_tokens, &out, &grad_local});
   const RowSorting sorting(image_index, p, padded_d ? tensor_core_tile(padded_d) : kGeneralTile, stream);
 
@@ -254,7 +248,7 @@ void with_type(ScalarType type, const F& f) {
     case ScalarType::Double: return f(double());
     case ScalarType::Half: return f(__half());
     case ScalarType::BFloat16: return f(__nv_bfloat16());
-    default: STD_TORCH_CHECK(false, "local and global_tokens must be float32, float64, float16 or bfloat16");
+    default: STD_TORCH_CHECK(false, "local and global_tokens: expected float32, float64, float16 or bfloat16");
   }
 }
 

@@ -14,12 +14,12 @@ namespace insight {
 class Code {
  public:
   // Adds a position to the mask. Positions must be added in ascending order.
-  void add(int64_t place) {
-    if (place != end_) {
+  void add(int64_t position) {
+    if (position != end_) {
       write_run();
-      begin_ = place;
+      begin_ = position;
     }
-    end_ = place + 1;
+    end_ = position + 1;
   }
 
   // Returns the code of the mask, for an image of `pixels` pixels (at least one). Nothing can be added afterwards.
@@ -52,10 +52,10 @@ class Code {
   }
 
   std::string text_;
-  int64_t begin_ = 0, end_ = 0;  // the last run, which may still grow
-  int64_t written_ = 0;          // the walk is written up to this place
-  int64_t lengths_[2] = {0, 0};  // the last two
-  int64_t count_ = 0;            // lengths written
+  int64_t begin_ = 0, end_ = 0;  // the last run of the mask, not written yet: it may still grow
+  int64_t written_ = 0;          // positions before this one are written
+  int64_t lengths_[2] = {0, 0};  // the last two lengths written
+  int64_t count_ = 0;            // number of lengths written
 };
 
 }  // namespace insight

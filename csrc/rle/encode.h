@@ -15,7 +15,7 @@ struct Crop {
   const bool* pixels;
   Size size;
   int64_t row_stride, column_stride;
-  int64_t x, y;  // the window's first pixel in the image, in which it lies
+  int64_t x, y;  // the window's first pixel in the image
 };
 
 std::string encode_crop(const Crop& crop, Size image);

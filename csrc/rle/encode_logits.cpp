@@ -37,9 +37,9 @@ Axis make_axis(double low, double high, int64_t crop_side, int64_t image_side) {
     if (axis.taps.empty()) {
       axis.first = pixel;
     }
-    const double place = std::clamp(((centre + 1) * crop_side - 1) / 2, 0.0, crop_side - 1.0);
-    const auto index = static_cast<int64_t>(place);
-    axis.taps.push_back({index, std::min(index + 1, crop_side - 1), static_cast<float>(place - index)});
+    const double position = std::clamp(((centre + 1) * crop_side - 1) / 2, 0.0, crop_side - 1.0);
+    const auto index = static_cast<int64_t>(position);
+    axis.taps.push_back({index, std::min(index + 1, crop_side - 1), static_cast<float>(position - index)});
   }
   return axis;
 }

@@ -1,4 +1,4 @@
-// insight._rle: the run-length coder in Python. Arguments are checked in insight/structures/rle.py.
+// insight._rle: Python bindings of the run-length coder. Arguments are checked in insight/structures/rle.py.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 

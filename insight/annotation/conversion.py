@@ -153,7 +153,7 @@ def convert(
 
     Raises:
         OSError: a file cannot be read or written.
-        InputError: the source is malformed, or a format is unknown or cannot be told.
+        InputError: the source is malformed, or a format is unknown or not recognised.
     """
     source, output = Path(source), Path(output)
     if not source.exists() and "|layername=" not in str(source):
@@ -221,7 +221,7 @@ def write_content(
 
 
 def recognise(source: Path) -> str:
-    """Tell the format of a dataset by its files.
+    """Recognise the format of a dataset by its files.
 
     Args:
         source: the file or folder.
@@ -230,7 +230,7 @@ def recognise(source: Path) -> str:
         A name in `READABLE`.
 
     Raises:
-        InputError: it cannot be told.
+        InputError: it is not recognised.
     """
     suffix = source.suffix.lower()
     if suffix in VECTOR_SUFFIXES or suffix == ".csv" or "|layername=" in source.name:
@@ -250,7 +250,7 @@ def recognise(source: Path) -> str:
             return guess_yolo_form(source)
         if next(source.rglob("*.json"), None) is not None:
             return "labelme"
-    raise InputError(f"{source}: its format cannot be told; name it, one of {', '.join(READABLE)}")
+    raise InputError(f"{source}: its format is not recognised; name it, one of {', '.join(READABLE)}")
 
 
 def images_in(source: Path) -> Path | None:

@@ -22,12 +22,12 @@ class CVATBox:
     Attributes:
         shape: the SDK's LabeledShape.
         corners: (4, 2) float64 XY in pixels, clockwise on the screen.
-        turned: it is rotated.
+        rotated: its rotation is not zero.
     """
 
     shape: Any
     corners: np.ndarray
-    turned: bool
+    rotated: bool
 
     @property
     def place(self) -> tuple[Any, ...]:

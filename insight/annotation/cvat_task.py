@@ -139,14 +139,14 @@ def _segment(
             counts["outside"] += 1
         else:
             usable.append(box)
-    usable.sort(key=lambda box: box.turned)  # as they are answered
+    usable.sort(key=lambda box: box.rotated)  # as they are answered
     if not usable:
         return []
-    horizontal = [[*box.corners.min(0), *box.corners.max(0)] for box in usable if not box.turned]
-    turned = [box.corners for box in usable if box.turned]
+    horizontal = [[*box.corners.min(0), *box.corners.max(0)] for box in usable if not box.rotated]
+    rotated = [box.corners for box in usable if box.rotated]
     predictor.set_image(pixels)
     found = predictor.predict(
-        boxes=np.array(horizontal) if horizontal else None, oriented_boxes=np.stack(turned) if turned else None
+        boxes=np.array(horizontal) if horizontal else None, oriented_boxes=np.stack(rotated) if rotated else None
     )
     assert found.masks is not None
     return list(zip(usable, found.masks, found.scores.tolist()))

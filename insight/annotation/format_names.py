@@ -42,7 +42,7 @@ def format_by_suffix(output: str | os.PathLike) -> str:
     suffix = Path(output).suffix.lower()
     found = {".json": "coco", ".xml": "cvat", **dict.fromkeys(VECTOR_SUFFIXES, "vector")}.get(suffix)
     if found is None:
-        raise InputError(f"output: the format of {output} cannot be told by its suffix; name it, one of "
+        raise InputError(f"output: the format of {output} is not recognised by its suffix; name it, one of "
                          f"{', '.join(WRITABLE)}")  # fmt: skip
     return found
 

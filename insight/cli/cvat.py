@@ -16,12 +16,12 @@ def add_parser(commands) -> None:
         commands,
         "cvat",
         run,
-        "Give the boxes of a CVAT task masks, turned boxes too",
+        "Give the boxes of a CVAT task masks, rotated boxes too",
         (
             "cvat --task 7 --url https://app.cvat.ai",
             "cvat --task 7 --url http://localhost:8080 --user anna --shape polygon --classes ship plane",
         ),
-        "The model runs here; CVAT needs no server beside it. A mask is in the group of its box, and a box that has\n"
+        "The model runs here; CVAT needs no other server. A mask is in the group of its box, and a box that has\n"
         "one is left alone: run it again when it was stopped, or after drawing more. Close the task's jobs meanwhile.\n"
         "CVAT_ACCESS_TOKEN holds a personal access token of CVAT; with --user, the password is asked.",
     )

@@ -49,5 +49,5 @@ def run(args: argparse.Namespace) -> None:
 
     raster = Raster(args.raster, args.bands, args.rescale)
     shown = write_map(args.layer, raster, args.output, title=args.title, picture_size=args.picture_size)
-    beside = f", without {shown.outside} rows beside the scene or without a polygon" if shown.outside else ""
-    print(f"wrote {args.output}: {shown.objects} objects, {shown.megabytes:.1f} MB{beside}")
+    left_out = f", without {shown.outside} rows outside the scene or without a polygon" if shown.outside else ""
+    print(f"wrote {args.output}: {shown.objects} objects, {shown.megabytes:.1f} MB{left_out}")

@@ -33,12 +33,17 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def flags(self) -> dict[str, str]:
-        """The option of each argument, by the argument's name and by the option's own."""
+        """What the command line calls each argument: its option, or the metavar of a positional one.
+
+        By the argument's name, and by the option's or the metavar's own in lower case with underscores.
+        """
         found = {}
-        for action in self._actions:
-            for option in action.option_strings:
-                if option.startswith("--"):
-                    found[action.dest] = found[option[2:].replace("-", "_")] = option
+        for action in sorted(self._actions, key=lambda action: bool(action.option_strings)):  # an option wins
+            shown = [option for option in action.option_strings if option.startswith("--")]
+            if not action.option_strings and isinstance(action.metavar, str):
+                shown = [action.metavar]
+            for text in shown:
+                found[action.dest] = found[text.removeprefix("--").lower().replace("-", "_")] = text
         return found
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:

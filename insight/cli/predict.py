@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     if Path(args.output).suffix.lower() in VECTOR_SUFFIXES or args.to:
         return _predict_rasters(args)
-    output = check_output_folder(args.output)
+    output = check_output_folder(args.output, or_files=VECTOR_SUFFIXES)
     _check_options(args)
 
     from insight.data.formats.image_folders import find_images
@@ -227,7 +227,7 @@ def _predict_rasters(args: argparse.Namespace) -> int:
 
 
 def _raster_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of `predict_raster` beside those of the raster."""
+    """Arguments of `predict_raster` besides those of the raster."""
     layer = args.boxes[0] if len(args.boxes) == 1 and Path(args.boxes[0].split("|layername=")[0]).is_file() else None
     if layer is not None and args.oriented_boxes:
         raise InputError("boxes: a layer holds all prompts; leave --oriented-boxes out")

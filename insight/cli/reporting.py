@@ -66,7 +66,7 @@ def in_flags(text: str, flags: Mapping[str, str]) -> str:
 
     Args:
         text: the message; if it is about an argument, it begins with the argument's name and a colon or index.
-        flags: the option of each argument of the command, such as {"max_dets": "--max-dets"}.
+        flags: what the command line calls each argument, such as {"max_dets": "--max-dets", "name": "NAME"}.
 
     Returns:
         The message with `--max-dets` instead of `max_dets` at its beginning.
@@ -169,7 +169,7 @@ def report_errors(work: Callable[[], int | None], flags: Mapping[str, str] | Non
 
     Args:
         work: the work; what it returns, if it is an int, is the exit code.
-        flags: the option of each argument, see `in_flags`.
+        flags: what the command line calls each argument, see `in_flags`.
 
     Returns:
         The exit code: that of `work`, 1 for a bug, 2 for what the user can correct, 130 after Ctrl-C and 143 after

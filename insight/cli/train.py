@@ -37,7 +37,7 @@ class Job(NamedTuple):
         args: the arguments that decide on the config.
         evaluation: evaluate instead of training.
         resume: use the last checkpoint in OUTPUT_DIR.
-        flags: the option of each argument, for errors.
+        flags: what the command line calls each argument, for errors.
     """
 
     args: argparse.Namespace

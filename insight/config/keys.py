@@ -104,7 +104,7 @@ def add_insight_keys(cfg: "CfgNode") -> None:
     # Prompts made from annotations: "box", "min_area_rect" (around the mask) or "oriented_box" (the dataset's)
     sopseg.PROMPT = "min_area_rect"
     sopseg.PROMPT_FORM = "points"  # embedding of oriented boxes: "points" along their axis and the box around them
-    # (SOPSeg), or "tokens": two corners of the box turned upright, and the sine and cosine of its angle (OBSeg)
+    # (SOPSeg), or "tokens": two corners of the box rotated to be horizontal, and its angle's sine and cosine (OBSeg)
     sopseg.BOX_SHARE = 0.0  # in training, fraction of samples prompted with horizontal boxes instead of PROMPT
     # In training, fraction of objects that the border of the image is made to cut, as tiles of large images do.
     sopseg.CUT_SHARE = 0.0

@@ -64,7 +64,7 @@ def write_measurement(path: str | os.PathLike, cfg: CfgNode, results: Metrics, *
         path: the JSON file.
         cfg: the config that was measured.
         results: {dataset: {task: {metric: value}}}.
-        settings: other values to keep, beside "results".
+        settings: other values to keep, besides "results".
     """
     made = describe_machine(torch.device(cfg.MODEL.DEVICE))
     write_results(path, results, **settings, weights=cfg.MODEL.WEIGHTS, made=made)

@@ -73,7 +73,7 @@ def write_results(path: str | os.PathLike, results: Metrics, **more: Any) -> Non
     Args:
         path: the JSON file.
         results: {dataset: {task: {metric: value}}}; NaN becomes null.
-        more: other entries to write beside "results".
+        more: other entries to write, besides "results".
     """
     with atomic_write(path) as file:
         json.dump(plain({**more, "results": results}), file, indent=1)

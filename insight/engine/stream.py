@@ -133,8 +133,8 @@ def build_train_loader(
 
     def landscape(index: int, sample_seed: int) -> bool:
         sides = dicts[index]["width"], dicts[index]["height"]
-        turned = cfg.INPUT.ROTATE_90 and quarter_turns(sample_seed) % 2
-        width, height = sides[::-1] if turned else sides
+        rotated = cfg.INPUT.ROTATE_90 and quarter_turns(sample_seed) % 2
+        width, height = sides[::-1] if rotated else sides
         return width > height
 
     # A batch of landscape and portrait images would be mostly padding.

@@ -33,7 +33,7 @@ class MapSummary(NamedTuple):
 
     Attributes:
         objects: number of polygons.
-        outside: number of rows that lie beside the scene or have no polygon.
+        outside: number of rows that lie outside the scene or have no polygon.
         megabytes: size of the page.
     """
 
@@ -72,9 +72,7 @@ def write_map(
         OSError: a file is missing or cannot be written.
         InputError: another suffix, a layer without polygons or that lies elsewhere, or a `picture_size` below 64.
     """
-    output = check_output_file(output)
-    if output.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"output: expected a file name that ends in .html, got {output}")
+    output = check_output_file(output, suffixes=(".html", ".htm"))
     if picture_size < 64:
         raise InputError(f"picture_size: expected at least 64 pixels, got {picture_size}")
     table, pixels, rows = _polygons(layer, raster)

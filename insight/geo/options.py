@@ -32,12 +32,12 @@ class RasterOptions:
         overlap: of neighbouring tiles, pixels; rounded up to a multiple of 64. None: 256 for detection, at most half a
             tile; with boxes for a detector, enough to show the largest box whole.
         bands, rescale, gsd: as `Raster` takes them, if the raster is a file. Without `gsd`, a file is resampled to the
-            range that a detector states (its `gsd`), if it lies outside, which is said.
+            range that a detector states (its `gsd`), if it lies outside, with a message.
         simplify: how far an outline may move to have fewer corners, pixels; 0 keeps every step of a mask.
         regularize: straighten outlines, see `mask_polygons`.
 
     Raises:
-        InputError: `prompts` are given beside others.
+        InputError: `prompts` are given together with others.
     """
 
     boxes: Any = None
@@ -56,4 +56,4 @@ class RasterOptions:
 
     def __post_init__(self):
         if self.prompts is not None and any(getattr(self, name) is not None for name in _PROMPTS):
-            raise InputError("prompts: a layer holds all prompts and attributes; give no others beside it")
+            raise InputError("prompts: a layer holds all prompts and attributes; give no others besides it")

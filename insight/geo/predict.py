@@ -25,7 +25,7 @@ from .scene_run import SceneRun
 from .stretch import Rescale
 from .tiles import TileGrid
 from .work import Work
-from .writers import is_vector_file
+from .writers import SUFFIXES
 
 _logger = logging.getLogger(__name__)
 
@@ -95,9 +95,7 @@ def check_output(output: str | os.PathLike, raster: str | os.PathLike) -> None:
         OSError: it cannot be written.
         InputError: it is no vector file, or the raster.
     """
-    check_output_file(output)
-    if not is_vector_file(output):
-        raise InputError(f"output: expected the name of a vector file such as found.gpkg, got {output}")
+    check_output_file(output, suffixes=SUFFIXES)
     if os.path.realpath(output) == os.path.realpath(raster):
         raise InputError(f"output: {output} is the raster; choose another name")
 
@@ -141,7 +139,7 @@ def open_suited(
     Args:
         path: the file.
         model: the predictor. If it is a detector with the attribute `gsd`, smallest and largest of its training in
-            metres a pixel, a raster outside of them is resampled to the nearer one, which is said.
+            metres a pixel, a raster outside of them is resampled to the nearer one, with a message.
         bands, rescale: as `Raster` takes them.
         gsd: what to resample to instead.
 
@@ -185,7 +183,7 @@ def _prompts(raster: Raster, options: RasterOptions) -> tuple[ParsedPrompts, pan
 
 
 def _classes_of(attributes: pandas.DataFrame, model: Any) -> tuple[list[str] | None, pandas.DataFrame]:
-    """The classes that attributes name, and the attributes beside them."""
+    """The classes that attributes name, and the other attributes."""
     column = next((name for name in CLASS_COLUMNS if name in attributes.columns), None)
     if column is None:
         return None, attributes

@@ -16,7 +16,7 @@ from .engines import check_engine, open_engine
 from .options import RasterOptions
 from .predict import check_output, is_on_gpu, prepare
 from .prompts import LiesElsewhereError
-from .writers import is_vector_file
+from .writers import SUFFIXES
 
 _logger = logging.getLogger(__name__)
 
@@ -75,8 +75,8 @@ def predict_rasters(
     check_engine(engine, workers)
     wanted = RasterOptions(**options)
     folder = check_output_folder(output)
-    if not is_vector_file(f"a{suffix}"):
-        raise InputError(f"suffix: expected that of a vector file such as .gpkg, got {suffix!r}")
+    if suffix.lower() not in SUFFIXES:
+        raise InputError(f"suffix: expected one of {', '.join(SUFFIXES)}, got {suffix!r}")
     outputs = output_names([Path(raster) for raster in rasters], folder, suffix)
     written: list[Path] = []
     already: list[Path] = []

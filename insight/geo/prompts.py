@@ -223,7 +223,7 @@ class ImagePlace:
         nearest = there[int(np.argmin(shapely.distance(there, self._outline)))]
         line = shapely.shortest_line(self._outline, nearest)
         if self._crs is None or self._crs.geodetic_crs is None:
-            return f"its nearest prompt is {line.length:.0f} pixels beside the image"
+            return f"its nearest prompt is {line.length:.0f} pixels outside the image"
         degrees = pyproj.Transformer.from_crs(self._crs, self._crs.geodetic_crs, always_xy=True)
         on_map = shapely.get_coordinates(transform_polygons(np.array([line], object), self._transform))
         (lon1, lon2), (lat1, lat2) = degrees.transform(*on_map.T)

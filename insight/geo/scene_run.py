@@ -130,7 +130,7 @@ class SceneRun:
             before = settings_of(path)
             if before is not None and before != settings:
                 changed = [key for key in settings if before.get(key) != settings[key]]
-                _logger.warning(f"{output}: begins anew; changed since the run that was stopped: {', '.join(changed)}")
+                _logger.warning(f"{output}: starts over; changed since the run that was stopped: {', '.join(changed)}")
             yield Journal(path, settings)
             path.unlink()
 

@@ -127,7 +127,7 @@ class TileGrid:
 
     @cached_property
     def settings(self) -> dict[str, int]:
-        """What the tiles depend on beside the size of the scene, pixels."""
+        """What the tiles depend on besides the size of the scene, pixels."""
         return {"tile_size": self.x.side, "overlap": self.x.overlap}
 
     def tile(self, row: int, column: int) -> Tile:

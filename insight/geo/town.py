@@ -52,9 +52,7 @@ def write_town(path: str | os.PathLike, size: int, seed: int = 0) -> int:
         InputError: a size below one block, or another suffix than .tif.
         OSError: the files cannot be written.
     """
-    path = check_output_file(path)
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        raise InputError(f"output: expected the name of a .tif file, got {path}")
+    path = check_output_file(path, suffixes=(".tif", ".tiff"))
     if size < BLOCK:
         raise InputError(f"size: expected at least {BLOCK} pixels, got {size}")
     if seed < 0:

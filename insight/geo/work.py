@@ -47,7 +47,7 @@ class Work(Protocol):
         keys: names of the jobs, in the order of reading.
         unit: what a job is, for the progress.
         categories: names of the classes.
-        settings: all that the results depend on beside the raster, as JSON values.
+        settings: all that the results depend on besides the raster, as JSON values.
     """
 
     raster: Raster

@@ -85,7 +85,7 @@ class Writer:
     """
 
     def __init__(self, path: str | os.PathLike, crs: Any, *, oriented_boxes: bool = True):
-        self.path = check_output_file(path)
+        self.path = check_output_file(path, suffixes=SUFFIXES)
         self._format = _format_of(self.path)
         self._crs = parse_crs(crs)
         self._with_boxes = oriented_boxes
@@ -274,11 +274,6 @@ def write_layer(path: str | os.PathLike, table: geopandas.GeoDataFrame, *, orien
         writer.write(table)
 
 
-def is_vector_file(path: str | os.PathLike) -> bool:
-    """Return whether the suffix of a file is one that `Writer` writes."""
-    return Path(path).suffix.lower() in SUFFIXES
-
-
 def require_unlocked(path: Path) -> None:
     """Check that no other program has a GeoPackage open for writing.
 
@@ -305,8 +300,6 @@ def require_unlocked(path: Path) -> None:
 
 
 def _format_of(path: Path) -> _Format:
-    if not is_vector_file(path):
-        raise InputError(f"{path}: expected a file name that ends in {', '.join(SUFFIXES)}")
     file_format = _FORMATS[path.suffix.lower()]
     if file_format.driver != "Parquet" and "w" not in pyogrio.list_drivers().get(file_format.driver, ""):
         raise InputError(

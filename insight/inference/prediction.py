@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from insight.data.formats.coco_writer import open_coco
 from insight.errors import InputError
 from insight.modeling.sopseg.image_masks import CropLogits
 from insight.runtime.atomic_files import atomic_write
+from insight.runtime.outputs import check_output_file
 from insight.structures.oriented_boxes import box_corners
 from insight.structures.rle import RLEMasks, decode_crop, masks_to_rle, rle_box, select_indices
 from insight.visualization.overlays import draw_instances
@@ -283,16 +283,13 @@ class Prediction:
             InputError: an unknown suffix; or, for a label map, no masks or more than 65535 instances.
             OSError: the file cannot be written.
         """
-        path = Path(path)
-        suffix = path.suffix.lower()
-        if suffix == ".json":
+        path = check_output_file(path, "path", (".json", ".png"))
+        if path.suffix.lower() == ".json":
             write_coco(path, [(file_name, self.image_size, self.to_coco())], self.categories)
-        elif suffix == ".png":
+        else:
             picture = Image.fromarray(self.label_map())
             with atomic_write(path, "wb") as file:
                 picture.save(file, format="png")
-        else:
-            raise InputError(f"path: expected a file name that ends in .json or .png, got {str(path)!r}")
 
     def plot(self, image: Any, order: str = "RGB", *, scale: int = 0) -> np.ndarray:
         """Draw the instances over their image.

@@ -22,15 +22,15 @@ def is_floating_point(value: object) -> bool:
 def check_device(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
     """Raise an InputError unless two tensors are on the same device."""
     if value.device != other.device:
-        raise InputError(f"{name} must be on the device of {other_name}, {other.device}, got {value.device}")
+        raise InputError(f"{name}: expected the device of {other_name}, {other.device}, got {value.device}")
 
 
 def check_boxes(name: str, boxes: Tensor, shape: str) -> None:
     """Raise an InputError unless a value is a floating-point tensor of XYXY boxes; `shape` is "(N, 4)" or alike."""
     if not is_floating_point(boxes):
-        raise InputError(f"{name} must be a floating-point tensor {shape}, got {describe(boxes)}")
+        raise InputError(f"{name}: expected a floating-point tensor {shape}, got {describe(boxes)}")
     if boxes.dim() != 2 or boxes.shape[1] != 4:
-        raise InputError(f"{name} must have shape {shape}, got {tuple(boxes.shape)}")
+        raise InputError(f"{name}: expected shape {shape}, got {tuple(boxes.shape)}")
 
 
 def as_integer(value: object, expected: str, given: object) -> int:
@@ -50,10 +50,10 @@ def as_integer(value: object, expected: str, given: object) -> int:
 def as_image_index(image_index: Tensor, of_name: str, of: Tensor) -> Tensor:
     """Check the image index (N,) of the N boxes or RoIs in argument `of_name`, and convert it to int64."""
     if not isinstance(image_index, Tensor) or image_index.dtype not in (torch.int64, torch.int32):
-        raise InputError(f"image_index must be an int64 or int32 tensor (N,), got {describe(image_index)}")
+        raise InputError(f"image_index: expected an int64 or int32 tensor (N,), got {describe(image_index)}")
     if image_index.dim() != 1 or image_index.shape[0] != of.shape[0]:
         raise InputError(
-            f"image_index must have shape (N,) = ({of.shape[0]},), got {tuple(image_index.shape)}; "
+            f"image_index: expected shape (N,) = ({of.shape[0]},), got {tuple(image_index.shape)}; "
             f"N is the length of {of_name}"
         )
     check_device("image_index", image_index, of_name, of)

@@ -86,7 +86,7 @@ def register(
     backward: Callable,
     setup_context: Callable | None = None,
 ) -> None:
-    """Register what an operator needs beside its compiled kernels.
+    """Register what an operator needs besides its compiled kernels.
 
     Compiled kernels take precedence on their devices; the fallback serves every other device. It is a kernel of the
     operator, so that torch.compile, which cannot trace numbers read on the host, does not look into it.

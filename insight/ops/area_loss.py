@@ -52,11 +52,11 @@ def area_loss(
     check_boxes("gt_boxes", gt_boxes, "(M, 4)")
     check_device("gt_boxes", gt_boxes, "proposals", proposals)
     if not 0.0 <= iou_threshold <= 1.0:
-        raise InputError(f"iou_threshold must be in [0, 1], got {iou_threshold}")
+        raise InputError(f"iou_threshold: expected a number in [0, 1], got {iou_threshold}")
     if not eps > 0.0:
-        raise InputError(f"eps must be above 0, got {eps}")
+        raise InputError(f"eps: expected a number above 0, got {eps}")
     if reduction not in ("mean", "sum"):
-        raise InputError(f'reduction must be "mean" or "sum", got {reduction!r}')
+        raise InputError(f'reduction: expected "mean" or "sum", got {reduction!r}')
 
     warn_of_fallback(proposals.device)
     # Autocast needs no rule of its own: the kernels get float32 or float64 whatever the dtype of the arguments.

@@ -75,7 +75,7 @@ def crop_resize(
     check_boxes("boxes", boxes, "(N, 4)")
     check_device("boxes", boxes, "images", images)
     if not -math.inf < pad_value < math.inf:
-        raise InputError(f"pad_value must be finite, got {pad_value}")
+        raise InputError(f"pad_value: expected a finite number, got {pad_value}")
     boxes = boxes.detach().to(torch.float32)
     if image_index is None:
         image_index = torch.zeros(boxes.shape[0], dtype=torch.int64, device=boxes.device)
@@ -84,7 +84,7 @@ def crop_resize(
     mean = _channel_values("mean", mean, images)
     divisors = _channel_values("std", std, images)
     if std is not None and not isinstance(std, Tensor) and not all(value > 0 for value in std):
-        raise InputError(f"std must hold values above 0, got {list(std)}")
+        raise InputError(f"std: expected values above 0, got {list(std)}")
     warn_of_fallback(images.device)
     op = torch.ops.insight.crop_resize.default
     return op(images, boxes, image_index, height, width, mean, divisors, antialias, float(pad_value))
@@ -93,19 +93,19 @@ def crop_resize(
 def _output_size(size: int | tuple[int, int]) -> tuple[int, int]:
     pair = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(pair) != 2:
-        raise InputError(f"size must be one integer or (height, width), got {size}")
-    height, width = (as_integer(side, "size must hold integers", size) for side in pair)
+        raise InputError(f"size: expected one integer or (height, width), got {size}")
+    height, width = (as_integer(side, "size: expected integers", size) for side in pair)
     if height < 1 or width < 1:
-        raise InputError(f"size must be positive, got {size}")
+        raise InputError(f"size: expected positive integers, got {size}")
     return height, width
 
 
 def _check_images(images: Tensor) -> None:
     if not isinstance(images, Tensor) or images.dtype not in IMAGE_DTYPES:
         names = ", ".join(str(d).removeprefix("torch.") for d in IMAGE_DTYPES)
-        raise InputError(f"images must be a tensor (B, C, H, W) of one of {names}, got {describe(images)}")
+        raise InputError(f"images: expected a tensor (B, C, H, W) of one of {names}, got {describe(images)}")
     if images.dim() != 4:
-        raise InputError(f"images must have shape (B, C, H, W), got {tuple(images.shape)}")
+        raise InputError(f"images: expected shape (B, C, H, W), got {tuple(images.shape)}")
 
 
 def _channel_values(name: str, values: Sequence[float] | Tensor | None, images: Tensor) -> Tensor | None:
@@ -114,7 +114,7 @@ def _channel_values(name: str, values: Sequence[float] | Tensor | None, images: 
     values = torch.as_tensor(values, dtype=torch.float32, device=images.device).detach()
     if values.dim() != 1 or values.shape[0] != images.shape[1]:
         raise InputError(
-            f"{name} must have one value per channel, shape ({images.shape[1]},), got {tuple(values.shape)}"
+            f"{name}: expected one value per channel, shape ({images.shape[1]},), got {tuple(values.shape)}"
         )
     return values
 

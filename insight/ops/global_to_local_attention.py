@@ -39,8 +39,8 @@ def global_to_local_attention(local: Tensor, global_tokens: Tensor, image_index:
     """
     for name, tensor, shape in (("local", local, "(N, T, D)"), ("global_tokens", global_tokens, "(B, G, D)")):
         if not isinstance(tensor, Tensor):
-            raise InputError(f"{name} must be a floating-point tensor {shape}, got {describe(tensor)}")
-    num_heads = as_integer(num_heads, "num_heads must be an integer", num_heads)
+            raise InputError(f"{name}: expected a floating-point tensor {shape}, got {describe(tensor)}")
+    num_heads = as_integer(num_heads, "num_heads: expected an integer", num_heads)
     device = local.device.type
     if torch.is_autocast_enabled(device) and local.dtype != torch.float64 and global_tokens.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device)
@@ -53,20 +53,20 @@ def global_to_local_attention(local: Tensor, global_tokens: Tensor, image_index:
 
 def _check_tokens(local: Tensor, global_tokens: Tensor, num_heads: int) -> None:
     if local.dim() != 3:
-        raise InputError(f"local must have shape (N, T, D), got {tuple(local.shape)}")
+        raise InputError(f"local: expected shape (N, T, D), got {tuple(local.shape)}")
     if global_tokens.dim() != 3:
-        raise InputError(f"global_tokens must have shape (B, G, D), got {tuple(global_tokens.shape)}")
+        raise InputError(f"global_tokens: expected shape (B, G, D), got {tuple(global_tokens.shape)}")
     if local.shape[2] != global_tokens.shape[2]:
         raise InputError(
-            f"global_tokens must have the D of local, {local.shape[2]}: expected (B, G, {local.shape[2]}), "
+            f"global_tokens: expected shape (B, G, {local.shape[2]}), with the D of local, "
             f"got {tuple(global_tokens.shape)}"
         )
     if num_heads < 1 or local.shape[2] < 1 or local.shape[2] % num_heads:
-        raise InputError(f"num_heads must divide the D of local, {local.shape[2]}, got {num_heads}")
+        raise InputError(f"num_heads: expected a divisor of the D of local, {local.shape[2]}, got {num_heads}")
     if local.dtype not in _DTYPES:
-        raise InputError(f"local must be float32, float64, float16 or bfloat16, got {local.dtype}")
+        raise InputError(f"local: expected float32, float64, float16 or bfloat16, got {local.dtype}")
     if global_tokens.dtype != local.dtype:
-        raise InputError(f"global_tokens must have the dtype of local, {local.dtype}, got {global_tokens.dtype}")
+        raise InputError(f"global_tokens: expected the dtype of local, {local.dtype}, got {global_tokens.dtype}")
     check_device("global_tokens", global_tokens, "local", local)
 
 

@@ -184,7 +184,7 @@ def _check_image_index(image_index: Tensor, images: int) -> None:
     if len(outside):
         position = int(outside[0])
         raise RuntimeError(
-            f"image_index must lie in [0, {images}), the batch size of global_tokens; got "
+            f"image_index: expected values in [0, {images}), the batch size of global_tokens, got "
             f"{image_index[position].item()} at position {position}"
         )
 
@@ -286,7 +286,7 @@ def _windows(
     indices = [0] * len(boxes) if image_index is None else image_index.tolist()
     for (x1, y1, x2, y2), index in zip(boxes.detach().to(torch.float32).tolist(), indices):
         if not 0 <= index < batch:
-            raise InputError(f"image_index must lie in [0, {batch}), the number of images, got {index}")
+            raise InputError(f"image_index: expected values in [0, {batch}), the number of images, got {index}")
         if not (math.isfinite(x1 + y1 + x2 + y2) and x1 < x2 and y1 < y2):
             yield None
             continue

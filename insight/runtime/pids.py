@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 def is_running(pid: int) -> bool:
-    """Tell whether a process is running.
+    """Return whether a process is running.
 
     Args:
         pid: its ID.
 
     Returns:
-        Whether it is; True where that cannot be told (on Windows). A process that was killed and that its parent has
+        Whether it is; True where that cannot be known (on Windows). A process that was killed and that its parent has
         not waited for is not running, and neither is one whose ID has become that of another process's thread.
     """
     if sys.platform == "win32":  # where signal 0 is no harmless one

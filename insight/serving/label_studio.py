@@ -117,10 +117,10 @@ def to_objects(regions: list[dict[str, Any]], size: tuple[int, int]) -> list[Ask
         xy, labels = [point for point, _ in points], [positive for _, positive in points]
         return [AskedObject(Prompt(points=xy, labels=labels), label)] if points else []
     found = []
-    for corners, is_turned, own in boxes:
+    for corners, is_rotated, own in boxes:
         mine = [(p, positive) for p, positive in points if len(boxes) == 1 or _contains(corners, p)]
         xy, labels = [point for point, _ in mine], [positive for _, positive in mine]
-        if is_turned:
+        if is_rotated:
             prompt = Prompt(oriented_box=corners.tolist(), points=xy, labels=labels)
         else:
             prompt = Prompt(box=[*corners.min(0).tolist(), *corners.max(0).tolist()], points=xy, labels=labels)
@@ -137,13 +137,13 @@ def rectangle_corners(value: dict[str, Any], size: tuple[int, int]) -> np.ndarra
         size: (height, width) of the image in pixels.
 
     Returns:
-        (4, 2) XY in pixels, clockwise on the screen from the corner that it is turned around.
+        (4, 2) XY in pixels, clockwise on the screen from the corner about which it is rotated.
     """
     height, width = size
-    turn = math.radians(value.get("rotation", 0))
+    angle = math.radians(value.get("rotation", 0))
     start = np.array([value["x"] * width / 100, value["y"] * height / 100])
-    along = value["width"] * width / 100 * np.array([math.cos(turn), math.sin(turn)])
-    down = value["height"] * height / 100 * np.array([-math.sin(turn), math.cos(turn)])
+    along = value["width"] * width / 100 * np.array([math.cos(angle), math.sin(angle)])
+    down = value["height"] * height / 100 * np.array([-math.sin(angle), math.cos(angle)])
     return np.array([start, start + along, start + along + down, start + down])
 
 

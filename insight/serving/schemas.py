@@ -41,7 +41,7 @@ class ObjectContent(_Strict):
     box: Box | None = Field(None, description="x1, y1, x2, y2")
     oriented_box: Corners | None = Field(None, description="four corners x, y, in order")
     points: list[Point] = Field([], max_length=1000)
-    labels: list[Label] = Field([], description="1 on the object, 0 beside it, for each point")
+    labels: list[Label] = Field([], description="1 on the object, 0 outside it, for each point")
     polygons: list[Ring] = Field([], description="rings, filled by the even-odd rule; holes follow their part")
     score: FiniteFloat | None = Field(None, ge=0, le=1)
     source: Literal["prompt", "detector", "manual"] = "prompt"
@@ -173,7 +173,7 @@ class PredictRequest(_Strict):
         [], description="centre x, y, width, height, angle (degrees, counter-clockwise), or four corners"
     )
     points: list[list[Point]] = Field([], description="for each object its points, alone or one list for each box")
-    labels: list[list[Label]] = Field([], description="1 on the object, 0 beside it")
+    labels: list[list[Label]] = Field([], description="1 on the object, 0 outside it")
     classes: ClassName | list[ClassName] | None = Field(None, description="recorded in the answer: one, or one each")
     format: Literal["polygons", "rle", "png", "geojson"] = "polygons"
     simplify: Simplify = 0.0

@@ -96,7 +96,7 @@ def oriented_prompt_points(corners: Tensor) -> Tensor:
     """Compute three foreground points along the principal axis of each oriented box.
 
     The axis joins the midpoints of the two shorter sides. For a square box (within 1 %) Eq. 4 does not determine the
-    axis, and noise could turn it by 90 degrees; the axis nearer to horizontal is chosen, and of two diagonal axes the
+    axis, and noise could rotate it by 90 degrees; the axis nearer to horizontal is chosen, and of two diagonal axes the
     one from the upper left. The points do not depend on which corner comes first.
 
     Args:
@@ -120,13 +120,13 @@ def oriented_prompt_points(corners: Tensor) -> Tensor:
 
 
 def turned_upright(corners: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn oriented boxes about their centres until their principal axis is horizontal.
+    """Rotate oriented boxes about their centres until their principal axis is horizontal.
 
     Args:
         corners: (N, 4, 2) XY, consecutive corners.
 
     Returns:
-        The turned boxes, (N, 4) XYXY, with the axis of `oriented_prompt_points` as width; and the sine and cosine of
+        The rotated boxes, (N, 4) XYXY, with the axis of `oriented_prompt_points` as width; and the sine and cosine of
         the angle from the x axis to that axis, downwards, (N, 2); the cosine is not negative.
     """
     points = oriented_prompt_points(corners)

@@ -30,7 +30,7 @@ def validate_points(points, labels, image_size: tuple[int, int]) -> tuple[Tensor
     """
     points = to_numbers(points, "points", "(N, P, 2) numbers (x, y)")
     if labels is None:
-        raise InputError("labels: expected one for each point (1 on the object, 0 beside it), got none")
+        raise InputError("labels: expected one for each point (1 on the object, 0 outside it), got none")
     labels = to_numbers(labels, "labels", "(N, P) integers", torch.float64)
     if points.ndim == 2 and labels.ndim == 1:
         points, labels = points[None], labels[None]
@@ -42,7 +42,7 @@ def validate_points(points, labels, image_size: tuple[int, int]) -> tuple[Tensor
         labels = labels.reshape(0, 1)
     if labels.shape != points.shape[:2]:
         raise InputError(f"labels: expected shape {tuple(points.shape[:2])}, one per point, got {tuple(labels.shape)}")
-    other = "has a label other than 1 (on the object), 0 (beside it) and -1 (no point)"
+    other = "has a label other than 1 (on the object), 0 (outside it) and -1 (no point)"
     refuse_rows(labels, (labels != labels.long()).any(1), "labels", other)  # fractions and NaN
     labels = labels.long()
     known = (labels >= NOT_A_POINT) & (labels <= FOREGROUND)

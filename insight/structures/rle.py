@@ -35,14 +35,14 @@ def encode_crop(crop: np.ndarray, origin: tuple[int, int], image_size: tuple[int
     """
     height, width = _checked_size(image_size)
     if not isinstance(crop, np.ndarray) or crop.dtype != bool:
-        raise InputError(f"crop must be an array (h, w) of bool, got {_describe(crop)}")
+        raise InputError(f"crop: expected an array (h, w) of bool, got {_describe(crop)}")
     if crop.ndim != 2:
-        raise InputError(f"crop must have shape (h, w), got {crop.shape}")
+        raise InputError(f"crop: expected shape (h, w), got {crop.shape}")
     x, y = map(operator.index, origin)
     if x < 0 or y < 0 or x + crop.shape[1] > width or y + crop.shape[0] > height:
         raise InputError(
-            f"crop must lie in the image: its {crop.shape[0]} rows and {crop.shape[1]} columns from "
-            f"(x, y) = ({x}, {y}) leave image_size (height, width) = ({height}, {width})"
+            f"crop: expected a window inside the image (height, width) = ({height}, {width}), got {crop.shape} from "
+            f"(x, y) = ({x}, {y})"
         )
     return {"size": [height, width], "counts": _rle_ext.coder().encode_crop(crop, x, y, height, width)}
 
@@ -71,19 +71,19 @@ def encode_logits(logits: Tensor, regions: Tensor, image_size: tuple[int, int], 
     height, width = _checked_size(image_size)
     for name, value, shape in (("logits", logits, "(N, h, w)"), ("regions", regions, "(N, 4)")):
         if not isinstance(value, Tensor) or not value.is_floating_point():
-            raise InputError(f"{name} must be a floating-point tensor {shape}, got {_describe(value)}")
+            raise InputError(f"{name}: expected a floating-point tensor {shape}, got {_describe(value)}")
     if logits.dim() != 3 or 0 in logits.shape[1:]:
-        raise InputError(f"logits must have shape (N, h, w) with h, w > 0, got {tuple(logits.shape)}")
+        raise InputError(f"logits: expected shape (N, h, w) with h, w > 0, got {tuple(logits.shape)}")
     if regions.shape != (len(logits), 4):
-        raise InputError(f"regions must have shape ({len(logits)}, 4), one per crop, got {tuple(regions.shape)}")
+        raise InputError(f"regions: expected shape ({len(logits)}, 4), one per crop, got {tuple(regions.shape)}")
     if math.isnan(threshold):
-        raise InputError("threshold must be a number, got NaN")
+        raise InputError("threshold: expected a number, got NaN")
     places = regions.detach().cpu().double()
     bad = ~(places.isfinite().all(1) & (places[:, :2] <= places[:, 2:]).all(1))
     if bad.any():
         first = int(bad.nonzero()[0])
         raise InputError(
-            f"regions must be finite with x1 <= x2 and y1 <= y2, got {places[first].tolist()} at index {first}"
+            f"regions: expected finite values with x1 <= x2 and y1 <= y2, got {places[first].tolist()} at index {first}"
         )
     values = logits.detach().cpu().float().contiguous().numpy()
     counts = _rle_ext.coder().encode_logits(values, places.numpy(), height, width, threshold)
@@ -141,7 +141,7 @@ def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
     height, width = map(operator.index, image_size)
     if height <= 0 or width <= 0 or height * width > MOST_PIXELS:
         raise InputError(
-            f"image_size must be (height, width) in positive pixels, at most {MOST_PIXELS} together, "
+            f"image_size: expected (height, width) in positive pixels, at most {MOST_PIXELS} together, "
             f"got ({height}, {width})"
         )
     return height, width

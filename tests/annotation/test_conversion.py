@@ -16,7 +16,7 @@ from insight.annotation.conversion import convert, recognise
 from insight.errors import InputError
 
 SIZES = {"a.png": (80, 100), "sub/b.png": (60, 90)}  # height, width
-TURNED = [40.0, 10, 56, 22, 50, 30, 34, 18]  # a rectangle, clockwise as displayed from its first corner
+ROTATED = [40.0, 10, 56, 22, 50, 30, 34, 18]  # a rectangle, clockwise as displayed from its first corner
 
 
 def _masks() -> dict[str, np.ndarray]:
@@ -53,7 +53,7 @@ def dataset(tmp_path_factory):
     objects[0]["score"] = 0.75
     polygon = [10.5, 10, 50, 12.25, 40, 40]
     objects += [
-        {"image_id": 2, "category_id": 3, "bbox": [34, 10, 22, 20], "oriented_box": TURNED},
+        {"image_id": 2, "category_id": 3, "bbox": [34, 10, 22, 20], "oriented_box": ROTATED},
         {"image_id": 2, "category_id": 5, "bbox": [60, 20, 20, 10]},
         {"image_id": 2, "category_id": 5, "bbox": [10.5, 10, 39.5, 30], "segmentation": [polygon]},
     ]
@@ -131,7 +131,7 @@ def test_yolo_obb(dataset, tmp_path):
     }
     yolo = tmp_path / "yolo"
     first = (yolo / "labels/sub/b.txt").read_text().splitlines()[0].split()
-    expected = (np.array(TURNED).reshape(4, 2) / (90, 60)).ravel()
+    expected = (np.array(ROTATED).reshape(4, 2) / (90, 60)).ravel()
     assert first[0] == "0" and len(first) == 9
     np.testing.assert_allclose(np.array(first[1:], float), expected, atol=1e-8)
     read = supervision.DetectionDataset.from_yolo(
@@ -139,12 +139,12 @@ def test_yolo_obb(dataset, tmp_path):
     )
     ((_, _, found),) = read
     np.testing.assert_allclose(
-        sorted(found.data["xyxyxyxy"][0].tolist()), sorted(np.reshape(TURNED, (4, 2)).tolist()), atol=1e-3
+        sorted(found.data["xyxyxyxy"][0].tolist()), sorted(np.reshape(ROTATED, (4, 2)).tolist()), atol=1e-3
     )
     assert recognise(yolo) == "yolo-obb"
     back = _by_image(_back(yolo, tmp_path))
     got = np.reshape(back["b.png"][0][1]["oriented_box"], (4, 2))
-    np.testing.assert_allclose(sorted(got.tolist()), sorted(np.reshape(TURNED, (4, 2)).tolist()), atol=1e-4)
+    np.testing.assert_allclose(sorted(got.tolist()), sorted(np.reshape(ROTATED, (4, 2)).tolist()), atol=1e-4)
     assert len(back["a.png"]) == 3
 
 
@@ -161,7 +161,7 @@ def test_dota_and_soda_a(dataset, tmp_path, target):
         assert entry["categories"][entry["annotations"][0]["category_id"]]["name"] == "ship"
         got = np.array(entry["annotations"][0]["poly"])
         assert entry["annotations"][0]["area"] == pytest.approx(20 * np.hypot(6, 8), abs=0.1)
-    assert sorted(got.reshape(4, 2).tolist()) == sorted(np.reshape(TURNED, (4, 2)).tolist())
+    assert sorted(got.reshape(4, 2).tolist()) == sorted(np.reshape(ROTATED, (4, 2)).tolist())
     back = _by_image(_back(tmp_path / "boxes", tmp_path))
     assert [a["bbox"] for _, a in back["b.png"]][1] == [60, 20, 20, 10] and len(back["a.png"]) == 3
 
@@ -197,9 +197,9 @@ def test_label_studio(dataset, tmp_path):
     regions = [region for task in tasks for region in task["annotations"][0]["result"]]
     kinds = ["polygonlabels", "brushlabels", "brushlabels", "rectanglelabels", "rectanglelabels", "polygonlabels"]
     assert [region["type"] for region in regions] == [region["from_name"] for region in regions] == kinds
-    turned = regions[3]["value"]
-    assert turned["rotation"] == pytest.approx(np.degrees(np.arctan2(12, 16)))  # clockwise about the first corner
-    assert (turned["x"] * 0.9, turned["y"] * 0.6, turned["width"] * 0.9) == pytest.approx((40, 10, 20))
+    rotated = regions[3]["value"]
+    assert rotated["rotation"] == pytest.approx(np.degrees(np.arctan2(12, 16)))  # clockwise about the first corner
+    assert (rotated["x"] * 0.9, rotated["y"] * 0.6, rotated["width"] * 0.9) == pytest.approx((40, 10, 20))
     config = ElementTree.parse(tmp_path / "tasks.config.xml").getroot()
     for tag in ("RectangleLabels", "PolygonLabels", "BrushLabels"):
         assert [one.get("value") for one in config.find(tag)] == ["ship", "storage tank & <co>"]
@@ -221,13 +221,13 @@ def _assert_masks_and_boxes_are_back(coco: COCO) -> None:
     for (_, annotation), mask in zip(back["a.png"], _masks().values(), strict=True):
         np.testing.assert_array_equal(coco.annToMask(annotation).astype(bool), mask)
         assert annotation["area"] == mask.sum()
-    (ship, turned), (_, box), (_, polygon) = back["b.png"]
+    (ship, rotated), (_, box), (_, polygon) = back["b.png"]
     assert ship == "ship" and box["bbox"] == pytest.approx([60, 20, 20, 10])
-    corners = np.array(turned["oriented_box"])
+    corners = np.array(rotated["oriented_box"])
     if len(corners) == 5:  # centre x, centre y, width, height, angle counter-clockwise
         assert corners == pytest.approx([45, 20, 20, np.hypot(6, 8), -np.degrees(np.arctan2(12, 16)) % 360], abs=1e-6)
     else:
-        assert sorted(corners.reshape(4, 2).tolist()) == sorted(np.reshape(TURNED, (4, 2)).tolist())
+        assert sorted(corners.reshape(4, 2).tolist()) == sorted(np.reshape(ROTATED, (4, 2)).tolist())
     np.testing.assert_allclose(polygon["segmentation"][0], [10.5, 10, 50, 12.25, 40, 40], atol=1e-9)
 
 
@@ -244,10 +244,12 @@ def test_cvat(dataset, tmp_path):
             pixels += [value] * int(run)
             value = not value
         np.testing.assert_array_equal(mask[y : y + height, x : x + width], np.reshape(pixels, (height, width)))
-    turned = {key: float(second[0].get(key)) for key in ("xtl", "ytl", "xbr", "ybr", "rotation")}
-    centre = (turned["xtl"] + turned["xbr"]) / 2, (turned["ytl"] + turned["ybr"]) / 2
-    assert centre == pytest.approx((45, 20), abs=0.01) and turned["xbr"] - turned["xtl"] == pytest.approx(20, abs=0.01)
-    assert turned["rotation"] == pytest.approx(np.degrees(np.arctan2(12, 16)), abs=1e-3)
+    rotated = {key: float(second[0].get(key)) for key in ("xtl", "ytl", "xbr", "ybr", "rotation")}
+    centre = (rotated["xtl"] + rotated["xbr"]) / 2, (rotated["ytl"] + rotated["ybr"]) / 2
+    assert centre == pytest.approx((45, 20), abs=0.01) and rotated["xbr"] - rotated["xtl"] == pytest.approx(
+        20, abs=0.01
+    )
+    assert rotated["rotation"] == pytest.approx(np.degrees(np.arctan2(12, 16)), abs=1e-3)
     assert second[0].get("label") == "ship" and second[1].get("label") == "storage tank & <co>"
     assert second[1].get("rotation") is None
 
@@ -323,9 +325,9 @@ def test_wrong_arguments(dataset, tmp_path):
         convert(tmp_path / "none", tmp_path / "a.json")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/a.txt").touch()
-    with pytest.raises(InputError, match="its format cannot be told; name it, one of coco"):
+    with pytest.raises(InputError, match="its format is not recognised; name it, one of coco"):
         convert(tmp_path / "full", tmp_path / "a.json")
-    with pytest.raises(InputError, match="cannot be told by its suffix; name it, one of coco"):
+    with pytest.raises(InputError, match="is not recognised by its suffix; name it, one of coco"):
         convert(dataset[0], tmp_path / "a")
     with pytest.raises(InputError, match="output: expected a new or empty folder, but .*full holds files"):
         convert(dataset[0], tmp_path / "full", target_format="dota")

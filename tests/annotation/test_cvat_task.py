@@ -28,7 +28,7 @@ def predictor():
 
 @pytest.fixture
 def fake():
-    """Two pictures, the first with three boxes: one drawn upright, one turned by 30 degrees, one of a plane."""
+    """Two pictures, the first with three boxes: one horizontal, one rotated by 30 degrees, one of a plane."""
     fake = FakeCVAT([disc(SIZE, (60, 40), 14), disc(SIZE, (30, 60), 9)], jobs=((0, 0), (1, 1)))
     fake.add([46, 26, 74, 54])
     fake.add([48, 30, 72, 50], rotation=30, attributes=[{"spec_id": 5, "value": "moored"}], z_order=2)
@@ -51,15 +51,15 @@ def iou(a, b):
 
 def test_boxes_get_the_predictors_masks_in_their_group(fake, predictor):
     assert annotate(fake, predictor) == {"made": 3}
-    upright, turned = fake.of("mask")
+    horizontal, rotated = fake.of("mask")
     corners = cv2.boxPoints(((60.0, 40.0), (24.0, 20.0), 30.0))  # OpenCV turns clockwise on the screen, as CVAT
     expected = predictor.predict(image=fake.pictures[0], boxes=[[46, 26, 74, 54]], oriented_boxes=[corners])
-    for shape, mask, score in zip((upright, turned), np.asarray(expected.masks), expected.scores.tolist()):
+    for shape, mask, score in zip((horizontal, rotated), np.asarray(expected.masks), expected.scores.tolist()):
         assert (bitmap(shape) == mask).all() and shape["score"] == pytest.approx(score)
-    assert iou(bitmap(upright), fake.pictures[0][..., 0] > 100) > 0.9
+    assert iou(bitmap(horizontal), fake.pictures[0][..., 0] > 100) > 0.9
     groups = {shape["group"] for shape in fake.of("rectangle") + fake.of("rectangle", 2)}
     assert groups == {1, 2, 3} == {shape["group"] for shape in fake.of("mask") + fake.of("mask", 2)}
-    assert turned["attributes"] == [{"spec_id": 5, "value": "moored"}] and turned["z_order"] == 2
+    assert rotated["attributes"] == [{"spec_id": 5, "value": "moored"}] and rotated["z_order"] == 2
     assert {shape["source"] for shape in fake.of("mask")} == {"semi-auto"}
     assert [shape["rotation"] for shape in fake.of("rectangle")] == [0, 30]  # boxes stay as they are
 

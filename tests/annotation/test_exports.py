@@ -88,15 +88,15 @@ def test_vector_layer_as_source(segmenter, tmp_path):
     profile = {"driver": "GTiff", "count": 4, "dtype": "uint16", "height": 120, "width": 160}
     with rasterio.open(scene, "w", crs="EPSG:32631", transform=transform, **profile) as raster:
         raster.write(np.random.default_rng(0).integers(0, 3000, (4, 120, 160), dtype=np.uint16))
-    turned = np.array([(40, 10), (56, 22), (50, 30), (34, 18)])
-    boxes = [turned, np.array([(100, 50), (130, 50), (130, 80), (100, 80)]), turned + 1000]
+    rotated = np.array([(40, 10), (56, 22), (50, 30), (34, 18)])
+    boxes = [rotated, np.array([(100, 50), (130, 50), (130, 80), (100, 80)]), rotated + 1000]
     polygons = [shapely.Polygon([transform @ tuple(map(float, corner)) for corner in box]) for box in boxes]
     table = geopandas.GeoDataFrame({"class": ["ship", "tank", "ship"]}, geometry=polygons, crs=32631)
     table.to_crs(4326).to_file(tmp_path / "boxes.gpkg")
     source = open_source(tmp_path / "boxes.gpkg", scene)
     found = source.read(source.images[0])
     assert found.class_names == ["ship", "tank"] and found.oriented.tolist() == [True, False]
-    np.testing.assert_allclose(found.corners[0], oriented_corners(turned)[0], atol=0.01)
+    np.testing.assert_allclose(found.corners[0], oriented_corners(rotated)[0], atol=0.01)
     np.testing.assert_array_equal(read_pixels(scene), Raster(scene).read((0, 0, 160, 120)))
     loose = Filters(min_score=0, min_in_box=0, max_area_ratio=10)
     assert annotate(source, segmenter, loose, tmp_path / "masks").count("kept") == 2

@@ -23,7 +23,7 @@ def test_a_suffix_stands_for_a_format(name, expected):
 
 def test_other_suffixes_need_a_name():
     with pytest.raises(
-        InputError, match="output: the format of a.kml cannot be told by its suffix; name it, one of coco"
+        InputError, match="output: the format of a.kml is not recognised by its suffix; name it, one of coco"
     ):
         format_by_suffix("a.kml")
 

@@ -92,7 +92,7 @@ def test_a_coco_file_of_boxes(write_coco, segmenter, tmp_path):
     assert coco.annToMask(horizontal).sum() == 200 and "oriented_box" not in horizontal
     assert oriented["oriented_box"] == [50, 20, 20, 10, 30]
     assert oriented["bbox"] == [40, 10, 20, 20]  # the file's, though the mask's is larger
-    # 20 x 10, turned by 30 degrees: the box around it is 22.3 x 18.7
+    # 20 x 10, rotated by 30 degrees: the box around it is 22.3 x 18.7
     assert coco.annToMask(oriented).any(axis=0).sum() == pytest.approx(22, abs=1)
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("geopandas")
 import geopandas
 import shapely
 from affine import Affine
-from helpers.rasters import TURNED, write
+from helpers.rasters import ROTATED, write
 from helpers.tiny_sopseg import save_tiny_checkpoint
 
 from insight import SOPSegPredictor
@@ -32,7 +32,7 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"VERSION": 2, "MODEL": model}))
     write(tmp_path / "scene.tif", IMAGE)
     corners = [shapely.box(*box) for box in BOXES]
-    on_map = shapely.transform(np.array(corners), lambda points: np.stack(TURNED * points.T, 1))
+    on_map = shapely.transform(np.array(corners), lambda points: np.stack(ROTATED * points.T, 1))
     layer = geopandas.GeoDataFrame(
         {"berth": ["a", "b", "c"], "class": ["ship", "ship", "barge"]}, geometry=on_map, crs="EPSG:32632"
     )
@@ -98,7 +98,7 @@ def test_many_rasters_to_a_folder(predict, place, caplog):
     scenes = place / "scenes"
     scenes.mkdir()
     write(scenes / "a.tif", IMAGE)
-    write(scenes / "far.tif", IMAGE, transform=TURNED * Affine.translation(5000, 0))
+    write(scenes / "far.tif", IMAGE, transform=ROTATED * Affine.translation(5000, 0))
     (scenes / "cut.tif").write_bytes((scenes / "a.tif").read_bytes()[:20_000])
     options = ("--boxes", place / "berths.gpkg", "--to", "gpkg", "--also", "labels")
     done = predict(*options, source="scenes", output="found")

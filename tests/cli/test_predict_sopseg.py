@@ -57,12 +57,12 @@ def assert_answers(place, found, asked):
 
 
 def test_boxes_and_oriented_boxes_of_the_command_line(predict, place):
-    turned = [-2.5, 10, 20, 8, -15]
-    boxes = ("--boxes", as_text(BOX), "--oriented-boxes", as_text(ORIENTED), "--oriented-boxes", as_text(turned))
+    rotated = [-2.5, 10, 20, 8, -15]
+    boxes = ("--boxes", as_text(BOX), "--oriented-boxes", as_text(ORIENTED), "--oriented-boxes", as_text(rotated))
     done = predict(*boxes, images=["0.png", "1.png"])
     assert done.code == 0, done.err
     asked = SOPSegPredictor(place / "sopseg.pth", input_size=64).predict(
-        image=IMAGE, boxes=[BOX], oriented_boxes=[ORIENTED, turned]
+        image=IMAGE, boxes=[BOX], oriented_boxes=[ORIENTED, rotated]
     )
     for name in ("0.png", "1.png"):
         assert_answers(place, annotations(place, name), asked)

@@ -106,7 +106,7 @@ def test_a_split_that_leaves_nothing_is_told_with_the_data_set(tiny_cfg):
 
 
 @pytest.mark.parametrize("crop", [False, True])
-def test_a_batch_of_turned_images_has_one_orientation(tiny_cfg, crop):
+def test_a_batch_of_rotated_images_has_one_orientation(tiny_cfg, crop):
     """Quarter turns make portraits of landscapes; mixed in one batch half of it would be padding."""
     tiny_cfg.INPUT.ROTATE_90 = True
     tiny_cfg.INPUT.CROP.ENABLED, tiny_cfg.INPUT.CROP.SIZE = crop, [0.9, 0.9]

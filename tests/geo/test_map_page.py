@@ -33,7 +33,7 @@ def scene(tmp_path_factory):
 
 
 def _layer(path, crs=4326):
-    """A ship and one over it, a tank with a hole and a ship within the hole, and one beside the scene."""
+    """A ship and one over it, a tank with a hole and a ship within the hole, and one outside the scene."""
     tank = shapely.box(150, 100, 250, 200) - shapely.box(180, 130, 220, 170)
     boxes = [shapely.box(20, 30, 80, 60), tank, shapely.box(190, 140, 210, 160), shapely.box(60, 40, 110, 80),
              shapely.box(900, 900, 950, 950)]  # fmt: skip
@@ -164,7 +164,7 @@ def test_zoom_move_and_coordinates(page):
 
 def test_wrong_arguments(scene, tmp_path):
     layer, raster = _layer(tmp_path / "found.gpkg"), Raster(scene)
-    with pytest.raises(InputError, match="output: expected a file name that ends in .html, got .*map.png"):
+    with pytest.raises(InputError, match="output: expected a file name that ends in .html or .htm, got .*map.png"):
         write_map(layer, raster, tmp_path / "map.png")
     table = geopandas.read_file(layer, layer="objects")
     table.geometry = table.geometry.translate(1, 0)
@@ -181,4 +181,4 @@ def test_command(scene, tmp_path, capsys):
     layer = _layer(tmp_path / "found.geojson")
     assert main(["map", str(layer), str(scene), "-o", str(tmp_path / "map.html")]) == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"wrote {tmp_path}/map.html: 4 objects, 0.0 MB, without 1 rows beside the scene")
+    assert out.startswith(f"wrote {tmp_path}/map.html: 4 objects, 0.0 MB, without 1 rows outside the scene")

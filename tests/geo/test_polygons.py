@@ -11,7 +11,7 @@ from insight.geo.polygons import mask_polygons
 from insight.structures.rle import RLEMasks, encode_crop
 
 NORTH_UP = Affine(0.3, 0, 500_000, 0, -0.3, 5_900_000)
-TURNED = Affine.translation(500_000, 5_900_000) @ Affine.rotation(33) @ Affine.scale(0.3, -0.3)
+ROTATED = Affine.translation(500_000, 5_900_000) @ Affine.rotation(33) @ Affine.scale(0.3, -0.3)
 
 
 def _random_masks(count: int = 40, seed: int = 0) -> np.ndarray:
@@ -29,7 +29,7 @@ def _encoded(masks: np.ndarray) -> RLEMasks:
     return RLEMasks.from_bitmaps(torch.from_numpy(masks))
 
 
-@pytest.mark.parametrize("transform", [None, NORTH_UP, TURNED])
+@pytest.mark.parametrize("transform", [None, NORTH_UP, ROTATED])
 def test_polygons_rasterise_to_their_masks(transform):
     masks = _random_masks()
     polygons = mask_polygons(_encoded(masks), transform)
@@ -61,9 +61,9 @@ def test_polygon_does_not_depend_on_window_or_company():
     alone = _random_masks(seed=4)[:1]
     origin = (1000, 3000)
     scene = [encode_crop(mask, (origin[0], origin[1]), (4000, 2000)) for mask in np.concatenate([masks, alone])]
-    whole = mask_polygons(scene, TURNED)
-    window = mask_polygons(_encoded(masks), TURNED, origin=origin)
-    single = mask_polygons(_encoded(alone), TURNED, origin=origin)
+    whole = mask_polygons(scene, ROTATED)
+    window = mask_polygons(_encoded(masks), ROTATED, origin=origin)
+    single = mask_polygons(_encoded(alone), ROTATED, origin=origin)
     assert [shapely.to_wkb(p) for p in whole] == [shapely.to_wkb(p) for p in [*window, *single]]
 
 
@@ -72,7 +72,7 @@ def test_simplify_is_in_pixels_and_keeps_the_shape():
     corners = cv2.boxPoints(((90, 100), (120, 40), 25))
     cv2.fillPoly(mask[0], [corners.astype(int)], 1)
     encoded = _encoded(mask.astype(bool))
-    (exact,), (simple,) = mask_polygons(encoded, TURNED), mask_polygons(encoded, TURNED, simplify=1.5)
+    (exact,), (simple,) = mask_polygons(encoded, ROTATED), mask_polygons(encoded, ROTATED, simplify=1.5)
     assert len(simple.exterior.coords) <= 10 < len(exact.exterior.coords)
     assert exact.hausdorff_distance(simple) <= 1.5 * 0.3 * 1.001
     with pytest.raises(InputError, match="simplify: expected a number of pixels, at least 0, got -1"):

@@ -20,7 +20,7 @@ import shapely
 import torch
 from affine import Affine
 from helpers.bright import BrightDetector, components, drawn
-from helpers.rasters import TURNED, write
+from helpers.rasters import ROTATED, write
 from helpers.tiny_sopseg import small_sopseg
 
 from insight.errors import InputError
@@ -42,7 +42,7 @@ def scene(tmp_path_factory):
 
 def in_pixels(table):
     """WKB of the normalised multipolygons in pixels, sorted."""
-    inverse = ~TURNED
+    inverse = ~ROTATED
     moved = shapely.transform(table.geometry.to_numpy(), lambda p: np.round(np.stack(inverse * p.T, 1)))
     parts = (shapely.MultiPolygon(list(shapely.get_parts(polygon))) for polygon in moved)
     return sorted(shapely.to_wkb(shapely.normalize(list(parts))))
@@ -58,7 +58,7 @@ def test_every_object_is_one_polygon_for_every_tile_size(scene):
         assert table.crs.to_epsg() == 32632 and list(table.instance_id) == list(range(1, len(table) + 1))
         assert table.is_valid.all() and set(table.score) == {0.75}
         for class_id, parts in expected.items():
-            areas = table.area[table.class_id == class_id] / abs(TURNED.determinant)
+            areas = table.area[table.class_id == class_id] / abs(ROTATED.determinant)
             assert sorted(areas.round().astype(int)) == sorted(int(mask.sum()) for _, mask in parts)
 
 
@@ -68,7 +68,7 @@ def test_the_polygons_cover_the_pixels_that_were_found(scene):
     from rasterio.features import rasterize
 
     shapes = zip(table.geometry, (BrightDetector.COLOURS[i] for i in table.class_id))
-    np.testing.assert_array_equal(rasterize(shapes, image.shape, transform=TURNED, dtype=np.uint8), image)
+    np.testing.assert_array_equal(rasterize(shapes, image.shape, transform=ROTATED, dtype=np.uint8), image)
 
 
 def test_a_file_holds_the_same_as_the_table(scene, tmp_path):
@@ -100,7 +100,7 @@ def test_a_scene_without_objects_gives_an_empty_layer(tmp_path):
 def test_scenes_of_a_pixel_and_narrow_strips(tmp_path, size):
     image = np.full(size, 200, np.uint8)
     table = predict_raster(write(tmp_path / "a.tif", image), BrightDetector(), tile_size=1024)
-    assert len(table) == 1 and table.area[0] == pytest.approx(image.size * abs(TURNED.determinant))
+    assert len(table) == 1 and table.area[0] == pytest.approx(image.size * abs(ROTATED.determinant))
 
 
 def test_without_a_crs_pixels_are_used_and_said_once(tmp_path, caplog):
@@ -195,7 +195,7 @@ def test_changed_settings_begin_anew_and_say_so(scene, tmp_path, caplog):
     with pytest.raises(OSError, match="stopped"):
         predict_raster(scene[0], Stopping(3), output=output, tile_size=256)
     predict_raster(scene[0], BrightDetector(), output=output, tile_size=384)
-    assert "begins anew; changed since the run that was stopped: tile_size" in caplog.text
+    assert "starts over; changed since the run that was stopped: tile_size" in caplog.text
 
 
 def test_a_changed_scene_begins_anew_and_says_so(tmp_path, caplog):
@@ -205,7 +205,7 @@ def test_a_changed_scene_begins_anew_and_says_so(tmp_path, caplog):
     image = drawn((600, 600), 2)
     write(path, image)
     predict_raster(path, BrightDetector(), output=tmp_path / "a.gpkg", tile_size=256)
-    assert "begins anew; changed since the run that was stopped: raster" in caplog.text
+    assert "starts over; changed since the run that was stopped: raster" in caplog.text
     found = geopandas.read_file(tmp_path / "a.gpkg")
     assert len(found) == sum(len(list(components(image == colour))) for colour in BrightDetector.COLOURS)
 
@@ -290,7 +290,7 @@ def test_prompted_masks_are_those_of_the_whole_image(sopseg, photo):
     whole = sopseg.predict(boxes=boxes, oriented_boxes=oriented, image=image)
     assert list(table.instance_id) == list(range(1, 43))
     np.testing.assert_allclose(table.score, whole.scores, atol=2e-5)
-    areas = np.nan_to_num(table.area / abs(TURNED.determinant)).round().astype(int)
+    areas = np.nan_to_num(table.area / abs(ROTATED.determinant)).round().astype(int)
     assert np.abs(areas - whole.masks.areas().numpy()).max() <= 2  # single pixels may fall otherwise by rounding
 
 
@@ -305,7 +305,7 @@ def test_oriented_boxes_far_from_the_origin_reach_the_shipped_model_as_they_are(
     table = predict_raster(path, shipped, oriented_boxes=oriented)
     whole = shipped.predict(oriented_boxes=oriented, image=image)
     assert whole.masks.areas().min() > 20
-    areas = (table.area / abs(TURNED.determinant)).round().astype(int)
+    areas = (table.area / abs(ROTATED.determinant)).round().astype(int)
     assert np.abs(areas - whole.masks.areas().numpy()).max() <= 2
     np.testing.assert_allclose(table.score, whole.scores, atol=2e-5)
 
@@ -341,7 +341,7 @@ def test_a_detector_answers_boxes_in_their_order(scene, tile_size):
     alone = [(box, mask) for box, mask in parts if max(mask.shape) < 60]  # also in the smallest tiles
     order = np.random.default_rng(0).permutation(len(alone))
     table = predict_raster(path, BrightPrompts(), boxes=[alone[i][0] for i in order], tile_size=tile_size)
-    areas = (table.area / abs(TURNED.determinant)).round().astype(int)
+    areas = (table.area / abs(ROTATED.determinant)).round().astype(int)
     assert list(table.instance_id) == list(range(1, len(order) + 1))
     assert list(areas) == [int(alone[i][1].sum()) for i in order]
 
@@ -437,7 +437,7 @@ def test_attributes_follow_their_prompts(sopseg, photo):
     [
         ({"workers": 0}, "workers: expected"),
         ({"engine": "spark"}, "engine: expected local or ray"),
-        ({"output": "found.txt"}, "output: expected the name of a vector file"),
+        ({"output": "found.txt"}, "output: expected a file name that ends in .gpkg, "),
         ({"bands": "7"}, "bands: expected"),
         ({"tile_size": 10}, "tile_size: expected"),
         ({"prompts": "a.gpkg", "boxes": [[1, 1, 5, 5]]}, "prompts: a layer holds all prompts"),

@@ -75,7 +75,7 @@ def test_rasters_of_the_same_name_get_files_of_their_own(tmp_path):
 
 
 def test_an_unknown_suffix_is_refused(scenes, tmp_path):
-    with pytest.raises(InputError, match="suffix: expected that of a vector file"):
+    with pytest.raises(InputError, match="suffix: expected one of .gpkg, "):
         predict_rasters(scenes, BrightDetector(), tmp_path / "found", suffix=".txt")
 
 

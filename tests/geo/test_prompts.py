@@ -16,7 +16,7 @@ from insight.geo.writers import write_layer
 UTM = "EPSG:32631"
 SIZE = (400, 600)  # height, width
 NORTH_UP = Affine(0.5, 0, 480_000, 0, -0.5, 5_700_000)
-TURNED = Affine.translation(480_000, 5_700_000) @ Affine.rotation(20) @ Affine.scale(0.5, -0.5)
+ROTATED = Affine.translation(480_000, 5_700_000) @ Affine.rotation(20) @ Affine.scale(0.5, -0.5)
 
 SHIP = np.array([(100, 100), (180, 140), (170, 160), (90, 120)], float)  # a rectangle, corners in order
 
@@ -39,7 +39,7 @@ def _same_corners(got: np.ndarray, expected: np.ndarray, atol: float = 1e-3) -> 
 
 
 @pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".fgb", ".shp", ".parquet", ".json"])
-@pytest.mark.parametrize("transform", [NORTH_UP, TURNED])
+@pytest.mark.parametrize("transform", [NORTH_UP, ROTATED])
 def test_oriented_boxes_of_every_format_in_another_crs(tmp_path, suffix, transform):
     table = _layer([SHIP, _box(10, 20, 50, 40)], transform, berth=["a", "b"]).to_crs(4326)
     path = tmp_path / f"boxes{suffix}"
@@ -67,9 +67,9 @@ def test_boxes_along_the_axes_of_their_crs_are_horizontal(tmp_path):
     oriented = read_prompts(path, UTM, NORTH_UP, SIZE, form="oriented_box")
     assert oriented.kind == "oriented_box"
     assert _same_corners(oriented.corners[0], shapely.get_coordinates(there[0])[:4])
-    # Drawn in the pixels of a turned image, they are horizontal too.
-    _layer([_box(10, 20, 50, 40)], TURNED).to_file(path)
-    found = read_prompts(path, UTM, TURNED, SIZE)
+    # Drawn in the pixels of a rotated image, they are horizontal too.
+    _layer([_box(10, 20, 50, 40)], ROTATED).to_file(path)
+    found = read_prompts(path, UTM, ROTATED, SIZE)
     assert found.kind == "box"
     np.testing.assert_allclose(found.boxes, [(10, 20, 50, 40)], atol=1e-4)
 
@@ -197,7 +197,7 @@ def test_layer_that_lies_elsewhere(tmp_path):
     with pytest.raises(InputError, match="lies elsewhere"):
         read_prompts(tmp_path / "boxes.parquet", UTM, NORTH_UP, SIZE)
     (tmp_path / "boxes.txt").write_text("100 4100 180 4140 170 4160 90 4120 ship 1\n")
-    with pytest.raises(InputError, match="its nearest prompt is 3700 pixels beside the image"):
+    with pytest.raises(InputError, match="its nearest prompt is 3700 pixels outside the image"):
         read_prompts(tmp_path / "boxes.txt", None, None, SIZE)
 
 

@@ -217,9 +217,9 @@ def test_plain_pictures_have_pixels_or_a_world_file(tmp_path):
 
 
 def test_rotated_transforms_are_kept(tmp_path):
-    turned = UTM * Affine.rotation(30)
-    raster = Raster(write(tmp_path / "a.tif", noise((3, 20, 30)), turned))
-    assert raster.transform.almost_equals(turned) and raster.gsd_m == pytest.approx(0.5)
+    rotated = UTM * Affine.rotation(30)
+    raster = Raster(write(tmp_path / "a.tif", noise((3, 20, 30)), rotated))
+    assert raster.transform.almost_equals(rotated) and raster.gsd_m == pytest.approx(0.5)
 
 
 def test_the_ground_distance_of_degrees_and_of_feet_is_in_metres(tmp_path):

@@ -9,16 +9,16 @@ from affine import Affine
 from insight.errors import InputError
 from insight.geo.stac import write_stac_item
 
-TURNED = Affine.translation(480_000, 5_700_000) @ Affine.rotation(20) @ Affine.scale(0.5, -0.5)
+ROTATED = Affine.translation(480_000, 5_700_000) @ Affine.rotation(20) @ Affine.scale(0.5, -0.5)
 TIME = datetime.datetime(2026, 5, 4, 12, 30)
 
 
 def test_item_lies_where_its_scene_does(tmp_path):
     path = tmp_path / "found.json"
     assets = {"scene": tmp_path.parent / "scene.tif", "objects": tmp_path / "found.gpkg"}
-    write_stac_item(path, assets, (4000, 6000), TURNED, "EPSG:32631", TIME, {"insight:model": "light"})
+    write_stac_item(path, assets, (4000, 6000), ROTATED, "EPSG:32631", TIME, {"insight:model": "light"})
     item = json.loads(path.read_text())
-    corners = [TURNED @ corner for corner in ((0, 0), (6000, 0), (6000, 4000), (0, 4000))]
+    corners = [ROTATED @ corner for corner in ((0, 0), (6000, 0), (6000, 4000), (0, 4000))]
     scene = geopandas.GeoSeries([shapely.Polygon(corners)], crs=32631).to_crs(4326)[0]
     footprint = shapely.geometry.shape(item["geometry"])
     assert footprint.exterior.is_ccw and footprint.symmetric_difference(scene).area < 1e-3 * scene.area
@@ -34,4 +34,4 @@ def test_item_lies_where_its_scene_does(tmp_path):
 
 def test_scene_without_crs(tmp_path):
     with pytest.raises(InputError, match="stac: expected a scene with a CRS, got none"):
-        write_stac_item(tmp_path / "found.json", {}, (10, 10), TURNED, None, TIME)
+        write_stac_item(tmp_path / "found.json", {}, (10, 10), ROTATED, None, TIME)

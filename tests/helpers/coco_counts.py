@@ -1,4 +1,4 @@
-"""Counting instances a class, twice: in dataset dicts, and in the file itself."""
+"""Instances per class, counted in dataset dicts and in the COCO file itself."""
 
 import json
 from collections import Counter

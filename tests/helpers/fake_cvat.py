@@ -1,4 +1,4 @@
-"""A CVAT over HTTP, as far as its SDK asks: every body that arrives and leaves passes the SDK's own models."""
+"""The part of CVAT's HTTP API that its SDK calls; every body is checked by the SDK's own models."""
 
 import contextlib
 import io

@@ -35,7 +35,7 @@ def run_insight(command: str, *words) -> Done:
         forget_logs()
         known = set(DatasetCatalog.list())
         code = main([*command.split(), *map(str, words)])
-        for name in set(DatasetCatalog.list()) - known:  # the next command may call other files so
+        for name in set(DatasetCatalog.list()) - known:  # the next command may give other files these names
             DatasetCatalog.remove(name)
             MetadataCatalog.remove(name)
         forget_logs()

@@ -1,4 +1,4 @@
-"""What each process of a training in two does: a module, for processes import what they are to run."""
+"""What each process of a training in two processes runs; a module, because spawned processes import it."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from insight.engine import Trainer
 
 
 def train(config_file):
-    """Train; OUTPUT_DIR/rank_R.pth keeps the parameters before and after, and which images this process saw."""
+    """Train; OUTPUT_DIR/rank_R.pth gets the parameters before and after, and the images that this process saw."""
     cfg = load_config(config_file)
     register_from_config(cfg)
     trainer = Trainer(cfg)
@@ -31,7 +31,7 @@ def parameters(trainer):
 
 
 def hang(folder):
-    """Ignore all signals that can be ignored, as a process inside a library does; FOLDER/PID says that it is so."""
+    """Ignore SIGTERM and SIGINT, as a process inside a library may; FOLDER/PID is made once they are ignored."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Path(folder, str(os.getpid())).touch()

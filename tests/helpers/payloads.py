@@ -30,7 +30,7 @@ def yaml_new(mark: Path) -> bytes:
 
 
 def pickle_payload(mark: Path) -> bytes:
-    """A pickle, as a .pkl of Detectron2's zoo or a .pth of old torch is."""
+    """A pickle, such as a .pkl of Detectron2's model zoo or a .pth of an old torch."""
     return pickle.dumps({"model": _Marks(mark)}, protocol=2)
 
 
@@ -42,7 +42,7 @@ def torch_payload(mark: Path) -> bytes:
 
 
 def zip_payload(mark: Path) -> bytes:
-    """An archive whose entries want to lie outside of the folder that it is unpacked to."""
+    """An archive whose entries point outside the folder that it is unpacked to."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(os.path.relpath(mark, mark.anchor), "x")

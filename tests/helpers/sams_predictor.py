@@ -1,4 +1,4 @@
-"""What segment-anything's predictor and we make of an image that must be resized, from its pixels on."""
+"""Answers of segment-anything's predictor and of ours for an image that must be resized."""
 
 import numpy as np
 import torch

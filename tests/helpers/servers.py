@@ -1,4 +1,4 @@
-"""Applications of tests, with a tiny model and small images."""
+"""Servers for tests, with a tiny model and small images."""
 
 import contextlib
 import json

@@ -8,7 +8,7 @@ from PIL import Image
 
 CLASSES = ("square", "bar")
 SIZE = (64, 80)  # height, width of an image
-# What makes of it the whole prompt model: prompts, area loss and sampled boxes; GPM smaller.
+# With these, CONFIG becomes the whole prompt model: prompts, area loss and sampled boxes; a smaller GPM.
 PROMPTS_FILE = Path(__file__).resolve().parents[2] / "configs" / "base" / "insight.yaml"
 PROMPTS = {"META_ARCHITECTURE": "PromptRCNN", "PROMPT": {"GPM": {"DIM": 32}}}
 

@@ -81,7 +81,7 @@ def losses_of(model, inputs, seed=0):
 
 
 def wake_prompts(model):
-    """Give the fusion layers, which start small, something to say."""
+    """Give the fusion layers, which start small, weights large enough to matter."""
     for name, parameter in model.named_parameters():
         if ".fusion." in name:
             torch.nn.init.normal_(parameter, std=0.1)

@@ -1,4 +1,4 @@
-"""Waiting."""
+"""Waiting for what another thread or process does."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""A folder that holds a sound input for everything that a command can be given, and the command lines that read it."""
+"""A folder with a valid input of every kind that a command reads, and the command lines that read them."""
 
 import json
 import os
@@ -110,7 +110,7 @@ INPUTS = (
 
 
 def make_workplace(folder: Path) -> Path:
-    """Fill a folder with sound inputs: a dataset in four forms, a trained model, and what commands have left behind."""
+    """Fill a folder with valid inputs: a dataset in four forms, a trained model, and what commands have left behind."""
     annotations, images = write_dataset(folder / "data", images=3)
     base = {"_BASE_": str(PROMPTS_FILE), **CONFIG, "MODEL": {**CONFIG["MODEL"], **PROMPTS}}
     (folder / "base.yaml").write_text(yaml.safe_dump(base))

@@ -1,6 +1,6 @@
 """Commands as processes that start at once: forked from one that has imported everything.
 
-As a program it reads a line of JSON for each command, [output file, words ...], and answers with the process's number.
+As a program it reads a line of JSON for each command, [output file, words ...], and replies with its process id.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ class Command:
     """A command that runs in a process group of its own.
 
     Args:
-        pid: number of the process, which leads its group.
+        pid: id of the process, which leads its group.
         output: file of what it prints.
     """
 
@@ -39,7 +39,7 @@ class Command:
         return int(self._code.read_text()) if self._code.is_file() else None
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end; whether it came."""
+        """Wait for its end; return whether it has ended."""
         end = time.monotonic() + seconds
         while self.running and time.monotonic() < end:
             time.sleep(0.01)

@@ -44,7 +44,7 @@ def test_large_tensors_are_halved_small_ones_and_those_out_of_range_are_not(tmp_
         "small": torch.randn(63, 65, generator=generator),
         "wide": 1e6 * torch.randn(64, 65, generator=generator),
         "count": torch.tensor(7),
-        "turned": torch.randn(65, 64, generator=generator).T,
+        "transposed": torch.randn(65, 64, generator=generator).T,
     }
     keys = SOPSegArchitecture("vit_t", "sam")
     model = write_model(ModelFolder(tmp_path / "m", "m", "sopseg", "", architecture=keys), weights)
@@ -55,7 +55,7 @@ def test_large_tensors_are_halved_small_ones_and_those_out_of_range_are_not(tmp_
         "small": torch.float32,
         "wide": torch.float32,
         "count": torch.int64,
-        "turned": torch.float16,
+        "transposed": torch.float16,
     }
     for name, tensor in weights.items():
         torch.testing.assert_close(stored[name].to(tensor.dtype), tensor, rtol=2**-11, atol=1e-7)

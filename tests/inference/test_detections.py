@@ -16,8 +16,8 @@ from insight.structures.oriented_boxes import oriented_corners
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 BOXES = np.array([[20.0, 30, 36, 40], [70, 50, 80, 66]])
-TURNED = np.array([[40.0, 30, 24, 10, 30], [70, 60, 30, 12, -75]])
-RADIANS = np.concatenate([TURNED[:, :4], -np.deg2rad(TURNED[:, 4:])], 1)
+ROTATED = np.array([[40.0, 30, 24, 10, 30], [70, 60, 30, 12, -75]])
+RADIANS = np.concatenate([ROTATED[:, :4], -np.deg2rad(ROTATED[:, 4:])], 1)
 NAMES = {0: "plane", 1: "ship", 4: "harbour"}
 CLASSES = [4, 1]
 
@@ -42,7 +42,7 @@ RESULTS = {
     "supervision obb": SimpleNamespace(
         xyxy=np.zeros((2, 4)),
         class_id=np.array(CLASSES),
-        data={"xyxyxyxy": oriented_corners(TURNED).numpy(), "class_name": np.array(["harbour", "ship"])},
+        data={"xyxyxyxy": oriented_corners(ROTATED).numpy(), "class_name": np.array(["harbour", "ship"])},
     ),
     "mmrotate": SimpleNamespace(
         pred_instances=SimpleNamespace(
@@ -54,19 +54,19 @@ RESULTS = {
         "instances": Instances((90, 120), pred_boxes=Boxes(torch.tensor(BOXES)), pred_classes=torch.tensor(CLASSES))
     },
     "Detectron2 rotated": Instances(
-        (90, 120), pred_boxes=RotatedBoxes(torch.tensor(TURNED)), pred_classes=torch.tensor(CLASSES)
+        (90, 120), pred_boxes=RotatedBoxes(torch.tensor(ROTATED)), pred_classes=torch.tensor(CLASSES)
     ),
 }
 
 
 @pytest.mark.parametrize("library", RESULTS)
 def test_results_of_other_libraries(predictor, library):
-    turned = any(word in library for word in ("obb", "mmrotate", "rotated"))
-    expected = predictor.predict(image=IMAGE, **({"oriented_boxes": TURNED} if turned else {"boxes": BOXES}))
+    rotated = any(word in library for word in ("obb", "mmrotate", "rotated"))
+    expected = predictor.predict(image=IMAGE, **({"oriented_boxes": ROTATED} if rotated else {"boxes": BOXES}))
     found = insight.masks(IMAGE, RESULTS[library], model=predictor)
     assert found.class_ids.tolist() == CLASSES
     names = ["harbour", "ship"] if "ultralytics" in library or "supervision" in library else ["4", "1"]
-    assert found.class_names == names and (found.oriented_boxes is not None) == turned
+    assert found.class_names == names and (found.oriented_boxes is not None) == rotated
     differing = (np.asarray(found.masks) != np.asarray(expected.masks)).mean()
     assert differing < 1e-3 and np.asarray(found.masks).any((1, 2)).all()  # radians are rounded
     torch.testing.assert_close(found.scores, expected.scores, atol=1e-3, rtol=1e-3)
@@ -78,8 +78,8 @@ def test_a_list_of_one_and_boxes_alone(predictor):
     for boxes in (BOXES, BOXES.tolist(), torch.tensor(BOXES), list(BOXES)):
         found = insight.masks(IMAGE, boxes, model=predictor)
         assert found.masks.codes == expected and found.class_names == ["object", "object"]
-    turned = predictor.predict(image=IMAGE, oriented_boxes=TURNED).masks.codes
-    assert insight.masks(IMAGE[:, :, ::-1], TURNED, model=predictor, order="BGR").masks.codes == turned
+    rotated = predictor.predict(image=IMAGE, oriented_boxes=ROTATED).masks.codes
+    assert insight.masks(IMAGE[:, :, ::-1], ROTATED, model=predictor, order="BGR").masks.codes == rotated
     assert len(insight.masks(IMAGE, [], model=predictor)) == 0
     none = ultralytics(boxes=SimpleNamespace(xyxy=torch.zeros(0, 4), cls=torch.zeros(0)))
     assert len(insight.masks(IMAGE, none, model=predictor)) == 0
@@ -106,7 +106,7 @@ def test_supervision_itself(predictor):
     found = insight.masks(IMAGE, detections, model=predictor)
     assert found.masks.codes == predictor.predict(image=IMAGE, boxes=BOXES).masks.codes
     assert found.class_names == ["a", "b"]
-    corners = predictor.predict(image=IMAGE, oriented_boxes=TURNED).to_supervision()
+    corners = predictor.predict(image=IMAGE, oriented_boxes=ROTATED).to_supervision()
     again = insight.masks(IMAGE, corners, model=predictor)
     assert np.array_equal(np.asarray(again.masks), corners.mask)
 
@@ -134,11 +134,11 @@ def test_ultralytics_itself(predictor):
     """Its classes of results, as its models fill them."""
     results = pytest.importorskip("ultralytics.engine.results")
     about = torch.tensor([[0.9, 4], [0.8, 1]])
-    level = results.Results(IMAGE, "port.png", NAMES, boxes=torch.cat([torch.tensor(BOXES).float(), about], 1))
-    turned = torch.cat([torch.tensor(RADIANS).float(), about], 1)
-    oriented = results.Results(IMAGE, "port.png", NAMES, obb=turned)
-    expected = {"boxes": BOXES}, {"oriented_boxes": TURNED}
-    for given, prompts in zip((level, oriented), expected):
+    horizontal = results.Results(IMAGE, "port.png", NAMES, boxes=torch.cat([torch.tensor(BOXES).float(), about], 1))
+    rotated = torch.cat([torch.tensor(RADIANS).float(), about], 1)
+    oriented = results.Results(IMAGE, "port.png", NAMES, obb=rotated)
+    expected = {"boxes": BOXES}, {"oriented_boxes": ROTATED}
+    for given, prompts in zip((horizontal, oriented), expected):
         found = insight.masks(IMAGE, [given], model=predictor)
         assert found.class_names == ["harbour", "ship"]
         masks = np.asarray(predictor.predict(image=IMAGE, **prompts).masks)

@@ -63,12 +63,12 @@ def test_a_palette_with_a_transparent_colour(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_pillow_image_is_turned_as_its_file_is(tmp_path, orientation):
+def test_a_pillow_image_is_rotated_as_its_file_is(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(PIXELS).save(tmp_path / "turned.png", exif=exif)
-    with Image.open(tmp_path / "turned.png") as opened:
-        assert np.array_equal(to_rgb(opened), to_rgb(tmp_path / "turned.png"))
+    Image.fromarray(PIXELS).save(tmp_path / "rotated.png", exif=exif)
+    with Image.open(tmp_path / "rotated.png") as opened:
+        assert np.array_equal(to_rgb(opened), to_rgb(tmp_path / "rotated.png"))
 
 
 @pytest.mark.parametrize(

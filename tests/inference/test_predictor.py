@@ -360,7 +360,7 @@ def test_a_box_may_reach_a_hundred_sides_beyond_the_image_and_no_farther(predict
 
 @pytest.mark.filterwarnings("error")
 def test_an_image_of_one_pixel_that_is_read_only(predictor, monkeypatch):
-    monkeypatch.setattr(predictor.model, "input_format", "RGB")  # else the bands are turned, in a copy
+    monkeypatch.setattr(predictor.model, "input_format", "RGB")  # else the bands are reversed, in a copy
     pixel = np.zeros((1, 1, 3), np.uint8)
     pixel.flags.writeable = False
     torch.set_warn_always(True)

@@ -46,7 +46,7 @@ def main(raster: str, *clicks: str) -> None:
     tool.drawn.connect(drawn.append)
     places = [QgsPointXY(*map(float, click.split(","))) for click in clicks]
     tool.canvasReleaseEvent(Event(canvas, QEvent.MouseButtonRelease, places[0]))
-    tool.canvasReleaseEvent(Event(canvas, QEvent.MouseButtonRelease, places[1], Qt.RightButton))  # begins anew
+    tool.canvasReleaseEvent(Event(canvas, QEvent.MouseButtonRelease, places[1], Qt.RightButton))  # starts over
     for place in places:
         tool.canvasMoveEvent(Event(canvas, QEvent.MouseMove, place))
         tool.canvasReleaseEvent(Event(canvas, QEvent.MouseButtonRelease, place))

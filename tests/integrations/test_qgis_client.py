@@ -14,9 +14,9 @@ pytest.importorskip("geopandas")
 import shapely
 from helpers.bright import components
 from helpers.model_folders import write_tiny_sopseg
-from helpers.rasters import TURNED, write
+from helpers.rasters import ROTATED, write
 from helpers.servers import make_settings, start
-from insight_masks import asking, client
+from insight_masks import client, prediction
 from PIL import Image
 
 from insight.geo.predict import predict_raster
@@ -26,7 +26,7 @@ from insight.inference.sopseg_predictor import SOPSegPredictor
 class Picture:
     """A raster in memory, as the plugin's `Raster`."""
 
-    geotransform = TURNED.to_gdal()
+    geotransform = ROTATED.to_gdal()
 
     def __init__(self, image):
         self.image, self.size, self.windows = image, image.shape[:2], []
@@ -62,30 +62,32 @@ def polygons(found):
     return [shapely.MultiPolygon([(part[0], part[1:]) for part in of_map]) for of_map, *_ in found]
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_masks_are_those_of_the_whole_scene(tmp_path, model, turned):
+@pytest.mark.parametrize("oriented", [False, True])
+def test_masks_are_those_of_the_whole_scene(tmp_path, model, oriented):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (1300, 1400, 3), np.uint8)
     path = write(tmp_path / "scene.tif", image)
     centres, sizes = rng.uniform(40, 1260, (30, 2)), rng.uniform(8, 40, (30, 2))
-    angles = np.radians(rng.uniform(0, 180, 30) if turned else np.zeros(30))
-    turns = np.stack([np.cos(angles), np.sin(angles), -np.sin(angles), np.cos(angles)], 1).reshape(-1, 2, 2)
-    corners = (np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * sizes[:, None] / 2) @ turns + centres[:, None]
+    angles = np.radians(rng.uniform(0, 180, 30) if oriented else np.zeros(30))
+    rotations = np.stack([np.cos(angles), np.sin(angles), -np.sin(angles), np.cos(angles)], 1).reshape(-1, 2, 2)
+    corners = (np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * sizes[:, None] / 2) @ rotations + centres[:, None]
     raster, progress = Picture(image), []
     with start(make_settings(tmp_path, model, sources=False)) as application:
-        found = asking.masks_of_boxes(
+        found = prediction.masks_of_boxes(
             raster,
             ApplicationClient(application),
             [[tuple(point) for point in box] for box in corners.tolist()],
-            turned=turned,
+            oriented=oriented,
             progress=lambda *counts: progress.append(counts),
         )
-    prompts = {"oriented_boxes": corners} if turned else {"boxes": np.concatenate([corners.min(1), corners.max(1)], 1)}
+    prompts = (
+        {"oriented_boxes": corners} if oriented else {"boxes": np.concatenate([corners.min(1), corners.max(1)], 1)}
+    )
     expected = predict_raster(path, SOPSegPredictor.from_pretrained(model, "cpu"), **prompts)
     np.testing.assert_allclose([score for _, score in found], expected.score, atol=2e-5)
     for ours, theirs in zip(polygons(found), expected.geometry):
         theirs = theirs or shapely.Polygon()
-        assert ours.symmetric_difference(theirs).area <= 2 * abs(TURNED.determinant)  # single pixels, by rounding
+        assert ours.symmetric_difference(theirs).area <= 2 * abs(ROTATED.determinant)  # single pixels, by rounding
     assert len(raster.windows) > 1 and progress[-1] == (30, 30)
 
 
@@ -94,8 +96,8 @@ def test_objects_are_found_once_and_whole_in_any_tiling(monkeypatch):
     rng = np.random.default_rng(1)
     for x, y, w, h in np.concatenate([rng.integers(0, 850, (60, 2)), rng.integers(4, 60, (60, 2))], 1):
         image[y : y + h, x : x + w] = 200
-    monkeypatch.setattr(asking, "_TILE", 512)
-    monkeypatch.setattr(asking, "_OVERLAP", 256)
+    monkeypatch.setattr(prediction, "_TILE", 512)
+    monkeypatch.setattr(prediction, "_OVERLAP", 256)
 
     class Bright(client.Client):
         def predict(self, data, request):
@@ -106,7 +108,7 @@ def test_objects_are_found_once_and_whole_in_any_tiling(monkeypatch):
                 {"box": box, "class": "tank", "score": 0.5, "polygons": _outline(part, box[:2])} for box, part in found
             ]
 
-    found = list(asking.objects_of(Picture(image), Bright("http://localhost:1"), (0, 0, 1000, 900)))
+    found = list(prediction.objects_of(Picture(image), Bright("http://localhost:1"), (0, 0, 1000, 900)))
     expected = [box for box, _ in components(image[..., 0] > 100)]
     inside = [tuple(map(round, geometry_bounds(of_map))) for of_map, *_ in found]
     assert sorted(inside) == sorted(expected)
@@ -124,7 +126,7 @@ def _outline(mask, origin):
 def geometry_bounds(of_map):
     from insight_masks.geometry import bounds, to_pixels
 
-    return bounds([point for part in of_map for point in to_pixels(TURNED.to_gdal(), part[0])])
+    return bounds([point for part in of_map for point in to_pixels(ROTATED.to_gdal(), part[0])])
 
 
 @contextlib.contextmanager
@@ -177,7 +179,7 @@ def test_a_busy_server_is_asked_again_with_the_token():
         ((422, {}, {"detail": "boxes: outside"}), "answers 422: boxes: outside"),
         ((500, {}, b"<html>"), "answers 500: Internal Server Error"),
         ((302, {"Location": "http://127.0.0.1:1/"}, b""), "answers 302"),
-        ((200, {}, {"hello": 1}), "is not a server of insight"),
+        ((200, {}, {"hello": 1}), "is not an insight server"),
         ((200, {}, b"<html>"), "does not answer"),
     ],
 )

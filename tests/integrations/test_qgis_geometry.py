@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("geopandas")
 import pyproj
 import shapely
-from helpers.rasters import TURNED
+from helpers.rasters import ROTATED
 from insight_masks import geometry
 
 from insight.geo.features import feature_table
@@ -15,7 +15,7 @@ from insight.serving.outlines import mask_outline
 from insight.structures.crop_regions import crop_regions
 from insight.structures.rle import encode_crop
 
-GEOTRANSFORM = TURNED.to_gdal()
+GEOTRANSFORM = ROTATED.to_gdal()
 
 
 def random_rings(count=200):
@@ -36,7 +36,7 @@ def random_rings(count=200):
 def test_places_on_the_map_and_back():
     points = [(0.0, 0.0), (10.5, 20.25), (-3.0, 700.0)]
     there = geometry.to_map(GEOTRANSFORM, points)
-    np.testing.assert_allclose(there, [TURNED @ point for point in points])
+    np.testing.assert_allclose(there, [ROTATED @ point for point in points])
     np.testing.assert_allclose(geometry.to_pixels(GEOTRANSFORM, there), points, atol=1e-6)
 
 
@@ -101,7 +101,7 @@ def test_parts_and_holes_of_outlines():
     assert polygon.is_valid and (shapely.contains_xy(polygon, x, y) == mask).all()
     on_map = geometry.on_map(GEOTRANSFORM, found)
     there = shapely.MultiPolygon([(part[0], part[1:]) for part in on_map])
-    assert there.area == pytest.approx(mask.sum() * abs(TURNED.determinant))
+    assert there.area == pytest.approx(mask.sum() * abs(ROTATED.determinant))
     for part in on_map:
         assert shapely.is_ccw(shapely.LinearRing(part[0])) and part[0][0] == part[0][-1]
         assert not any(shapely.is_ccw(shapely.LinearRing(hole)) for hole in part[1:])

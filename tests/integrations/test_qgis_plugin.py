@@ -21,7 +21,7 @@ import pyproj
 import shapely
 from affine import Affine
 from helpers.bright import components
-from helpers.rasters import TURNED, write
+from helpers.rasters import ROTATED, write
 from helpers.servers import running
 from PIL import Image
 
@@ -85,13 +85,13 @@ def qgis(archive, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    """A drawn harbour as a GeoTIFF that is turned on its map, and a layer of eight turned boxes in degrees."""
+    """A drawn harbour as a GeoTIFF that is rotated on its map, and a layer of eight rotated boxes in degrees."""
     folder = tmp_path_factory.mktemp("scene")
     drawn = draw_scene(seed=7, size=(320, 320), kind="harbour")
     write(folder / "scene.tif", drawn.image)
     largest = sorted(drawn.instances, key=lambda one: -one.mask.sum())[:8]
     corners = oriented_corners([one.oriented_box for one in largest]).double().numpy()
-    polygons = [*transform_polygons(shapely.polygons(corners), TURNED), shapely.box(400000, 4e6, 400010, 4e6 + 10)]
+    polygons = [*transform_polygons(shapely.polygons(corners), ROTATED), shapely.box(400000, 4e6, 400010, 4e6 + 10)]
     layer = geopandas.GeoDataFrame({"berth": [*"abcdefghi"], "score": 0.25}, geometry=polygons, crs=32632)
     layer.to_crs(4326).to_file(folder / "boxes.gpkg")
     return folder / "scene.tif", folder / "boxes.gpkg"
@@ -114,14 +114,14 @@ def test_masks_from_boxes_are_insights(qgis, scene, server, tmp_path):
     output = tmp_path / "masks.gpkg"
     done = masks_from_boxes(qgis, *scene, output, INSIGHT_URL=server, INSIGHT_TOKEN=TOKEN)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "left out 1 boxes: without an area, or beside the raster" in done.stdout + done.stderr
+    assert "left out 1 boxes without area or outside the raster" in done.stdout + done.stderr
     found = geopandas.read_file(output)
     expected = predict_raster(scene[0], SOPSegPredictor.from_pretrained(device="cpu"), prompts=scene[1])
     assert list(found.columns) == list(expected.columns) == [*COLUMNS, "berth", "prompt_score", "geometry"]
     assert found.crs.to_epsg() == 32632 and list(found.berth) == list(expected.berth) == [*"abcdefgh"]
     assert found.is_valid.all()
     for ours, theirs in zip(found.geometry, expected.geometry):
-        assert ours.symmetric_difference(theirs).area <= 3 * abs(TURNED.determinant)  # single pixels, by rounding
+        assert ours.symmetric_difference(theirs).area <= 3 * abs(ROTATED.determinant)  # single pixels, by rounding
     np.testing.assert_allclose(found.score, expected.score, atol=2e-5)
     measured = feature_table(
         list(found.geometry), found.crs, class_ids=found.class_id, categories=["object"], scores=found.score
@@ -216,7 +216,7 @@ def test_objects_are_found_with_the_contrast_of_the_layer(qgis, bright_server, t
 
 
 @needs_qgis
-def test_a_turned_box_that_is_drawn_gets_its_mask(qgis, scene, server):
+def test_a_rotated_box_that_is_drawn_gets_its_mask(qgis, scene, server):
     python = Path(QGIS_PROCESS).parent / "python3"
     if qgis(python, "-c", "import qgis.core").returncode:
         pytest.skip("needs QGIS's Python: apt-get install python3-qgis")
@@ -232,9 +232,9 @@ def test_a_turned_box_that_is_drawn_gets_its_mask(qgis, scene, server):
     expected = predict_raster(
         scene[0],
         SOPSegPredictor.from_pretrained(device="cpu"),
-        oriented_boxes=shapely.get_coordinates(transform_polygons(np.array([box]), ~TURNED))[None, :4],
+        oriented_boxes=shapely.get_coordinates(transform_polygons(np.array([box]), ~ROTATED))[None, :4],
     )
     assert [row["instance_id"] for row in content["masks"]] == [1, 2] and content["told"] == []
     for row in content["masks"]:
         difference = shapely.from_wkt(row["wkt"]).symmetric_difference(expected.geometry[0]).area
-        assert difference <= 3 * abs(TURNED.determinant)
+        assert difference <= 3 * abs(ROTATED.determinant)

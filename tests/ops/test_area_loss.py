@@ -331,17 +331,17 @@ BOXES = torch.zeros(2, 4)
 @pytest.mark.parametrize(
     "arguments, options, message",
     [
-        ((torch.zeros(2, 5), BOXES), {}, r"proposals must have shape \(N, 4\), got \(2, 5\)"),
-        ((BOXES, torch.zeros(4)), {}, r"gt_boxes must have shape \(M, 4\), got \(4,\)"),
-        ((BOXES.long(), BOXES), {}, r"proposals must be a floating-point tensor \(N, 4\), got torch.int64"),
-        ((BOXES, BOXES.int()), {}, r"gt_boxes must be a floating-point tensor \(M, 4\), got torch.int32"),
-        ((BOXES.tolist(), BOXES), {}, r"proposals must be a floating-point tensor \(N, 4\), got list"),
-        ((BOXES, BOXES.numpy()), {}, r"gt_boxes must be a floating-point tensor \(M, 4\), got ndarray"),
-        ((BOXES, BOXES.to("meta")), {}, "gt_boxes must be on the device of proposals, cpu, got meta"),
-        ((BOXES, BOXES), {"iou_threshold": 1.5}, r"iou_threshold must be in \[0, 1\], got 1.5"),
-        ((BOXES, BOXES), {"iou_threshold": float("nan")}, r"iou_threshold must be in \[0, 1\], got nan"),
-        ((BOXES, BOXES), {"eps": 0.0}, "eps must be above 0, got 0.0"),
-        ((BOXES, BOXES), {"reduction": "none"}, 'reduction must be "mean" or "sum", got \'none\''),
+        ((torch.zeros(2, 5), BOXES), {}, r"proposals: expected shape \(N, 4\), got \(2, 5\)"),
+        ((BOXES, torch.zeros(4)), {}, r"gt_boxes: expected shape \(M, 4\), got \(4,\)"),
+        ((BOXES.long(), BOXES), {}, r"proposals: expected a floating-point tensor \(N, 4\), got torch.int64"),
+        ((BOXES, BOXES.int()), {}, r"gt_boxes: expected a floating-point tensor \(M, 4\), got torch.int32"),
+        ((BOXES.tolist(), BOXES), {}, r"proposals: expected a floating-point tensor \(N, 4\), got list"),
+        ((BOXES, BOXES.numpy()), {}, r"gt_boxes: expected a floating-point tensor \(M, 4\), got ndarray"),
+        ((BOXES, BOXES.to("meta")), {}, "gt_boxes: expected the device of proposals, cpu, got meta"),
+        ((BOXES, BOXES), {"iou_threshold": 1.5}, r"iou_threshold: expected a number in \[0, 1\], got 1.5"),
+        ((BOXES, BOXES), {"iou_threshold": float("nan")}, r"iou_threshold: expected a number in \[0, 1\], got nan"),
+        ((BOXES, BOXES), {"eps": 0.0}, "eps: expected a number above 0, got 0.0"),
+        ((BOXES, BOXES), {"reduction": "none"}, 'reduction: expected "mean" or "sum", got \'none\''),
     ],
 )
 def test_wrong_arguments_end_in_one_line(arguments, options, message):
@@ -353,14 +353,14 @@ def test_wrong_arguments_end_in_one_line(arguments, options, message):
 @needs_library
 def test_the_raw_op_checks_what_the_function_would_have_converted():
     op, backward = torch.ops.insight.area_loss, torch.ops.insight.area_loss_backward
-    with pytest.raises(RuntimeError, match=r"proposals must have shape \(N, 4\), got \(2, 3\)"):
+    with pytest.raises(RuntimeError, match=r"proposals: expected shape \(N, 4\), got \(2, 3\)"):
         op(torch.zeros(2, 3), BOXES, 0.0, 1e-6, True)
-    with pytest.raises(RuntimeError, match="must both be float32 or both float64, got Half and Float"):
+    with pytest.raises(RuntimeError, match="expected both float32 or both float64, got Half and Float"):
         op(BOXES.half(), BOXES, 0.0, 1e-6, True)
     assert op(BOXES, BOXES[:0], -5.0, 1e-6, True)[2].tolist() == [-1, -1]
-    with pytest.raises(RuntimeError, match=r"match must have shape \(N,\), got \(3\)"):
+    with pytest.raises(RuntimeError, match=r"match: expected shape \(N,\), got \(3\)"):
         backward(torch.ones(()), BOXES, BOXES, torch.zeros(3).long(), torch.tensor(2), 1e-6, True)
-    with pytest.raises(RuntimeError, match="match and kept must be int64, got Int and Long"):
+    with pytest.raises(RuntimeError, match="match and kept: expected int64, got Int and Long"):
         backward(torch.ones(()), BOXES, BOXES, torch.zeros(2).int(), torch.tensor(2), 1e-6, True)
     # Indices that forward never returns read nothing and give nothing.
     wild = backward(torch.ones(()), BOXES, BOXES, torch.tensor([2**40, -7]), torch.tensor(2), 1e-6, True)

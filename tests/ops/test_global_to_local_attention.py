@@ -302,7 +302,7 @@ def test_image_index_out_of_range_on_the_cpu(implementation, index, request):
         pytest.skip("on CUDA it gives NaN, as tested below")
     local, global_tokens, image_index = random_tokens(3, 2, 2, 4, 1, 8)
     image_index[1] = index
-    with pytest.raises(RuntimeError, match=rf"image_index must lie in \[0, 2\).*got {index} at position 1"):
+    with pytest.raises(RuntimeError, match=rf"image_index: expected values in \[0, 2\).*got {index} at position 1"):
         function(local, global_tokens, image_index, 1)
 
 
@@ -330,23 +330,23 @@ def test_image_index_out_of_range_on_cuda(dtype, device, device_of):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"local": torch.zeros(3, 8)}, r"local must have shape \(N, T, D\), got \(3, 8\)"),
-        ({"global_tokens": torch.zeros(5, 8)}, r"global_tokens must have shape \(B, G, D\), got \(5, 8\)"),
-        ({"global_tokens": torch.zeros(2, 5, 6)}, r"global_tokens .*expected \(B, G, 8\), got \(2, 5, 6\)"),
-        ({"image_index": torch.zeros(4, dtype=torch.int64)}, r"image_index .*\(3,\), got \(4,\)"),
-        ({"image_index": torch.zeros(3)}, r"image_index must be an int64 or int32 .*, got torch.float32"),
-        ({"image_index": [0, 0, 0]}, r"image_index must be an int64 or int32 tensor \(N,\), got list"),
-        ({"local": [[[0.0]]]}, r"local must be a floating-point tensor \(N, T, D\), got list"),
-        ({"global_tokens": None}, r"global_tokens must be a .* tensor \(B, G, D\), got NoneType"),
-        ({"num_heads": 2.0}, r"num_heads must be an integer, got 2.0"),
-        ({"num_heads": 3}, r"num_heads must divide the D of local, 8, got 3"),
-        ({"num_heads": 0}, r"num_heads must divide the D of local, 8, got 0"),
-        ({"global_tokens": torch.zeros(2, 5, 8).double()}, r"global_tokens .*float32, got torch.float64"),
+        ({"local": torch.zeros(3, 8)}, r"local: expected shape \(N, T, D\), got \(3, 8\)"),
+        ({"global_tokens": torch.zeros(5, 8)}, r"global_tokens: expected shape \(B, G, D\), got \(5, 8\)"),
+        ({"global_tokens": torch.zeros(2, 5, 6)}, r"global_tokens: expected shape \(B, G, 8\), .*, got \(2, 5, 6\)"),
+        ({"image_index": torch.zeros(4, dtype=torch.int64)}, r"image_index: .*\(3,\), got \(4,\)"),
+        ({"image_index": torch.zeros(3)}, r"image_index: expected an int64 or int32 .*, got torch.float32"),
+        ({"image_index": [0, 0, 0]}, r"image_index: expected an int64 or int32 tensor \(N,\), got list"),
+        ({"local": [[[0.0]]]}, r"local: expected a floating-point tensor \(N, T, D\), got list"),
+        ({"global_tokens": None}, r"global_tokens: expected a .* tensor \(B, G, D\), got NoneType"),
+        ({"num_heads": 2.0}, r"num_heads: expected an integer, got 2.0"),
+        ({"num_heads": 3}, r"num_heads: expected a divisor of the D of local, 8, got 3"),
+        ({"num_heads": 0}, r"num_heads: expected a divisor of the D of local, 8, got 0"),
+        ({"global_tokens": torch.zeros(2, 5, 8).double()}, r"global_tokens: .*float32, got torch.float64"),
         (
             {"local": torch.zeros(3, 4, 8).int(), "global_tokens": torch.zeros(2, 5, 8).int()},
-            r"local must be float32, .*got torch.int32",
+            r"local: expected float32, .*got torch.int32",
         ),
-        ({"image_index": torch.zeros(3, dtype=torch.int64, device="meta")}, r"image_index .*cpu, got meta"),
+        ({"image_index": torch.zeros(3, dtype=torch.int64, device="meta")}, r"image_index: .*cpu, got meta"),
     ],
 )
 def test_errors_name_the_argument(change, message):

@@ -50,6 +50,16 @@ def test_suffixes_may_be_limited(tmp_path):
         check_output_file(f"{tmp_path}/a.png", suffixes=(".html", ".htm"))
 
 
+def test_a_folder_in_place_of_a_file_has_no_suffix_of_another(tmp_path):
+    for name in ("found", "run.v2", "out_0.5", "2026.11.30"):
+        assert check_output_folder(tmp_path / name, or_files=(".gpkg", ".fgb", ".shp")) == tmp_path / name
+    expected = "^output: expected a folder, or a file name that ends in .gpkg, .fgb or .shp, got .*found.xyz$"
+    with pytest.raises(InputError, match=expected):
+        check_output_folder(tmp_path / "found.xyz", or_files=(".gpkg", ".fgb", ".shp"))
+    (tmp_path / "found.xyz").mkdir()
+    assert check_output_folder(tmp_path / "found.xyz", or_files=(".gpkg",)) == tmp_path / "found.xyz"
+
+
 def test_the_argument_may_have_another_name(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="^OUTPUT_DIR: expected .*/file to be a folder"):

@@ -17,7 +17,7 @@ from shapely.geometry import Polygon
 
 SQUARE = [[4, 4], [24, 4], [24, 24], [4, 24]]
 HOLE = [[8, 8], [8, 16], [16, 16], [16, 8]]
-TURNED = [[30, 10], [50, 20], [46, 28], [26, 18]]
+ROTATED = [[30, 10], [50, 20], [46, 28], [26, 18]]
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def annotated(client):
     place = f"/api/images/{image_ids(client)[0]}/objects"
     client.put("/api/classes", json={"classes": ["boat", "ship"]})
     client.post(place, json=new_object(polygons=[SQUARE, HOLE], box=[4, 4, 24, 24]))
-    client.post(place, json=new_object(polygons=[], box=None, oriented_box=TURNED))
+    client.post(place, json=new_object(polygons=[], box=None, oriented_box=ROTATED))
     client.post(place, json=new_object(state="candidate"))
     return client
 
@@ -34,15 +34,15 @@ def test_coco(annotated):
     content = annotated.get("/api/export/coco").json()
     assert [image["file_name"] for image in content["images"]] == ["image0.png"]
     assert [category["name"] for category in content["categories"]] == ["boat", "ship"]
-    holed, turned = content["annotations"]
+    holed, rotated = content["annotations"]
     code = coco_mask.frPyObjects([holed["segmentation"]], 64, 96) if isinstance(
         holed["segmentation"]["counts"], list
     ) else [holed["segmentation"]]  # fmt: skip
     assert coco_mask.area(code)[0] == holed["area"] == 400 - 64
     assert holed["bbox"] == [4, 4, 20, 20]
-    assert holed["category_id"] == turned["category_id"] == 2
-    assert turned["oriented_box"] == [value for corner in TURNED for value in corner]
-    assert "segmentation" not in turned
+    assert holed["category_id"] == rotated["category_id"] == 2
+    assert rotated["oriented_box"] == [value for corner in ROTATED for value in corner]
+    assert "segmentation" not in rotated
 
 
 def test_zips_of_labels(annotated):
@@ -65,7 +65,7 @@ def test_zips_of_labels(annotated):
             numbers = np.array(lines[1].split(), float)
             assert numbers[0] == 1
             corners = numbers[1:].reshape(-1, 2) * (96, 64)
-        assert Polygon(corners).symmetric_difference(Polygon(TURNED)).area < 0.5
+        assert Polygon(corners).symmetric_difference(Polygon(ROTATED)).area < 0.5
 
 
 def test_geojson_and_geopackage_in_pixels(annotated, tmp_path):
@@ -77,7 +77,7 @@ def test_geojson_and_geopackage_in_pixels(annotated, tmp_path):
         table = geopandas.read_file(path, layer="objects" if kind == "gpkg" else None)
         assert list(table["class_name"]) == ["ship", "ship"]
         assert table.geometry[0].area == 400 - 64
-        assert table.geometry[1].symmetric_difference(Polygon(TURNED)).area < 1e-6
+        assert table.geometry[1].symmetric_difference(Polygon(ROTATED)).area < 1e-6
         assert list(table["image"]) == ["image0.png"] * 2
 
 

@@ -10,7 +10,7 @@ from helpers.servers import image_ids, make_settings, start, write_images
 from insight.annotation.sources import open_source
 from insight.structures.oriented_boxes import oriented_corners
 
-TURNED = [[20, 10, 60, 20, 55, 40, 15, 30], [50, 45, 70, 40, 72, 48, 52, 53]]
+ROTATED = [[20, 10, 60, 20, 55, 40, 15, 30], [50, 45, 70, 40, 72, 48, 52, 53]]
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def dota(tmp_path):
     write_images(tmp_path / "images")
     labels = tmp_path / "labelTxt"
     labels.mkdir()
-    rows = [*TURNED, [3, 3] * 4]
+    rows = [*ROTATED, [3, 3] * 4]
     (labels / "image0.txt").write_text("".join(f"{' '.join(map(str, row))} ship 0\n" for row in rows))
     (labels / "image1.txt").write_text("")
     return tmp_path
@@ -36,7 +36,7 @@ def test_boxes_become_candidates_once(tmp_path, model, dota):
         found = _objects(client)
         assert client.get("/api/project").json()["classes"] == ["ship"]
         assert [(one["class"], one["state"], one["polygons"]) for one in found] == [("ship", "candidate", [])] * 2
-        expected = oriented_corners(TURNED).numpy()
+        expected = oriented_corners(ROTATED).numpy()
         assert np.abs([one["oriented_box"] for one in found] - expected).max() < 1e-3
         assert client.get("/api/export/coco").json()["annotations"] == []
         place = f"/api/images/{first}/objects/{found[0]['id']}"
@@ -55,7 +55,7 @@ def test_boxes_become_candidates_once(tmp_path, model, dota):
         assert client.get("/api/project").json()["classes"] == ["ship", "plane"]
 
 
-def test_level_boxes_of_a_coco_file(tmp_path, model):
+def test_horizontal_boxes_of_a_coco_file(tmp_path, model):
     write_images(tmp_path / "images")
     boxes = [[10, 12, 40, 28], [1, 2, 10, 10]]
     annotations = [
@@ -77,11 +77,11 @@ def test_boxes_that_have_masks_are_no_candidates(tmp_path, model, dota):
     """Results of a run are there first, or come later."""
     results = tmp_path / "masks"
     results.mkdir()
-    turned = oriented_corners(TURNED[:1]).numpy().reshape(-1)
-    x, y, width, height = cv2.boundingRect(turned.reshape(4, 2))
+    rotated = oriented_corners(ROTATED[:1]).numpy().reshape(-1)
+    x, y, width, height = cv2.boundingRect(rotated.reshape(4, 2))
     annotation = {
         "id": 7, "image_id": 1, "category_id": 1, "bbox": [x, y, width, height], "area": 9, "iscrowd": 0, "score": 0.5,
-        "oriented_box": [round(float(value) + 0.004, 2) for value in np.roll(turned, 2)],
+        "oriented_box": [round(float(value) + 0.004, 2) for value in np.roll(rotated, 2)],
         "segmentation": [[20, 10, 60, 20, 55, 40, 15, 30]],
     }  # fmt: skip
     content = {

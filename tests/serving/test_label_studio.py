@@ -80,7 +80,7 @@ def test_setup_health_and_webhook(studio):
     assert studio.post("/webhook", json=event).status_code == 201
 
 
-def test_corners_of_a_turned_rectangle():
+def test_corners_of_a_rotated_rectangle():
     value = {"x": 30, "y": 20, "width": 40, "height": 25, "rotation": 20}
     x, y, width, height = 0.3 * 96, 0.2 * 64, 0.4 * 96, 0.25 * 64
     turn = cv2.getRotationMatrix2D((x, y), -20, 1)  # OpenCV counts counter-clockwise on the screen
@@ -90,7 +90,7 @@ def test_corners_of_a_turned_rectangle():
 
 
 @pytest.mark.parametrize("image", ["/data/upload/3/image0.png", "/data/local-files/?d=scans/image0.png"])
-def test_a_turned_rectangle_becomes_the_mask_of_the_turned_box(studio, predictor, image):
+def test_a_rotated_rectangle_becomes_the_mask_of_the_rotated_box(studio, predictor, image):
     answer = studio.post("/predict", json=_request(image, context={"result": [RECTANGLE]})).json()
     (result,) = answer["results"][0]["result"]
     about = {key: result[key] for key in ("from_name", "to_name", "type", "original_width", "original_height")}

@@ -1,4 +1,4 @@
-"""The page in a real browser: what is drawn, turned, corrected and exported, against the ground truth of a scene."""
+"""The page in a real browser: what is drawn, rotated, corrected and exported, against the ground truth of a scene."""
 
 import contextlib
 import filecmp
@@ -77,7 +77,7 @@ class Session:
         self.page.mouse.click(*self.at(*point), **options)
 
     def draw_box(self, boat, tool="b"):
-        """Draw the level or the turned box of a boat."""
+        """Draw the horizontal or the rotated box of a boat."""
         self.press(tool)
         corners = boat_corners(boat)
         if tool == "b":
@@ -162,18 +162,18 @@ def test_boxes_become_masks_that_are_corrected_exported_and_loaded_again(url, vi
     session.draw_box(BOATS[0])
     session.draw_box(BOATS[1], "t")
     session.draw_box(BOATS[2], "t")
-    # A level box in the middle of the last boat, turned by its handle and drawn out by two corners.
+    # A horizontal box in the middle of the last boat, rotated by its handle and drawn out by two corners.
     x, y, length, width, angle = BOATS[3]
     session.press("b")
     session.drag((x - 40, y - 15), (x + 40, y + 15))
     session.settle()
     stem = 28 * session.page.evaluate("insight.imageView.resolution")
-    turned = np.radians(angle)
-    above = (x + np.sin(turned) * 90, y - np.cos(turned) * 90)
+    rotated = np.radians(angle)
+    above = (x + np.sin(rotated) * 90, y - np.cos(rotated) * 90)
     session.drag((x, y - 15 - stem), above)
     session.settle()
     assert len(session.objects) == 4
-    halves = np.array([np.cos(turned), np.sin(turned)]) * 40, np.array([-np.sin(turned), np.cos(turned)]) * 15
+    halves = np.array([np.cos(rotated), np.sin(rotated)]) * 40, np.array([-np.sin(rotated), np.cos(rotated)]) * 15
     corners = boat_corners(BOATS[3])
     session.drag((x, y) + halves[0] + halves[1], corners[2])
     session.settle()
@@ -319,7 +319,7 @@ _PIXEL = """points => points.map((point) => {
 @needs_browser
 @pytest.mark.slow
 def test_the_keyboard_does_everything(url, visit):
-    """No pointer: a class, a turned box, its mask, candidates, a note that the image is done."""
+    """No pointer: a class, a rotated box, its mask, candidates, a note that the image is done."""
     session = visit(url)
     session.page.focus("#new-class input")
     session.page.keyboard.type("boat")

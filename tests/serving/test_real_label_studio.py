@@ -1,4 +1,4 @@
-"""A real Label Studio with the server as its backend: project, task, turned rectangle, mask, export.
+"""A real Label Studio with the server as its backend: project, task, rotated rectangle, mask, export.
 
 Label Studio lives in an environment of its own (`python -m venv ls && ls/bin/pip install label-studio`), whose bin
 folder LABEL_STUDIO_BIN names.
@@ -72,7 +72,7 @@ def studio(tmp_path_factory):
         process.wait()
 
 
-def test_a_turned_rectangle_becomes_a_mask_that_is_exported(studio, tmp_path, model):
+def test_a_rotated_rectangle_becomes_a_mask_that_is_exported(studio, tmp_path, model):
     client, data = studio
     (image,) = write_images(tmp_path, [(64, 96)])
     predictor = SOPSegPredictor.from_pretrained(model, "cpu")

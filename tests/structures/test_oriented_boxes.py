@@ -42,7 +42,7 @@ def test_angles_are_detectron2s(cx, cy, w, h, angle):
 
 
 def test_the_angle_is_counter_clockwise_as_displayed():
-    """A wide box turned by 30 degrees points up at its right end: y falls where x grows."""
+    """A wide box rotated by 30 degrees points up at its right end: y falls where x grows."""
     points = oriented_prompt_points(oriented_corners([[50, 50, 40, 10, 30]]))[0]
     assert points[2, 0] > points[0, 0] and points[2, 1] < points[0, 1]
 
@@ -83,8 +83,8 @@ def test_prompt_points_do_not_depend_on_how_the_box_is_written(cx, cy, w, h, ang
     assume((corners[0, 0] - corners[0, 1]).abs().min() > 0.05)  # an upright axis has no left end to tell
     torch.testing.assert_close(rolled, expected, rtol=0, atol=0.01)
     if abs(w - h) > 0.02 * max(w, h):
-        turned = oriented_prompt_points(oriented_corners([[cx, cy, h, w, angle + 90]]))
-        torch.testing.assert_close(turned, expected, rtol=0, atol=0.02)
+        rotated = oriented_prompt_points(oriented_corners([[cx, cy, h, w, angle + 90]]))
+        torch.testing.assert_close(rotated, expected, rtol=0, atol=0.02)
 
 
 @pytest.mark.parametrize("noise", [-0.05, 0.0, 0.05])
@@ -179,7 +179,7 @@ def test_jitter_moves_sides_along_the_boxs_own_axes():
 
 @settings(deadline=None)
 @given(place, place, side, side, turn)
-def test_a_box_turned_upright_turns_back(cx, cy, w, h, angle):
+def test_a_box_rotated_to_horizontal_rotates_back(cx, cy, w, h, angle):
     assume(abs(w - h) > 0.05 * max(w, h))  # a square's axis is a matter of choice
     corners = oriented_corners([[cx, cy, w, h, angle]]).double()
     upright, angles = turned_upright(corners)
@@ -188,5 +188,5 @@ def test_a_box_turned_upright_turns_back(cx, cy, w, h, angle):
     half, centre = (upright[0, 2:] - upright[0, :2]) / 2, (upright[0, 2:] + upright[0, :2]) / 2
     assert half.tolist() == pytest.approx([max(w, h) / 2, min(w, h) / 2], abs=0.01)
     offsets = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]], dtype=torch.float64) * half
-    turned = centre + offsets @ torch.stack([torch.stack([cosine, sine]), torch.stack([-sine, cosine])])
-    assert torch.cdist(turned, corners[0]).min(1).values.max() < 0.01
+    rotated = centre + offsets @ torch.stack([torch.stack([cosine, sine]), torch.stack([-sine, cosine])])
+    assert torch.cdist(rotated, corners[0]).min(1).values.max() < 0.01

@@ -17,16 +17,16 @@ from insight.structures.prompt_inputs import is_oriented, to_numbers
 from insight.structures.prompts import parse_prompts
 
 BOXES = np.array([[20.0, 30, 36, 40], [70, 50, 80.5, 66]])
-TURNED = np.array([[40.0, 30, 24, 10, 30], [70, 60, 30, 12, -75]])  # degrees, counter-clockwise
+ROTATED = np.array([[40.0, 30, 24, 10, 30], [70, 60, 30, 12, -75]])  # degrees, counter-clockwise
 SIZE = (90, 120)
 
 
-def opencv_corners(boxes=TURNED):
+def opencv_corners(boxes=ROTATED):
     """By OpenCV, whose angle is clockwise as displayed."""
     return np.array([cv2.boxPoints(((x, y), (w, h), -angle)) for x, y, w, h, angle in boxes])
 
 
-def radians(boxes=TURNED):
+def radians(boxes=ROTATED):
     """As ultralytics and mmrotate have them: radians, clockwise."""
     return np.concatenate([boxes[:, :4], -np.deg2rad(boxes[:, 4:])], 1)
 
@@ -70,11 +70,11 @@ def test_one_box(one):
 @pytest.mark.parametrize(
     "boxes",
     [
-        TURNED,
+        ROTATED,
         opencv_corners(),
         opencv_corners().reshape(-1, 8),
-        RotatedBoxes(torch.tensor(TURNED)),
-        Instances(SIZE, pred_boxes=RotatedBoxes(torch.tensor(TURNED))),
+        RotatedBoxes(torch.tensor(ROTATED)),
+        Instances(SIZE, pred_boxes=RotatedBoxes(torch.tensor(ROTATED))),
         SimpleNamespace(xyxy=None, data={"xyxyxyxy": opencv_corners()}),
         SimpleNamespace(xyxyxyxy=torch.tensor(opencv_corners()), xywhr=None, xyxy=None, cls=None),
         SimpleNamespace(xywhr=torch.tensor(radians())),
@@ -91,8 +91,8 @@ def test_oriented_boxes_in_any_form(boxes):
 
 def test_angles_agree_with_detectron2():
     """Its RotatedBoxes know which points are inside, by an implementation of their own."""
-    corners = oriented_corners(RotatedBoxes(torch.tensor(TURNED, dtype=torch.float32)))
-    rows = torch.tensor(TURNED, dtype=torch.float32)
+    corners = oriented_corners(RotatedBoxes(torch.tensor(ROTATED, dtype=torch.float32)))
+    rows = torch.tensor(ROTATED, dtype=torch.float32)
     centre, angle = rows[:, :2], rows[:, 4] * math.pi / 180
     # Detectron2: counter-clockwise for y pointing down, so the width points to (cos, -sin).
     along = torch.stack([angle.cos(), -angle.sin()], 1)
@@ -100,7 +100,7 @@ def test_angles_agree_with_detectron2():
     torch.testing.assert_close(extents, rows[:, 2:3].expand(-1, 4) / 2, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("one", [TURNED[0], opencv_corners()[0], opencv_corners()[0].reshape(8).tolist()])
+@pytest.mark.parametrize("one", [ROTATED[0], opencv_corners()[0], opencv_corners()[0].reshape(8).tolist()])
 def test_one_oriented_box(one):
     assert as_sets(oriented_corners(one)) == as_sets(opencv_corners())[:1]
 
@@ -141,14 +141,14 @@ def test_numbers_are_exact():
     assert to_numbers([], "x", "numbers").shape == (0,)
 
 
-@pytest.mark.parametrize("boxes", [TURNED, RotatedBoxes(torch.tensor(TURNED)), opencv_corners()])
+@pytest.mark.parametrize("boxes", [ROTATED, RotatedBoxes(torch.tensor(ROTATED)), opencv_corners()])
 def test_oriented_boxes_passed_as_boxes_are_sent_to_their_argument(boxes):
     with pytest.raises(InputError, match=r"^boxes: expected shape \(N, 4\) .*; pass oriented boxes as oriented_boxes"):
         validate_boxes(boxes, SIZE)
 
 
 def test_oriented_rows_follow_the_boxes():
-    parsed = parse_prompts(SIZE, boxes=BOXES, oriented_boxes=TURNED)
+    parsed = parse_prompts(SIZE, boxes=BOXES, oriented_boxes=ROTATED)
     assert parsed.count == 4 and parsed.boxes.shape == (4, 4)
     assert parsed.oriented_boxes[:2].isnan().all()
     assert as_sets(parsed.oriented_boxes[2:]) == as_sets(opencv_corners())

@@ -262,19 +262,23 @@ UNIT = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
 @pytest.mark.parametrize(
     "arguments, error, message",
     [
-        ((ONE[0], UNIT, (5, 5)), InputError, r"logits must have shape \(N, h, w\) with h, w > 0, got \(4, 4\)"),
-        ((ONE[:, :0], UNIT, (5, 5)), InputError, r"logits must have shape .*, got \(1, 0, 4\)"),
-        ((ONE.long(), UNIT, (5, 5)), InputError, r"logits must be a floating-point tensor .*, got torch.int64"),
-        ((ONE.numpy(), UNIT, (5, 5)), InputError, r"logits must be a floating-point tensor .*, got float32"),
-        ((ONE, UNIT.repeat(2, 1), (5, 5)), InputError, r"regions must have shape \(1, 4\), one per crop, got \(2, 4\)"),
-        ((ONE, UNIT.tolist(), (5, 5)), InputError, r"regions must be a floating-point tensor \(N, 4\), got list"),
-        ((ONE, UNIT * float("nan"), (5, 5)), InputError, r"regions must be finite .* got \[nan, .* at index 0"),
-        ((ONE, UNIT / 0, (5, 5)), InputError, "regions must be finite"),
+        ((ONE[0], UNIT, (5, 5)), InputError, r"logits: expected shape \(N, h, w\) with h, w > 0, got \(4, 4\)"),
+        ((ONE[:, :0], UNIT, (5, 5)), InputError, r"logits: expected shape .*, got \(1, 0, 4\)"),
+        ((ONE.long(), UNIT, (5, 5)), InputError, r"logits: expected a floating-point tensor .*, got torch.int64"),
+        ((ONE.numpy(), UNIT, (5, 5)), InputError, r"logits: expected a floating-point tensor .*, got float32"),
+        ((ONE, UNIT.repeat(2, 1), (5, 5)), InputError, r"regions: expected shape \(1, 4\), one per crop, got \(2, 4\)"),
+        ((ONE, UNIT.tolist(), (5, 5)), InputError, r"regions: expected a floating-point tensor \(N, 4\), got list"),
+        (
+            (ONE, UNIT * float("nan"), (5, 5)),
+            InputError,
+            r"regions: expected finite values .* got \[nan, .* at index 0",
+        ),
+        ((ONE, UNIT / 0, (5, 5)), InputError, "regions: expected finite values"),
         ((ONE, -UNIT, (5, 5)), InputError, r"x1 <= x2 and y1 <= y2, got \[-0.0, -0.0, -1.0, -1.0\] at index 0"),
-        ((ONE, UNIT, (0, 5)), InputError, r"image_size must be \(height, width\) in positive pixels.* got \(0, 5\)"),
-        ((ONE, UNIT, (5, -1)), InputError, r"image_size .* got \(5, -1\)"),
+        ((ONE, UNIT, (0, 5)), InputError, r"image_size: expected \(height, width\) in positive pixels.* got \(0, 5\)"),
+        ((ONE, UNIT, (5, -1)), InputError, r"image_size: .* got \(5, -1\)"),
         ((ONE, UNIT, (2**16, 2**16)), InputError, r"at most 4294967295 together, got \(65536, 65536\)"),
-        ((ONE, UNIT, (5, 5), float("nan")), InputError, "threshold must be a number, got NaN"),
+        ((ONE, UNIT, (5, 5), float("nan")), InputError, "threshold: expected a number, got NaN"),
     ],
 )
 def test_bad_logits_and_regions_are_named(arguments, error, message):
@@ -286,12 +290,16 @@ def test_bad_logits_and_regions_are_named(arguments, error, message):
 @pytest.mark.parametrize(
     "arguments, error, message",
     [
-        ((np.zeros((2, 2)), (0, 0), (5, 5)), InputError, r"crop must be an array \(h, w\) of bool, got float64"),
-        (([[True]], (0, 0), (5, 5)), InputError, "crop must be an array .* got list"),
-        ((np.zeros(2, bool), (0, 0), (5, 5)), InputError, r"crop must have shape \(h, w\), got \(2,\)"),
-        ((np.zeros((2, 2), bool), (4, 0), (5, 5)), InputError, "crop must lie in the image: its 2 rows and 2 columns"),
-        ((np.zeros((2, 2), bool), (0, -1), (5, 5)), InputError, r"\(x, y\) = \(0, -1\) leave image_size"),
-        ((np.zeros((2, 2), bool), (0, 0), (0, 5)), InputError, "image_size must be"),
+        ((np.zeros((2, 2)), (0, 0), (5, 5)), InputError, r"crop: expected an array \(h, w\) of bool, got float64"),
+        (([[True]], (0, 0), (5, 5)), InputError, "crop: expected an array .* got list"),
+        ((np.zeros(2, bool), (0, 0), (5, 5)), InputError, r"crop: expected shape \(h, w\), got \(2,\)"),
+        (
+            (np.zeros((2, 2), bool), (4, 0), (5, 5)),
+            InputError,
+            r"crop: expected a window inside .*\(5, 5\), got \(2, 2\) from .*\(4, 0\)",
+        ),
+        ((np.zeros((2, 2), bool), (0, -1), (5, 5)), InputError, r"\(x, y\) = \(0, -1\)"),
+        ((np.zeros((2, 2), bool), (0, 0), (0, 5)), InputError, "image_size: expected"),
     ],
 )
 def test_bad_windows_are_named(arguments, error, message):

@@ -75,9 +75,9 @@ def test_what_is_too_wide_for_a_page_stands_below_each_other(summary_of, made):
         return [line for line in markdown(summary, "make it", made).splitlines() if line.startswith("|")]
 
     assert table(12)[0].startswith("|  | AP 0 | AP 1 |") and len(table(12)) == 4
-    turned = table(13)
-    assert turned[0] == "|  | baseline | faster |" and len(turned) == 15
-    assert turned[14] == "| AP 12 | 11.00 ± 1.41 | 15.00 ± 2.83 (+4.00) |"
+    transposed = table(13)
+    assert transposed[0] == "|  | baseline | faster |" and len(transposed) == 15
+    assert transposed[14] == "| AP 12 | 11.00 ± 1.41 | 15.00 ± 2.83 (+4.00) |"
 
 
 def test_a_metric_that_no_run_has_is_one_line_with_those_that_it_has(summary_of):

@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> None:
 
     name = args.dataset or next(iter(cfg.DATASETS.TRAIN), None)
     if name is None:
-        raise InputError("NAME: expected a dataset, or a --config-file with DATASETS.TRAIN")
-    require_registered([name], "NAME" if args.dataset else "DATASETS.TRAIN")
+        raise InputError("name: expected a dataset, or a --config-file with DATASETS.TRAIN")
+    require_registered([name], "name" if args.dataset else "DATASETS.TRAIN")
     paths = draw_dataset(
         cfg, name, output, count=args.count, augmented=args.augmented, seed=args.seed, scale=args.scale
     )

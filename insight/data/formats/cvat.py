@@ -9,13 +9,13 @@ import numpy as np
 
 from insight.runtime.atomic_files import atomic_write
 
-from .objects import box_corners_of, is_turned, mask_crop, mask_outlines
+from .objects import box_corners_of, is_rotated, mask_crop, mask_outlines
 
 
 def write_cvat(content: dict[str, Any], path: Path) -> Counter[str]:
     """Write a CVAT XML file, which CVAT imports into a task with the same images.
 
-    An object of one part without holes becomes a polygon, any other mask a mask; an object without mask a box, turned
+    An object of one part without holes becomes a polygon, any other mask a mask; an object without mask a box, rotated
     by its rotation.
 
     Args:
@@ -77,15 +77,15 @@ def _shape(annotation: dict[str, Any], size: tuple[int, int]) -> str:
         place = f'left="{x}" top="{y}" width="{width}" height="{height}"'
         return f'<mask {{common}} rle="{runs}" {place}></mask>\n'
     corners, _ = box_corners_of(annotation, size)
-    if not is_turned(corners):
+    if not is_rotated(corners):
         (x1, y1), (x2, y2), angle = corners.min(0), corners.max(0), 0.0
     else:
         along, down = corners[1] - corners[0], corners[2] - corners[1]
         half = np.array([np.hypot(*along), np.hypot(*down)]) / 2
         (x1, y1), (x2, y2) = corners.mean(0) - half, corners.mean(0) + half
         angle = float(np.degrees(np.arctan2(along[1], along[0]))) % 360  # clockwise, as y points down
-    turn = f' rotation="{angle:.4f}"' if angle else ""
-    return f'<box {{common}} xtl="{x1:.2f}" ytl="{y1:.2f}" xbr="{x2:.2f}" ybr="{y2:.2f}"{turn}></box>\n'
+    rotation = f' rotation="{angle:.4f}"' if angle else ""
+    return f'<box {{common}} xtl="{x1:.2f}" ytl="{y1:.2f}" xbr="{x2:.2f}" ybr="{y2:.2f}"{rotation}></box>\n'
 
 
 def _text(text: str) -> str:

@@ -15,7 +15,7 @@ from insight.runtime.atomic_files import atomic_write
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _ORIENTATION = 0x0112  # EXIF's tag
-_TURNS = {
+_TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -53,9 +53,9 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     with open_image(path) as image:
         _require_8_bits(image, path)
         image.load()
-        turn = _turn(image)
-        if turn is not None:
-            image = image.transpose(turn)
+        transposition = _transposition(image)
+        if transposition is not None:
+            image = image.transpose(transposition)
         return as_rgb(np.asarray(image.convert("RGB") if image.mode in _CONVERTED else image), name=str(path))
 
 
@@ -74,7 +74,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     """
     with open_image(path) as image:
         width, height = image.size
-        swapped = _turn(image) in (Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270,
+        swapped = _transposition(image) in (Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270,
                                    Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90)  # fmt: skip
         return (width, height) if swapped else (height, width)
 
@@ -132,12 +132,12 @@ def as_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:
     return image[:, :, :3]
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """How an opened file's pixels must be turned to stand upright. A TIFF's are turned by Pillow, its size too."""
+def _transposition(image: Image.Image) -> Image.Transpose | None:
+    """How an opened file's pixels must be transposed, by its EXIF orientation. Pillow does it itself for a TIFF."""
     if image.format == "TIFF":
         return None
     try:
-        return _TURNS.get(image.getexif().get(_ORIENTATION))
+        return _TRANSPOSITIONS.get(image.getexif().get(_ORIENTATION))
     except (OSError, SyntaxError, TypeError, ValueError, KeyError, struct.error):  # malformed EXIF
         return None
 

@@ -17,7 +17,7 @@ from insight.structures.rle import encode_crop, masks_to_rle, rle_box, rle_to_bi
 
 from .images import SUFFIXES
 from .label_studio_brush import decode_brush, encode_brush
-from .objects import box_corners_of, is_turned, mask_code, mask_outlines
+from .objects import box_corners_of, is_rotated, mask_code, mask_outlines
 
 _LABELS = {"rectanglelabels": "rectangle", "polygonlabels": "polygon", "brushlabels": "brush"}
 _CONFIG = """<View>
@@ -158,7 +158,7 @@ def _region(annotation: dict[str, Any], size: tuple[int, int]) -> tuple[str, dic
     if outlines:
         return "brushlabels", {"format": "rle", "rle": encode_brush(rle_to_bitmap(mask_code(annotation, size)))}
     corners, _ = box_corners_of(annotation, size)
-    if is_turned(corners):
+    if is_rotated(corners):
         first, second, third, _ = corners  # clockwise as displayed: along the upper side, then down
         along, down = second - first, third - second
     else:
@@ -173,8 +173,8 @@ def _region(annotation: dict[str, Any], size: tuple[int, int]) -> tuple[str, dic
 def _rectangle(value: dict, image_width: int, image_height: int) -> dict:
     x, width = (value[key] * image_width / 100 for key in ("x", "width"))
     y, height = (value[key] * image_height / 100 for key in ("y", "height"))
-    turn = math.radians(value.get("rotation", 0))
-    right, down = (math.cos(turn), math.sin(turn)), (-math.sin(turn), math.cos(turn))
+    angle = math.radians(value.get("rotation", 0))
+    right, down = (math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))
     centre = [start + width / 2 * r + height / 2 * d for start, r, d in zip((x, y), right, down)]
     corners = [(x + i * width * right[0] + j * height * down[0], y + i * width * right[1] + j * height * down[1])
                for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))]  # fmt: skip

@@ -1,4 +1,4 @@
-"""LabelMe's JSON files: one for each image, with polygons, rectangles, turned rectangles and masks."""
+"""LabelMe's JSON files: one for each image, with polygons, rectangles, rotated rectangles and masks."""
 
 import base64
 import io
@@ -18,7 +18,7 @@ from insight.structures.rle import encode_crop, masks_to_rle, rle_box, rle_union
 from .file_check import read_json
 from .image_folders import label_paths
 from .images import encode_png
-from .objects import bounds, box_corners_of, is_turned, mask_crop, mask_outlines
+from .objects import bounds, box_corners_of, is_rotated, mask_crop, mask_outlines
 
 _VERSION = "6.3.1"  # of LabelMe, whose form is written
 
@@ -30,7 +30,7 @@ def read_labelme(folder: Path) -> dict[str, Any]:
         folder: .json files, also in sub-folders. Images need not be there.
 
     Returns:
-        A COCO dictionary: polygons and masks as segmentations, turned rectangles as "oriented_box". Shapes of one label
+        A COCO dictionary: polygons and masks as segmentations, rotated ones as "oriented_box". Shapes of one label
         and one group_id are parts of an object. Categories are in alphabetical order. Names of images are relative to
         the folder.
 
@@ -75,7 +75,7 @@ def write_labelme(content: dict[str, Any], folder: Path, image_root: Path | None
     """Write a LabelMe file for each image.
 
     An object of one part without holes becomes a polygon, any other mask a shape of the type "mask"; an object without
-    mask a rectangle, turned where its box is.
+    mask a rectangle, rotated where its box is.
 
     Args:
         content: a COCO dictionary, as `read_coco` returns it.
@@ -131,7 +131,7 @@ def _shape(annotation: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
         encoded = base64.b64encode(encode_png(crop.astype(np.uint8) * 255)).decode()
         return {"shape_type": "mask", "points": [[float(v) for v in corner] for corner in corners], "mask": encoded}
     corners, _ = box_corners_of(annotation, size)
-    if is_turned(corners):
+    if is_rotated(corners):
         return {"shape_type": "oriented_rectangle", "points": corners.tolist(), "mask": None}
     return {"shape_type": "rectangle", "points": [corners.min(0).tolist(), corners.max(0).tolist()], "mask": None}
 
@@ -144,7 +144,7 @@ def _rectangle(points: np.ndarray, shape: dict, size: tuple[int, int]) -> dict[s
     return {"bbox": bounds(points)}
 
 
-def _turned(points: np.ndarray, shape: dict, size: tuple[int, int]) -> dict[str, Any]:
+def _rotated(points: np.ndarray, shape: dict, size: tuple[int, int]) -> dict[str, Any]:
     return {"bbox": bounds(points), "oriented_box": points.reshape(8).tolist()}
 
 
@@ -175,8 +175,8 @@ def _of_code(code: dict) -> dict[str, Any]:
 _READERS = {
     "polygon": _polygon,
     "rectangle": _rectangle,
-    "oriented_rectangle": _turned,
-    "rotation": _turned,
+    "oriented_rectangle": _rotated,
+    "rotation": _rotated,
     "circle": _circle,
     "mask": _mask,
 }

@@ -97,7 +97,7 @@ def _clockwise(oriented_box: Sequence[float]) -> np.ndarray:
     return oriented_corners([oriented_box])[0].double().numpy()
 
 
-def is_turned(corners: np.ndarray) -> bool:
+def is_rotated(corners: np.ndarray) -> bool:
     """Return whether a box (4, 2) is not parallel to the axes, by a hundredth of a pixel."""
     sides = np.abs(np.roll(corners, -1, 0) - corners)
     return bool((sides.min(1) > 0.01).any())
@@ -112,7 +112,7 @@ def bounds(points: np.ndarray) -> list[float]:
 def joined(outlines: Sequence[np.ndarray]) -> np.ndarray:
     """Join the parts of an object to one outline, by lines there and back between their nearest corners.
 
-    Formats with one polygon an object, such as YOLO's, hold several parts in this way; the lines have no area.
+    Formats with one polygon per object, such as YOLO's, hold several parts in this way; the lines have no area.
 
     Args:
         outlines: at least one (P, 2) array XY.
@@ -124,6 +124,6 @@ def joined(outlines: Sequence[np.ndarray]) -> np.ndarray:
     for part in outlines[1:]:
         distances = ((whole[:, None] - part[None]) ** 2).sum(2)
         i, j = np.unravel_index(int(distances.argmin()), distances.shape)
-        turned = np.roll(part, -int(j), 0)
-        whole = np.concatenate([whole[: i + 1], turned, turned[:1], whole[i:]])
+        rolled = np.roll(part, -int(j), 0)
+        whole = np.concatenate([whole[: i + 1], rolled, rolled[:1], whole[i:]])
     return whole

@@ -33,7 +33,7 @@ def with_oriented_boxes(annotations: list) -> list:
     plain = [a for a in annotations if isinstance(a, dict) and "oriented_box" not in a]
     rotated = any(_rotation(a) for a in plain)
     rings = [_rectangle(a) for a in plain]
-    rectangles = bool(rings) and all(ring is not None for ring in rings) and any(_is_turned(ring) for ring in rings)
+    rectangles = bool(rings) and all(ring is not None for ring in rings) and any(_is_rotated(ring) for ring in rings)
     return [_with_oriented_box(a, rotated, rectangles) if isinstance(a, dict) else a for a in annotations]
 
 
@@ -76,7 +76,7 @@ def _rectangle(annotation: dict) -> np.ndarray | None:
     return ring[:4] if (np.abs(cosines) <= _RIGHT_ANGLE).all() else None
 
 
-def _is_turned(corners: np.ndarray) -> bool:
+def _is_rotated(corners: np.ndarray) -> bool:
     """Whether no side is horizontal, nearly."""
     sides = np.abs(corners[1] - corners[0])
     return min(sides) > _RIGHT_ANGLE * max(sides)

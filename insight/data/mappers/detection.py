@@ -37,8 +37,8 @@ class Rotate90Transform(Transform):
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
         """Rotate (N, 2) points (x, y), pixel centres at half-integers."""
         x, y = coords[:, 0], coords[:, 1]
-        turned = ((x, y), (y, self.width - x), (self.width - x, self.height - y), (self.height - y, x))[self.turns]
-        return np.stack(turned, axis=1)
+        rotated = ((x, y), (y, self.width - x), (self.width - x, self.height - y), (self.height - y, x))[self.turns]
+        return np.stack(rotated, axis=1)
 
     def inverse(self) -> Transform:
         """Return the inverse rotation."""
@@ -74,7 +74,7 @@ class AtLeastOnePixel(T.Augmentation):
 
 
 def quarter_turns(seed: int) -> int:
-    """Predict by how much INPUT.ROTATE_90 turns an image in training, before the image is read.
+    """Predict by how much INPUT.ROTATE_90 rotates an image in training, before the image is read.
 
     Args:
         seed: the dataset dict's "sample_seed".

@@ -1,4 +1,4 @@
-"""Outlines as people draw them: a little too wide and a little beside the object."""
+"""Outlines as people draw them: a little too wide and a little off the object."""
 
 import cv2
 import numpy as np

@@ -27,7 +27,7 @@ from .outlines import redraw_outline
 
 _logger = logging.getLogger(__name__)
 
-TURN = math.radians(30)  # in training: a shift of 30 % of the extent goes with turns of up to 9 degrees
+ROTATION_PER_SHIFT = math.radians(30)  # in training: up to 9 degrees at a shift of 30 % of the extent
 PROMPTS = ("box", "min_area_rect", "oriented_box")  # forms of prompts made from the ground truth
 
 
@@ -46,7 +46,7 @@ class SOPSegMapper:
         box_share: share of the training samples that are prompted with horizontal boxes instead.
         jitter: largest shift of each side of a box along the box's axes, as a fraction of its extent. In training each
             sample draws its own largest shift, uniformly up to this one, so that both exact and loose boxes are seen;
-            oriented boxes are also turned, by up to `TURN` times the shift.
+            oriented boxes are also rotated, by up to `ROTATION_PER_SHIFT` times the shift.
         max_prompts: largest number of objects drawn from a training image.
         shared_crops: as in `training_crops`.
         cut_share: share of the training samples whose object the border of the image cuts, see `cut_object`.
@@ -187,7 +187,7 @@ class SOPSegMapper:
         corners = torch.cat(corners) if corners else torch.zeros(0, 4, 2)
         corners = jitter_oriented_boxes(corners, jitter, generator)
         return oriented_prompts(
-            _turn_corners(corners, jitter * TURN, generator) if self.is_train and jitter else corners
+            _rotate_corners(corners, jitter * ROTATION_PER_SHIFT, generator) if self.is_train and jitter else corners
         )
 
     def _crops(self, image: Tensor, prompts: Prompts, truth: list[dict], generator) -> dict[str, Any]:
@@ -201,8 +201,8 @@ class SOPSegMapper:
         masks = [masks_to_crops(_bitmap(code), region[None], size) for code, region in zip(truth, regions)]
         masks = torch.cat(masks) if masks else torch.zeros(0, size, size, dtype=torch.bool)
         inputs = crops, prompts.to_crops(regions, size), masks
-        mirror, turns = torch.randint(2, (), generator=generator), torch.randint(4, (), generator=generator)
-        crops, prompts, masks = _turned(*inputs, int(turns), bool(mirror))
+        mirror, quarters = torch.randint(2, (), generator=generator), torch.randint(4, (), generator=generator)
+        crops, prompts, masks = _flip_and_rotate(*inputs, int(quarters), bool(mirror))
         return {"crops": crops, "prompts": prompts, "index": plan.index, "masks": masks}
 
 
@@ -239,29 +239,31 @@ def _blurred(pixels: np.ndarray, deviation: float) -> np.ndarray:
     return cv2.GaussianBlur(pixels, (0, 0), deviation) if deviation > 0.2 else pixels
 
 
-def _turned(crops: Tensor, prompts: Prompts, masks: Tensor, turns: int, mirror: bool) -> tuple[Tensor, Prompts, Tensor]:
-    """Square crops, what prompts them and their masks, mirrored and then turned counter-clockwise by quarters."""
+def _flip_and_rotate(
+    crops: Tensor, prompts: Prompts, masks: Tensor, quarters: int, mirror: bool
+) -> tuple[Tensor, Prompts, Tensor]:
+    """Square crops, their prompts and masks, mirrored and then rotated counter-clockwise by multiples of 90 degrees."""
     size = crops.shape[-1]
 
-    def turned_points(points: Tensor) -> Tensor:
+    def move_points(points: Tensor) -> Tensor:
         x, y = points.unbind(-1)
         x = size - x if mirror else x
-        for _ in range(turns):
+        for _ in range(quarters):
             x, y = y, size - x
         return torch.stack([x, y], -1)
 
-    def turned_map(maps: Tensor) -> Tensor:
-        return torch.rot90(maps.flip(-1) if mirror else maps, turns, (-2, -1)).contiguous()
+    def move_map(maps: Tensor) -> Tensor:
+        return torch.rot90(maps.flip(-1) if mirror else maps, quarters, (-2, -1)).contiguous()
 
-    corners = turned_points(prompts.boxes.unflatten(1, (2, 2)))
+    corners = move_points(prompts.boxes.unflatten(1, (2, 2)))
     boxes = torch.cat([corners.amin(1), corners.amax(1)], 1)
-    points = None if prompts.points is None else turned_points(prompts.points)
-    box_corners = None if prompts.corners is None else turned_points(prompts.corners)
-    return turned_map(crops), Prompts(boxes, points, prompts.labels, corners=box_corners), turned_map(masks)
+    points = None if prompts.points is None else move_points(prompts.points)
+    box_corners = None if prompts.corners is None else move_points(prompts.corners)
+    return move_map(crops), Prompts(boxes, points, prompts.labels, corners=box_corners), move_map(masks)
 
 
-def _turn_corners(corners: Tensor, largest: float, generator: torch.Generator) -> Tensor:
-    """Oriented boxes (N, 4, 2), each turned about its centre by up to `largest` radians either way."""
+def _rotate_corners(corners: Tensor, largest: float, generator: torch.Generator) -> Tensor:
+    """Oriented boxes (N, 4, 2), each rotated about its centre by up to `largest` radians either way."""
     angle = largest * (2 * torch.rand(len(corners), 1, generator=generator) - 1)
     centre = corners.mean(1, keepdim=True)
     x, y = (corners - centre).unbind(2)

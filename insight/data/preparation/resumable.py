@@ -60,7 +60,7 @@ def build_coco(
         output: the COCO file.
         image_root: folder that the file names in it are relative to.
         sources: the sources to convert.
-        convert: picklable; from a source to {"images": [...], "annotations": [[...], ...] (one list an image, without
+        convert: picklable; from a source to {"images": [...], "annotations": [[...], ...] (one list per image, without
             ids), "left_out": {reason: count}}, optionally "wrong": {reason: [name, ...]}, what else was left out, to be
             counted and named in a warning, and "files": {path under `image_root`: function that returns its bytes}, to
             be written.

@@ -112,21 +112,21 @@ def draw_scene(
         InputError: an argument is out of range.
     """
     if seed < 0:
-        raise InputError(f"seed must be 0 or more, got {seed}")
+        raise InputError(f"seed: expected 0 or more, got {seed}")
     if len(size) != 2 or min(size) < _LEAST_SIZE:
-        raise InputError(f"size must be (height, width), each at least {_LEAST_SIZE} pixels, got {tuple(size)}")
+        raise InputError(f"size: expected (height, width), each at least {_LEAST_SIZE} pixels, got {tuple(size)}")
     rng = np.random.default_rng([seed, *size])
     drawn_kind, drawn_look = KINDS[rng.integers(len(KINDS))], LOOKS[int(rng.random() < 0.2)]
     kind, look = kind or drawn_kind, look or drawn_look
     if kind not in KINDS:
-        raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+        raise InputError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
     if look not in LOOKS:
-        raise InputError(f"look must be one of {', '.join(LOOKS)}, got {look!r}")
+        raise InputError(f"look: expected one of {', '.join(LOOKS)}, got {look!r}")
 
     if off_nadir is not None and not 0 <= off_nadir <= _MOST_OBLIQUE:
-        raise InputError(f"off_nadir must be from 0 to {_MOST_OBLIQUE} degrees, got {off_nadir}")
+        raise InputError(f"off_nadir: expected 0 to {_MOST_OBLIQUE} degrees, got {off_nadir}")
     if not 0 < zoom < math.inf:
-        raise InputError(f"zoom must be positive, got {zoom}")
+        raise InputError(f"zoom: expected a number above 0, got {zoom}")
 
     layout = _LAYOUTS[kind]
     gsd = math.exp(rng.uniform(*np.log(layout.GSD))) / zoom

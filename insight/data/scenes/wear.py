@@ -49,7 +49,7 @@ def _beyond_a_line(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarra
 
 
 def _cargo(rng: np.random.Generator, image: np.ndarray) -> None:
-    """Hatches, covers, loads: small turned rectangles of any colour."""
+    """Hatches, covers, loads: small rotated rectangles of any colour."""
     height, width = image.shape[:2]
     for _ in range(rng.integers(1, 7)):
         centre = (rng.uniform(0, width), rng.uniform(0, height))

@@ -47,7 +47,7 @@ class PromptEncoder(nn.Module):
         self.angle_embed: nn.Embedding | None = None
 
     def add_angle_token(self) -> None:
-        """Let oriented boxes be embedded as three tokens: two corners of the box turned upright, and its angle.
+        """Let oriented boxes be embedded as three tokens: two corners of the box made horizontal, and its angle.
 
         Adds a learnt embedding, random until it is trained or loaded.
 

@@ -1,4 +1,4 @@
-"""QGIS plugin: masks from boxes, by a server of insight. Standard library and QGIS alone, no torch."""
+"""QGIS plugin: masks from boxes, from an insight server. It needs QGIS and the standard library alone, no torch."""
 
 
 def classFactory(iface):  # noqa: N802, the name that QGIS calls

@@ -1,4 +1,4 @@
-"""What both algorithms share."""
+"""The base class of both algorithms."""
 
 from __future__ import annotations
 

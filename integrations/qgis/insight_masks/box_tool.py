@@ -11,7 +11,7 @@ from qgis.PyQt.QtGui import QColor
 
 
 class BoxTool(QgsMapTool):
-    """Draw a box: two clicks along one side of it, the third on the other side. Esc or the right button begins anew.
+    """Draw a box: two clicks along one side of it, the third on the other side. Esc or the right button starts over.
 
     Args:
         canvas: the map canvas.
@@ -42,7 +42,7 @@ class BoxTool(QgsMapTool):
         if len(self._clicked) < 2:
             self._clicked.append(point)
             return
-        corners = turned_box(*self._clicked, point)
+        corners = rotated_box(*self._clicked, point)
         self._begin()
         if corners is not None:
             self.drawn.emit(QgsGeometry.fromPolygonXY([[*corners, corners[0]]]))
@@ -52,12 +52,12 @@ class BoxTool(QgsMapTool):
         if not self._clicked:
             return
         point = event.mapPoint()
-        corners = turned_box(*self._clicked, point) if len(self._clicked) == 2 else None
+        corners = rotated_box(*self._clicked, point) if len(self._clicked) == 2 else None
         shown = corners or [*self._clicked, point]
         self._band.setToGeometry(QgsGeometry.fromPolygonXY([[*shown, shown[0]]]), None)
 
     def keyPressEvent(self, event):  # noqa: N802
-        """Begin anew with Esc."""
+        """Start over on Esc."""
         if event.key() == Qt.Key_Escape and self._clicked:
             self._begin()
             event.accept()
@@ -74,7 +74,7 @@ class BoxTool(QgsMapTool):
         self._band.reset(QgsWkbTypes.PolygonGeometry)
 
 
-def turned_box(first: QgsPointXY, second: QgsPointXY, beside: QgsPointXY) -> list[QgsPointXY] | None:
+def rotated_box(first: QgsPointXY, second: QgsPointXY, third: QgsPointXY) -> list[QgsPointXY] | None:
     """Return the corners of the box with a side from the first to the second point, whose other side passes the third.
 
     None for a box without an area.
@@ -84,7 +84,7 @@ def turned_box(first: QgsPointXY, second: QgsPointXY, beside: QgsPointXY) -> lis
     if not length:
         return None
     nx, ny = -dy / length, dx / length
-    width = (beside.x() - first.x()) * nx + (beside.y() - first.y()) * ny
+    width = (third.x() - first.x()) * nx + (third.y() - first.y()) * ny
     if not width:
         return None
     step = nx * width, ny * width

@@ -1,4 +1,4 @@
-"""Requests to a server of insight, by the standard library alone. Needs no QGIS."""
+"""Requests to an insight server, with the standard library alone. Needs no QGIS."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Client:
         answer = self._send(urllib.request.Request(f"{self.url}/v1/predict", body, {"Content-Type": kind}))
         instances = answer.get("instances") if isinstance(answer, dict) else None
         if not isinstance(instances, list):
-            raise ServerError(f"{self.url} is not a server of insight")
+            raise ServerError(f"{self.url} is not an insight server")
         return instances
 
     def _send(self, request: urllib.request.Request) -> Any:

@@ -18,10 +18,10 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
-from .asking import masks_of_boxes
 from .client import Cancelled, ServerError
 from .columns import Rows, result_fields
 from .geometry import bounds, box_corners, is_aligned, signed_area, to_pixels
+from .prediction import masks_of_boxes
 from .raster import Raster
 from .server import chosen_server
 
@@ -50,15 +50,15 @@ class MaskTask(QgsTask):
         height, width = self._raster.size
         x0, y0, x1, y1 = bounds(self._corners)
         if not (abs(signed_area(self._corners)) > 0 and x1 > 0 and y1 > 0 and x0 < width and y0 < height):
-            raise ServerError(f"The box lies beside the raster {self._raster.name}")
+            raise ServerError(f"The box lies outside the raster {self._raster.name}")
 
     def run(self):
         """Ask the server."""
         try:
-            turned = not is_aligned(self._corners)
-            corners = box_corners(self._corners) if turned else self._corners
+            oriented = not is_aligned(self._corners)
+            corners = box_corners(self._corners) if oriented else self._corners
             client = chosen_server(self.isCanceled)
-            self._found = masks_of_boxes(self._raster, client, [corners], turned=turned)[0]
+            self._found = masks_of_boxes(self._raster, client, [corners], oriented=oriented)[0]
         except Cancelled:
             return False
         except ServerError as error:
@@ -73,7 +73,7 @@ class MaskTask(QgsTask):
 
 
 class DrawnMasks:
-    """What has been drawn.
+    """The boxes drawn on the map, and their masks.
 
     Args:
         tell: shows the user a sentence.

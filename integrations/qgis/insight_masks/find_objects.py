@@ -15,10 +15,10 @@ from qgis.core import (
 )
 
 from .algorithm import OUTPUT, InsightAlgorithm
-from .asking import objects_of
 from .client import Cancelled, ServerError
 from .columns import Rows, result_fields
 from .geometry import bounds, to_pixels
+from .prediction import objects_of
 from .server import chosen_server
 
 EXTENT = "EXTENT"
@@ -39,7 +39,7 @@ class FindObjects(InsightAlgorithm):
     def shortHelpString(self):  # noqa: N802
         """Return the help."""
         return (
-            "Finds objects by a detector of a server of insight, in the whole raster or in an extent, tile by tile of "
+            "Finds objects with the detector of an insight server, in the whole raster or in an extent, by tiles of "
             "2,048 pixels. Objects of more than 512 pixels may be cut where tiles meet; for those, use the command "
             "`insight predict scene.tif --output found.gpkg`.\n\n"
             "The polygons are in the raster's CRS, with classes, scores, and area and lengths in metres on the ground."
@@ -94,5 +94,5 @@ class FindObjects(InsightAlgorithm):
         low, high = (math.floor(x0 + _EDGE), math.floor(y0 + _EDGE)), (math.ceil(x1 - _EDGE), math.ceil(y1 - _EDGE))
         window = max(0, low[0]), max(0, low[1]), min(width, high[0]), min(height, high[1])
         if window[0] >= window[2] or window[1] >= window[3]:
-            raise QgsProcessingException("Extent: lies beside the raster")
+            raise QgsProcessingException("Extent: lies outside the raster")
         return window

@@ -15,10 +15,10 @@ from qgis.core import (
 )
 
 from .algorithm import OUTPUT, InsightAlgorithm
-from .asking import masks_of_boxes
 from .client import Cancelled, ServerError
 from .columns import Rows, result_fields
 from .geometry import bounds, box_corners, convex_hull, is_aligned, signed_area, to_pixels
+from .prediction import masks_of_boxes
 from .server import chosen_server
 
 BOXES = "BOXES"
@@ -38,10 +38,11 @@ class MasksFromBoxes(InsightAlgorithm):
     def shortHelpString(self):  # noqa: N802
         """Return the help."""
         return (
-            "Turns boxes into the polygons of the objects in them, with a server of insight (Settings > Options > "
+            "Turns boxes into the polygons of the objects in them, with an insight server (Settings > Options > "
             "Processing > Providers > Insight).\n\n"
             "A box is a polygon of four corners, at any angle; around other polygons, the smallest rectangle is taken. "
-            "If all boxes are level, on their map or in the raster, level boxes are asked, else turned ones.\n\n"
+            "If all boxes are horizontal, on their map or in the raster, the model gets horizontal boxes, else "
+            "oriented ones.\n\n"
             "The server sees the bands and the contrast that the raster layer is shown with, at its own resolution. "
             "The polygons are in the raster's CRS, one row for each box, with the attributes of the box, and area and "
             "lengths in metres on the ground."
@@ -63,7 +64,7 @@ class MasksFromBoxes(InsightAlgorithm):
         kept = [i for i in range(carried.count()) if carried.at(i).name().lower() != "fid"]
         for i in reversed([i for i in range(carried.count()) if i not in kept]):
             carried.remove(i)
-        features, boxes, turned = self._boxes(source, context, feedback)
+        features, boxes, oriented = self._boxes(source, context, feedback)
         fields = result_fields(carried)
         crs = self.raster.crs
         sink, output = self.parameterAsSink(parameters, OUTPUT, context, fields, QgsWkbTypes.MultiPolygon, crs)
@@ -74,7 +75,7 @@ class MasksFromBoxes(InsightAlgorithm):
                 self.raster,
                 chosen_server(feedback.isCanceled),
                 boxes,
-                turned=turned,
+                oriented=oriented,
                 progress=lambda done, total: feedback.setProgress(100 * done / total),
                 **self.options(parameters, context),
             )
@@ -96,9 +97,9 @@ class MasksFromBoxes(InsightAlgorithm):
         return {OUTPUT: output}
 
     def _boxes(self, source, context, feedback):
-        """The features of boxes on the raster, their corners in its pixels, and whether to ask for turned ones."""
+        """The features of boxes on the raster, their corners in its pixels, and whether they are oriented."""
         to_raster = QgsCoordinateTransform(source.sourceCrs(), self.raster.crs, context.transformContext())
-        features, boxes, level, left_out = [], [], True, 0
+        features, boxes, horizontal, left_out = [], [], True, 0
         height, width = self.raster.size
         for feature in source.getFeatures():
             own = _outline(feature)
@@ -114,12 +115,13 @@ class MasksFromBoxes(InsightAlgorithm):
             if not (x1 > 0 and y1 > 0 and x0 < width and y0 < height):
                 left_out += 1
                 continue
-            level = level and (is_aligned([(point.x(), point.y()) for point in own]) or is_aligned(pixels))
+            aligned = is_aligned([(point.x(), point.y()) for point in own]) or is_aligned(pixels)
+            horizontal = horizontal and aligned
             features.append(feature)
             boxes.append(pixels)
         if left_out:
-            feedback.pushWarning(f"left out {left_out} boxes: without an area, or beside the raster")
-        return features, boxes if level else [box_corners(pixels) for pixels in boxes], not level
+            feedback.pushWarning(f"left out {left_out} boxes without area or outside the raster")
+        return features, boxes if horizontal else [box_corners(pixels) for pixels in boxes], not horizontal
 
 
 def _outline(feature) -> list:

@@ -13,7 +13,7 @@ TITLE = "Draw a box, get a mask"
 
 
 class InsightMasksPlugin:
-    """What QGIS loads.
+    """The plugin that QGIS loads.
 
     Args:
         iface: QGIS's interface; None in `qgis_process`.
@@ -44,7 +44,7 @@ class InsightMasksPlugin:
         self._iface.addPluginToRasterMenu("Insight", self._action)
 
     def unload(self):
-        """Remove them."""
+        """Remove the algorithms and the tool."""
         if self._action is not None:
             self._iface.mapCanvas().unsetMapTool(self._tool)
             self._iface.removeToolBarIcon(self._action)

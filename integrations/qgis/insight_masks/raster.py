@@ -11,7 +11,7 @@ from .client import ServerError
 from .geometry import Window
 
 _SAMPLE = 250_000  # pixels, as QGIS takes for its own contrast
-_LONGEST_SIDE = 4096  # pixels: larger windows are reduced, for one object that is larger than this
+_LONGEST_SIDE = 4096  # pixels: larger windows are reduced, as around a single object of that size
 
 
 class Raster:
@@ -45,7 +45,7 @@ class Raster:
             window: in pixels, inside the raster.
 
         Returns:
-            A PNG, and how many of its pixels there are to one of the raster: below 1 for a very large window.
+            A PNG, and its pixels per pixel of the raster, along a side: below 1 for a very large window.
         """
         x0, y0, x1, y1 = window
         width, height = x1 - x0, y1 - y0

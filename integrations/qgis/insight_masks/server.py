@@ -10,19 +10,19 @@ from processing.core.ProcessingConfig import ProcessingConfig, Setting
 from .client import Client
 
 GROUP = "Insight"
-_URL, _TOKEN = "INSIGHT_URL", "INSIGHT_TOKEN"  # settings, and environment variables that go before them
+_URL, _TOKEN = "INSIGHT_URL", "INSIGHT_TOKEN"  # settings, and environment variables that override them
 
 
 def add_settings(icon) -> None:
     """Add the server to Settings > Options > Processing > Providers."""
     ProcessingConfig.settingIcons[GROUP] = icon
-    ProcessingConfig.addSetting(Setting(GROUP, _URL, "Server of insight", "http://localhost:8000"))
-    ProcessingConfig.addSetting(Setting(GROUP, _TOKEN, "Token of the server", ""))
+    ProcessingConfig.addSetting(Setting(GROUP, _URL, "Insight server", "http://localhost:8000"))
+    ProcessingConfig.addSetting(Setting(GROUP, _TOKEN, "Server token", ""))
     ProcessingConfig.readSettings()
 
 
 def remove_settings() -> None:
-    """Remove them."""
+    """Remove the settings."""
     for name in (_URL, _TOKEN):
         ProcessingConfig.removeSetting(name)
 

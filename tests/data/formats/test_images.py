@@ -50,7 +50,7 @@ UPRIGHT = {  # by EXIF's orientation: which side of the stored picture is shown 
 @pytest.mark.parametrize("orientation", [*UPRIGHT, 0, 9, 300, "6", b"6"])
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
 def test_the_size_is_that_of_the_image_as_it_is_read(tmp_path, suffix, orientation):
-    path = tmp_path / f"turned.{suffix}"
+    path = tmp_path / f"rotated.{suffix}"
     if suffix != "tif" and not isinstance(orientation, int):
         pytest.skip("Pillow writes such a tag into TIFF only")
     tags = TiffImagePlugin.ImageFileDirectory_v2()

@@ -11,13 +11,13 @@ from insight.errors import InputError
 from insight.structures.oriented_boxes import oriented_corners
 
 HEIGHT, WIDTH = 240, 320
-UPRIGHT = (110, 60, 90, 40)  # x, y, width, height before it is turned
+HORIZONTAL = (110, 60, 90, 40)  # x, y, width, height before it is rotated
 ANGLES = (17, 60, 90, 135, 205, 300)
 
 
 def drawn(clockwise: float, around: tuple[float, float]) -> np.ndarray:
-    """(H, W) bool: the rectangle UPRIGHT, turned around a point by degrees clockwise as displayed."""
-    x, y, w, h = UPRIGHT
+    """(H, W) bool: the rectangle HORIZONTAL, rotated around a point by degrees clockwise as displayed."""
+    x, y, w, h = HORIZONTAL
     image = np.zeros((HEIGHT, WIDTH), np.uint8)
     image[y : y + h, x : x + w] = 255
     point = around[0] - 0.5, around[1] - 0.5  # OpenCV's pixel centres are integers
@@ -41,7 +41,7 @@ def agrees(annotation: dict, truth: np.ndarray) -> bool:
     return (found & truth).sum() / (found | truth).sum() > 0.94 and around.max() < 1.5
 
 
-CENTRE = (UPRIGHT[0] + UPRIGHT[2] / 2, UPRIGHT[1] + UPRIGHT[3] / 2)
+CENTRE = (HORIZONTAL[0] + HORIZONTAL[2] / 2, HORIZONTAL[1] + HORIZONTAL[3] / 2)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def read(tmp_path):
 @pytest.mark.parametrize("angle", ANGLES)
 def test_cvat(read, angle):
     rotated, upright, mask = read([
-        {"bbox": [*UPRIGHT], "attributes": {"occluded": False, "rotation": float(angle)}},
+        {"bbox": [*HORIZONTAL], "attributes": {"occluded": False, "rotation": float(angle)}},
         {"bbox": [1, 2, 30, 40], "attributes": {"rotation": 0.0}},
         {"bbox": [1, 2, 30, 40], "attributes": {}},
     ])  # fmt: skip
@@ -72,14 +72,14 @@ def test_cvat(read, angle):
 
 
 def test_cvat_without_any_rotation_has_horizontal_boxes(read):
-    (annotation,) = read([{"bbox": [*UPRIGHT], "attributes": {"rotation": 0.0}}])
+    (annotation,) = read([{"bbox": [*HORIZONTAL], "attributes": {"rotation": 0.0}}])
     assert "oriented_box" not in annotation
 
 
 @pytest.mark.parametrize("rotation", ["90", None, True, [30], float("nan")])
 def test_an_attribute_of_that_name_that_is_no_angle(read, rotation):
-    (annotation,) = read([{"bbox": [*UPRIGHT], "attributes": {"rotation": rotation}}])
-    assert annotation["bbox"] == [*UPRIGHT] and "oriented_box" not in annotation
+    (annotation,) = read([{"bbox": [*HORIZONTAL], "attributes": {"rotation": rotation}}])
+    assert annotation["bbox"] == [*HORIZONTAL] and "oriented_box" not in annotation
 
 
 def test_the_box_of_a_mask_is_around_it_whatever_its_attributes(read):
@@ -91,7 +91,7 @@ def test_the_box_of_a_mask_is_around_it_whatever_its_attributes(read):
 @pytest.mark.parametrize("angle", ANGLES)
 @pytest.mark.parametrize("mode", [{"bbox_mode": 4}, {}])
 def test_detectron2s_box_mode(read, angle, mode):
-    (annotation,) = read([{"bbox": [*CENTRE, *UPRIGHT[2:], angle], **mode}])
+    (annotation,) = read([{"bbox": [*CENTRE, *HORIZONTAL[2:], angle], **mode}])
     assert agrees(annotation, drawn(-angle, CENTRE))
 
 
@@ -99,12 +99,12 @@ def test_detectron2s_box_mode(read, angle, mode):
 @pytest.mark.parametrize("masks", [True, False])
 def test_roboflows_rings_of_four_corners(read, angle, masks):
     truth = drawn(angle, CENTRE)
-    corners = cv2.boxPoints((CENTRE, UPRIGHT[2:], angle)).round(2)
+    corners = cv2.boxPoints((CENTRE, HORIZONTAL[2:], angle)).round(2)
     box = [*corners.min(0).tolist(), *np.ptp(corners, 0).tolist()]
     ring, other = corners.ravel().tolist(), [9, 9, 59, 9, 59, 39, 9, 39, 9, 9]
     annotations = [{"bbox": box, "segmentation": [ring]}, {"bbox": [9, 9, 50, 30], "segmentation": [other]}]
     found = read(annotations, masks=masks)
-    if angle == 90:  # nothing is turned
+    if angle == 90:  # nothing is rotated
         assert not any("oriented_box" in a for a in found)
         return
     assert agrees(found[0], truth) and found[1]["oriented_box"] == other[:8]
@@ -127,14 +127,14 @@ def rectangle(x, y, width, height, rotation, name="ship"):
 @pytest.mark.parametrize("angle", [17, 60, 350])
 def test_label_studio(tmp_path, angle):
     path = tmp_path / "export.json"
-    path.write_text(json.dumps(label_studio([rectangle(*UPRIGHT, angle), rectangle(5, 6, 40, 20, 0, "barge")])))
+    path.write_text(json.dumps(label_studio([rectangle(*HORIZONTAL, angle), rectangle(5, 6, 40, 20, 0, "barge")])))
     content = read_coco(path)
     assert content["images"] == [{"id": 1, "file_name": "1f2e3d4c-a b.png", "height": HEIGHT, "width": WIDTH}]
     assert [c["name"] for c in content["categories"]] == ["barge", "ship"]
-    turned, upright = content["annotations"]
-    assert [turned["category_id"], upright["category_id"]] == [2, 1]
-    assert agrees(turned, drawn(angle, UPRIGHT[:2]))
-    assert covered(upright["oriented_box"])[6:26, 5:45].all() and np.allclose(upright["bbox"], [5, 6, 40, 20])
+    rotated, horizontal = content["annotations"]
+    assert [rotated["category_id"], horizontal["category_id"]] == [2, 1]
+    assert agrees(rotated, drawn(angle, HORIZONTAL[:2]))
+    assert covered(horizontal["oriented_box"])[6:26, 5:45].all() and np.allclose(horizontal["bbox"], [5, 6, 40, 20])
 
 
 def test_label_studios_polygons_and_what_is_left_out(tmp_path, caplog):
@@ -157,7 +157,7 @@ def test_label_studios_polygons_and_what_is_left_out(tmp_path, caplog):
 @pytest.mark.parametrize("change", [{"value": {}}, {"value": 5}, {"original_width": None}])
 def test_a_malformed_export_is_one_line(tmp_path, change):
     path = tmp_path / "export.json"
-    path.write_text(json.dumps(label_studio([{**rectangle(*UPRIGHT, 3), **change}])))
+    path.write_text(json.dumps(label_studio([{**rectangle(*HORIZONTAL, 3), **change}])))
     with pytest.raises(InputError, match=r"export.json: task 7: not in Label Studio's JSON format") as caught:
         read_coco(path)
     assert "\n" not in str(caught.value)

@@ -122,7 +122,7 @@ def test_in_training_each_sample_has_its_own_largest_shift(entry):
     assert max(widest) > 0.15 and sum(change < 0.1 for change in widest) > 20
 
 
-def test_in_training_loose_oriented_boxes_are_turned(entry):
+def test_in_training_loose_oriented_boxes_are_rotated(entry):
     def angles(jitter: float) -> torch.Tensor:
         found = []
         for seed in range(40):
@@ -130,7 +130,7 @@ def test_in_training_loose_oriented_boxes_are_turned(entry):
                 "prompts"
             ].corners
             along = corners[0, 1] - corners[0, 0]
-            found.append(torch.rad2deg(torch.atan2(along[1], along[0])) % 90)  # samples are turned by quarters
+            found.append(torch.rad2deg(torch.atan2(along[1], along[0])) % 90)  # samples rotate by multiples of 90 too
         return torch.stack(found)
 
     def off(angle: torch.Tensor) -> torch.Tensor:

@@ -50,7 +50,7 @@ def test_the_ground_in_a_box_is_that_of_its_pair(objects, pair):
     assert spread(1) < 0.6 and spread(2) > spread(1) + 0.2
 
 
-@pytest.mark.parametrize("seed, size, message", [(-1, (320, 320), "seed must be"), (0, (64, 320), "at least 128")])
+@pytest.mark.parametrize("seed, size, message", [(-1, (320, 320), "seed: expected"), (0, (64, 320), "at least 128")])
 def test_values_out_of_range_are_named(seed, size, message):
     with pytest.raises(InputError, match=message):
         draw_context_scene(seed, size)

@@ -192,16 +192,16 @@ def test_any_size(size, kind):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": -1}, "seed must be 0 or more, got -1"),
+        ({"seed": -1}, "seed: expected 0 or more, got -1"),
         ({"seed": 0, "size": (16, 64)}, r"at least 32 pixels, got \(16, 64\)"),
         (
             {"seed": 0, "kind": "moon"},
-            "kind must be one of harbour, apron, car_park, tank_farm, residential, crossing, sports_park, "
+            "kind: expected one of harbour, apron, car_park, tank_farm, residential, crossing, sports_park, "
             "boneyard, got 'moon'",
         ),
-        ({"seed": 0, "look": "lidar"}, "look must be one of optical, sar, got 'lidar'"),
-        ({"seed": 0, "off_nadir": 60}, "off_nadir must be from 0 to 45 degrees, got 60"),
-        ({"seed": 0, "zoom": 0}, "zoom must be positive, got 0"),
+        ({"seed": 0, "look": "lidar"}, "look: expected one of optical, sar, got 'lidar'"),
+        ({"seed": 0, "off_nadir": 60}, "off_nadir: expected 0 to 45 degrees, got 60"),
+        ({"seed": 0, "zoom": 0}, "zoom: expected a number above 0, got 0"),
     ],
 )
 def test_wrong_arguments(arguments, message):

@@ -26,7 +26,7 @@ def test_coverage_is_that_of_the_polygon(oriented, scale):
         [[polygon.intersection(box(x, y, x + 1, y + 1)).area for x in range(width)] for y in range(height)]
     )
     error = np.abs(covered.numpy() - exact)
-    assert error.max() < 0.35 and error.mean() < 0.02  # a turned pixel is approximated by an upright one
+    assert error.max() < 0.35 and error.mean() < 0.02  # a rotated pixel is approximated by an upright one
     assert covered.sum() == pytest.approx(polygon.area, rel=0.03)
 
 

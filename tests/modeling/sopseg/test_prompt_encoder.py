@@ -104,7 +104,7 @@ def test_bad_prompts(arguments, message):
 
 
 @torch.no_grad()
-def test_an_angle_token_embeds_the_box_turned_upright():
+def test_an_angle_token_embeds_the_box_rotated_to_horizontal():
     encoder = PromptEncoder()
     state = set(encoder.state_dict())
     corners = oriented_corners([[60, 50, 40, 16, -30], [30, 90, 10, 24, 10]])
@@ -116,7 +116,7 @@ def test_an_angle_token_embeds_the_box_turned_upright():
     torch.testing.assert_close(encoder((128, 128), *users)[0], as_points)
     tokens = encoder((128, 128), *prompts)[0]
     assert tokens.shape == (2, 3, 256)
-    # The first box is 40 wide and turned clockwise; the second's axis is its height, 80 degrees from the x axis.
+    # The first box is 40 wide and rotated clockwise; the second's axis is its height, 80 degrees from the x axis.
     upright = torch.tensor([[40.0, 42, 80, 58], [18, 85, 42, 95]])
     torch.testing.assert_close(tokens[:, :2], encoder((128, 128), upright)[0], atol=1e-3, rtol=0)
     angle = torch.deg2rad(torch.tensor([30.0, 80.0]))

@@ -45,9 +45,9 @@ def draw_context_scene(seed: int, size: tuple[int, int] = (320, 320)) -> Scene:
         InputError: an argument is out of range.
     """
     if seed < 0:
-        raise InputError(f"seed must be 0 or more, got {seed}")
+        raise InputError(f"seed: expected 0 or more, got {seed}")
     if min(size) < 128:
-        raise InputError(f"size must be (height, width), each at least 128 pixels, got {tuple(size)}")
+        raise InputError(f"size: expected (height, width), each at least 128 pixels, got {tuple(size)}")
     rng = np.random.default_rng([seed, *size])
     canvas = Canvas(rng, size, "optical", _GSD)
     canvas.shadow_length = min(canvas.shadow_length, 1.1)  # that of a tank must not reach the box of the next

@@ -1,6 +1,6 @@
 // The server's API.
 
-/** A reply that is no success; `status` is 0 where the server cannot be reached. */
+/** A reply other than success; `status` is 0 where the server cannot be reached. */
 export class Refused extends Error {
   constructor(status, detail, current = null) {
     super(detail);
@@ -9,7 +9,7 @@ export class Refused extends Error {
   }
 
   /** Whether the same request may succeed later. */
-  get isPassing() {
+  get isTransient() {
     return this.status === 0 || this.status === 503 || this.status === 408;
   }
 }

@@ -1,4 +1,4 @@
-// Boxes that can be turned: { cx, cy, width, height, angle }, in pixels of the image; the angle is in radians, clockwise
+// Boxes at any angle: { cx, cy, width, height, angle }, in pixels of the image; the angle is in radians, clockwise
 // on the screen, of the side that has the width.
 
 const QUARTER = Math.PI / 2;
@@ -49,7 +49,7 @@ export function boxOf(object) {
   };
 }
 
-/** The fields of an object that hold a box: `box` if its sides are level, else `oriented_box`. */
+/** The fields of an object that hold a box: `box` if it is horizontal, else `oriented_box`. */
 export function boxFields(box) {
   const quarters = Math.round(box.angle / QUARTER);
   const found = corners(box).map((point) => point.map(rounded));
@@ -72,13 +72,13 @@ export function withCorner(box, index, point) {
   };
 }
 
-/** The point beyond the middle of the upper side from which a box is turned. */
-export function turningPoint({ cx, cy, height, angle }, distance) {
+/** The point beyond the middle of the upper side from which a box is rotated. */
+export function rotationPoint({ cx, cy, height, angle }, distance) {
   const reach = height / 2 + distance;
   return [cx + Math.sin(angle) * reach, cy - Math.cos(angle) * reach];
 }
 
-/** The angle at which the turning point lies in the direction of a point. */
+/** The angle at which the rotation point lies in the direction of a point. */
 export function angleTowards({ cx, cy }, point) {
   return Math.atan2(point[1] - cy, point[0] - cx) + QUARTER;
 }

@@ -6,7 +6,7 @@ export function colourOf(className, classes) {
   return COLOURS[Math.max(0, classes.indexOf(className)) % COLOURS.length];
 }
 
-/** The same colour, see-through. */
+/** The same colour, translucent. */
 export function faded(colour, opacity) {
   return colour + Math.round(opacity * 255).toString(16).padStart(2, "0");
 }

@@ -1,4 +1,4 @@
-// A cross-hair that the arrow keys move: the pointer of those who use none.
+// A cross-hair moved by the arrow keys, for those who use no pointer.
 
 import Overlay from "ol/Overlay.js";
 import { toMap } from "./view.js";
@@ -16,7 +16,7 @@ export class Crosshair {
     imageView.map.addOverlay(this.#overlay);
   }
 
-  /** Show it where it was, or in the middle of what is seen. */
+  /** Show it where it was, or in the middle of the view. */
   show() {
     this.#place(this.point && this.imageView.pixelOf(this.point) ? this.point : this.imageView.center);
   }
@@ -29,7 +29,7 @@ export class Crosshair {
     return !this.#element.hidden;
   }
 
-  /** Move it by pixels of the screen, the map with it at the border. */
+  /** Move it by pixels of the screen; at the border the map follows. */
   move(dx, dy) {
     if (!this.isShown) this.show();
     const { resolution } = this.imageView;

@@ -134,5 +134,5 @@ function handleStyle(kind, isChosen) {
   const stroke = new Stroke({ color: "#000000", width: 1.5 });
   const fill = new Fill({ color: isChosen ? "#ff9f45" : kind === "middle" ? "#ffffff90" : "#ffffff" });
   if (kind === "corner") return new Style({ image: new RegularShape({ points: 4, radius: 8, angle: Math.PI / 4, fill, stroke }) });
-  return new Style({ image: new Circle({ radius: { turn: 7, move: 6, vertex: 5, middle: 3.5 }[kind], fill, stroke }) });
+  return new Style({ image: new Circle({ radius: { rotate: 7, move: 6, vertex: 5, middle: 3.5 }[kind], fill, stroke }) });
 }

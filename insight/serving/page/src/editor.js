@@ -12,7 +12,7 @@ const LEAST_SIDE = 2; // pixels: a smaller box is a slip of the hand
 const PAUSE = 250; // milliseconds without a key before the mask of a moved box is computed
 const ONE_STEP = 1000; // milliseconds: keys pressed in this time are undone together
 const TRIES = 4;
-const SAME = 0.5; // intersection over union from which a candidate is an object that is there already
+const SAME = 0.5; // intersection over union from which a candidate counts as an object that exists already
 
 export class Editor {
   #running = new Map(); // by id, what computes the mask: { abort, done }
@@ -102,8 +102,8 @@ export class Editor {
     if (Math.min(box.width, box.height) >= LEAST_SIDE) this.#prompt(boxFields(box));
   }
 
-  /** Move, resize or turn the box of the selected object a little; the mask follows when the keys rest. */
-  nudge({ x = 0, y = 0, width = 0, height = 0, turn = 0 }) {
+  /** Move, resize or rotate the box of the selected object a little; the mask follows when the keys rest. */
+  nudge({ x = 0, y = 0, width = 0, height = 0, rotate = 0 }) {
     const { current } = this.state;
     const box = boxOf(current);
     if (!box) return;
@@ -112,7 +112,7 @@ export class Editor {
       cy: box.cy + y,
       width: Math.max(LEAST_SIDE, box.width + width),
       height: Math.max(LEAST_SIDE, box.height + height),
-      angle: box.angle + radians(turn),
+      angle: box.angle + radians(rotate),
     };
     const after = { ...current, ...boxFields(moved), source: "prompt" };
     const now = performance.now();
@@ -302,7 +302,7 @@ export class Editor {
       } catch (error) {
         if (error.name === "AbortError") return;
         if (!(error instanceof api.Refused)) throw error;
-        if (!error.isPassing || tried === TRIES) {
+        if (!error.isTransient || tried === TRIES) {
           this.announce(`No mask: ${error.message}`);
           return;
         }

@@ -1,4 +1,4 @@
-// Elements in few words.
+// Elements of the page, written concisely.
 
 /** An element with properties, attributes (those with a dash, and `role`) and children. */
 export function element(name, properties = {}, ...children) {

@@ -1,8 +1,8 @@
 // The handles of the selected object: those of its box, or in the outline tool those of its outline.
 
-import { corners, turningPoint } from "./boxes.js";
+import { corners, rotationPoint } from "./boxes.js";
 
-const STEM = 28; // pixels of the screen from the box to the handle that turns it
+const STEM = 28; // pixels of the screen from the box to the handle that rotates it
 const LEAST_FOR_MOVE = 64; // pixels of the screen: a smaller box has no handle in its middle
 const REACH = { mouse: 9, touch: 22 }; // pixels of the screen
 
@@ -14,7 +14,7 @@ export function handlesOf({ tool, box, rings, resolution }) {
   if (tool === "outline") return rings.flatMap((ring, number) => handlesOfRing(ring, number));
   if (!box || ["brush", "eraser"].includes(tool)) return [];
   const found = corners(box).map((point, index) => ({ kind: "corner", point, index }));
-  found.push({ kind: "turn", point: turningPoint(box, STEM * resolution), from: turningPoint(box, 0) });
+  found.push({ kind: "rotate", point: rotationPoint(box, STEM * resolution), from: rotationPoint(box, 0) });
   if (tool === "select" && Math.min(box.width, box.height) > LEAST_FOR_MOVE * resolution) {
     found.push({ kind: "move", point: [box.cx, box.cy] });
   }

@@ -1,4 +1,4 @@
-// The head of the page: which image, how far the folder is, what is saved, and the exports.
+// The header of the page: the image, the progress in the folder, whether all is saved, and the exports.
 
 const SAVING = { saved: "Saved", saving: "Saving…", offline: "Not saved: the server does not answer" };
 
@@ -29,7 +29,7 @@ export function showHeader(page) {
     const status = byId("saving");
     status.textContent = SAVING[state.saving];
     status.dataset.state = state.saving;
-    if (state.saving === "offline") page.announce("Not saved yet: the server does not answer. It is tried again.", true);
+    if (state.saving === "offline") page.announce("Not saved yet: the server does not answer. Trying again.", true);
   });
 }
 

@@ -1,4 +1,4 @@
-// Undo and redo. A step is what happened to some objects of one image: [{ id, before, after }], each an object or null.
+// Undo and redo. A step changes some objects of one image: [{ id, before, after }], before and after an object or null.
 
 const MOST = 500;
 
@@ -24,7 +24,7 @@ export class History {
     this.#undone = [];
   }
 
-  /** Let the last change of an object end otherwise: with the mask that its prompt brought. */
+  /** Replace the outcome of an object's last change, for example once the mask of its prompt has arrived. */
   amend(id, after) {
     for (const changes of [...this.#done].reverse()) {
       const change = changes.find((one) => one.id === id);

@@ -1,7 +1,7 @@
 // The keys of the page, as they work and as the help shows them.
 
 import { boxOf, rounded } from "./boxes.js";
-import { nearestVertex, nextVertex, withVertex, withoutVertex } from "./tools/outline.js";
+import { nearestVertex, nextVertex, withVertex, withoutVertex } from "./vertices.js";
 
 const FAR = 8; // pixels of the screen that an arrow moves the cross-hair; with Shift 1
 const PAN = 80;
@@ -13,9 +13,9 @@ export const HELP = {
   Tools: [
     ["V", "Select: click an object, drag its handles; drag elsewhere moves the map"],
     ["B", "Box: drag, or click two corners"],
-    ["T", "Turned box: drag along one side, then click for the width"],
+    ["T", "Rotated box: drag along one side, then click for the width"],
     ["P", "Include: a point on the object; with Alt or the right button, exclude"],
-    ["M", "Exclude: a point beside the object"],
+    ["M", "Exclude: a point outside the object"],
     ["O", "Outline: drag vertices; drag the middle of a side to add one"],
     ["R", "Brush: paint on the outline; Alt or the right button erases"],
     ["E", "Eraser"],
@@ -24,7 +24,7 @@ export const HELP = {
   ],
   "Selected object": [
     ["1 – 9", "Its class, and that of the next object"],
-    ["[ ]", "Turn its box by 5°; with Shift by 1°"],
+    ["[ ]", "Rotate its box by 5°; with Shift by 1°"],
     ["Arrows", "With Select: move its box; with Shift: change its width and height"],
     ["Delete", "Remove it; with Outline: the chosen vertex"],
     ["Backspace", "Take back its last point"],
@@ -56,7 +56,7 @@ export const HELP = {
 export const TOOL_KEYS = {
   v: "select",
   b: "box",
-  t: "turned",
+  t: "rotated",
   p: "plus",
   m: "minus",
   o: "outline",
@@ -101,7 +101,7 @@ export class Keyboard {
     const { page } = this;
     const onMap = event.target === page.mapElement || event.target === document.body;
     if (event.key === "Escape") {
-      page.leaveOff();
+      page.cancelOrDeselect();
       return true;
     }
     if (onMap && this.#onMap(event)) return true;
@@ -207,8 +207,8 @@ export class Keyboard {
     const letter = key.toLowerCase();
     if (letter in TOOL_KEYS) page.setTool(TOOL_KEYS[letter]);
     else if (/^[1-9]$/.test(key)) page.chooseClass(Number(key) - 1);
-    else if (key === "[" || key === "]") editor.nudge({ turn: key === "]" ? 5 : -5 });
-    else if (key === "{" || key === "}") editor.nudge({ turn: key === "}" ? 1 : -1 });
+    else if (key === "[" || key === "]") editor.nudge({ rotate: key === "]" ? 5 : -5 });
+    else if (key === "{" || key === "}") editor.nudge({ rotate: key === "}" ? 1 : -1 });
     else if (key === "," || key === ".") this.#smallerOrNext(key === "." ? 1 : -1);
     else if (letter === "i") this.#addVertex();
     else if (letter === "n") page.next(shiftKey ? -1 : 1);

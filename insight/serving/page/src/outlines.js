@@ -5,7 +5,7 @@ import clipper from "clipper-lib";
 
 const { Clipper, ClipperOffset, ClipType, EndType, JoinType, Paths, PolyFillType, PolyTree, PolyType } = clipper;
 const SCALE = 256; // clipper computes in integers
-const LEAST_AREA = 0.5; // pixels: smaller parts and holes are crumbs
+const LEAST_AREA = 0.5; // pixels: smaller parts and holes are dropped
 
 /** The same area in rings that do not cross, in the server's order. */
 export function tidy(rings) {
@@ -33,7 +33,7 @@ export function overlap(a, b) {
   return common / (Math.abs(area(a)) + Math.abs(area(b)) - common || 1);
 }
 
-/** The area of rings, square pixels; holes count as nothing. */
+/** The area of rings, without their holes, in square pixels. */
 export function area(rings) {
   return rings.reduce((sum, ring) => sum + signedArea(ring), 0);
 }
@@ -72,7 +72,7 @@ export function bounds(points) {
   return box;
 }
 
-/** Twice the sum of the shoelace formula's halves: positive if the ring runs clockwise on the screen. */
+/** The area by the shoelace formula: positive if the ring runs clockwise on the screen. */
 function signedArea(ring) {
   let sum = 0;
   for (let i = 0, j = ring.length - 1; i < ring.length; j = i++) {

@@ -19,10 +19,9 @@ import { showTabs } from "./tabs.js";
 import { showToolbar } from "./toolbar.js";
 import { BoxTool } from "./tools/box.js";
 import { BrushTool } from "./tools/brush.js";
-import { OutlineTool } from "./tools/outline.js";
 import { PointsTool } from "./tools/points.js";
+import { RotatedBoxTool } from "./tools/rotated_box.js";
 import { SelectTool } from "./tools/select.js";
-import { TurnedBoxTool } from "./tools/turned_box.js";
 import { ImageView } from "./view.js";
 
 const POLL = 15000; // milliseconds between looks at what other browsers have saved
@@ -43,10 +42,10 @@ class Page {
     this.tools = {
       select: new SelectTool(editor),
       box: new BoxTool(editor, drawing),
-      turned: new TurnedBoxTool(editor, drawing),
+      rotated: new RotatedBoxTool(editor, drawing),
       plus: new PointsTool(editor, true),
       minus: new PointsTool(editor, false),
-      outline: new OutlineTool(editor),
+      outline: new SelectTool(editor), // its vertices are handles
       brush: new BrushTool(editor, drawing, true),
       eraser: new BrushTool(editor, drawing, false),
     };
@@ -93,7 +92,7 @@ class Page {
       return;
     }
     await this.attempt(async () => {
-      this.leaveOff();
+      this.cancelOrDeselect();
       await this.editor.open(image);
       this.imageView.show(image, this.state.project.tile_size);
       this.crosshair.point = null;
@@ -105,7 +104,7 @@ class Page {
     });
   }
 
-  /** Open the next image (1) or the one before (-1), beyond those that cannot be read. */
+  /** Open the next image (1) or the one before (-1), skipping those that cannot be read. */
   async goTo(step) {
     const { images, image } = this.state;
     let at = images.indexOf(image) + step;
@@ -146,8 +145,8 @@ class Page {
     if (["select", "outline"].includes(name)) this.crosshair.hide();
   }
 
-  /** Leave off drawing; with nothing being drawn, deselect. */
-  leaveOff() {
+  /** Cancel what is being drawn; if nothing is, deselect. */
+  cancelOrDeselect() {
     if (this.tool.isBusy) this.tool.cancel();
     else if (this.state.vertex) this.state.set({ vertex: null });
     else this.editor.select(null);
@@ -164,7 +163,7 @@ class Page {
     await this.attempt(() => this.editor.addClass(name));
   }
 
-  /** Select the object so many places further in the list, and zoom to it. */
+  /** Select the object `step` places further in the list, and zoom to it. */
   next(step) {
     const { list, selected } = this.state;
     if (!list.length) return;
@@ -215,7 +214,7 @@ class Page {
     line.classList.toggle("error", isError);
   }
 
-  /** Do something that asks the server, and say what went wrong. */
+  /** Run an action that asks the server, and report what goes wrong. */
   async attempt(action) {
     try {
       await action();

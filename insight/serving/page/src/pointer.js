@@ -3,10 +3,10 @@
 import PointerInteraction from "ol/interaction/Pointer.js";
 import { angleTowards, boxOf, degrees, radians, rounded, withCorner } from "./boxes.js";
 import { handleAt, handlesOf } from "./handles.js";
-import { nearestVertex, withVertex } from "./tools/outline.js";
+import { nearestVertex, withVertex } from "./vertices.js";
 import { toImage } from "./view.js";
 
-const SLIP = 4; // pixels of the screen: a shorter way is a click
+const SLIP = 4; // pixels of the screen: a shorter movement is a click
 const SNAP = 15; // degrees, with Shift
 
 export class Pointer extends PointerInteraction {
@@ -86,7 +86,7 @@ export class Pointer extends PointerInteraction {
     if (!this.state.image || event.dragging) return;
     this.tool.hover(pointOf(event));
     const handle = this.#handleAt(pointOf(event), event.originalEvent.pointerType);
-    const shapes = { corner: "nwse-resize", turn: "grab", move: "move", vertex: "move", middle: "copy" };
+    const shapes = { corner: "nwse-resize", rotate: "grab", move: "move", vertex: "move", middle: "copy" };
     const plain = isSelecting(this.state.tool) ? "default" : "crosshair";
     this.imageView.map.getTargetElement().style.cursor = handle ? shapes[handle.kind] : plain;
   }

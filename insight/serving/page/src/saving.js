@@ -19,7 +19,7 @@ export class Saving {
 
   /**
    * @param state - its field `saving` is set
-   * @param ask - asked about an object that was changed elsewhere: (id, mine, theirs) => "mine" or "theirs", later
+   * @param ask - decides about an object that was changed elsewhere: (id, mine, theirs) => promise of "mine" or "theirs"
    * @param adopt - told what the server has instead: (image, id, object or null)
    * @param report - told about what cannot be saved: (sentence)
    */
@@ -27,7 +27,7 @@ export class Saving {
     Object.assign(this, { state, ask, adopt, report });
   }
 
-  /** Note the revisions of objects that the server has told. */
+  /** Note the revisions of objects that the server has sent. */
   know(objects) {
     for (const { id, revision } of objects) this.#revisions.set(id, revision);
   }
@@ -67,7 +67,7 @@ export class Saving {
       } catch (error) {
         if (!(error instanceof api.Refused)) throw error;
         await this.#refused(id, job, error, wait);
-        if (error.isPassing) wait = Math.min(2 * wait, LONGEST_WAIT);
+        if (error.isTransient) wait = Math.min(2 * wait, LONGEST_WAIT);
       }
     }
     this.state.set({ saving: "saved" });
@@ -88,7 +88,7 @@ export class Saving {
   }
 
   async #refused(id, job, error, wait) {
-    if (error.isPassing) {
+    if (error.isTransient) {
       if (!this.#jobs.has(id)) this.#jobs.set(id, job);
       this.state.set({ saving: "offline" });
       await new Promise((done) => setTimeout(done, wait));

@@ -99,18 +99,18 @@ export class ImageView {
     this.view.adjustResolution(1 / factor, toMap(around));
   }
 
-  /** Move what is seen by pixels of the screen. */
+  /** Pan by pixels of the screen. */
   pan(dx, dy) {
     const [x, y] = this.view.getCenter();
     this.view.setCenter([x + dx * this.resolution, y - dy * this.resolution]);
   }
 
-  /** Move what is seen so far that a point is in it. */
+  /** Pan just far enough to show a point. */
   reveal([x, y]) {
     this.revealBox([x, y, x, y]);
   }
 
-  /** Move what is seen so far that a box x1, y1, x2, y2 is in it, in the middle if it is larger. */
+  /** Pan just far enough to show a box x1, y1, x2, y2; centre it if it is larger than the view. */
   revealBox([x1, y1, x2, y2]) {
     const [width, height] = this.map.getSize() ?? [0, 0];
     const [low, high] = [this.pixelOf([x1, y1]), this.pixelOf([x2, y2])];

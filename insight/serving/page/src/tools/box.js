@@ -1,6 +1,6 @@
 import { boxBetween } from "../boxes.js";
 
-/** Draws a level box: from one corner to the opposite one, by a drag or two clicks. */
+/** Draws a horizontal box: from one corner to the opposite one, by a drag or two clicks. */
 export class BoxTool {
   #start = null;
 

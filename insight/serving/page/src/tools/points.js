@@ -1,4 +1,4 @@
-/** Sets points on the object (with Alt: beside it), or the other way round. */
+/** Sets points on the object (with Alt: outside it), or the other way round. */
 export class PointsTool {
   isBusy = false;
 

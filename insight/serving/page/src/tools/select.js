@@ -1,4 +1,4 @@
-/** Selects what is clicked; a drag beside the handles moves the map. */
+/** Selects what is clicked; a drag away from the handles moves the map. */
 export class SelectTool {
   isBusy = false;
 

@@ -37,6 +37,3 @@ export function nearestVertex(rings, [x, y]) {
   );
   return best;
 }
-
-/** Selects objects; their vertices are handles. */
-export { SelectTool as OutlineTool } from "./select.js";

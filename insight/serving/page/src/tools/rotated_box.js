@@ -1,7 +1,7 @@
 import { boxOnSide } from "../boxes.js";
 
-/** Draws a turned box: along one side, by a drag or two clicks, and then a click for the width. */
-export class TurnedBoxTool {
+/** Draws a rotated box: along one side, by a drag or two clicks, and then a click for the width. */
+export class RotatedBoxTool {
   #points = [];
 
   constructor(editor, drawing) {

@@ -16,7 +16,7 @@ def masks_of_boxes(
     client: Client,
     boxes: Sequence[Ring],
     *,
-    turned: bool,
+    oriented: bool,
     model: str = "",
     simplify: float = 0.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -27,7 +27,7 @@ def masks_of_boxes(
         raster: the raster.
         client: the server.
         boxes: corners of each, pixels of the raster.
-        turned: ask with oriented boxes, instead of the bounds of each.
+        oriented: prompt with oriented boxes instead of the bounds of each.
         model: its name; "" for the server's default.
         simplify: how far outlines may move to have fewer corners, pixels.
         progress: called with the number of boxes that are answered and of all.
@@ -40,7 +40,7 @@ def masks_of_boxes(
     for window, members in group_boxes(boxes, raster.size):
         image, scale = raster.picture(window)
         local = [[((x - window[0]) * scale, (y - window[1]) * scale) for x, y in boxes[i]] for i in members]
-        prompts = {"oriented_boxes": local} if turned else {"boxes": [bounds(corners) for corners in local]}
+        prompts = {"oriented_boxes": local} if oriented else {"boxes": [bounds(corners) for corners in local]}
         instances = client.predict(image, {**prompts, **_options(model, simplify * scale)})
         for i, instance in zip(members, instances):
             found[i] = _placed(raster, instance, window, scale), float(instance["score"])
