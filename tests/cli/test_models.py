@@ -91,11 +91,14 @@ def test_without_boxes_the_default_detector_answers_at_its_own_threshold(insight
     predictor = PromptPredictor.from_pretrained("scenes-light", "cpu")
     predictor.set_image(IMAGE)
     found = predictor.detect()
-    found = found[found.scores >= 0.01]
     masks, coco = masks_of(place / "out")
     assert len(masks) == len(found) > 0
     np.testing.assert_array_equal(masks, np.asarray(found.masks))
     assert {c["name"] for c in coco.dataset["categories"]} == {"square", "bar"}
+    middle = float(found.scores.median())
+    strict = PromptPredictor.from_pretrained("scenes-light", "cpu", score_threshold=middle)
+    strict.set_image(IMAGE)
+    assert 0 < len(strict.detect()) == (found.scores > middle).sum() < len(found)
 
 
 def test_a_known_class_or_corrected_boxes_ask_the_detector(insight, place):
