@@ -123,7 +123,10 @@ def test_overrides_over_a_model(insight, place):
         ("predict a.png --model sopseg-vit-t", "--boxes: SOPSeg does not detect objects"),
         ("predict a.png --model sopseg-vit-t --boxes 1,2,3,4 --class bar", "--class: SOPSeg has no classes"),
         ("predict a.png --boxes 1,2,30,40 --model scenes-light --class ship", "--class: "),
-        ("annotate boxes.json --images . --model scenes-light", "scenes-light: expected a SOPSeg model, got a detector"),
+        (
+            "annotate boxes.json --images . --model scenes-light",
+            "scenes-light: expected a SOPSeg model, got a detector",
+        ),
         ("annotate boxes.json --images . --model sopseg-vit-t --weights x.pth", "--model: not allowed together with w"),
     ],
 )

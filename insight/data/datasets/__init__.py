@@ -33,6 +33,6 @@ def require_registered(names: Sequence[str], argument: str) -> None:
     for name in names:
         if name not in registered:
             raise InputError(
-                f"{argument}: unknown dataset {name!r}; a COCO file gets a name by {_BY_CONFIG}, "
-                f"insight's own are {', '.join(BUILT_IN)}"
+                f"{argument}: unknown dataset {name!r}; insight's are: {', '.join(BUILT_IN)}; "
+                f"a COCO file gets a name by {_BY_CONFIG}"
             )
