@@ -65,7 +65,7 @@ def detector(device: torch.device) -> Any:
     from insight.inference.predictor import PromptPredictor
 
     try:
-        return PromptPredictor.from_pretrained(device=str(device))
+        return PromptPredictor.from_pretrained(device=str(device), score_threshold=0.05)
     except InsightError:
         cfg = load_config(["scenes"], ["MODEL.DEVICE", str(device), "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.9])
         torch.manual_seed(0)

@@ -46,7 +46,8 @@ def main() -> None:
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     args = parser.parse_args()
-    raster, predictor = Raster(args.raster), PromptPredictor.from_pretrained(args.model, "cpu").for_tiles()
+    raster = Raster(args.raster)
+    predictor = PromptPredictor.from_pretrained(args.model, "cpu", score_threshold=0.05).for_tiles()
     rows = []
     for mode in args.modes:
         for row in compare(raster, predictor, mode):

@@ -158,7 +158,9 @@ def _run_one(way: str, path: Path, model: str, result: Path) -> None:
     logging.basicConfig(level=logging.WARNING)
     kind, side = way.split()
     raster = Raster(path)
-    predictor = IdealDetector() if model == IDEAL else PromptPredictor.from_pretrained(model, "cpu")
+    predictor = (
+        IdealDetector() if model == IDEAL else PromptPredictor.from_pretrained(model, "cpu", score_threshold=0.05)
+    )
     predictor.for_tiles().set_image(raster.read((0, 0, min(64, raster.width), min(64, raster.height))))  # warm up
     start = time.process_time()
     with torch.no_grad():

@@ -160,11 +160,11 @@ def run(args: argparse.Namespace) -> int:
     for name, done in export(output, formats, image_root).items():
         losses = "".join(f", {what}: {count}" for what, count in done.losses.items())
         print(f"wrote {output}/{name}{losses}")
-    for name, reason in source.failures.items():
+    for failure in _failures(source):
         if args.skip_bad:
-            print(f"warning: {name}: {reason}", file=sys.stderr)
+            print(f"warning: {failure}", file=sys.stderr)
         else:
-            print_error(f"{name}: {reason}")
+            print_error(failure)
     none_kept = not kept and not args.review
     if none_kept:
         print_error(f"no mask was kept: {_why_none(statistics.reasons, dropped)}")
@@ -181,7 +181,7 @@ def _check_inputs(args: argparse.Namespace) -> None:
 
 def _open_page(args: argparse.Namespace) -> None:
     """Serve the images of a source, and open the page."""
-    from .serve import default_models
+    from .serve import default_models, server
 
     unused = ("weights", "input_size", "prompt", "bf16", "review", *_filter_names())
     given = [_option(name) for name in unused if getattr(args, name)]
@@ -194,7 +194,8 @@ def _open_page(args: argparse.Namespace) -> None:
     if args.model:
         models = [args.model, *(name for name in models if name != DEFAULT_SOPSEG)]
 
-    from insight.serving.running import serve
+    serve = server("ui")
+
     from insight.serving.settings import Settings
 
     boxes = _boxes_of_page(args)
@@ -221,9 +222,14 @@ def _boxes_of_page(args: argparse.Namespace):
             raise InputError(f"ui: {_option(option)} goes with boxes, and {args.boxes} has none; leave it out")
         return None
     source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
-    for name, reason in source.failures.items():
-        print(f"warning: {name}: {reason}", file=sys.stderr)
+    for failure in _failures(source):
+        print(f"warning: {failure}", file=sys.stderr)
     return source
+
+
+def _failures(source) -> list[str]:
+    """A line for each image or label that could not be used; many reasons name it themselves."""
+    return [reason if name in reason else f"{name}: {reason}" for name, reason in source.failures.items()]
 
 
 def _filter_names() -> list[str]:
@@ -252,7 +258,7 @@ def _why_none(reasons, dropped: int) -> str:
         return "the source has no box of these classes in an image that can be used"
     reason, count = reasons.most_common(1)[0]
     advice = f"; {_option(_BOUNDS[reason])} sets the bound" if reason in _BOUNDS else ""
-    return f"of {dropped}, {count} were dropped because {REASONS[reason]}{advice}"
+    return f"dropped {count} of {dropped} because {REASONS[reason]}{advice}"
 
 
 def _option(name: str) -> str:

@@ -108,6 +108,8 @@ def chosen_model(args: argparse.Namespace, default: str | None = None):
     others = [name for name in ("config_file", "weights") if getattr(args, name, None)]
     if args.model and others:
         raise InputError(f"model: not allowed together with {others[0]}, which names another model")
+    if others == ["weights"] and hasattr(args, "config_file"):
+        raise InputError("weights: expected the config that the checkpoint was trained with as well, as --config-file")
     if others:
         return None
     if not args.model and default is None:

@@ -26,6 +26,7 @@ class Parser(argparse.ArgumentParser):
 
     sources: str | None = None
     forwards = False
+    _words: Sequence[str] = ()
 
     def __init__(self, **options: Any):
         super().__init__(**{"formatter_class": _Formatter, **options})
@@ -64,6 +65,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         """Parse; an unknown option is reported first, since it may be a misspelt required one."""
+        self._words = args or ()
         if args is not None and not self.forwards and self._subparsers is None:
             for word in itertools.takewhile(lambda word: word != "--", args):
                 option = word.partition("=")[0]
@@ -109,7 +111,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 and one line."""
-        if message.startswith("the following arguments are required") and "config_file" in self.flags:
+        if message.startswith("the following arguments are required") and "--config-file" in self._words:
             message += " (--config-file takes all words up to the next option)"
         self.exit(2, f"error: {printable(message)}; see {self.prog} --help\n")
 

@@ -8,6 +8,7 @@ from typing import Any
 from insight.annotation.format_names import VECTOR_SUFFIXES
 from insight.errors import InputError
 from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG
+from insight.inference.prompt_text import HORIZONTAL, ORIENTED, box_numbers
 from insight.inference.score_threshold import check_score_threshold
 from insight.runtime.inputs import check_input
 from insight.runtime.outputs import check_output_folder
@@ -136,7 +137,7 @@ def add_parser(commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    if Path(args.output).suffix.lower() in VECTOR_SUFFIXES or args.to:
+    if _writes_vectors(args):
         return _predict_rasters(args)
     output = check_output_folder(args.output, or_files=VECTOR_SUFFIXES)
     _check_options(args)
@@ -164,11 +165,32 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
+def _writes_vectors(args: argparse.Namespace) -> bool:
+    return bool(args.to) or Path(args.output).suffix.lower() in VECTOR_SUFFIXES
+
+
+def _layer_file(text: str) -> str | None:
+    """The file that --boxes names, which may be missing; None for the numbers of a box."""
+    file = text.split("|layername=")[0]
+    return file if Path(file).suffix[1:].isalpha() or Path(file).is_file() else None
+
+
 def _check_options(args: argparse.Namespace) -> None:
     for text in args.boxes:
-        file = text.split("|layername=")[0]
-        if Path(file).suffix[1:].isalpha():  # no coordinates
-            check_input(file, "boxes")
+        file = _layer_file(text)
+        if file is None:
+            box_numbers(text, "boxes", HORIZONTAL)
+            continue
+        check_input(file, "boxes")
+        if len(args.boxes) > 1 or args.oriented_boxes:
+            raise InputError("boxes: a layer holds all prompts; leave other boxes out")
+        if not _writes_vectors(args):
+            raise InputError(
+                f"boxes: with the layer {file}, expected a vector file as --output ({' '.join(VECTOR_SUFFIXES)}), or "
+                f"--to and a folder, got {args.output}"
+            )
+    for text in args.oriented_boxes:
+        box_numbers(text, "oriented_boxes", ORIENTED)
     if args.boxes_json and (args.boxes or args.oriented_boxes):
         raise InputError("boxes_json: not allowed together with --boxes and --oriented-boxes")
     if args.boxes_json:
@@ -228,9 +250,7 @@ def _predict_rasters(args: argparse.Namespace) -> int:
 
 def _raster_options(args: argparse.Namespace) -> dict[str, Any]:
     """Arguments of `predict_raster` besides those of the raster."""
-    layer = args.boxes[0] if len(args.boxes) == 1 and Path(args.boxes[0].split("|layername=")[0]).is_file() else None
-    if layer is not None and args.oriented_boxes:
-        raise InputError("boxes: a layer holds all prompts; leave --oriented-boxes out")
+    layer = args.boxes[0] if args.boxes and _layer_file(args.boxes[0]) is not None else None
     given = None if layer is not None else _prompts(args)
     if isinstance(given, dict):
         raise InputError("boxes_json: expected one list of boxes for all rasters, got lists by image file name")

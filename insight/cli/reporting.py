@@ -7,11 +7,11 @@ import signal
 import sys
 import threading
 import traceback
-import warnings
 from collections.abc import Callable, Mapping
 
 from insight.errors import InsightError
 from insight.runtime.detectron2_install import advice
+from insight.runtime.notices import silence_notices
 
 BUG, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143  # exit codes, the last two as shells have them
 _REPORT = "This is a bug in insight; please report it with the output of `insight info`"
@@ -151,10 +151,7 @@ def _prepare_process() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, in the background
         signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _terminate)
-    # Warnings of torch about Detectron2's code, which no user can change.
-    warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
-    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+    silence_notices()
     logging.raiseExceptions = False  # a log line that cannot be written (a closed pipe) is no news
     logging.basicConfig(format="%(message)s")
     logging.getLogger("insight.runtime.progress").setLevel(logging.INFO)

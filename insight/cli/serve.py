@@ -3,6 +3,7 @@
 import argparse
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from insight.errors import MissingDependencyError
@@ -85,16 +86,28 @@ def run(args: argparse.Namespace) -> None:
     for name in settings.models:
         find(name)
     check_device_name(args.device)
+    # A token of the environment is in the logs of a container otherwise.
+    server("serve")(settings, show_token=args.token is not None)
+
+
+def server(argument: str) -> Callable[..., None]:
+    """Return `insight.serving.running.serve`.
+
+    Args:
+        argument: what needs it, for the error.
+
+    Raises:
+        MissingDependencyError: a package of the extra `serve` is not installed.
+    """
     try:
         from insight.serving.running import serve
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
         raise MissingDependencyError(
-            f"serve: {error.name} is not installed; run `pip install insight-seg[serve]`"
+            f"{argument}: {error.name} is not installed; run `pip install insight-seg[serve]`"
         ) from error
-
-    serve(settings, show_token=args.token is not None)  # one of the environment is in the logs of a container otherwise
+    return serve
 
 
 def _settings(args: argparse.Namespace) -> Settings:

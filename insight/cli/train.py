@@ -25,6 +25,8 @@ from .reporting import report_errors
 
 _EXAMPLES = (
     "train --config-file nwpu_light insight OUTPUT_DIR output/light",
+    "train --config-file nwpu_light modules OUTPUT_DIR output/mine MODEL.ROI_HEADS.NUM_CLASSES 3 \\\n"
+    """    DATASETS.COCO '[["mine", "train.json", "images"]]' DATASETS.TRAIN '("mine",)' DATASETS.TEST '("mine",)'""",
     "train --config-file output/light/config.yaml --resume",
     "train --config-file output/light/config.yaml --num-gpus 4 SOLVER.AMP.ENABLED True",
 )

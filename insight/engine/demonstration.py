@@ -94,10 +94,9 @@ def demonstrate_models(
             truth = masks_to_rle(np.stack([one.full_mask(SIZE) for one in scene.instances]))
             classes = [one.category for one in scene.instances]
 
-            if detector is not None and finder is not None:
+            if finder is not None:
                 finder.set_image(scene.image)
                 detections = finder.detect()
-                detections = detections[detections.scores >= detector.score_threshold]
                 found.append(Found(name, len(truth), len(detections), _right(detections, truth, classes)))
                 _write_columns(
                     folder / f"{name}_found.png",

@@ -10,6 +10,7 @@ from insight.errors import MissingDependencyError
 
 try:
     import geopandas  # noqa: F401
+    import pyarrow  # noqa: F401
     import pyogrio  # noqa: F401
     import rasterio  # noqa: F401
 except ImportError as error:

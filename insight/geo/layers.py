@@ -28,6 +28,7 @@ _YOLO_LINE = re.compile(r"\s*\d+(\s+-?[\d.eE+-]+){8}\s*$")  # DOTA's ends in wor
 _WKT = ("wkt", "geometry", "geom", "the_geom")
 _POINTS = (("x", "y"), ("lon", "lat"), ("lng", "lat"), ("longitude", "latitude"))
 _BOXES = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"))
+_SIDES = (("w", "h"), ("width", "height"))
 _CORNERS = tuple(f"{axis}{i}" for i in (1, 2, 3, 4) for axis in "xy")
 
 
@@ -147,6 +148,11 @@ def _read_csv(path: Path) -> geopandas.GeoDataFrame:
     for edges in _BOXES:
         if all(name in columns for name in edges):
             return geopandas.GeoDataFrame(table, geometry=_where_finite(numbers(edges), lambda v: shapely.box(*v.T)))
+    if {"x", "y"} <= columns.keys() and any(columns.keys() >= set(sides) for sides in _SIDES):
+        raise InputError(
+            f"{path}: x and y beside a width and a height may be a corner or the centre; "
+            "expected boxes as xmin, ymin, xmax, ymax"
+        )
     for axes in _POINTS:
         if all(name in columns for name in axes):
             crs = None if axes == ("x", "y") else "EPSG:4326"

@@ -13,6 +13,7 @@ import shapely
 from affine import Affine
 
 from insight.errors import InputError
+from insight.structures.boxes import refuse_normalized
 from insight.structures.points import FOREGROUND, NOT_A_POINT
 
 from .features import parse_crs, smallest_rectangles
@@ -129,6 +130,7 @@ def read_prompts(
         rows, pixels = rows[~flat], pixels[~flat]
         if not len(rows):
             raise InputError(f"{path}: expected polygons with an area, got none")
+    refuse_normalized(shapely.get_coordinates(pixels), str(path))
     on_image = place.touched_by(pixels)
     if not on_image.any():
         raise LiesElsewhereError(f"{path}: lies elsewhere: {place.distance_to(pixels)}")

@@ -110,10 +110,11 @@ class ModelFolder:
             ModelError: it is of the other kind; the message names the class that loads it.
         """
         if self.kind != kind:
-            is_a, loads = {"sopseg": ("SOPSeg", "SOPSegPredictor"), "detector": ("a detector", "PromptPredictor")}[
-                self.kind
-            ]
-            raise ModelError(f"{self.name}: is {is_a}; load it with {loads}.from_pretrained or insight.load")
+            names = {"sopseg": "a SOPSeg model", "detector": "a detector"}
+            loads = {"sopseg": "SOPSegPredictor", "detector": "PromptPredictor"}[self.kind]
+            raise ModelError(
+                f"{self.name}: expected {names[kind]}, got {names[self.kind]}, which {loads}.from_pretrained loads"
+            )
 
 
 def read_model(folder: str | os.PathLike) -> ModelFolder:

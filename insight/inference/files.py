@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from insight.data.formats.file_check import first
 from insight.data.formats.images import read_image, write_png
 from insight.errors import InputError, InsightError
 from insight.runtime.digests import file_digest
@@ -70,7 +71,10 @@ def predict_files(
     if isinstance(prompts, dict):
         unknown = sorted(prompts.keys() - by_name.keys())
         if unknown:
-            raise InputError(f"boxes: no image is named {unknown[0]!r} ({len(unknown)} unknown names)")
+            raise InputError(
+                f"prompts: no image is named {first(map(repr, unknown))}; expected file names of images: "
+                f"{first(map(repr, by_name))}"
+            )
         unasked = sorted(by_name.keys() - prompts.keys())
         if unasked:
             _logger.warning(f"{len(unasked)} images have no boxes and are skipped ({unasked[0]} first)")

@@ -1,6 +1,7 @@
 """The predictor for detectors: prompted and automatic prediction on one image at a time."""
 
 import copy
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from insight.modeling.mask_pasting import paste_masks
 from insight.modeling.proposal_generator.cells import proposal_limits_times, propose_in_cells
 from insight.modeling.sopseg import SOPSeg
 from insight.runtime.machine import parse_device
+from insight.runtime.notices import silence_notices
 from insight.structures.prompts import ParsedPrompts, Prompts, parse_prompts
 from insight.structures.rle import RLEMasks
 
@@ -34,6 +36,7 @@ from .box_correction import check_correct_boxes, corrected_where_far
 from .classes import Classes, class_indices
 from .image_input import NoImageError, to_rgb
 from .prediction import Prediction
+from .score_threshold import check_score_threshold
 from .shrinkage import ShrinkageCheck
 
 BOXES_AT_ONCE = 256  # bounds memory: RoI features and prompts of this many boxes exist at a time
@@ -75,6 +78,7 @@ class PromptPredictor:
         min_size: int | None = None,
         max_size: int | None = None,
     ):
+        silence_notices()
         self.model: Any  # a PromptRCNN
         if isinstance(cfg_or_model, nn.Module):
             self.model = cfg_or_model
@@ -127,6 +131,8 @@ class PromptPredictor:
         cls,
         name_or_folder: str | os.PathLike | ModelFolder = DEFAULT_DETECTOR,
         device: str | None = None,
+        *,
+        score_threshold: float | None = None,
         **options: Any,
     ) -> "PromptPredictor":
         """Load a detector by its name, or from a folder.
@@ -135,6 +141,7 @@ class PromptPredictor:
             name_or_folder: a model that ships with the package or is in the cache, a model folder, or owner/name on the
                 Hugging Face hub; see `insight.hub.find`.
             device: device to compute on; None for a GPU if there is one.
+            score_threshold: lowest score of a detection, 0 to 1; None for the model's own.
             options: as the class takes them, over those of the model.
 
         Returns:
@@ -145,7 +152,9 @@ class PromptPredictor:
         """
         model = find(name_or_folder)
         model.require_kind("detector")
-        cfg = model_config(model, ["MODEL.DEVICE", str(parse_device(device or ""))])
+        threshold = model.score_threshold if score_threshold is None else check_score_threshold(score_threshold)
+        keys = {"MODEL.DEVICE": str(parse_device(device or "")), "MODEL.ROI_HEADS.SCORE_THRESH_TEST": threshold}
+        cfg = model_config(model, list(itertools.chain(*keys.items())))
         predictor = cls(cfg, **{"class_names": list(model.class_names), **options})
         predictor.gsd = model.gsd
         return predictor

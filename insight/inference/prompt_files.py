@@ -10,12 +10,11 @@ from torch import Tensor
 
 from insight.data.formats.file_check import read_json
 from insight.errors import InputError
-from insight.structures.boxes import validate_boxes
+from insight.structures.boxes import refuse_normalized, validate_boxes
 from insight.structures.oriented_boxes import oriented_corners
 from insight.structures.prompt_inputs import shortened
 
-_FORMS = {4: "x1, y1, x2, y2", 5: "centre x, centre y, width, height, angle in degrees", 8: "x1, y1 ... x4, y4"}
-_ORIENTED = (5, 8)
+from .prompt_text import FORMS, HORIZONTAL, ORIENTED, box_numbers
 
 
 class BoxPrompts(NamedTuple):
@@ -45,22 +44,13 @@ def parse_boxes(boxes: Sequence[str], oriented_boxes: Sequence[str] = ()) -> Box
         The boxes.
 
     Raises:
-        InputError: the wrong number of coordinates, or a box that is inverted or has no area.
+        InputError: the wrong number of coordinates, a box that is inverted or has no area, or normalised coordinates.
     """
-    horizontal = [_numbers(text, "boxes", (4,)) for text in boxes]
-    oriented = [_numbers(text, "oriented_boxes", _ORIENTED) for text in oriented_boxes]
-    return BoxPrompts(validate_boxes(horizontal, None), oriented_corners(oriented))
-
-
-def _numbers(text: str, argument: str, counts: Sequence[int]) -> list[float]:
-    try:
-        numbers = [float(number) for number in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in counts:
-        forms = " or ".join(f"{count} numbers ({_FORMS[count]})" for count in counts)
-        raise InputError(f"{argument}: expected {forms}, separated by commas, in pixels, got {text!r:.80}")
-    return numbers
+    horizontal = validate_boxes([box_numbers(text, "boxes", HORIZONTAL) for text in boxes], None)
+    oriented = oriented_corners([box_numbers(text, "oriented_boxes", ORIENTED) for text in oriented_boxes])
+    refuse_normalized(horizontal, "boxes")
+    refuse_normalized(oriented, "oriented_boxes")
+    return BoxPrompts(horizontal, oriented)
 
 
 def read_boxes(path: str | os.PathLike) -> BoxPrompts | dict[str, BoxPrompts]:
@@ -97,8 +87,8 @@ def read_boxes(path: str | os.PathLike) -> BoxPrompts | dict[str, BoxPrompts]:
 def _from_rows(rows, name: str) -> BoxPrompts:
     lengths = {len(row) if isinstance(row, list) else 0 for row in rows} if isinstance(rows, list) else {0}
     if not lengths <= {4} and lengths not in ({5}, {8}):
-        forms = ", or ".join(f"{count} ({meaning})" for count, meaning in _FORMS.items())
+        forms = ", or ".join(f"{count} ({meaning})" for count, meaning in FORMS.items())
         raise InputError(f"{name}: expected a list of boxes, all of {forms} numbers, got {shortened(rows)}")
-    if lengths <= {4}:
-        return BoxPrompts(validate_boxes(rows, None, name), torch.zeros(0, 4, 2))
-    return BoxPrompts(torch.zeros(0, 4), oriented_corners(rows, name))
+    found = validate_boxes(rows, None, name) if lengths <= {4} else oriented_corners(rows, name)
+    refuse_normalized(found, name)
+    return BoxPrompts(found, torch.zeros(0, 4, 2)) if lengths <= {4} else BoxPrompts(torch.zeros(0, 4), found)

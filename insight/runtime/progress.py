@@ -29,7 +29,7 @@ class Progress:
 
     def __init__(self, total: int, description: str = "", unit: str = "item"):
         self.total, self.done, self.skipped = total, 0, 0
-        self._description, self._unit = description, unit
+        self._description, self._units = description, f"{unit}{'es' if unit.endswith('x') else 's'}"
         self._start = self._last = time.monotonic()
         self._logged = 0
         # Without smoothing, since units may be reported many at a time.
@@ -80,7 +80,7 @@ class Progress:
         if silence < _SHORTEST or (advanced < _SHARE * self.total and silence < _LONGEST and self.done < self.total):
             return
         self._last, self._logged = now, self.done
-        text = f"{self._description}: {self.done} of {self.total} {self._unit}s ({100 * self.done / self.total:.0f} %)"
+        text = f"{self._description}: {self.done} of {self.total} {self._units} ({100 * self.done / self.total:.0f} %)"
         if self.done < self.total:
             left = (now - self._start) / max(1, self.done - self.skipped) * (self.total - self.done)
             text += f", about {tqdm.format_interval(left)} left"

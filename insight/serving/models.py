@@ -106,12 +106,10 @@ class Models:
         model = self._detectors[name]
         height, width = pixels.size
         if max(height, width) > _WHOLE:
-            found = _in_tiles(model, pixels)
-        else:
-            array = pixels.array if isinstance(pixels, ArrayPixels) else pixels.read((0, 0, width, height))
-            model.set_image(array)
-            found = _instances(model.detect())
-        return [one for one in found if one[1] >= folder.score_threshold]
+            return _in_tiles(model, pixels)
+        array = pixels.array if isinstance(pixels, ArrayPixels) else pixels.read((0, 0, width, height))
+        model.set_image(array)
+        return _instances(model.detect())
 
 
 def _instances(found: Prediction) -> list[Detection]:

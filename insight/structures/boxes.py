@@ -47,6 +47,23 @@ def validate_boxes(boxes, image_size: tuple[int, int] | None, name: str = "boxes
     return boxes
 
 
+def refuse_normalized(coordinates, name: str) -> None:
+    """Refuse normalised coordinates, which as pixels would all lie in the image's first one.
+
+    Args:
+        coordinates: tensor or array of any shape, x and y of all prompts in pixels.
+        name: the argument's name, for the error message.
+
+    Raises:
+        InputError: all coordinates lie between 0 and 1.
+    """
+    if coordinates.shape[0] and coordinates.min() >= 0 and coordinates.max() <= 1:
+        raise InputError(
+            f"{name}: expected pixels, got coordinates from 0 to 1 alone; if they are shares of the image's sides, "
+            "multiply x by its width and y by its height"
+        )
+
+
 def touches_image(box: Sequence[float], image_size: tuple[int, int]) -> bool:
     """Return whether a box overlaps an image.
 

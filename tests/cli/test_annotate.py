@@ -134,8 +134,8 @@ def test_a_run_that_keeps_nothing_says_why_and_fails(annotate):
     done = annotate("--min-score", "1", "--min-in-box", "0", "--min-area-ratio", "0", "--min-largest-part", "0")
     assert done.code == 1 and done.out.startswith("kept 0 masks, dropped ")
     (line,) = done.err.splitlines()
-    assert line.startswith("error: no mask was kept: of ")
-    assert line.endswith(" were dropped because the predicted IoU is low; --min-score sets the bound")
+    assert line.startswith("error: no mask was kept: dropped ")
+    assert line.endswith(" because the predicted IoU is low; --min-score sets the bound")
 
 
 def test_bfloat16_is_told_and_not_mixed_with_float32(annotate, tmp_path):

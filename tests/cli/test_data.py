@@ -160,6 +160,7 @@ def test_a_folder_that_is_half_there(data, insight, tmp_path):
 def test_a_data_set_that_is_not_there(insight):
     done = insight("data check", "hrsid_nope")
     assert done.code == 2 and "error: NAME: unknown dataset 'hrsid_nope'; insight's are: scenes_train" in done.err
+    assert done.err.endswith('a COCO file gets a name by DATASETS.COCO \'[["name", "file.json", "images"]]\'\n')
     for name in ("ssdd_train", "soda_a_val"):
         done = insight("data check", name)
         assert done.code == 1 and "fatal: " in done.out and "no such" in done.out and "Traceback" not in done.err

@@ -91,11 +91,14 @@ def test_without_boxes_the_default_detector_answers_at_its_own_threshold(insight
     predictor = PromptPredictor.from_pretrained("scenes-light", "cpu")
     predictor.set_image(IMAGE)
     found = predictor.detect()
-    found = found[found.scores >= 0.01]
     masks, coco = masks_of(place / "out")
     assert len(masks) == len(found) > 0
     np.testing.assert_array_equal(masks, np.asarray(found.masks))
     assert {c["name"] for c in coco.dataset["categories"]} == {"square", "bar"}
+    middle = float(found.scores.median())
+    strict = PromptPredictor.from_pretrained("scenes-light", "cpu", score_threshold=middle)
+    strict.set_image(IMAGE)
+    assert 0 < len(strict.detect()) == (found.scores > middle).sum() < len(found)
 
 
 def test_a_known_class_or_corrected_boxes_ask_the_detector(insight, place):
@@ -120,7 +123,10 @@ def test_overrides_over_a_model(insight, place):
         ("predict a.png --model sopseg-vit-t", "--boxes: SOPSeg does not detect objects"),
         ("predict a.png --model sopseg-vit-t --boxes 1,2,3,4 --class bar", "--class: SOPSeg has no classes"),
         ("predict a.png --boxes 1,2,30,40 --model scenes-light --class ship", "--class: "),
-        ("annotate boxes.json --images . --model scenes-light", "scenes-light: is a detector"),
+        (
+            "annotate boxes.json --images . --model scenes-light",
+            "scenes-light: expected a SOPSeg model, got a detector",
+        ),
         ("annotate boxes.json --images . --model sopseg-vit-t --weights x.pth", "--model: not allowed together with w"),
     ],
 )

@@ -163,7 +163,14 @@ def test_where_every_image_fails_the_results_of_before_stay(predict, images, tmp
         (["0.png", "--boxes", "9,9,1,1"], "boxes[0] = [9.0, 9.0, 1.0, 1.0] is inverted"),
         (["0.png", "--boxes-json", "absent.json"], "absent.json"),
         (["0.png", "--boxes-json", "WRONG"], "not JSON"),
-        (["0.png", "--boxes-json", "OTHER"], "boxes: no image is named 'other.png'"),
+        (
+            ["0.png", "--boxes-json", "OTHER"],
+            "prompts: no image is named 'other.png'; expected file names of images: '0.png'",
+        ),
+        (["0.png", "--boxes", "10", "20", "50", "60"], "--boxes: expected 4 numbers (x1, y1, x2, y2), separated by"),
+        (["0.png", "--boxes", "0.1,0.2,0.3,0.4"], "--boxes: expected pixels, got coordinates from 0 to 1 alone"),
+        (["0.png", "--boxes", "0.png"], "0.png, expected a vector file as --output (.gpkg"),
+        (["0.png", "--boxes", "0.png", "--boxes", "1,2,3,4"], "--boxes: a layer holds all prompts; leave other boxes"),
         (
             ["0.png", "--boxes", "1,2,3,4", "--class", "circle"],
             "--class: unknown class 'circle'; the model's classes are square, bar",

@@ -50,8 +50,10 @@ def test_other_hosts_need_a_token(started, capsys):
     assert len(settings.token) > 20 and show_token
 
 
-def test_a_missing_package_is_named(monkeypatch, capsys):
+@pytest.mark.parametrize("words, named", [(["serve"], "serve"), (["annotate", "--ui", "."], "--ui")])
+def test_a_missing_package_is_named(words, named, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "insight.serving.running")
-    assert main(["serve"]) == 2
-    assert "insight-seg[serve]" in capsys.readouterr().err
+    monkeypatch.delitem(sys.modules, "insight.serving.running", raising=False)
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said == f"error: {named}: uvicorn is not installed; run `pip install insight-seg[serve]`\n"

@@ -59,7 +59,10 @@ def test_two_images_of_one_name_are_told_apart_by_their_folders(tmp_path):
     predictor, box = Looker(), BoxPrompts(torch.tensor([[0.0, 0, 3, 2]]), torch.zeros(0, 4, 2))
     predict_files(predictor, images, tmp_path / "out", {"b/x.png": box})
     assert predictor.asked == [(2, box)] and answers(tmp_path / "out") == {"b/x.png": 2}
-    with pytest.raises(InputError, match=r"boxes: no image is named 'x.png' \(1 unknown names\)"):
+    with pytest.raises(
+        InputError,
+        match="prompts: no image is named 'x.png'; expected file names of images: 'a/x.png', 'b/x.png', .*'y.png'",
+    ):
         predict_files(predictor, images, tmp_path / "out", {"x.png": box})
     with pytest.raises(InputError, match="images: .*x.png is given twice"):
         predict_files(predictor, [images[0], images[0]], tmp_path / "out")

@@ -100,11 +100,11 @@ def test_a_weight_file_alone_tells_a_detectors_classes(shipped, prompt_cfg, prom
 
 def test_the_wrong_kind_names_the_class_that_loads_it(shipped, monkeypatch, prompt_cfg, prompt_model):
     write_tiny_sopseg(shipped / "s", monkeypatch)
-    with pytest.raises(ModelError, match="s: is SOPSeg; load it with SOPSegPredictor.from_pretrained or insight.load"):
+    with pytest.raises(ModelError, match="s: expected a detector, got a SOPSeg model, which SOPSegPredictor.from_pre"):
         insight.PromptPredictor.from_pretrained("s")
     write_tiny_detector(shipped / "d", prompt_cfg, prompt_model, class_names=("a", "b"))
     for load in (SOPSegPredictor.from_pretrained, SamPredictor):
-        with pytest.raises(ModelError, match="d: is a detector; load it with PromptPredictor"):
+        with pytest.raises(ModelError, match="d: expected a SOPSeg model, got a detector, which PromptPredictor"):
             load("d")
 
 

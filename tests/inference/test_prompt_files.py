@@ -60,6 +60,8 @@ def test_a_json_file_holds_boxes_for_all_or_by_file_name(tmp_path):
         ("[[1, 2, 3, 4, 5], [1, 2, 0, 4, 5]]", r"boxes.json: boxes\[1\] = .* has no area"),
         ('{"a.png": [[1, 2, "x", 4]]}', "boxes.json: a.png: expected"),
         ('{"a.png": [[0, 0, 1, 1], [1, 2, NaN, 4]]}', r"boxes.json: a.png\[1\] = .* not finite"),
+        ("[[0.5, 0.5, 0.2, 0.1, 30]]", "boxes.json: boxes: expected pixels, got coordinates from 0 to 1 alone"),
+        ('{"a.png": [[0, 0, 1, 1]]}', "boxes.json: a.png: expected pixels, got coordinates from 0 to 1 alone"),
         ('{"images": [], "annotations": [{"id": 1}]}', "boxes.json: is a COCO file, expected {'image file name'"),
         ('{"a.png": {"x": 1}}', "boxes.json: a.png: expected"),
     ],

@@ -54,6 +54,13 @@ def test_slow_work_has_a_line_every_ten_minutes(lines, clock):
     assert len(lines()) == 5 and lines()[0].startswith("Training: 2 of 1000 iterations (0 %), about ")
 
 
+def test_the_plural_of_box(lines, clock):
+    with Progress(2, "Segmenting", "box") as shown:
+        clock.now += 60.0
+        shown.update()
+    assert lines() == ["Segmenting: 1 of 2 boxes (50 %), about 01:00 left"]
+
+
 def test_what_was_done_before_does_not_count_as_speed(lines, clock):
     with Progress(100, "Training", "iteration") as shown:
         shown.skip(50)

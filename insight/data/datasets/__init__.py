@@ -16,6 +16,7 @@ _others = set(DatasetCatalog.list())
 for _module in (scenes, nwpu, isaid, hrsid, ssdd, sat_mtb, dota, soda_a):
     _module.register()
 BUILT_IN = tuple(name for name in DatasetCatalog.list() if name not in _others)  # their names
+_BY_CONFIG = """DATASETS.COCO '[["name", "file.json", "images"]]'"""
 
 
 def require_registered(names: Sequence[str], argument: str) -> None:
@@ -31,4 +32,7 @@ def require_registered(names: Sequence[str], argument: str) -> None:
     registered = DatasetCatalog.list()
     for name in names:
         if name not in registered:
-            raise InputError(f"{argument}: unknown dataset {name!r}; insight's are: {', '.join(BUILT_IN)}")
+            raise InputError(
+                f"{argument}: unknown dataset {name!r}; insight's are: {', '.join(BUILT_IN)}; "
+                f"a COCO file gets a name by {_BY_CONFIG}"
+            )

@@ -230,5 +230,5 @@ def _tiff_pixels(tags: TiffImagePlugin.ImageFileDirectory_v2) -> tuple[int, int,
 def _refused(path: Path, pixels: str) -> InputError:
     return InputError(
         f"{path}: its pixels are {pixels}; expected 8-bit unsigned in 1 band (grey), 3 (RGB) or 4 (RGB and alpha); "
-        f"{_HINT}"
+        f"{_HINT}; rasters, read for a vector file as output, are stretched"
     )

@@ -177,14 +177,14 @@ class PromptDatasetMapper:
         if self.prompt_image:
             result["prompt_image"] = _to_tensor(full.image)
         if self.is_train and "annotations" in dataset_dict:
-            result["instances"] = self._instances(dataset_dict["annotations"], transforms, resized.image.shape[:2])
+            result["instances"] = self._instances(dataset_dict, transforms, resized.image.shape[:2])
         if self.is_train and self.semantic_classes and "sem_seg_file_name" in dataset_dict:
             labels = read_label_map(dataset_dict["sem_seg_file_name"], image.shape[:2], self.semantic_classes)
             result["sem_seg"] = torch.from_numpy(np.ascontiguousarray(transforms.apply_segmentation(labels)))
         return result
 
-    def _instances(self, annotations: list[dict], transforms: T.TransformList, size: tuple[int, int]) -> Instances:
-        annotations = [copy.deepcopy(a) for a in annotations if not a.get("iscrowd", 0)]
+    def _instances(self, dataset_dict: dict, transforms: T.TransformList, size: tuple[int, int]) -> Instances:
+        annotations = [copy.deepcopy(a) for a in dataset_dict["annotations"] if not a.get("iscrowd", 0)]
         if self.mask_format is None:
             for annotation in annotations:
                 annotation.pop("segmentation", None)
@@ -194,7 +194,10 @@ class PromptDatasetMapper:
         instances = detection_utils.annotations_to_instances(moved, size, mask_format)
         if self.mask_format is not None and not instances.has("gt_masks"):
             if annotations:
-                raise InputError("annotations without segmentation: set MODEL.MASK_ON False to train on boxes alone")
+                raise InputError(
+                    f"{dataset_dict['file_name']}: annotations without segmentation; `insight annotate` makes masks of "
+                    "boxes, MODEL.MASK_ON False trains on boxes alone"
+                )
             instances.gt_masks = (
                 PolygonMasks([]) if mask_format == "polygon" else BitMasks(torch.zeros((0, *size), dtype=torch.bool))
             )
