@@ -119,6 +119,10 @@ def test_overrides_over_a_model(insight, place):
     [
         ("predict a.png --model scenes-light --weights x.pth", "--model: not allowed together with weights"),
         ("predict a.png --model scenes-light --config-file scenes", "--model: not allowed together with config_file"),
+        (
+            "predict a.png --weights a.png",
+            "--weights: expected the config that the checkpoint was trained with as well",
+        ),
         ("predict a.png --model scenes_light", "scenes_light: unknown model; did you mean scenes-light?"),
         ("predict a.png --model sopseg-vit-t", "--boxes: SOPSeg does not detect objects"),
         ("predict a.png --model sopseg-vit-t --boxes 1,2,3,4 --class bar", "--class: SOPSeg has no classes"),
