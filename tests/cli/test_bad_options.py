@@ -111,5 +111,5 @@ def test_both_options_are_refused(insight):
 
 def test_annotate_without_either_tells_what_it_leaves_out_with_code_1(insight, half, arguments, tmp_path):
     done = insight("annotate", *arguments("annotate"))
-    assert done.code == 1 and f"error: 1.png: {half[1]}/1.png: no such file" in done.err
+    assert done.code == 1 and f"error: {half[1]}/1.png: no such file" in done.err
     assert len(json.loads((tmp_path / "made" / "instances.json").read_text())["images"]) == 4
