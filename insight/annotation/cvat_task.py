@@ -51,7 +51,9 @@ def open_task(url: str, task_id: int, *, token: str | None = None, user: str = "
         from cvat_sdk.core.client import AccessTokenCredentials, Client, PasswordCredentials
         from cvat_sdk.exceptions import ApiException
     except ModuleNotFoundError as error:
-        raise MissingDependencyError("cvat: cvat-sdk is not installed; run `pip install insight-seg[cvat]`") from error
+        raise MissingDependencyError(
+            "cvat: cvat-sdk is not installed; run `pip install 'insight-seg[cvat]'`"
+        ) from error
     with _sentences(url, task_id), Client(url) as client:
         try:
             client.login(PasswordCredentials(user, password) if token is None else AccessTokenCredentials(token))

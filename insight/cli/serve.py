@@ -105,7 +105,7 @@ def server(argument: str) -> Callable[..., None]:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
         raise MissingDependencyError(
-            f"{argument}: {error.name} is not installed; run `pip install insight-seg[serve]`"
+            f"{argument}: {error.name} is not installed; run `pip install 'insight-seg[serve]'`"
         ) from error
     return serve
 

@@ -14,7 +14,7 @@ try:
     import pyogrio  # noqa: F401
     import rasterio  # noqa: F401
 except ImportError as error:
-    raise MissingDependencyError(f"insight.geo: {error}; run `pip install insight-seg[geo]`") from error
+    raise MissingDependencyError(f"insight.geo: {error}; run `pip install 'insight-seg[geo]'`") from error
 
 if TYPE_CHECKING:
     from .predict import predict_raster

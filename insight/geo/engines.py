@@ -46,7 +46,7 @@ def check_engine(engine: str, workers: int) -> None:
             import ray  # noqa: F401
         except ImportError as error:
             raise MissingDependencyError(
-                f"engine: Ray is not installed ({error}); run `pip install insight-seg[ray]`"
+                f"engine: Ray is not installed ({error}); run `pip install 'insight-seg[ray]'`"
             ) from error
 
 

@@ -134,7 +134,7 @@ def _regularized(polygons: np.ndarray) -> np.ndarray:
         from buildingregulariser import regularize_geodataframe
     except ImportError as error:
         raise MissingDependencyError(
-            "regularize: buildingregulariser is not installed; run `pip install insight-seg[geo]`"
+            "regularize: buildingregulariser is not installed; run `pip install 'insight-seg[geo]'`"
         ) from error
     index = np.flatnonzero(~shapely.is_empty(polygons))
     if not len(index):

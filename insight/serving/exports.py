@@ -71,7 +71,7 @@ def _export_layers(
     kind: str, library: Library, store: Store, images: Sequence[ServedImage] | None, folder: Path
 ) -> Path:
     if not has_rasters():
-        raise Refusal(501, f"{kind} needs the extra geo: pip install insight-seg[geo]")
+        raise Refusal(501, f"{kind} needs the extra geo: pip install 'insight-seg[geo]'")
     import pandas
 
     from insight.geo.writers import write_layer

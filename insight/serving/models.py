@@ -122,7 +122,7 @@ def _in_tiles(model: Any, pixels: Pixels) -> list[Detection]:
         from insight.geo.detect import TileDetection
         from insight.geo.tiles import TileGrid
     except ImportError as error:
-        raise Refusal(501, "a large image needs the extra geo: pip install insight-seg[geo]") from error
+        raise Refusal(501, "a large image needs the extra geo: pip install 'insight-seg[geo]'") from error
     height, width = pixels.size
     jobs = TileDetection(pixels, model, TileGrid((height, width), _TILE, _OVERLAP))  # type: ignore[arg-type]
     packed = {key: jobs.pack(key, jobs.answer(key, jobs.read(key))) for key in jobs.keys}

@@ -177,5 +177,5 @@ def test_the_command_and_its_errors(fake, monkeypatch):
 
 def test_the_extra_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "cvat_sdk.core.client", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install insight-seg\[cvat\]"), open_task("http://a", 7):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'insight-seg\[cvat\]'"), open_task("http://a", 7):
         pass

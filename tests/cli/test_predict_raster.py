@@ -151,4 +151,4 @@ def test_without_the_extra_it_is_one_line(place):
     code = "import sys; sys.modules['rasterio'] = None; from insight.cli.main import main; sys.exit(main(sys.argv[1:]))"
     words = ["predict", place / "scene.tif", "--boxes", "1,1,9,9", "--output", place / "a.gpkg"]
     done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
-    assert done.returncode == 2 and "pip install insight-seg[geo]" in done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and "pip install 'insight-seg[geo]'" in done.stderr.splitlines()[-1]

@@ -56,4 +56,4 @@ def test_a_missing_package_is_named(words, named, monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "insight.serving.running", raising=False)
     assert main(words) == 2
     said = capsys.readouterr().err
-    assert said == f"error: {named}: uvicorn is not installed; run `pip install insight-seg[serve]`\n"
+    assert said == f"error: {named}: uvicorn is not installed; run `pip install 'insight-seg[serve]'`\n"

@@ -472,5 +472,5 @@ def test_processes_do_not_share_a_gpu(scene):
 
 def test_ray_that_is_missing_is_one_line(scene, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ImportError, match=r"engine: Ray is not installed .*pip install insight-seg\[ray\]"):
+    with pytest.raises(ImportError, match=r"engine: Ray is not installed .*pip install 'insight-seg\[ray\]'"):
         predict_raster(scene[0], BrightDetector(), engine="ray")

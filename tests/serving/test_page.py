@@ -26,7 +26,7 @@ from insight.annotation.sources import open_source
 from insight.serving import Limits
 from insight.structures.rle import rle_to_bitmap, segmentation_to_rle
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install insight-seg[test]")
+sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install 'insight-seg[test]'")
 
 CHROMIUM = os.environ.get("INSIGHT_CHROMIUM") or shutil.which("chromium")
 SOURCE = Path(__file__).parents[2] / "insight" / "serving" / "page"
