@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from importlib import import_module
@@ -27,8 +28,8 @@ def test_help_describes_a_command_and_gives_examples_that_parse(insight, command
     done = insight(command, "--help")
     assert done.code == 0 and not done.err
     assert done.out.startswith(f"usage: insight {command} ") and "examples:\n  insight " in done.out
-    for example in done.out.split("examples:\n")[1].strip().splitlines():
-        words = example.split()
+    for example in done.out.split("examples:\n")[1].strip().replace("\\\n", "").splitlines():
+        words = shlex.split(example)
         args = cli.build_parser().parse(words[1:])
         assert words[0] == "insight" and args.parser.prog == f"insight {command}"
 
