@@ -130,7 +130,8 @@ def read_prompts(
         rows, pixels = rows[~flat], pixels[~flat]
         if not len(rows):
             raise InputError(f"{path}: expected polygons with an area, got none")
-    refuse_normalized(shapely.get_coordinates(pixels), str(path))
+    if layer_crs is None:
+        refuse_normalized(shapely.get_coordinates(pixels), str(path))
     on_image = place.touched_by(pixels)
     if not on_image.any():
         raise LiesElsewhereError(f"{path}: lies elsewhere: {place.distance_to(pixels)}")

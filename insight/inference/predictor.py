@@ -418,7 +418,7 @@ def _at_most(model: Any, detections: int) -> Iterator[None]:
 
 @contextmanager
 def _boxes_alone(heads: Any) -> Iterator[None]:
-    """Let RoI heads predict boxes without masks."""
+    """Turn the mask branch of RoI heads off."""
     before = heads.mask_on
     try:
         heads.mask_on = False

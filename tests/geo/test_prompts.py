@@ -201,6 +201,13 @@ def test_layer_that_lies_elsewhere(tmp_path):
         read_prompts(tmp_path / "boxes.txt", None, None, SIZE)
 
 
+def test_a_layer_with_a_crs_may_lie_in_the_first_pixel_alone(tmp_path):
+    _layer([_box(0, 0, 1, 1)], NORTH_UP).to_file(tmp_path / "first.gpkg")
+    np.testing.assert_allclose(
+        read_prompts(tmp_path / "first.gpkg", UTM, NORTH_UP, SIZE).boxes, [(0, 0, 1, 1)], atol=1e-4
+    )
+
+
 def test_unusable_layers(tmp_path):
     def refused(path: Path, message: str, kind=InputError) -> None:
         with pytest.raises(kind, match=message):
