@@ -73,9 +73,11 @@ def add_config(group: argparse._ActionsContainer, required: bool, purpose: str =
     )
 
 
-def add_weights(group: argparse._ActionsContainer, default: str = "MODEL.WEIGHTS of the config") -> None:
+def add_weights(group: argparse._ActionsContainer) -> None:
     """Add --weights."""
-    group.add_argument("--weights", default="", metavar="FILE", help=f"checkpoint (default: {default})")
+    group.add_argument(
+        "--weights", default="", metavar="FILE", help="checkpoint (default: MODEL.WEIGHTS of the config)"
+    )
 
 
 def add_device(group: argparse._ActionsContainer, default: str = "MODEL.DEVICE of the config") -> None:
@@ -139,6 +141,16 @@ def check_checkpoint(path: str | None, argument: str = "") -> None:
     """Check that a checkpoint exists, unless none is named or its name is a URL."""
     if path and "://" not in path:
         check_input(path.partition("?")[0], argument, "checkpoint")  # without Detectron2's queries
+
+
+def weight_file(name: str) -> str:
+    """Return the weight file that a name means: the file itself, a URL, or the weights of the model of this name."""
+    from insight.hub import find
+    from insight.hub.finding import is_weight_file
+
+    if not name or "://" in name or is_weight_file(name.partition("?")[0]):  # without Detectron2's queries
+        return name
+    return str(find(name).weights)
 
 
 def add_overrides(parser: Parser) -> None:

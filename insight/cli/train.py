@@ -14,11 +14,11 @@ from .options import (
     add_config,
     add_device,
     add_overrides,
-    add_weights,
     check_model,
     config_of,
     integer,
     overrides_of,
+    weight_file,
 )
 from .parser import Parser
 from .reporting import report_errors
@@ -27,6 +27,7 @@ _EXAMPLES = (
     "train --config-file nwpu_light insight OUTPUT_DIR output/light",
     "train --config-file nwpu_light modules OUTPUT_DIR output/mine MODEL.ROI_HEADS.NUM_CLASSES 3 \\\n"
     """    DATASETS.COCO '[["mine", "train.json", "images"]]' DATASETS.TRAIN '("mine",)' DATASETS.TEST '("mine",)'""",
+    "train --config-file nwpu_light modules --weights scenes-light OUTPUT_DIR output/from_scenes",
     "train --config-file output/light/config.yaml --resume",
     "train --config-file output/light/config.yaml --num-gpus 4 SOLVER.AMP.ENABLED True",
 )
@@ -60,7 +61,13 @@ def add_parser(commands) -> None:
     )
     model = parser.add_argument_group("model")
     add_config(model, required=False, purpose="training")
-    add_weights(model, "MODEL.WEIGHTS of the config, which the training starts from")
+    model.add_argument(
+        "--weights",
+        default="",
+        metavar="NAME",
+        help="what the training starts from: a checkpoint, or the name or folder of a model, see `insight models` "
+        "(default: MODEL.WEIGHTS of the config)",
+    )
     add_device(model)
     parser.add_argument("--resume", action="store_true", help="resume from the last checkpoint in OUTPUT_DIR, if any")
     parser.add_argument(
@@ -107,6 +114,7 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     if not args.config_file and not args.opts:
         raise InputError("config_file: expected the config of the training, got none")
+    args.weights = weight_file(args.weights)
     launch_job(args, evaluation=args.eval_only, resume=args.resume)
 
 

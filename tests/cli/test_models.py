@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from helpers.model_folders import write_tiny_detector, write_tiny_sopseg
 from PIL import Image
@@ -188,6 +189,19 @@ def test_a_models_classes_must_be_those_of_the_dataset(insight, place, project, 
     overrides = ["DATASETS.COCO", str(datasets["COCO"]), "DATASETS.TEST", '("tool_rectangles",)']
     done = insight("evaluate --model other --device cpu", *overrides, "OUTPUT_DIR", place / "evaluated")
     assert done.code == 2 and "bar" in done.err and "square" in done.err
+
+
+def test_a_training_starts_from_a_model_by_its_name(insight, place, project, prompt_model):
+    words = ["--config-file", project / "config.yaml", "OUTPUT_DIR", place / "output"]
+    done = insight("train --weights scenes-lite", *words)
+    assert done.code == 2 and "did you mean scenes-light?" in done.err and not (place / "output").exists()
+    still = ["SOLVER.MAX_ITER", 1, "SOLVER.BASE_LR", 0.0, "DATALOADER.NUM_WORKERS", 0, "DATASETS.TEST", "()"]
+    done = insight("train --weights scenes-light --device cpu", *words, *still)
+    assert done.code == 0, done.err
+    ends = torch.load(place / "output" / "model_final.pth", weights_only=True)["model"]
+    assert ends.keys() == prompt_model.state_dict().keys()
+    for name, value in prompt_model.named_parameters():
+        torch.testing.assert_close(ends[name], value.data, rtol=1e-3, atol=1e-6)  # stored in half precision
 
 
 def test_export_a_training(insight, place, trained):

@@ -149,10 +149,12 @@ def _be(main, output: str, words: list[str], ready: int) -> None:
     code = 70  # an exception that main let through
     try:
         code = main(words)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command has ended: no interrupt may keep its code from us
     except BaseException:
         import traceback
 
-        traceback.print_exc()
+        if code == 70:
+            traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
