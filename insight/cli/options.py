@@ -45,17 +45,18 @@ def add_command(
     return parser
 
 
-def integer(least: int, largest: int = _LARGEST) -> Callable[[str], int]:
-    """Return an argparse type: integers in a range, both ends included."""
+def integer(least: int, largest: int = _LARGEST, step: int = 1) -> Callable[[str], int]:
+    """Return an argparse type: integers in a range, both ends included; with a step, its multiples."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if not least <= value <= largest:
+        if not least <= value <= largest or value % step:
             most = "" if largest == _LARGEST and value < least else f" to {largest}"
-            raise argparse.ArgumentTypeError(f"expected an integer from {least}{most}, got {text}")
+            expected = f"an integer from {least}{most}" if step == 1 else f"a multiple of {step} up to {largest}"
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
         return value
 
     return parse
