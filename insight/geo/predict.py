@@ -19,7 +19,7 @@ from .engines import check_engine, open_engine
 from .layers import CLASS_COLUMNS
 from .options import RasterOptions
 from .prompted import MagnifiedPrompts, TilePrompts
-from .prompts import read_prompts
+from .prompts import LayerPrompts, prompts_on
 from .raster import Raster
 from .scene_run import SceneRun
 from .stretch import Rescale
@@ -174,8 +174,8 @@ def _prompts(raster: Raster, options: RasterOptions) -> tuple[ParsedPrompts, pan
     boxes, corners, points, labels = options.boxes, options.oriented_boxes, options.points, options.labels
     attributes = options.attributes
     if options.prompts is not None:
-        place = raster.crs, raster.file_transform, raster.file_size
-        layer = read_prompts(options.prompts, *place, image_name=raster.path.name)
+        given = options.prompts
+        layer = given if isinstance(given, LayerPrompts) else prompts_on(raster, given)
         boxes, corners, points, labels, attributes = (
             layer.boxes, layer.corners, layer.points, layer.labels, layer.attributes
         )  # fmt: skip

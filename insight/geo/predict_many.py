@@ -11,7 +11,7 @@ from insight.errors import InputError, InsightError
 from insight.inference.files import names_of
 from insight.runtime.outputs import check_output_folder
 
-from .companions import write_companions
+from .companions import check_companions, write_companions
 from .engines import check_engine, open_engine
 from .options import RasterOptions
 from .predict import check_output, is_on_gpu, prepare
@@ -87,6 +87,7 @@ def predict_rasters(
             try:
                 check_output(target, path)
                 run = prepare(path, model, wanted)
+                check_companions(also, run.work.raster)
                 if run.is_done(target):
                     already.append(target)
                     continue
