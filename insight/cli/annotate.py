@@ -9,6 +9,7 @@ from insight.annotation.filters import REASONS, Filters
 from insight.annotation.format_names import LAYER_SUFFIXES, check_box_source, parse_exports
 from insight.errors import InputError
 from insight.hub import DEFAULT_SOPSEG
+from insight.runtime.file_names import with_name
 from insight.runtime.inputs import check_input
 from insight.runtime.outputs import check_output_folder
 
@@ -226,8 +227,8 @@ def _boxes_of_page(args: argparse.Namespace):
 
 
 def _failures(source) -> list[str]:
-    """A line for each image or label that could not be used; many reasons name it themselves."""
-    return [reason if name in reason else f"{name}: {reason}" for name, reason in source.failures.items()]
+    """A line for each image or label that could not be used."""
+    return [with_name(name, reason) for name, reason in source.failures.items()]
 
 
 def _filter_names() -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from insight.errors import InputError, InsightError
 from insight.inference.files import names_of
+from insight.runtime.file_names import with_name
 from insight.runtime.outputs import check_output_folder
 
 from .companions import check_companions, write_companions
@@ -98,7 +99,7 @@ def predict_rasters(
             except LiesElsewhereError as error:
                 elsewhere[path] = str(error)
             except (OSError, ValueError, InsightError) as error:
-                failures[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
+                failures[path] = with_name(path, str(error))
     if elsewhere and len(elsewhere) == len(outputs):
         raise InputError(next(iter(elsewhere.values())))
     if elsewhere:

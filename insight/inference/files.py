@@ -13,7 +13,7 @@ from insight.data.formats.file_check import first
 from insight.data.formats.images import read_image, write_png
 from insight.errors import InputError, InsightError
 from insight.runtime.digests import file_digest
-from insight.runtime.file_names import safe_name
+from insight.runtime.file_names import safe_name, with_name
 from insight.runtime.locks import output_folder
 from insight.runtime.progress import progress
 
@@ -107,7 +107,7 @@ def _predict_to(
             image = read_image(path)
             prediction = predictor.answer(image, prompts.get(name) if isinstance(prompts, dict) else prompts)
         except (OSError, ValueError, InsightError) as error:
-            failures[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
+            failures[path] = with_name(path, str(error))
             outdated.append(overlay)
             continue
         write_png(overlay, prediction.plot(image))
