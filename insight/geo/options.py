@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import pandas
@@ -68,6 +68,24 @@ class RasterOptions:
         check_tiling(self.tile_size, self.overlap)
         check_gsd(self.gsd)
         check_outlines(self.simplify, self.regularize)
+
+
+class RasterKeywords(TypedDict, total=False):
+    """The arguments of `RasterOptions` as keywords of a function, which editors and type checkers show."""
+
+    boxes: Any
+    oriented_boxes: Any
+    points: Any
+    labels: Any
+    prompts: "str | os.PathLike | LayerPrompts | None"
+    attributes: pandas.DataFrame | None
+    tile_size: int
+    overlap: int | None
+    bands: Any
+    rescale: Rescale | None
+    gsd: float | None
+    simplify: float
+    regularize: bool
 
 
 def check_outlines(simplify: float, regularize: bool) -> None:

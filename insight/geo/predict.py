@@ -4,7 +4,7 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import geopandas
 import pandas
@@ -17,7 +17,7 @@ from insight.structures.prompts import ParsedPrompts, parse_prompts
 from .detect import TileDetection
 from .engines import check_engine, open_engine
 from .layers import CLASS_COLUMNS
-from .options import RasterOptions
+from .options import RasterKeywords, RasterOptions
 from .prompted import MagnifiedPrompts, TilePrompts
 from .prompts import LayerPrompts, prompts_on
 from .raster import Raster
@@ -38,7 +38,7 @@ def predict_raster(
     workers: int = 1,
     engine: str = "local",
     address: str | None = None,
-    **options: Any,
+    **options: Unpack[RasterKeywords],
 ) -> geopandas.GeoDataFrame | None:
     """Detect the objects of a raster, or segment prompted ones, as polygons in its CRS.
 

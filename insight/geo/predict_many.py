@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from insight.errors import InputError, InsightError
 from insight.inference.files import names_of
@@ -14,7 +14,7 @@ from insight.runtime.outputs import check_output_folder
 
 from .companions import check_companions, write_companions
 from .engines import check_engine, open_engine
-from .options import RasterOptions
+from .options import RasterKeywords, RasterOptions
 from .predict import check_output, is_on_gpu, prepare
 from .prompts import LiesElsewhereError
 from .writers import SUFFIXES
@@ -48,7 +48,7 @@ def predict_rasters(
     engine: str = "local",
     address: str | None = None,
     also: Sequence[str] = (),
-    **options: Any,
+    **options: Unpack[RasterKeywords],
 ) -> ManyRasters:
     """Detect or segment the objects of many rasters, one after the other, all workers on each.
 
