@@ -29,13 +29,15 @@ def add_parser(commands) -> None:
             "predict images/ --output found",
             "predict a.png --boxes 10,20,50,60 --oriented-boxes 40,50,30,10,15 --output masks",
             "predict a.png --model scenes-light --boxes 10,20,50,60 --output classified",
+            "predict a.png --weights sam_vit_b_01ec64.pth --boxes 10,20,50,60 --output sam",
             "predict images/ --config-file output/light/config.yaml --weights output/light/model_final.pth "
             "--output mine",
             "predict port.tif --output found.gpkg",
             "predict port.tif --boxes berths.gpkg --output ships.gpkg",
             "predict scenes/ --model scenes-light --to gpkg --output found",
         ),
-        "Without a model, the shipped scenes-light detects, and the shipped sopseg-vit-t segments boxes.\n"
+        "Without a model, the shipped scenes-light detects, and the shipped sopseg-vit-t segments boxes. To segment\n"
+        "boxes with a checkpoint of SAM, MobileSAM or SOPSeg, --weights alone will do.\n"
         "Writes predictions.json (COCO) and a picture of each image; or, if the output is a vector file, the polygons\n"
         "of one raster of any size, and with --to those of many in a folder. A stopped run resumes where it was.",
     )
@@ -197,7 +199,13 @@ def _check_options(args: argparse.Namespace) -> None:
         check_input(args.boxes_json, "boxes_json")
     if args.score_threshold is not None:
         check_score_threshold(args.score_threshold)
-    check_model(args, DEFAULT_SOPSEG)
+    check_model(args, DEFAULT_SOPSEG, needs_config=_needs_config(args))
+
+
+def _needs_config(args: argparse.Namespace) -> bool:
+    """Whether --weights needs --config-file: not for boxes alone, which a checkpoint of SAM or SOPSeg segments."""
+    prompted = args.boxes or args.oriented_boxes or args.boxes_json
+    return not prompted or args.given_class is not None or bool(args.correct_boxes or args.opts)
 
 
 def _predict_rasters(args: argparse.Namespace) -> int:
@@ -279,7 +287,7 @@ def _predictor(args: argparse.Namespace, prompted: bool):
     from insight.runtime.digests import file_digest
 
     detects = not prompted or args.given_class is not None or args.correct_boxes
-    model = chosen_model(args, DEFAULT_DETECTOR if detects else DEFAULT_SOPSEG)
+    model = chosen_model(args, DEFAULT_DETECTOR if detects else DEFAULT_SOPSEG, _needs_config(args))
     if model is not None:
         print(f"model: {model.name}, {model.path}", flush=True)
     threshold = args.score_threshold
@@ -291,6 +299,9 @@ def _predictor(args: argparse.Namespace, prompted: bool):
         check_options(True, *options)
         predictor = SOPSegPredictor.from_pretrained(model, args.device or None)
         return predictor, settings | {"config": None, "weights": [model.sha256]}
+    if model is None and not args.config_file:
+        check_options(True, *options)
+        return _of_checkpoint(args), settings | {"config": None, "weights": [file_digest(args.weights)]}
     args.opts = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", threshold, *args.opts]
     args.model = "" if model is None else str(model.path)
     cfg = config_of(args)
@@ -302,6 +313,20 @@ def _predictor(args: argparse.Namespace, prompted: bool):
     if not isinstance(predictor, SOPSegPredictor) and model is not None:
         predictor.gsd = model.gsd
     return predictor, settings
+
+
+def _of_checkpoint(args: argparse.Namespace):
+    """The predictor of a checkpoint of SAM or SOPSeg, which says itself what it holds."""
+    from insight.inference.sopseg_predictor import SOPSegPredictor
+    from insight.modeling.sopseg.checkpoint import OtherModelError
+    from insight.runtime.machine import parse_device
+
+    try:
+        return SOPSegPredictor(args.weights, device=parse_device(args.device))
+    except OtherModelError as error:
+        raise InputError(
+            f"weights: {error}; a detector needs the config that it was trained with, as --config-file"
+        ) from error
 
 
 def _prompts(args: argparse.Namespace):
