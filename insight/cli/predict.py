@@ -231,10 +231,10 @@ def _predict_rasters(args: argparse.Namespace) -> int:
     from insight.geo.raster import SUFFIXES, Raster
 
     options = {name: getattr(args, name) for name in ("tile_size", "overlap", "simplify", "regularize")}
-    RasterOptions(gsd=args.gsd, **options)  # fails sooner than torch is imported
+    RasterOptions(gsd=args.gsd, **options)  # fails before torch is imported
     rasters = find_images(args.images, SUFFIXES)
     opening = (args.bands, args.rescale, args.gsd)
-    raster = None if args.to else Raster(rasters[0], *opening)  # fails sooner than a model is read
+    raster = None if args.to else Raster(rasters[0], *opening)  # fails before a model is read
 
     from insight.geo.companions import check_companions, parse_companions, write_companions
     from insight.geo.engines import check_engine
