@@ -149,9 +149,10 @@ def run(args: argparse.Namespace) -> int:
     images = find_images(args.images)
 
     from insight.inference.file_predictor import to_file_predictor
-    from insight.inference.files import predict_files
+    from insight.inference.files import named_images, predict_files
 
     prompts = _prompts(args)
+    named_images(images, prompts)  # fails before a model is read
     if args.correct_boxes and not _has_boxes(prompts):
         raise InputError("correct_boxes: expected boxes to correct: --boxes, or --boxes-json with 4 numbers per box")
     model, settings = _predictor(args, prompts is not None)
