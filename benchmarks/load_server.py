@@ -31,10 +31,15 @@ from PIL import Image
 from insight.hub import find
 
 IMAGES, SIDE, BOX = 10, 512, 40
+_LAST_WORDS = 3000  # characters of the log of a server that has ended
 
 
-async def main() -> None:
-    """Start a server, load it, and print what was seen."""
+class ServerEndedError(Exception):
+    """The server has ended by itself."""
+
+
+async def main() -> int:
+    """Start a server, load it, and print what was seen; return the exit code, that of a server that ends by itself."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="sopseg-vit-t")
     parser.add_argument("--clients", type=int, default=50)
@@ -48,20 +53,26 @@ async def main() -> None:
         with open(Path(folder) / "log", "wb") as log:
             server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
         try:
-            print(json.dumps(await _load(f"http://127.0.0.1:{port}", server.pid, args), indent=1))
+            measured = await _load(f"http://127.0.0.1:{port}", server, args)
+        except ServerEndedError:
+            sys.stderr.write((Path(folder) / "log").read_text()[-_LAST_WORDS:])
+            return server.returncode or 1
         finally:
             server.terminate()
             server.wait()
+    print(json.dumps(measured, indent=1))
+    return 0
 
 
-async def _load(address: str, process: int, args: argparse.Namespace) -> dict:
-    limits = httpx.Limits(max_connections=args.clients)
+async def _load(address: str, server: subprocess.Popen, args: argparse.Namespace) -> dict:
+    process, limits = server.pid, httpx.Limits(max_connections=args.clients)
     async with httpx.AsyncClient(base_url=address, timeout=300, limits=limits) as client:
         while True:
             try:
                 images = [image["id"] for image in (await client.get("/api/images")).json()]
                 break
             except httpx.TransportError:
+                _require_running(server)
                 await asyncio.sleep(0.2)
         await client.post(f"/api/images/{images[0]}/segment", json={"box": [0, 0, BOX, BOX]})
         statuses, left, memory = Counter(), iter(range(args.requests)), [_memory(process)]
@@ -97,6 +108,7 @@ async def _load(address: str, process: int, args: argparse.Namespace) -> dict:
         start = time.perf_counter()
         await asyncio.gather(*(ask(args.seed + number) for number in range(args.clients)))
         seconds = time.perf_counter() - start
+    _require_running(server)
     return {
         "clients": args.clients,
         "requests": args.requests,
@@ -111,6 +123,11 @@ async def _load(address: str, process: int, args: argparse.Namespace) -> dict:
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores",
         "load_average": os.getloadavg()[0],
     }
+
+
+def _require_running(server: subprocess.Popen) -> None:
+    if server.poll() is not None:
+        raise ServerEndedError
 
 
 def _percentiles(seconds: dict[str, list[float]]) -> dict[str, dict[str, float]]:
@@ -144,4 +161,4 @@ def _memory(process: int) -> int:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(asyncio.run(main()))

@@ -88,9 +88,10 @@ def _served(folder: Path, image: np.ndarray, model: str):
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    while not server.started:
-        time.sleep(0.05)
     try:
+        while not server.started:
+            assert thread.is_alive(), "the server has ended"
+            time.sleep(0.05)
         yield f"http://127.0.0.1:{port}/"
     finally:
         server.should_exit = True

@@ -14,18 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from affine import Affine
 from scipy.ndimage import find_objects
 
 from insight.data.formats.images import read_image
 from insight.geo.features import feature_table
 from insight.geo.found import Piece, from_mask, piece_polygons
 from insight.geo.polygons import transform_polygons
-from insight.geo.town import CRS, GSD, truth_path
+from insight.geo.town import CRS, TRANSFORM, truth_path
 from insight.geo.writers import write_layer
 from insight.structures.rle import RLEMasks, segmentation_to_rle
-
-ORIGIN = 494_000.0, 4_917_000.0
 
 
 def main() -> None:
@@ -50,7 +47,6 @@ def stitch(dataset: Path, split: str, side: int, seed: int, output: Path) -> int
     order = np.random.default_rng(seed).permutation(len(content["images"]))[: side * side]
     chosen = [content["images"][i] for i in order.tolist()]
     height, width = chosen[0]["height"], chosen[0]["width"]
-    transform = Affine(GSD, 0, ORIGIN[0], 0, -GSD, ORIGIN[1])
     profile = {"driver": "GTiff", "count": 3, "dtype": "uint8", "height": side * height, "width": side * width}
     pixels = np.zeros((side * height, side * width, 3), np.uint8)
     pieces: list[Piece] = []
@@ -58,9 +54,9 @@ def stitch(dataset: Path, split: str, side: int, seed: int, output: Path) -> int
         y, x = number // side * height, number % side * width
         pixels[y : y + height, x : x + width] = read_image(dataset / split / image["file_name"])
         pieces += visible(by_image[image["id"]], (height, width), (x, y))
-    with rasterio.open(output, "w", **profile, crs=CRS, transform=transform, tiled=True) as file:
+    with rasterio.open(output, "w", **profile, crs=CRS, transform=TRANSFORM, tiled=True) as file:
         file.write(pixels.transpose(2, 0, 1))
-    polygons = transform_polygons(piece_polygons(pieces), transform)
+    polygons = transform_polygons(piece_polygons(pieces), TRANSFORM)
     count = len(pieces)
     table = feature_table(polygons, CRS, class_ids=[0] * count, categories=["object"], scores=[1.0] * count)
     write_layer(truth_path(output), table, oriented_boxes=False)

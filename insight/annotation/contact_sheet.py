@@ -14,7 +14,7 @@ from .candidates import Candidate, Verdict
 from .pixels import read_pixels
 
 COUNT = 100
-COLUMNS, TILE, CAPTION = 10, 160, 28  # tiles in a row, pixels of a tile and of the text below it
+COLUMNS, TILE, CAPTION = 10, 160, 28  # most tiles in a row, pixels of a tile and of the text below it
 _MARGIN = 1.5  # what a tile shows, as a multiple of box and mask
 _LEAST_SIDE = 24  # pixels of the image that a tile shows at least
 _MASK, _BOX, _TEXT, _NOTHING = (255, 235, 60), (60, 220, 255), (235, 235, 235), 40
@@ -56,8 +56,8 @@ def draw_contact_sheet(masks: Sequence[tuple[Candidate, Verdict]], path: str | o
     by_image = defaultdict(list)
     for place, (candidate, _) in enumerate(masks):
         by_image[candidate.image.path].append(place)
-    rows = max(1, -(-len(masks) // COLUMNS))
-    sheet = np.full((rows * (TILE + CAPTION), COLUMNS * TILE, 3), 0, np.uint8)
+    columns, rows = min(max(len(masks), 1), COLUMNS), max(1, -(-len(masks) // COLUMNS))
+    sheet = np.zeros((rows * (TILE + CAPTION), columns * TILE, 3), np.uint8)
     for image_path, places in by_image.items():
         try:
             image = read_pixels(image_path)

@@ -48,7 +48,7 @@ def read_dataset(path: Path) -> _Content:
     """
     check = FileCheck(path)
     content = read_coco(path, check=check, mixed=True)
-    return {**content, "left_out": {reason: len(who) for reason, who in check.problems.items()}}
+    return {**content, "left_out": {f"left out, as {reason}": len(who) for reason, who in check.problems.items()}}
 
 
 def _write_coco(content: _Content, path: Path, image_root: Path | None) -> Counter[str]:

@@ -12,16 +12,33 @@ LAYER_SUFFIXES = (*VECTOR_SUFFIXES, ".csv")  # of layers of boxes
 EXPORTS = (*(name for name in WRITABLE if name != "vector"), *(suffix[1:] for suffix in VECTOR_SUFFIXES))
 
 
-def check_box_source(path: str | os.PathLike) -> None:
-    """Check that a source of boxes is a folder, or a file of a known suffix.
+def check_box_source(path: str | os.PathLike, image_root: str | os.PathLike | None) -> None:
+    """Check that a source of boxes is a folder, or a file of a known suffix beside its images.
 
     Args:
         path: the source.
+        image_root: for a COCO file the folder of its images, for a vector layer also one image; None for a folder.
 
     Raises:
-        InputError: a file of another suffix.
+        InputError: a file of another suffix, or images that are missing, do not exist or belong to a folder.
     """
-    if not Path(path).is_dir() and Path(path).suffix.lower() not in (".json", *LAYER_SUFFIXES):
+    suffix = Path(path).suffix.lower()
+    if Path(path).is_dir():
+        if image_root is not None:
+            raise InputError(f"image_root: expected none for a folder, which holds its images, got {image_root}")
+    elif suffix in LAYER_SUFFIXES:
+        if image_root is None:
+            raise InputError(
+                f"image_root: expected the image or the folder of the images that {path} lies on, got none"
+            )
+        if not Path(image_root).exists():
+            raise InputError(f"image_root: {image_root}: no such file or folder")
+    elif suffix == ".json":
+        if image_root is None:
+            raise InputError(f"image_root: expected the folder of the images of {path}, got none")
+        if not Path(image_root).is_dir():
+            raise InputError(f"image_root: {image_root}: no such folder")
+    else:
         raise InputError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA), Images/ and Annotations/ "
                          "(SODA-A) or images/ and labels/ (YOLO-OBB), a COCO .json "
                          f"file, or a vector layer ({', '.join(LAYER_SUFFIXES)})")  # fmt: skip

@@ -112,17 +112,11 @@ def open_source(
         InputError: the layout is unknown, the file is malformed, a class is missing, or a strict check fails.
     """
     path, classes = Path(path), None if classes is None else list(dict.fromkeys(classes))
-    if path.is_dir():
-        if image_root is not None:
-            raise InputError(f"image_root: expected none for a folder, which holds its images, got {image_root}")
+    check_box_source(path, image_root)
+    if image_root is None:
         return _open_folder(path, classes, FileCheck(path, strict, SKIP_HINT))
     if path.suffix.lower() in LAYER_SUFFIXES:
-        return _open_vector(path, None if image_root is None else Path(image_root), classes, strict)
-    check_box_source(path)
-    if image_root is None:
-        raise InputError(f"image_root: expected the folder of the images of {path}, got none")
-    if not Path(image_root).is_dir():
-        raise InputError(f"image_root: {image_root}: no such folder")
+        return _open_vector(path, Path(image_root), classes, strict)
     return _open_coco(Path(image_root), classes, FileCheck(path, strict, SKIP_HINT))
 
 
@@ -167,13 +161,9 @@ def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) 
     )
 
 
-def _open_vector(path: Path, images: Path | None, classes: Sequence[str] | None, strict: bool) -> Source:
+def _open_vector(path: Path, images: Path, classes: Sequence[str] | None, strict: bool) -> Source:
     from insight.geo.datasets import read_vector_boxes
 
-    if images is None:
-        raise InputError(f"image_root: expected the image or the folder of the images that {path} lies on, got none")
-    if not images.exists():
-        raise InputError(f"image_root: {images}: no such file or folder")
     content = read_vector_boxes(path, images)
     root = images.parent if images.is_file() else images
     with tempfile.TemporaryDirectory() as folder:  # so that its rules are those of a COCO file

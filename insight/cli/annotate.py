@@ -9,6 +9,7 @@ from insight.annotation.filters import REASONS, Filters
 from insight.annotation.format_names import LAYER_SUFFIXES, check_box_source, parse_exports
 from insight.errors import InputError
 from insight.hub import DEFAULT_SOPSEG
+from insight.runtime.file_names import with_name
 from insight.runtime.inputs import check_input
 from insight.runtime.outputs import check_output_folder
 
@@ -76,7 +77,7 @@ def add_parser(commands) -> None:
     )
     model.add_argument(
         "--input-size",
-        type=integer(64, 1024),
+        type=integer(64, 1024, step=64),
         metavar="PIXELS",
         help="side of the crop of an object, a multiple of 64 (default: the model's; of a checkpoint 256, or 512 with "
         "SAM's decoder)",
@@ -136,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     filters = Filters(**bounds)
     check_model(args, DEFAULT_SOPSEG, "sopseg")
     _check_inputs(args)
-    check_box_source(args.boxes)
+    check_box_source(args.boxes, args.image_root)
 
     from insight.annotation.conversion import images_in
     from insight.annotation.exports import check_exports, export
@@ -144,15 +145,13 @@ def run(args: argparse.Namespace) -> int:
     from insight.annotation.run import annotate, apply_review
     from insight.annotation.sources import open_source
 
-    if args.review:
-        review = Review(args.review)
-        source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
+    review = Review(args.review) if args.review else None
+    source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
+    check_exports(formats, source)
+    if review is not None:
         statistics = apply_review(source, review, output)
     else:
-        segmenter = _segmenter(args)
-        source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
-        check_exports(formats, source)
-        statistics = annotate(source, segmenter, filters, output)
+        statistics = annotate(source, _segmenter(args), filters, output)
     kept, dropped = statistics.count("kept"), statistics.count("dropped")
     print(f"kept {kept} masks, dropped {dropped}: {output}/instances.json; see {output}/report.md")
     print(f"change decisions in {output}/review.csv and apply them with --review")
@@ -228,8 +227,8 @@ def _boxes_of_page(args: argparse.Namespace):
 
 
 def _failures(source) -> list[str]:
-    """A line for each image or label that could not be used; many reasons name it themselves."""
-    return [reason if name in reason else f"{name}: {reason}" for name, reason in source.failures.items()]
+    """A line for each image or label that could not be used."""
+    return [with_name(name, reason) for name, reason in source.failures.items()]
 
 
 def _filter_names() -> list[str]:

@@ -45,17 +45,18 @@ def add_command(
     return parser
 
 
-def integer(least: int, largest: int = _LARGEST) -> Callable[[str], int]:
-    """Return an argparse type: integers in a range, both ends included."""
+def integer(least: int, largest: int = _LARGEST, step: int = 1) -> Callable[[str], int]:
+    """Return an argparse type: integers in a range, both ends included; with a step, its multiples."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if not least <= value <= largest:
+        if not least <= value <= largest or value % step:
             most = "" if largest == _LARGEST and value < least else f" to {largest}"
-            raise argparse.ArgumentTypeError(f"expected an integer from {least}{most}, got {text}")
+            expected = f"an integer from {least}{most}" if step == 1 else f"a multiple of {step} up to {largest}"
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
         return value
 
     return parse
@@ -98,19 +99,20 @@ def add_model(group: argparse._ActionsContainer, default: str = "") -> None:
     add_device(group, "cuda if there is a GPU; MODEL.DEVICE of the config")
 
 
-def chosen_model(args: argparse.Namespace, default: str | None = None):
-    """Return the model folder that a command line names, or None if it names a config instead.
+def chosen_model(args: argparse.Namespace, default: str | None = None, needs_config: bool = True):
+    """Return the model folder that a command line names, or None if it names a config or a checkpoint instead.
 
     Args:
         args: the arguments; with `model`, `weights` and perhaps `config_file`.
         default: name of the model where neither is given; None for an error.
+        needs_config: whether a checkpoint needs its config; those of SAM and SOPSeg do not.
     """
     from insight.hub import find
 
     others = [name for name in ("config_file", "weights") if getattr(args, name, None)]
     if args.model and others:
         raise InputError(f"model: not allowed together with {others[0]}, which names another model")
-    if others == ["weights"] and hasattr(args, "config_file"):
+    if others == ["weights"] and hasattr(args, "config_file") and needs_config:
         raise InputError("weights: expected the config that the checkpoint was trained with as well, as --config-file")
     if others:
         return None
@@ -119,17 +121,19 @@ def chosen_model(args: argparse.Namespace, default: str | None = None):
     return find(args.model or default)
 
 
-def check_model(args: argparse.Namespace, default: str | None = None, kind: str | None = None) -> None:
+def check_model(
+    args: argparse.Namespace, default: str | None = None, kind: str | None = None, needs_config: bool = True
+) -> None:
     """Check what a command line says of the model: its name, or its config files and checkpoint; and the device.
 
     Args:
         args: the arguments, those of `add_model` or some of them.
-        default: as in `chosen_model`.
+        default, needs_config: as in `chosen_model`.
         kind: "sopseg" or "detector", if only such a model will do.
     """
     from insight.config.files import read_files
 
-    model = chosen_model(args, default) if hasattr(args, "model") else None
+    model = chosen_model(args, default, needs_config) if hasattr(args, "model") else None
     if model is not None and kind is not None:
         model.require_kind(kind)
     read_files(getattr(args, "config_file", ()))

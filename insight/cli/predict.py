@@ -11,7 +11,7 @@ from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG
 from insight.inference.prompt_text import HORIZONTAL, ORIENTED, box_numbers
 from insight.inference.score_threshold import check_score_threshold
 from insight.runtime.inputs import check_input
-from insight.runtime.outputs import check_output_folder
+from insight.runtime.outputs import check_output_file, check_output_folder
 from insight.version import __version__
 
 from .options import add_command, add_model, add_overrides, check_model, chosen_model, config_of, integer
@@ -29,13 +29,15 @@ def add_parser(commands) -> None:
             "predict images/ --output found",
             "predict a.png --boxes 10,20,50,60 --oriented-boxes 40,50,30,10,15 --output masks",
             "predict a.png --model scenes-light --boxes 10,20,50,60 --output classified",
+            "predict a.png --weights sam_vit_b_01ec64.pth --boxes 10,20,50,60 --output sam",
             "predict images/ --config-file output/light/config.yaml --weights output/light/model_final.pth "
             "--output mine",
             "predict port.tif --output found.gpkg",
             "predict port.tif --boxes berths.gpkg --output ships.gpkg",
             "predict scenes/ --model scenes-light --to gpkg --output found",
         ),
-        "Without a model, the shipped scenes-light detects, and the shipped sopseg-vit-t segments boxes.\n"
+        "Without a model, the shipped scenes-light detects, and the shipped sopseg-vit-t segments boxes. To segment\n"
+        "boxes with a checkpoint of SAM, MobileSAM or SOPSeg, --weights alone will do.\n"
         "Writes predictions.json (COCO) and a picture of each image; or, if the output is a vector file, the polygons\n"
         "of one raster of any size, and with --to those of many in a folder. A stopped run resumes where it was.",
     )
@@ -147,9 +149,10 @@ def run(args: argparse.Namespace) -> int:
     images = find_images(args.images)
 
     from insight.inference.file_predictor import to_file_predictor
-    from insight.inference.files import predict_files
+    from insight.inference.files import named_images, predict_files
 
     prompts = _prompts(args)
+    named_images(images, prompts)  # fails before a model is read
     if args.correct_boxes and not _has_boxes(prompts):
         raise InputError("correct_boxes: expected boxes to correct: --boxes, or --boxes-json with 4 numbers per box")
     model, settings = _predictor(args, prompts is not None)
@@ -197,7 +200,13 @@ def _check_options(args: argparse.Namespace) -> None:
         check_input(args.boxes_json, "boxes_json")
     if args.score_threshold is not None:
         check_score_threshold(args.score_threshold)
-    check_model(args, DEFAULT_SOPSEG)
+    check_model(args, DEFAULT_SOPSEG, needs_config=_needs_config(args))
+
+
+def _needs_config(args: argparse.Namespace) -> bool:
+    """Whether --weights needs --config-file: not for boxes alone, which a checkpoint of SAM or SOPSeg segments."""
+    prompted = args.boxes or args.oriented_boxes or args.boxes_json
+    return not prompted or args.given_class is not None or bool(args.correct_boxes or args.opts)
 
 
 def _predict_rasters(args: argparse.Namespace) -> int:
@@ -212,25 +221,34 @@ def _predict_rasters(args: argparse.Namespace) -> int:
         raise InputError(f"output: expected a folder with --to, got {args.output}; leave --to out for one raster")
     if args.given_class is not None or args.correct_boxes:
         raise InputError("output: --class and --correct-boxes are for images; name a folder as output, without --to")
+    if args.to:
+        check_output_folder(args.output)
+    else:
+        check_output_file(args.output)
     _check_options(args)
 
     from insight.data.formats.image_folders import find_images
+    from insight.geo.options import RasterOptions
     from insight.geo.raster import SUFFIXES, Raster
 
+    options = {name: getattr(args, name) for name in ("tile_size", "overlap", "simplify", "regularize")}
+    RasterOptions(gsd=args.gsd, **options)  # fails before torch is imported
     rasters = find_images(args.images, SUFFIXES)
     opening = (args.bands, args.rescale, args.gsd)
-    if not args.to:
-        Raster(rasters[0], *opening)  # fails sooner than a model is read
+    raster = None if args.to else Raster(rasters[0], *opening)  # fails before a model is read
 
-    from insight.geo.companions import parse_companions, write_companions
+    from insight.geo.companions import check_companions, parse_companions, write_companions
     from insight.geo.engines import check_engine
     from insight.geo.predict import open_suited, predict_raster
     from insight.geo.predict_many import predict_rasters
 
     also = parse_companions(args.also)
+    if raster is not None:
+        check_companions(also, raster)
     check_engine(args.engine, args.workers)
-    options = _raster_options(args)
-    model, _ = _predictor(args, any(options[name] is not None for name in ("boxes", "oriented_boxes", "prompts")))
+    prompts = _raster_prompts(args, raster)
+    options |= {**prompts, "workers": args.workers, "engine": args.engine, "address": args.address}
+    model, _ = _predictor(args, bool(prompts))
     if not args.to:
         raster = open_suited(rasters[0], model, *opening)
         predict_raster(raster, model, output=args.output, **options)
@@ -248,19 +266,17 @@ def _predict_rasters(args: argparse.Namespace) -> int:
     return 1 if done.failures else 0
 
 
-def _raster_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of `predict_raster` besides those of the raster."""
-    layer = args.boxes[0] if args.boxes and _layer_file(args.boxes[0]) is not None else None
-    given = None if layer is not None else _prompts(args)
+def _raster_prompts(args: argparse.Namespace, raster) -> dict[str, Any]:
+    """The prompts among the arguments of `predict_raster`. A layer is read at once where there is one raster."""
+    from insight.geo.prompts import prompts_on
+
+    if args.boxes and _layer_file(args.boxes[0]) is not None:
+        return {"prompts": args.boxes[0] if raster is None else prompts_on(raster, args.boxes[0])}
+    given = _prompts(args)
     if isinstance(given, dict):
         raise InputError("boxes_json: expected one list of boxes for all rasters, got lists by image file name")
-    names = ("tile_size", "overlap", "simplify", "regularize", "workers", "engine", "address")
-    return {
-        "boxes": given.boxes if given is not None and len(given.boxes) else None,
-        "oriented_boxes": given.corners if given is not None and len(given.corners) else None,
-        "prompts": layer,
-        **{name: getattr(args, name) for name in names},
-    }
+    named = {} if given is None else {"boxes": given.boxes, "oriented_boxes": given.corners}
+    return {name: boxes for name, boxes in named.items() if len(boxes)}
 
 
 def _predictor(args: argparse.Namespace, prompted: bool):
@@ -272,7 +288,7 @@ def _predictor(args: argparse.Namespace, prompted: bool):
     from insight.runtime.digests import file_digest
 
     detects = not prompted or args.given_class is not None or args.correct_boxes
-    model = chosen_model(args, DEFAULT_DETECTOR if detects else DEFAULT_SOPSEG)
+    model = chosen_model(args, DEFAULT_DETECTOR if detects else DEFAULT_SOPSEG, _needs_config(args))
     if model is not None:
         print(f"model: {model.name}, {model.path}", flush=True)
     threshold = args.score_threshold
@@ -284,10 +300,13 @@ def _predictor(args: argparse.Namespace, prompted: bool):
         check_options(True, *options)
         predictor = SOPSegPredictor.from_pretrained(model, args.device or None)
         return predictor, settings | {"config": None, "weights": [model.sha256]}
+    if model is None and not args.config_file:
+        check_options(True, *options)
+        return _of_checkpoint(args), settings | {"config": None, "weights": [file_digest(args.weights)]}
     args.opts = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", threshold, *args.opts]
     args.model = "" if model is None else str(model.path)
     cfg = config_of(args)
-    check_options(is_sopseg(cfg), *options)  # before the weights are read
+    check_options(is_sopseg(cfg), *options, model and model.class_names)  # before the weights are read
     branch = cfg.MODEL.SOPSEG_BRANCH
     weights = [path for path in (cfg.MODEL.WEIGHTS, branch.WEIGHTS if branch.ENABLED else "") if path]
     settings |= {"config": cfg.dump(), "weights": [file_digest(path) for path in weights]}
@@ -295,6 +314,20 @@ def _predictor(args: argparse.Namespace, prompted: bool):
     if not isinstance(predictor, SOPSegPredictor) and model is not None:
         predictor.gsd = model.gsd
     return predictor, settings
+
+
+def _of_checkpoint(args: argparse.Namespace):
+    """The predictor of a checkpoint of SAM or SOPSeg, which says itself what it holds."""
+    from insight.inference.sopseg_predictor import SOPSegPredictor
+    from insight.modeling.sopseg.checkpoint import OtherModelError
+    from insight.runtime.machine import parse_device
+
+    try:
+        return SOPSegPredictor(args.weights, device=parse_device(args.device))
+    except OtherModelError as error:
+        raise InputError(
+            f"weights: {error}; a detector needs the config that it was trained with, as --config-file"
+        ) from error
 
 
 def _prompts(args: argparse.Namespace):

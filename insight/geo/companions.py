@@ -16,7 +16,7 @@ from .features import parse_crs
 from .label_rasters import write_label_raster
 from .layers import objects_layer, read_layer
 from .raster import Raster
-from .stac import write_stac_item
+from .stac import require_crs, write_stac_item
 
 COMPANIONS = ("labels", "scores", "stac")
 
@@ -40,6 +40,20 @@ def parse_companions(text: str) -> list[str]:
     if unknown:
         raise InputError(f"also: unknown name {unknown[0]!r}; expected {', '.join(COMPANIONS)}, separated by commas")
     return list(dict.fromkeys(names))
+
+
+def check_companions(names: Sequence[str], raster: Raster) -> None:
+    """Check, before objects are found, that files beside the result can be written.
+
+    Args:
+        names: names in `COMPANIONS`.
+        raster: the scene.
+
+    Raises:
+        InputError: a STAC item of a scene without CRS.
+    """
+    if "stac" in names:
+        require_crs(raster.crs)
 
 
 def write_companions(

@@ -2,13 +2,19 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
+import numpy as np
 import pandas
 
-from insight.errors import InputError
+from insight.errors import InputError, MissingDependencyError
 
+from .raster import check_gsd
 from .stretch import Rescale
+from .tiles import check_tiling
+
+if TYPE_CHECKING:  # torch comes with it
+    from .prompts import LayerPrompts
 
 _PROMPTS = ("boxes", "oriented_boxes", "points", "labels", "attributes")
 
@@ -24,7 +30,8 @@ class RasterOptions:
             around them.
         labels: (N, P), as the predictors take them.
         prompts: instead, a layer of polygons, oriented boxes or points in any CRS, see
-            `insight.geo.prompts.read_prompts`; its attributes are carried over.
+            `insight.geo.prompts.read_prompts`, or what `insight.geo.prompts.prompts_on` has read; its attributes are
+            carried over.
         attributes: a row for each of `boxes`, `oriented_boxes` or `points`, to be carried over to its polygon. SOPSeg,
             which has no classes, gives polygons the classes in the column class_name, class, label or category.
         tile_size: side of the tiles, pixels; rounded up to a multiple of 64. Multiples of 256 change the answers of a
@@ -37,14 +44,15 @@ class RasterOptions:
         regularize: straighten outlines, see `mask_polygons`.
 
     Raises:
-        InputError: `prompts` are given together with others.
+        InputError: `prompts` are given together with others, or a size is out of range.
+        MissingDependencyError: as `check_outlines`.
     """
 
     boxes: Any = None
     oriented_boxes: Any = None
     points: Any = None
     labels: Any = None
-    prompts: str | os.PathLike | None = None
+    prompts: "str | os.PathLike | LayerPrompts | None" = None
     attributes: pandas.DataFrame | None = None
     tile_size: int = 1024
     overlap: int | None = None
@@ -57,3 +65,45 @@ class RasterOptions:
     def __post_init__(self):
         if self.prompts is not None and any(getattr(self, name) is not None for name in _PROMPTS):
             raise InputError("prompts: a layer holds all prompts and attributes; give no others besides it")
+        check_tiling(self.tile_size, self.overlap)
+        check_gsd(self.gsd)
+        check_outlines(self.simplify, self.regularize)
+
+
+class RasterKeywords(TypedDict, total=False):
+    """The arguments of `RasterOptions` as keywords of a function, which editors and type checkers show."""
+
+    boxes: Any
+    oriented_boxes: Any
+    points: Any
+    labels: Any
+    prompts: "str | os.PathLike | LayerPrompts | None"
+    attributes: pandas.DataFrame | None
+    tile_size: int
+    overlap: int | None
+    bands: Any
+    rescale: Rescale | None
+    gsd: float | None
+    simplify: float
+    regularize: bool
+
+
+def check_outlines(simplify: float, regularize: bool) -> None:
+    """Check how outlines are to be changed.
+
+    Args:
+        simplify, regularize: as `mask_polygons` takes them.
+
+    Raises:
+        InputError: `simplify` is not a finite number of at least 0.
+        MissingDependencyError: buildingregulariser, which `regularize` needs, is not installed.
+    """
+    if not np.isfinite(simplify) or simplify < 0:
+        raise InputError(f"simplify: expected a number of pixels, at least 0, got {simplify}")
+    if regularize:
+        try:
+            import buildingregulariser  # noqa: F401
+        except ImportError as error:
+            raise MissingDependencyError(
+                "regularize: buildingregulariser is not installed; run `pip install 'insight-seg[geo]'`"
+            ) from error

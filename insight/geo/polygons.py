@@ -10,8 +10,9 @@ from rasterio.features import shapes
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from insight.errors import InputError, MissingDependencyError
 from insight.structures.rle import decode_crop, rle_box
+
+from .options import check_outlines
 
 # How far an outline may move, in pixels, when it is straightened: of drawn rectangles, 92 % get four corners again with
 # 2, 68 % with 1.
@@ -48,11 +49,9 @@ def mask_polygons(
         empty mask.
 
     Raises:
-        InputError: `simplify` is not a finite number of at least 0.
-        MissingDependencyError: buildingregulariser is not installed.
+        InputError, MissingDependencyError: as `check_outlines`.
     """
-    if not np.isfinite(simplify) or simplify < 0:
-        raise InputError(f"simplify: expected a number of pixels, at least 0, got {simplify}")
+    check_outlines(simplify, regularize)
     polygons = _outlines(list(masks), origin)
     if simplify:
         polygons = shapely.simplify(polygons, simplify, preserve_topology=True)
@@ -130,12 +129,8 @@ def _strips(boxes: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _regularized(polygons: np.ndarray) -> np.ndarray:
-    try:
-        from buildingregulariser import regularize_geodataframe
-    except ImportError as error:
-        raise MissingDependencyError(
-            "regularize: buildingregulariser is not installed; run `pip install 'insight-seg[geo]'`"
-        ) from error
+    from buildingregulariser import regularize_geodataframe
+
     index = np.flatnonzero(~shapely.is_empty(polygons))
     if not len(index):
         return polygons

@@ -4,7 +4,7 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import geopandas
 import pandas
@@ -17,9 +17,9 @@ from insight.structures.prompts import ParsedPrompts, parse_prompts
 from .detect import TileDetection
 from .engines import check_engine, open_engine
 from .layers import CLASS_COLUMNS
-from .options import RasterOptions
+from .options import RasterKeywords, RasterOptions
 from .prompted import MagnifiedPrompts, TilePrompts
-from .prompts import read_prompts
+from .prompts import LayerPrompts, prompts_on
 from .raster import Raster
 from .scene_run import SceneRun
 from .stretch import Rescale
@@ -38,7 +38,7 @@ def predict_raster(
     workers: int = 1,
     engine: str = "local",
     address: str | None = None,
-    **options: Any,
+    **options: Unpack[RasterKeywords],
 ) -> geopandas.GeoDataFrame | None:
     """Detect the objects of a raster, or segment prompted ones, as polygons in its CRS.
 
@@ -174,8 +174,8 @@ def _prompts(raster: Raster, options: RasterOptions) -> tuple[ParsedPrompts, pan
     boxes, corners, points, labels = options.boxes, options.oriented_boxes, options.points, options.labels
     attributes = options.attributes
     if options.prompts is not None:
-        place = raster.crs, raster.file_transform, raster.file_size
-        layer = read_prompts(options.prompts, *place, image_name=raster.path.name)
+        given = options.prompts
+        layer = given if isinstance(given, LayerPrompts) else prompts_on(raster, given)
         boxes, corners, points, labels, attributes = (
             layer.boxes, layer.corners, layer.points, layer.labels, layer.attributes
         )  # fmt: skip

@@ -5,15 +5,16 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from insight.errors import InputError, InsightError
 from insight.inference.files import names_of
+from insight.runtime.file_names import with_name
 from insight.runtime.outputs import check_output_folder
 
-from .companions import write_companions
+from .companions import check_companions, write_companions
 from .engines import check_engine, open_engine
-from .options import RasterOptions
+from .options import RasterKeywords, RasterOptions
 from .predict import check_output, is_on_gpu, prepare
 from .prompts import LiesElsewhereError
 from .writers import SUFFIXES
@@ -47,7 +48,7 @@ def predict_rasters(
     engine: str = "local",
     address: str | None = None,
     also: Sequence[str] = (),
-    **options: Any,
+    **options: Unpack[RasterKeywords],
 ) -> ManyRasters:
     """Detect or segment the objects of many rasters, one after the other, all workers on each.
 
@@ -87,6 +88,7 @@ def predict_rasters(
             try:
                 check_output(target, path)
                 run = prepare(path, model, wanted)
+                check_companions(also, run.work.raster)
                 if run.is_done(target):
                     already.append(target)
                     continue
@@ -97,7 +99,7 @@ def predict_rasters(
             except LiesElsewhereError as error:
                 elsewhere[path] = str(error)
             except (OSError, ValueError, InsightError) as error:
-                failures[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
+                failures[path] = with_name(path, str(error))
     if elsewhere and len(elsewhere) == len(outputs):
         raise InputError(next(iter(elsewhere.values())))
     if elsewhere:

@@ -19,6 +19,7 @@ from insight.structures.points import FOREGROUND, NOT_A_POINT
 from .features import parse_crs, smallest_rectangles
 from .layers import read_layer
 from .polygons import transform_polygons
+from .raster import Raster
 
 BOX, ORIENTED_BOX, POINT = "box", "oriented_box", "point"
 _ALIGNED = 0.01  # of its area, by which a box may differ from its bounds and still count as horizontal
@@ -161,6 +162,22 @@ def read_prompts(
         _logger.warning(f"{path}: left out {sum(left_out.values())} of {len(table)} rows: {counts}")
     attributes = pandas.DataFrame(table.drop(columns=table.geometry.name)).iloc[rows].reset_index(drop=True)
     return LayerPrompts(kind, boxes, corners, points, labels, attributes, rows, left_out)
+
+
+def prompts_on(raster: Raster, path: str | os.PathLike) -> LayerPrompts:
+    """Read prompts of a raster from a layer.
+
+    Args:
+        raster: the scene.
+        path: the layer, as in `read_prompts`.
+
+    Returns:
+        The prompts, in pixels of the raster's file, whatever it is resampled to.
+
+    Raises:
+        OSError, InputError: as `read_prompts`.
+    """
+    return read_prompts(path, raster.crs, raster.file_transform, raster.file_size, image_name=raster.path.name)
 
 
 class ImagePlace:

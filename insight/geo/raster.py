@@ -81,8 +81,7 @@ class Raster:
         gsd: float | None = None,
     ):
         self.path, self.gsd, self.zoom = Path(path), gsd, 1.0
-        if gsd is not None and not (math.isfinite(gsd) and gsd > 0):
-            raise InputError(f"gsd: expected metres a pixel, above 0, got {gsd}")
+        check_gsd(gsd)
         if not self.path.exists():
             raise FileNotFoundError(f"no such raster: {self.path}")
         self._open()
@@ -265,6 +264,19 @@ class Raster:
         rgb = np.ascontiguousarray(pixels.transpose(1, 2, 0))
         rgb[~shown] = 0
         return rgb
+
+
+def check_gsd(gsd: float | None) -> None:
+    """Check a ground sampling distance to resample to.
+
+    Args:
+        gsd: as `Raster` takes it.
+
+    Raises:
+        InputError: it is no finite number above 0.
+    """
+    if gsd is not None and not (math.isfinite(gsd) and gsd > 0):
+        raise InputError(f"gsd: expected metres a pixel, above 0, got {gsd}")
 
 
 @contextmanager

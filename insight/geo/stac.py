@@ -36,6 +36,19 @@ _EXTENSIONS = (
 )
 
 
+def require_crs(crs: Any) -> None:
+    """Check that a scene has the CRS that a STAC item needs.
+
+    Args:
+        crs: CRS of the scene, or None.
+
+    Raises:
+        InputError: it has none.
+    """
+    if crs is None:
+        raise InputError("stac: expected a scene with a CRS, got none: an item is found by its longitude and latitude")
+
+
 def write_stac_item(
     path: str | os.PathLike,
     assets: Mapping[str, str | os.PathLike],
@@ -60,9 +73,8 @@ def write_stac_item(
         InputError: the scene has no CRS, which an item needs.
         OSError: the file cannot be written.
     """
+    require_crs(crs)
     path, crs = Path(path), parse_crs(crs)
-    if crs is None:
-        raise InputError("stac: expected a scene with a CRS, got none: an item is found by its longitude and latitude")
     height, width = image_size
     corners = np.array([transform @ corner for corner in ((0, 0), (width, 0), (width, height), (0, height))])
     # With points between the corners, as edges are curved in longitude and latitude.

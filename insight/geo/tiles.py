@@ -94,6 +94,21 @@ class Tile(NamedTuple):
         return f"{self.row},{self.column}"
 
 
+def check_tiling(tile_size: int, overlap: int | None) -> None:
+    """Check the sizes of a `TileGrid`.
+
+    Args:
+        tile_size, overlap: as `TileGrid` takes them.
+
+    Raises:
+        InputError: a tile of less than 128 pixels, or an overlap of less than 2 or more than half a tile.
+    """
+    if tile_size < _LEAST_TILE:
+        raise InputError(f"tile_size: expected at least {_LEAST_TILE} pixels, got {tile_size}")
+    if overlap is not None and not 2 <= overlap <= tile_size // 2:
+        raise InputError(f"overlap: expected 2 to {tile_size // 2} pixels, half a tile, got {overlap}")
+
+
 class TileGrid:
     """The tiles of a scene.
 
@@ -103,16 +118,13 @@ class TileGrid:
         overlap: of neighbouring windows, pixels; rounded up to a multiple of 64 and at most half a tile. None: 256.
 
     Raises:
-        InputError: a tile of less than 128 pixels, or an overlap that is negative or more than half a tile.
+        InputError: as `check_tiling`.
     """
 
     def __init__(self, size: tuple[int, int], tile_size: int = 1024, overlap: int | None = None):
-        if tile_size < _LEAST_TILE:
-            raise InputError(f"tile_size: expected at least {_LEAST_TILE} pixels, got {tile_size}")
+        check_tiling(tile_size, overlap)
         side = -(-tile_size // STRIDE) * STRIDE
         most = side // 2 // STRIDE * STRIDE
-        if overlap is not None and not 2 <= overlap <= tile_size // 2:
-            raise InputError(f"overlap: expected 2 to {tile_size // 2} pixels, half a tile, got {overlap}")
         shared = min(-(-(OVERLAP if overlap is None else overlap) // STRIDE) * STRIDE, most)
         height, width = size
         self.margin = shared // 8

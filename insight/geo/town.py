@@ -23,7 +23,7 @@ from .writers import Writer
 
 GSD = 0.5  # metres
 CRS = "EPSG:32632"
-_ORIGIN = 494_000.0, 4_917_000.0  # the harbour of Genoa
+TRANSFORM = Affine(GSD, 0, 494_000, 0, -GSD, 4_917_000)  # its corner is in the harbour of Genoa
 BLOCK = 500  # pixels: a block of the town is a scene
 _STREET = 6  # pixels between blocks; it covers what the border of a scene has cut
 _ASPHALT = 96, 96, 98
@@ -58,7 +58,6 @@ def write_town(path: str | os.PathLike, size: int, seed: int = 0) -> int:
     if seed < 0:
         raise InputError(f"seed: expected 0 or more, got {seed}")
     blocks = -(-size // BLOCK)
-    transform = Affine(GSD, 0, _ORIGIN[0], 0, -GSD, _ORIGIN[1])
     profile = {"driver": "GTiff", "width": size, "height": size, "count": 3, "dtype": "uint8", "crs": CRS}
     layout = {"tiled": True, "blockxsize": _TILE, "blockysize": _TILE, "photometric": "RGB", "BIGTIFF": "IF_SAFER"}
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -68,7 +67,7 @@ def write_town(path: str | os.PathLike, size: int, seed: int = 0) -> int:
     drawn = map_in_processes(partial(_draw, seed, size), places, "Drawing a town", "block")
     try:
         with (
-            rasterio.open(unfinished, "w", **profile, **layout, transform=transform) as file,
+            rasterio.open(unfinished, "w", **profile, **layout, transform=TRANSFORM) as file,
             Writer(truth_path(path), CRS, oriented_boxes=False) as truth,
         ):
             strips = _Strips(file)
@@ -76,7 +75,7 @@ def write_town(path: str | os.PathLike, size: int, seed: int = 0) -> int:
                 images, found = zip(*(next(drawn) for _ in range(blocks)))
                 strips.add(np.concatenate(images, 1))
                 pieces = [piece for of_block in found for piece in of_block]
-                truth.write(_table(pieces, transform, objects))
+                truth.write(_table(pieces, objects))
                 objects += len(pieces)
             strips.finish()
         os.replace(unfinished, path)
@@ -138,10 +137,10 @@ class _Strips:
             self._begun, self._rows = self._begun + count, self._rows[count:]
 
 
-def _table(pieces: list[list[Any]], transform: Affine, begun: int) -> geopandas.GeoDataFrame:
+def _table(pieces: list[list[Any]], begun: int) -> geopandas.GeoDataFrame:
     objects = [Piece.from_json(piece) for piece in pieces]
     return feature_table(
-        transform_polygons(piece_polygons(objects), transform),
+        transform_polygons(piece_polygons(objects), TRANSFORM),
         CRS,
         class_ids=[piece.class_id for piece in objects],
         categories=CATEGORIES,

@@ -1,5 +1,6 @@
 """Predictors for files: the predictor of a config or of a model by name, with the options of a run."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,12 +35,10 @@ def to_file_predictor(
         The predictor for files.
 
     Raises:
-        InputError: an unknown class, or as `check_options` raises it.
+        InputError: as `check_options`.
     """
     sopseg = isinstance(predictor, SOPSegPredictor)
-    check_options(sopseg, prompted, given_class, correct_boxes)
-    if given_class is not None:
-        class_indices(given_class, 1, predictor.class_names, "given_class")  # before the first image
+    check_options(sopseg, prompted, given_class, correct_boxes, predictor.class_names)
     options: dict[str, Any] = {} if sopseg else {"classes": given_class, "correct_boxes": correct_boxes}
 
     def answer(image: np.ndarray, prompts: BoxPrompts | None) -> Prediction:
@@ -52,16 +51,23 @@ def to_file_predictor(
     return FilePredictor(list(predictor.class_names), answer)
 
 
-def check_options(sopseg: bool, prompted: bool, given_class: str | None, correct_boxes: float) -> None:
+def check_options(
+    sopseg: bool,
+    prompted: bool,
+    given_class: str | None,
+    correct_boxes: float,
+    class_names: Sequence[str] | None = None,
+) -> None:
     """Check that a model can do what a run asks of it.
 
     Args:
         sopseg: whether the model is SOPSeg rather than a detector.
         prompted, given_class, correct_boxes: as in `to_file_predictor`.
+        class_names: names of the model's classes, if they are known already.
 
     Raises:
-        InputError: SOPSeg without prompts, a class that is given without prompts or to SOPSeg, or boxes to correct and
-            a model that cannot.
+        InputError: SOPSeg without prompts, a class that is unknown or given without prompts or to SOPSeg, or boxes to
+            correct and a model that cannot.
     """
     if sopseg and correct_boxes:
         raise InputError("correct_boxes: SOPSeg uses boxes as they are; only a detector corrects them")
@@ -75,3 +81,5 @@ def check_options(sopseg: bool, prompted: bool, given_class: str | None, correct
         raise InputError("given_class: SOPSeg has no classes; it segments whatever a prompt contains")
     if sopseg and not prompted:
         raise InputError("boxes: SOPSeg does not detect objects; give boxes or oriented boxes")
+    if given_class is not None and class_names is not None:
+        class_indices(given_class, 1, class_names, "given_class")

@@ -13,7 +13,7 @@ from insight.data.formats.file_check import first
 from insight.data.formats.images import read_image, write_png
 from insight.errors import InputError, InsightError
 from insight.runtime.digests import file_digest
-from insight.runtime.file_names import safe_name
+from insight.runtime.file_names import safe_name, with_name
 from insight.runtime.locks import output_folder
 from insight.runtime.progress import progress
 
@@ -67,14 +67,8 @@ def predict_files(
         InputError: an image is given twice, or prompts name an unknown image.
         BlockingIOError: another process is writing to the folder.
     """
-    by_name = names_of(images)
+    by_name = named_images(images, prompts)
     if isinstance(prompts, dict):
-        unknown = sorted(prompts.keys() - by_name.keys())
-        if unknown:
-            raise InputError(
-                f"prompts: no image is named {first(map(repr, unknown))}; expected file names of images: "
-                f"{first(map(repr, by_name))}"
-            )
         unasked = sorted(by_name.keys() - prompts.keys())
         if unasked:
             _logger.warning(f"{len(unasked)} images have no boxes and are skipped ({unasked[0]} first)")
@@ -107,7 +101,7 @@ def _predict_to(
             image = read_image(path)
             prediction = predictor.answer(image, prompts.get(name) if isinstance(prompts, dict) else prompts)
         except (OSError, ValueError, InsightError) as error:
-            failures[path] = str(error) if str(path) in str(error) else f"{path}: {error}"
+            failures[path] = with_name(path, str(error))
             outdated.append(overlay)
             continue
         write_png(overlay, prediction.plot(image))
@@ -119,6 +113,28 @@ def _predict_to(
         overlay.unlink(missing_ok=True)  # of an earlier run whose results are gone
     results.finish()
     return len(by_name) - len(failures), failures
+
+
+def named_images(images: Sequence[Path], prompts: BoxPrompts | dict[str, BoxPrompts] | None = None) -> dict[str, Path]:
+    """Name images as `names_of`, and check that prompts by name are of them.
+
+    Args:
+        images, prompts: as in `predict_files`.
+
+    Returns:
+        The image of each name.
+
+    Raises:
+        InputError: an image is given twice, or prompts name an unknown image.
+    """
+    by_name = names_of(images)
+    unknown = sorted(prompts.keys() - by_name.keys()) if isinstance(prompts, dict) else []
+    if unknown:
+        raise InputError(
+            f"prompts: no image is named {first(map(repr, unknown))}; expected file names of images: "
+            f"{first(map(repr, by_name))}"
+        )
+    return by_name
 
 
 def names_of(images: Sequence[Path]) -> dict[str, Path]:

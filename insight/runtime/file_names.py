@@ -1,7 +1,8 @@
-"""Safe file names from arbitrary names of datasets, images and tables."""
+"""File names: safe ones from arbitrary names of datasets, images and tables, and those in messages."""
 
 import hashlib
 import os
+import re
 
 _LONGEST = 255  # bytes, on all usual file systems
 _SEPARATORS = set('/\\:*?"<>|')
@@ -27,6 +28,21 @@ def safe_name(name: str, suffix: str = "") -> str:
     if len(os.fsencode(plain)) > room:
         plain = cut(plain, room - 9) + "-" + hashlib.sha256(os.fsencode(plain)).hexdigest()[:8]
     return plain + suffix
+
+
+def with_name(name: str | os.PathLike, reason: str) -> str:
+    """Put a file's name before the reason why it cannot be used, unless the reason names it itself.
+
+    Args:
+        name: name or path of the file.
+        reason: one line. It names the file if the name stands in it as a whole or as the end of a path, but not as a
+            part of another name, as a.png is of data.png.
+
+    Returns:
+        One line that names the file.
+    """
+    whole = rf"(?<![\w.-]){re.escape(os.fspath(name))}(?![\w/-]|\.\w)"
+    return reason if re.search(whole, reason) else f"{name}: {reason}"
 
 
 def cut(name: str, room: int) -> str:

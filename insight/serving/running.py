@@ -1,6 +1,8 @@
 """Run a server until a signal stops it."""
 
+import errno
 import logging
+import socket
 import threading
 import time
 import webbrowser
@@ -12,6 +14,7 @@ from .logs import JsonLines, access_logger
 from .settings import Settings, is_loopback
 
 _GRACE_SECONDS = 30
+_TAKEN = "port {} of {} cannot be opened; is another server running there?"
 
 
 def serve(settings: Settings, open_browser: bool = False, show_token: bool = True) -> None:
@@ -26,6 +29,7 @@ def serve(settings: Settings, open_browser: bool = False, show_token: bool = Tru
         InsightError: the models, the images or the annotations cannot be used.
         OSError: the address is taken, or a file cannot be written.
     """
+    _require_free(settings.host, settings.port)  # before models are read
     app = create_app(settings)
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
@@ -52,7 +56,18 @@ def serve(settings: Settings, open_browser: bool = False, show_token: bool = Tru
         threading.Thread(target=_open_when_started, args=(server, with_token), daemon=True).start()
     server.run()
     if not server.started:
-        raise OSError(f"port {settings.port} of {settings.host} cannot be opened; is another server running there?")
+        raise OSError(_TAKEN.format(settings.port, settings.host))
+
+
+def _require_free(host: str, port: int) -> None:
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn's own
+                probe.bind(address)
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:  # localhost without IPv6, over which asyncio passes
+            raise OSError(_TAKEN.format(port, host)) from error
 
 
 def _open_when_started(server: uvicorn.Server, address: str) -> None:

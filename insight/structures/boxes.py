@@ -1,5 +1,6 @@
 """Validation and conversion of horizontal boxes."""
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,12 @@ from .prompt_inputs import box_values, to_numbers
 
 REACH = 100  # a box may extend beyond the image by this many times its longer side; cost grows with a box's area
 MEANING = "x1, y1, x2, y2"
+_NORMALIZED = (
+    "expected pixels, got coordinates from 0 to 1 alone; if they are shares of the image's sides, multiply x by its "
+    "width and y by its height"
+)
+
+_logger = logging.getLogger(__name__)
 
 
 def validate_boxes(boxes, image_size: tuple[int, int] | None, name: str = "boxes") -> Tensor:
@@ -57,11 +64,22 @@ def refuse_normalized(coordinates, name: str) -> None:
     Raises:
         InputError: all coordinates lie between 0 and 1.
     """
-    if coordinates.shape[0] and coordinates.min() >= 0 and coordinates.max() <= 1:
-        raise InputError(
-            f"{name}: expected pixels, got coordinates from 0 to 1 alone; if they are shares of the image's sides, "
-            "multiply x by its width and y by its height"
-        )
+    if _look_normalized(coordinates):
+        raise InputError(f"{name}: {_NORMALIZED}")
+
+
+def warn_of_normalized(coordinates, name: str) -> None:
+    """Warn of normalised coordinates; for callers who may mean the image's first pixel.
+
+    Args:
+        coordinates, name: as in `refuse_normalized`.
+    """
+    if _look_normalized(coordinates):
+        _logger.warning(f"{name}: {_NORMALIZED}")
+
+
+def _look_normalized(coordinates) -> bool:
+    return bool(coordinates.shape[0] and coordinates.min() >= 0 and coordinates.max() <= 1)
 
 
 def touches_image(box: Sequence[float], image_size: tuple[int, int]) -> bool:

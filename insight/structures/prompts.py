@@ -7,7 +7,7 @@ from torch import Tensor
 
 from insight.errors import InputError
 
-from .boxes import validate_boxes
+from .boxes import validate_boxes, warn_of_normalized
 from .crop_regions import boxes_to_crop, points_to_crop
 from .oriented_boxes import oriented_corners, oriented_prompt_points
 from .points import validate_points
@@ -149,7 +149,7 @@ class ParsedPrompts(NamedTuple):
 def parse_prompts(
     image_size: tuple[int, int], boxes=None, oriented_boxes=None, points=None, labels=None
 ) -> ParsedPrompts:
-    """Validate prompts and convert them to tensors.
+    """Validate prompts and convert them to tensors. Coordinates that look normalised are warned of.
 
     Args:
         image_size: (height, width) of the image, pixels.
@@ -182,4 +182,8 @@ def parse_prompts(
         corners = oriented_corners(oriented_boxes)
         groups.append(oriented_prompts(corners))
         validate_boxes(groups[-1].boxes, image_size, name="oriented_boxes")
+    given = {"boxes": boxes, "oriented_boxes": corners, "points": points}
+    given = {name: part.reshape(-1) for name, part in given.items() if part is not None}
+    if given:
+        warn_of_normalized(torch.cat(list(given.values())), " and ".join(given))
     return ParsedPrompts(groups, corners)

@@ -90,11 +90,16 @@ def test_a_contact_sheet_shows_each_mask_in_its_tile(candidate, tmp_path):
     assert last[TILE:].max() > 200 and sheet[TILE + CAPTION :, TILE:].max() == 0
 
 
+@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (3, 1, 3), (10, 1, 10), (11, 2, 10)])
+def test_a_sheet_is_no_larger_than_its_tiles(candidate, tmp_path, count, rows, columns):
+    draw_contact_sheet([(candidate(1), KEEP)] * count, tmp_path / "sheet.png")
+    assert Image.open(tmp_path / "sheet.png").size == (columns * TILE, rows * (TILE + CAPTION))
+
+
 def test_a_sheet_of_no_masks_says_so(tmp_path):
     draw_contact_sheet([], tmp_path / "sheet.png")
     sheet = np.array(Image.open(tmp_path / "sheet.png"))
-    assert sheet.shape == (TILE + CAPTION, COLUMNS * TILE, 3)
-    assert sheet[:TILE, :TILE].max() > 200 and not sheet[:, TILE:].any()
+    assert sheet.shape == (TILE + CAPTION, TILE, 3) and sheet[:TILE].max() > 200
 
 
 def test_an_image_that_is_gone_leaves_its_tiles_empty(candidate, tmp_path):

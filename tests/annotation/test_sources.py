@@ -133,14 +133,14 @@ def test_a_wrong_annotation_is_told_and_left_out(write_coco, wrong, reason):
     source = open_source(*write_coco(annotations=[{**annotation, "id": 1}, {**annotation, "id": 2, **wrong}]))
     assert boxes_of(source)["z.png"].ids == [1]
     assert [(name.startswith(f"boxes.json, {reason}"), said) for name, said in source.failures.items()] == [
-        (True, "left out 1: 2")
+        (True, "left out 1: annotation 2")
     ]
 
 
 @pytest.mark.parametrize("bbox", [[5, 5, -20, 30], [5, 5, 0, 4]])
 def test_a_box_without_area_stops_a_strict_run(write_coco, bbox):
-    said = "boxes.json: annotations need a box .* with an area; 1 are wrong: 1; skip_bad=True leaves out what is wrong$"
-    with pytest.raises(ValueError, match=said):
+    said = "boxes.json: annotations need a box .* with an area; 1 are wrong: annotation 1; skip_bad=True leaves out"
+    with pytest.raises(ValueError, match=f"{said} what is wrong$"):
         open_source(*write_coco(**one(bbox=bbox)), strict=True)
 
 

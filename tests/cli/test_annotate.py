@@ -216,6 +216,14 @@ def test_a_mistake_is_one_line_and_code_2(annotate, tmp_path, arguments, said):
     assert not (tmp_path / "masks" / "instances.json").exists()
 
 
+def test_what_is_wrong_with_the_source_is_told_before_the_model_is_read(insight, boxes, tmp_path):
+    path, images = boxes
+    arguments = ("annotate", path, "--images", images, "--output", tmp_path / "masks")
+    for options, said in ((["--to", "gpkg"], "has no CRS"), (["--classes", "plane"], "unknown classes")):
+        done = insight(*arguments, *options)
+        assert (done.code, done.out) == (2, "") and said in done.err  # the model's name would be printed first
+
+
 def test_exports(annotate, tmp_path):
     done = annotate(*KEEP_ALL, "--to", "yolo-seg,cvat")
     assert done.code == 0, done.err

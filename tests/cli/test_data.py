@@ -77,9 +77,9 @@ def test_each_fault_is_a_line_that_names_the_file(data, insight, tmp_path):
     assert any(line.startswith(f"{undecodable}cannot read image {images / 'cut.png'}") for line in lines)
     assert f"wrong: {path}: label maps cannot be used: no such label map: {images / 'labels' / 'a.png'}" in lines
     assert f"wrong: {path}: images are missing on disk: {images / 'gone.png'}" in lines
-    assert f"wrong: {path}: annotation ids are not unique: 2" in lines
-    assert f"wrong: {path}: annotations have an unknown image_id: 9" in lines
-    assert f"note: {path}: annotations need a box and a mask with an area: 8" in lines
+    assert f"wrong: {path}: annotation ids are not unique: annotation 2" in lines
+    assert f"wrong: {path}: annotations have an unknown image_id: annotation 7 with image_id 9" in lines
+    assert f"note: {path}: annotations need a box and a mask with an area: left out annotation 8" in lines
     assert f"note: {images}: 1 images are not in coco.json: extra.png" in lines
     assert lines[-1] == f"{NAME}: 0 fatal, 6 wrong, 2 notes; 1 images and 2 objects can be used"
 
@@ -178,7 +178,7 @@ def test_oriented_boxes(insight, tmp_path):
     try:
         done = insight("data check", NAME)
         assert done.code == 0, done.err
-        assert f"note: {tmp_path}: boxes without area: {tmp_path / 'labelTxt' / 'a.txt'}: box 1\n" in done.out
+        assert f"note: {tmp_path}: boxes without area: left out {tmp_path / 'labelTxt' / 'a.txt'}: box 1\n" in done.out
         done = insight("data statistics", NAME)
         assert re.search(r"ship +1 +1 +9 ", done.out) and re.search(r"tank +1 +1 +40 ", done.out), done.out
         (tmp_path / "labelTxt" / "a.txt").write_text("0 0 9 0 9 9 0 9 boat 0\n")
@@ -268,7 +268,8 @@ def test_foreground(data, insight, tmp_path):
     assert done.err.rstrip().endswith("--skip-bad leaves out what is wrong")
     done = insight(*args, "--skip-bad", path)
     assert "| coco | 2 |" in done.out
-    assert f"warning: {path}: left out what is wrong: annotations have an unknown image_id: 1 (9)" in done.err
+    said = "left out what is wrong: annotations have an unknown image_id: 1 (annotation 1 with image_id 9)"
+    assert f"warning: {path}: {said}" in done.err
     empty = {"image_id": 1, "segmentation": [[1, 1, 2, 2]]}
     write(lambda content: content["annotations"][0].update(empty))
-    assert "annotations need a box and a mask with an area: 1 (1)" in insight(*args, path).err
+    assert "annotations need a box and a mask with an area: 1 (annotation 1)" in insight(*args, path).err

@@ -71,6 +71,11 @@ WRONG = (
     "predict IMAGE --output out --device tpu",
     "predict IMAGE --output out.gpkg --boxes absent.gpkg",
     "predict IMAGE --output out.gpkg --engine spark",
+    "predict IMAGE --output out.gpkg --tile-size 64",
+    "predict IMAGE --output out.gpkg --tile-size 512 --overlap 300",
+    "predict IMAGE --output out.gpkg --simplify -1",
+    "predict IMAGE --output IMAGE/out.gpkg",
+    "predict IMAGE --output out --to gpkg --gsd 0",
     "annotate absent --output out",
     "annotate IMAGE",
     "annotate IMAGE --output out",
@@ -78,6 +83,9 @@ WRONG = (
     "annotate IMAGE --output out --weights absent.pth",
     "annotate IMAGE --output out --to yolo",
     "annotate IMAGE --output out --images absent",
+    "annotate BOXES --output out",
+    "annotate BOXES --output out --images IMAGE",
+    "annotate BOXES --output out --images . --input-size 100",
     "annotate IMAGE --output out --review absent.csv",
     "annotate --ui absent",
     "convert absent out.json",
@@ -117,16 +125,18 @@ WRONG = (
 
 
 def test_help_and_wrong_arguments_import_neither_torch_nor_detectron2(tmp_path):
-    image = tmp_path / "image.png"
+    image, boxes = tmp_path / "image.png", tmp_path / "boxes.json"
     Image.new("RGB", (8, 8)).save(image)
-    lines = [*(f"{command} --help" for command in ("", *COMMANDS)), *(w.replace("IMAGE", str(image)) for w in WRONG)]
+    boxes.write_text("{}")
+    wrong = (words.replace("IMAGE", str(image)).replace("BOXES", str(boxes)) for words in WRONG)
+    lines = [*(f"{command} --help" for command in ("", *COMMANDS)), *wrong]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CVAT_ACCESS_TOKEN": ""}
     done = subprocess.run(
         [sys.executable, "-c", LIGHT, json.dumps(lines)], capture_output=True, text=True, cwd=tmp_path, env=environment
     )
     ended = [line for line in done.stdout.splitlines() if line.startswith(("0 [", "1 [", "2 ["))]
     assert ended == [f"{0 if line.endswith('--help') else 2} [] {line}" for line in lines], done.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {"image.png"}
+    assert set(tmp_path.iterdir()) == {image, boxes}
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,21 @@ def test_a_mistake_is_one_line_and_code_2(predict, images, tmp_path, arguments, 
     assert not (tmp_path / "results" / "predictions.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--boxes", "1,2,3,4", "--class", "circle"], "--class: unknown class 'circle'; the model's classes are ship"),
+        (["--boxes-json", "other.json"], "prompts: no image is named 'other.png'"),
+    ],
+)
+def test_a_mistake_is_told_before_the_model_is_read(insight, images, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.setattr("insight.inference.build.build_predictor", None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.json").write_text('{"other.png": [[1, 2, 3, 4]]}')
+    done = insight("predict", images / "0.png", *arguments, "--model", "scenes-light", "--output", "results")
+    assert done.code == 2 and f"error: {said}" in done.err
+
+
 def test_a_checkpoint_that_is_none(predict, images, tmp_path):
     wrong = tmp_path / "wrong.pth"
     wrong.write_text("hello")

@@ -88,6 +88,41 @@ def test_bad_options_are_one_line(predict, place, args, says):
     assert not (place / "found.gpkg").exists()
 
 
+def _unread(*args, **options):
+    raise AssertionError("the model was read")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--tile-size", "64"], "--tile-size: expected at least 128 pixels, got 64"),
+        (["--overlap", "600"], "--overlap: expected 2 to 512 pixels, half a tile, got 600"),
+        (["--simplify", "-1"], "--simplify: expected a number of pixels, at least 0, got -1"),
+        (["--boxes", "far.gpkg"], "far.gpkg: lies elsewhere"),
+        (["--also", "labels,stac"], "stac: expected a scene with a CRS, got none"),
+        (["--to", "gpkg", "--gsd", "0"], "--gsd: expected metres a pixel"),
+        (["--to", "gpkg", "--overlap", "1"], "--overlap: expected 2 to 512"),
+    ],
+)
+def test_a_mistake_is_told_before_the_model_is_read(predict, place, monkeypatch, args, says):
+    monkeypatch.setattr("insight.inference.build.build_predictor", _unread)
+    far = geopandas.read_file(place / "berths.gpkg").translate(1)
+    far.to_file(place / "far.gpkg")
+    if "labels,stac" in args:
+        write(place / "scene.tif", IMAGE, crs=None)
+    boxes = [] if "--boxes" in args else ["--boxes", "10,20,40,50"]
+    args = [place / word if word == "far.gpkg" else word for word in args]
+    done = predict(*args, *boxes, output="found" if "--to" in args else "found.gpkg")
+    assert done.code == 2 and done.err.splitlines()[-1].startswith("error: ") and says in done.err.splitlines()[-1]
+
+
+def test_an_output_is_checked_before_the_model_is_read(predict, place, monkeypatch):
+    monkeypatch.setattr("insight.inference.build.build_predictor", _unread)
+    for output, options in (("scene.tif/found.gpkg", ()), ("scene.tif", ("--to", "gpkg"))):
+        done = predict("--boxes", "1,1,9,9", *options, output=output)
+        assert done.code == 2 and done.err.splitlines()[-1].startswith("error: --output: ")
+
+
 def test_a_folder_of_images_is_no_raster(predict, place):
     (place / "images").mkdir()
     done = predict("--boxes", "1,1,9,9", source="images")

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from helpers.tiny_sopseg import save_tiny_checkpoint
 from PIL import Image
@@ -54,6 +55,22 @@ def assert_answers(place, found, asked):
     corners = np.array([a["bbox"] for a in predicted])
     corners[:, 2:] += corners[:, :2]
     np.testing.assert_allclose(corners, asked.boxes.numpy(), atol=0.02)
+
+
+def test_a_checkpoint_of_sam_needs_no_config(insight, place, monkeypatch):
+    monkeypatch.setattr("insight.config.load_config", None)
+    prompts = ("--boxes", as_text(BOX), "--oriented-boxes", as_text(ORIENTED), "--output", place / "results")
+    done = insight("predict", place / "0.png", "--weights", place / "sopseg.pth", "--device", "cpu", *prompts)
+    assert done.code == 0, done.err
+    asked = SOPSegPredictor(place / "sopseg.pth").predict(image=IMAGE, boxes=[BOX], oriented_boxes=[ORIENTED])
+    assert_answers(place, annotations(place), asked)
+
+
+def test_a_checkpoint_of_a_detector_asks_for_its_config(insight, place):
+    torch.save({"model": {"roi_heads.box_head.fc1.weight": torch.zeros(2)}}, place / "detector.pth")
+    for options in (["--weights", place / "detector.pth"], ["--weights", place / "sopseg.pth", "SEED", "1"]):
+        done = insight("predict", place / "0.png", *options, "--boxes", "1,2,9,9", "--output", place / "results")
+        assert done.code == 2 and len(done.err.splitlines()) == 1 and "config that" in done.err, done.err
 
 
 def test_boxes_and_oriented_boxes_of_the_command_line(predict, place):

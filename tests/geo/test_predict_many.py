@@ -30,6 +30,12 @@ def scenes(tmp_path):
     return [*paths, cut]
 
 
+def test_a_file_beside_the_result_that_cannot_be_written_is_told_before_objects_are_found(scenes, tmp_path):
+    done = predict_rasters([scenes[2]], BrightDetector(), tmp_path / "found", tile_size=256, also=["stac"])
+    assert "stac: expected a scene with a CRS, got none" in done.failures[scenes[2]] and not done.written
+    assert not list((tmp_path / "found").glob("*.gpkg"))
+
+
 def test_every_raster_gets_the_file_that_it_gets_alone(scenes, tmp_path):
     done = predict_rasters(scenes, BrightDetector(), tmp_path / "found", tile_size=256, suffix=".fgb")
     outputs = [tmp_path / "found" / f"{name}.fgb" for name in "abc"]

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from insight.runtime.atomic_files import atomic_write
-from insight.runtime.file_names import safe_name
+from insight.runtime.file_names import safe_name, with_name
 
 
 @pytest.mark.parametrize("name", ["scenes_val", "a b-1.2", "порт", "船", "name\udcff", "100%"])
@@ -42,3 +42,21 @@ def test_file_names_that_are_no_utf_8_are_written_as_their_bytes(tmp_path):
     with atomic_write(tmp_path / "list.txt") as file:
         file.write(name)
     assert (tmp_path / "list.txt").read_bytes() == b"\xe8\x88.png"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "names_it"),
+    [
+        ("a.png", "no such file: /images/a.png", True),
+        ("a.png", "a.png: is 3 x 4 pixels", True),
+        ("sub/a.png", "cannot read image /images/sub/a.png.", True),
+        ("/images/a.png", "/images/a.png, line 1: no number", True),
+        ("a.png", "/images/data.png: no number", False),
+        ("a.png", "/images/a.png.txt, line 1: no number", False),
+        ("a.png", "/a.png/b.txt, line 1: no number", False),
+        ("a.png", "/images/aXpng: no number", False),
+        ("sub/a.png", "/images/other-sub/a.png: no number", False),
+    ],
+)
+def test_a_reason_gets_the_name_that_it_lacks(name, reason, names_it):
+    assert with_name(name, reason) == (reason if names_it else f"{name}: {reason}")

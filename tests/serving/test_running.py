@@ -19,6 +19,8 @@ import pytest
 from helpers.servers import memory_of, new_object, running, write_images
 from PIL import Image
 
+from insight.serving.running import serve
+from insight.serving.settings import Settings
 from insight.serving.store import Store
 
 ASKED = {"boxes": [[10, 12, 50, 40]]}
@@ -43,6 +45,14 @@ def _head(length, path="/v1/predict"):
     return (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     ).encode()
+
+
+def test_a_port_that_is_taken_is_told_before_models_are_read(monkeypatch):
+    monkeypatch.setattr(serve.__module__ + ".create_app", None)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(OSError, match=f"^port {port} of 127.0.0.1 cannot be opened; is another server running"):
+            serve(Settings(port=port))
 
 
 def test_a_body_that_stops_halfway_is_given_up(served):

@@ -1,9 +1,10 @@
-"""Prompts of oriented boxes, worked by hand."""
+"""Prompts of oriented boxes, worked by hand, and what is said of normalised ones."""
 
+import pytest
 import torch
 
 from insight.structures.oriented_boxes import box_corners, oriented_corners
-from insight.structures.prompts import Prompts, oriented_prompts
+from insight.structures.prompts import Prompts, oriented_prompts, parse_prompts
 
 REGIONS = torch.tensor([[100.0, 200.0, 164.0, 264.0]])  # 64 pixels, four times enlarged in a crop of 256
 
@@ -43,3 +44,25 @@ def test_moved_prompts_are_in_pixels_of_the_window():
     for part, wanted in zip(window, expected):
         assert (part is None and wanted is None) or torch.allclose(part, wanted, atol=1e-4)
     assert Prompts(boxes=torch.tensor([[1.0, 2, 3, 4]])).moved((5, 6)).boxes.tolist() == [[6, 8, 8, 10]]
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"boxes": [[0.1, 0.2, 0.5, 0.6], [0.3, 0.3, 0.9, 1.0]]}, "boxes"),
+        ({"boxes": [0, 0, 1, 1]}, "boxes"),  # or the first pixel, which is answered
+        ({"oriented_boxes": [[0.5, 0.5, 0.2, 0.1, 30]]}, "oriented_boxes"),
+        ({"points": [[0.5, 0.5]], "labels": [1]}, "points"),
+        ({"boxes": [[0.1, 0.2, 0.5, 0.6]], "points": [[[0.3, 0.4]]], "labels": [[1]]}, "boxes and points"),
+        ({"boxes": [[0.1, 0.2, 0.5, 0.6], [3, 4, 9, 9]]}, None),
+        ({"boxes": [[-0.1, 0.2, 0.5, 0.6]]}, None),
+        ({"boxes": [[0.1, 0.2, 0.5, 0.6]], "oriented_boxes": [[30, 20, 10, 5, 30]]}, None),
+        ({"boxes": torch.zeros(0, 4)}, None),
+        ({}, None),
+    ],
+)
+def test_prompts_that_look_normalized_are_warned_of(caplog, given, named):
+    parse_prompts((40, 60), **given)
+    expected = [] if named is None else [f"{named}: expected pixels, got coordinates from 0 to 1 alone; if they are "]
+    assert len(caplog.messages) == len(expected)
+    assert all(message.startswith(start) for message, start in zip(caplog.messages, expected))

@@ -96,11 +96,11 @@ def read_coco(
     if some_mask:
         objects = check.keep(
             objects, lambda a: a.get("segmentation") is not None, "annotations lack the segmentation that others have",
-            _id,
+            _annotation,
         )  # fmt: skip
     objects = check.keep(
         _with_area(objects, some_mask, check), lambda a: _touches(a, sizes[a["image_id"]]),
-        "annotations lie outside their image", _id,
+        "annotations lie outside their image", _annotation,
     )  # fmt: skip
     check.note(ROOT_CATEGORY, problems["roots"])
     return {
@@ -187,7 +187,7 @@ def _pickled(_, path: str, masks: bool, size: int, changed: int) -> bytes:
         objects = [{k: v for k, v in a.items() if k != "segmentation"} if isinstance(a, dict) else a for a in objects]
     objects = check.keep_all(objects, _annotation_rules(sizes, {c["id"] for c in content["categories"]}))
     unusable = _unusable_oriented_boxes(objects)
-    objects = check.keep(objects, lambda a: a["id"] not in unusable, _NEEDS_ORIENTED_BOX, _id)
+    objects = check.keep(objects, lambda a: a["id"] not in unusable, _NEEDS_ORIENTED_BOX, _annotation)
     content["annotations"] = [with_whole_size(a, sizes[a["image_id"]]) for a in objects]
     problems["annotations"] = list(check.problems.items())
     return pickle.dumps((content, problems), pickle.HIGHEST_PROTOCOL)
@@ -257,8 +257,8 @@ def _image_rules() -> list[_Rule]:
               lambda i: has(i, "id", "file_name", "height", "width") and isinstance(i["file_name"], str), _itself),
         _Rule("sem_seg_file_name of images must be a string",
               lambda i: isinstance(i.get("sem_seg_file_name", ""), str), _file_name),
-        _Rule(f"image ids {_KINDS}", _of_one_kind(), _id),
-        _Rule("image ids are not unique", _new(), _id),
+        _Rule(f"image ids {_KINDS}", _of_one_kind(), _image),
+        _Rule("image ids are not unique", _new(), _image),
         _Rule("images need a height and a width in pixels", lambda i: numbers(size(i), 2) and min(size(i)) > 0,
               _file_name),
         _Rule("images need a height and a width in whole pixels", lambda i: i["height"] % 1 == i["width"] % 1 == 0,
@@ -279,21 +279,22 @@ def _annotation_rules(sizes: dict, categories: set) -> list[_Rule]:
     return [
         _Rule("annotations need id, image_id, category_id and bbox",
               lambda a: has(a, "id", "image_id", "category_id", "bbox"), _itself),
-        _Rule(f"annotation ids {_KINDS}", _of_one_kind(), _id),
-        _Rule("annotation ids are not unique", _new(), _id),
+        _Rule(f"annotation ids {_KINDS}", _of_one_kind(), _annotation),
+        _Rule("annotation ids are not unique", _new(), _annotation),
         _Rule(f"annotations have an unknown category_id (the categories are {first(sorted(categories), 20)})",
-              lambda a: known(a["category_id"], categories), lambda a: a["category_id"]),
+              lambda a: known(a["category_id"], categories),
+              lambda a: f"{_annotation(a)} with category_id {a['category_id']}"),
         _Rule("annotations have an unknown image_id",
-              lambda a: known(a["image_id"], sizes), lambda a: a["image_id"]),
+              lambda a: known(a["image_id"], sizes), lambda a: f"{_annotation(a)} with image_id {a['image_id']}"),
         _Rule("annotations need bbox [x, y, width, height] and, if any, segmentation as polygons or RLE",
-              _well_formed, _id),
-        _Rule("annotations need iscrowd, if any, as 0 or 1", lambda a: a.get("iscrowd", 0) in (0, 1), _id),
+              _well_formed, _annotation),
+        _Rule("annotations need iscrowd, if any, as 0 or 1", lambda a: a.get("iscrowd", 0) in (0, 1), _annotation),
         _Rule("annotations need area, if any, as a number of at least 0",
-              lambda a: numbers([a.get("area", 0)], 1) and a.get("area", 0) >= 0, _id),
+              lambda a: numbers([a.get("area", 0)], 1) and a.get("area", 0) >= 0, _annotation),
         _Rule("annotations have an RLE of another size than their image",
-              lambda a: rle(a) is None or tuple(rle(a)["size"]) == sizes[a["image_id"]], _id),
+              lambda a: rle(a) is None or tuple(rle(a)["size"]) == sizes[a["image_id"]], _annotation),
         _Rule("annotations have an RLE whose runs are not integers of at least 0 that sum to the image's pixels",
-              lambda a: rle(a) is None or rle_fills(**rle(a)), _id),
+              lambda a: rle(a) is None or rle_fills(**rle(a)), _annotation),
     ]  # fmt: skip
 
 
@@ -310,6 +311,14 @@ def _itself(entry):
 
 def _id(entry: dict):
     return entry["id"]
+
+
+def _image(entry: dict) -> str:
+    return f"image {entry['id']}"
+
+
+def _annotation(entry: dict) -> str:
+    return f"annotation {entry['id']}"
 
 
 def _file_name(image: dict) -> str:
@@ -380,8 +389,8 @@ def _with_area(annotations: list[dict], some_mask: bool, check: FileCheck) -> li
         kept.append(_without_short_rings(annotation))
         if kept[-1] is not annotation:
             shortened.append(annotation)
-    check.note(WITHOUT_AREA, (a["id"] for a in empty))
-    check.note(SHORT_RINGS, (a["id"] for a in shortened))
+    check.note(WITHOUT_AREA, map(_annotation, empty))
+    check.note(SHORT_RINGS, (f"polygons of {_annotation(a)}" for a in shortened))
     return kept
 
 

@@ -122,5 +122,5 @@ def _require_images(path: Path, found: Findings) -> None:
 
 def _report(check: FileCheck, found: Findings) -> None:
     for reason, offenders in check.problems.items():
-        lines = [f"{check.path}: {reason}: {offender!s:.400}" for offender in offenders]
-        (found.notes if reason in _NOTES else found.wrong).extend(lines)
+        lines, fate = (found.notes, "left out ") if reason in _NOTES else (found.wrong, "")
+        lines += [f"{check.path}: {reason}: {fate}{offender!s:.400}" for offender in offenders]

@@ -20,6 +20,10 @@ DECODER_MARKS = {
 }
 
 
+class OtherModelError(CheckpointError):
+    """The weights are of neither SAM nor SOPSeg."""
+
+
 def load_sopseg(path: str | os.PathLike, encoder: str | None = None, decoder: str | None = None) -> SOPSeg:
     """Build the model of a checkpoint: SAM's `sam_vit_*.pth`, MobileSAM's `mobile_sam.pt`, or one of ours.
 
@@ -92,7 +96,7 @@ def identify(state_dict: dict[str, Tensor], source: str | os.PathLike) -> tuple[
             f"{table.shape[-1]} channels"
         )
     kind = "SAM 2" if any(name.startswith("image_encoder.trunk.") for name in state_dict) else "another model"
-    raise CheckpointError(f"{source}: expected a checkpoint of SAM (sam_vit_b/l/h), MobileSAM or SOPSeg, got {kind}")
+    raise OtherModelError(f"{source}: expected a checkpoint of SAM (sam_vit_b/l/h), MobileSAM or SOPSeg, got {kind}")
 
 
 def _check_shapes(model: SOPSeg, state_dict: dict[str, Tensor], path: str | os.PathLike) -> None:

@@ -105,28 +105,38 @@ def broken(change):
         (broken(lambda c: c["annotations"][2].pop("bbox")), "annotations need id, image_id, category_id and bbox"),
         (broken(lambda c: c["categories"].clear()), "no categories"),
         (broken(lambda c: c["annotations"][0].update(category_id=5)),
-         r"unknown category_id \(the categories are 4, 90\); 1 are wrong: 5"),
-        (broken(lambda c: c["annotations"][0].update(image_id=5)), "unknown image_id; 1 are wrong: 5"),
-        (broken(lambda c: c["annotations"][0].update(id=2)), "annotation ids are not unique; 1 are wrong: 2"),
+         r"unknown category_id \(the categories are 4, 90\); 1 are wrong: annotation 1 with category_id 5"),
+        (broken(lambda c: c["annotations"][0].update(image_id=5)),
+         r"unknown image_id; 1 are wrong: annotation 1 with image_id 5"),
+        (broken(lambda c: c["annotations"][0].update(id=2)),
+         "annotation ids are not unique; 1 are wrong: annotation 2"),
         (broken(lambda c: c["images"][0].update(file_name="c.png")), "images are missing on disk; 1 are wrong: .*c"),
-        (broken(lambda c: c["annotations"][0].update(bbox=[1, 2, 3])), r"need bbox \[x, y, width, height\].*wrong: 1"),
+        (broken(lambda c: c["annotations"][0].update(bbox=[1, 2, 3])),
+         r"need bbox \[x, y, width, height\].*wrong: annotation 1"),
         (broken(lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 3])), "need bbox"),
-        (broken(lambda c: c["annotations"][2].update(segmentation=[[1, 2, 3]])), "polygons or RLE; 1 are wrong: 3"),
+        (broken(lambda c: c["annotations"][2].update(segmentation=[[1, 2, 3]])),
+         "polygons or RLE; 1 are wrong: annotation 3"),
         (broken(lambda c: c["images"][0].update(height="40")), "a height and a width in pixels; 1 .* b.png"),
-        (broken(lambda c: c["images"][1].update(id=7)), "image ids are not unique; 1 are wrong: 7"),
+        (broken(lambda c: c["images"][1].update(id=7)), "image ids are not unique; 1 are wrong: image 7"),
         (broken(lambda c: c["categories"][1].update(id=90)), "category ids are not unique; 1 are wrong: 90"),
-        (broken(lambda c: c["annotations"][0].update(bbox=[60, 5, 4, 4])), "lie outside their image; .* wrong: 1"),
-        (broken(lambda c: c["annotations"][2].update(segmentation=[[1, -9, 9, -9, 5, 0]])), "lie outside .* wrong: 3"),
+        (broken(lambda c: c["annotations"][0].update(bbox=[60, 5, 4, 4])),
+         "lie outside their image; .* wrong: annotation 1"),
+        (broken(lambda c: c["annotations"][2].update(segmentation=[[1, -9, 9, -9, 5, 0]])),
+         "lie outside .* wrong: annotation 3"),
         (broken(lambda c: c["images"][0].update(file_name="x" * 5000)), "images are missing on disk; 1 are wrong"),
         (broken(lambda c: c["images"][0].update(sem_seg_file_name=5)), "must be a string; .* b.png"),
-        *((broken(lambda c, crowd=crowd: c["annotations"][0].update(iscrowd=crowd)), "iscrowd.* as 0 or 1; .* wrong: 1")
+        *((broken(lambda c, crowd=crowd: c["annotations"][0].update(iscrowd=crowd)),
+           "iscrowd.* as 0 or 1; .* wrong: annotation 1")
           for crowd in (None, "0", 2, [0])),
-        *((broken(lambda c, area=area: c["annotations"][0].update(area=area)), "area, if any, as a number .* wrong: 1")
+        *((broken(lambda c, area=area: c["annotations"][0].update(area=area)),
+           "area, if any, as a number .* wrong: annotation 1")
           for area in (None, "9", -5, float("nan"))),
         (broken(lambda c: c["annotations"][0].update(bbox=[10**400, 2, 5, 3])), "need bbox"),
         ("[" * 100_000, "annotations.json: its lists are nested too deeply"),
-        (broken(lambda c: c["images"][0].update(height=41)), "RLE of another size than their image; 2 are wrong: 1, 2"),
-        *((broken(lambda c, runs=runs: c["annotations"][1]["segmentation"].update(counts=runs)), f"{reason}wrong: 2")
+        (broken(lambda c: c["images"][0].update(height=41)),
+         "RLE of another size than their image; 2 are wrong: annotation 1, annotation 2"),
+        *((broken(lambda c, runs=runs: c["annotations"][1]["segmentation"].update(counts=runs)),
+           f"{reason}wrong: annotation 2")
           for reason, runs in (
             ("an RLE whose runs are .* sum to the image's pixels; 1 are ", [1, 2]),
             ("an RLE whose runs are .* sum to the image's pixels; 1 are ", [50, -10, 2360]),
@@ -138,14 +148,18 @@ def broken(change):
             ("an RLE whose runs are .* sum to the image's pixels; 1 are ", "\u20ac"),
             ("segmentation as polygons or RLE; 1 are ", 5),
             ("segmentation as polygons or RLE; 1 are ", {"a": 1}))),
-        (broken(lambda c: c["images"][1].update(id="3")), "image ids must be all integers or all strings; 1 .*: 3"),
-        (broken(lambda c: c["images"][1].update(id=[3])), r"image ids must be all integers .*; 1 are wrong: \[3\]"),
+        (broken(lambda c: c["images"][1].update(id="3")),
+         "image ids must be all integers or all strings; 1 .*: image 3"),
+        (broken(lambda c: c["images"][1].update(id=[3])),
+         r"image ids must be all integers .*; 1 are wrong: image \[3\]"),
         (broken(lambda c: c["images"][1].update(file_name=3)), "images need id, file_name, height and width; 1 are"),
         (broken(lambda c: c["categories"][1].update(id="4")), "category ids must be all integers .* wrong: 4"),
         (broken(lambda c: c["categories"][1].update(id={})), "category ids must be all integers .* wrong: {}"),
-        (broken(lambda c: c["annotations"][1].update(id="2")), "annotation ids must be all integers .* wrong: 2"),
-        (broken(lambda c: c["annotations"][1].update(id=[2])), r"annotation ids must be .* wrong: \[2\]"),
-        (broken(lambda c: c["annotations"][0].update(image_id=[7])), r"unknown image_id; .* wrong: \[7\]"),
+        (broken(lambda c: c["annotations"][1].update(id="2")),
+         "annotation ids must be all integers .* wrong: annotation 2"),
+        (broken(lambda c: c["annotations"][1].update(id=[2])), r"annotation ids must be .* wrong: annotation \[2\]"),
+        (broken(lambda c: c["annotations"][0].update(image_id=[7])),
+         r"unknown image_id; .* annotation 1 with image_id \[7\]"),
         (broken(lambda c: c["annotations"][0].update(category_id={"a": 1})), "unknown category_id"),
     ],
 )  # fmt: skip
@@ -166,7 +180,7 @@ def test_annotations_without_area_are_left_out_with_a_warning(write, caplog):
     path, root = write(value)
     dicts, _, _ = load_coco(path, root)
     assert len(dicts[1]["annotations"]) == 1
-    assert "left out what is wrong: annotations need a box and a mask with an area: 3 (1, 2, 9)" in caplog.text
+    assert "left out what is wrong: annotations need a box and a mask with an area: 3 (annotation 1, " in caplog.text
 
 
 def test_rings_without_corners_are_dropped(write, caplog):
@@ -175,7 +189,9 @@ def test_rings_without_corners_are_dropped(write, caplog):
     value["annotations"][2]["segmentation"] = [[], [1, 2, 3, 4], good]
     path, root = write(value)
     dicts, _, _ = load_coco(path, root)
-    assert caplog.messages == [f"{path}: left out what is wrong: mask polygons need at least three corners: 1 (3)"]
+    assert caplog.messages == [
+        f"{path}: left out what is wrong: mask polygons need at least three corners: 1 (polygons of annotation 3)"
+    ]
     expected, _, _ = load_coco(*write(content()))
     assert dicts == expected
 
@@ -189,7 +205,7 @@ def test_annotations_without_mask_beside_others(write, bare, null):
     if null:
         annotation["segmentation"] = None
     path, root = write(value)
-    message = f"{path}: annotations lack the segmentation that others have; 1 are wrong: {bare + 1}"
+    message = f"{path}: annotations lack the segmentation that others have; 1 are wrong: annotation {bare + 1}"
     with pytest.raises(ValueError, match=message):
         load_coco(path, root)
     dicts, _, _ = load_coco(path, root, strict=False)
@@ -220,7 +236,7 @@ def test_oriented_boxes_that_cannot_be_drawn(write, box):
     value["annotations"][1]["oriented_box"] = box
     path, root = write(value)
     with pytest.raises(
-        ValueError, match="need an oriented_box, if any, that has an area: .*; 1 are wrong: 2; DATASETS.BAD"
+        ValueError, match="need an oriented_box, if any, that has an area: .*; 1 are wrong: annotation 2; DATASETS.BAD"
     ):
         load_coco(path, root)
     dicts, _, _ = load_coco(path, root, strict=False)
@@ -277,17 +293,17 @@ def test_what_is_wrong_can_be_skipped(write, caplog):
     assert names == same_names and dicts == expected
     for reason in (
         "images need id, file_name, height and width: 2 (",
-        "image ids are not unique: 1 (3)",
+        "image ids are not unique: 1 (image 3)",
         "images need a height and a width in pixels: 1 (b.png)",
         f"images are missing on disk: 1 ({root / 'none.png'})",
         "annotations need id, image_id, category_id and bbox: 1 (",
-        "annotation ids are not unique: 1 (5)",
-        "unknown category_id (the categories are 4, 90): 1 (99)",
-        "unknown image_id: 1 (99)",
-        "segmentation as polygons or RLE: 1 (8)",
-        "an RLE of another size than their image: 1 (9)",
-        "lie outside their image: 1 (7)",
-        "a box and a mask with an area: 2 (10, 11)",
+        "annotation ids are not unique: 1 (annotation 5)",
+        "unknown category_id (the categories are 4, 90): 1 (annotation 6 with category_id 99)",
+        "unknown image_id: 1 (annotation 5 with image_id 99)",
+        "segmentation as polygons or RLE: 1 (annotation 8)",
+        "an RLE of another size than their image: 1 (annotation 9)",
+        "lie outside their image: 1 (annotation 7)",
+        "a box and a mask with an area: 2 (annotation 10, annotation 11)",
     ):
         assert reason in caplog.text
     assert len(caplog.records) == 1 and "\n" not in caplog.messages[0]
@@ -360,7 +376,7 @@ def test_classes_and_skipping_by_config(write, registered, caplog):
     dicts = DatasetCatalog.get("test_skip")
     assert [a["category_id"] for a in dicts[1]["annotations"]] == [1, 1]
     assert MetadataCatalog.get("test_skip").thing_classes == ["storage tank", "ship"]
-    assert "unknown image_id: 1 (99)" in caplog.text
+    assert "unknown image_id: 1 (annotation 1 with image_id 99)" in caplog.text
     registered([["test_skip", str(path), str(root), ["storage tank", "ship"]]])
     with pytest.raises(ValueError, match="unknown image_id"):
         DatasetCatalog.get("test_skip")

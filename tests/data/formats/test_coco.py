@@ -67,9 +67,9 @@ def test_other_sizes_are_wrong(write, image, message):
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        ([64.5, 32], "annotations have an RLE of another size than their image; 1 are wrong: 5"),
-        ([64, 32, 1], "annotations have an RLE of another size than their image; 1 are wrong: 5"),
-        ([True, 2048], "segmentation as polygons or RLE; 1 are wrong: 5"),
+        ([64.5, 32], "annotations have an RLE of another size than their image; 1 are wrong: annotation 5"),
+        ([64, 32, 1], "annotations have an RLE of another size than their image; 1 are wrong: annotation 5"),
+        ([True, 2048], "segmentation as polygons or RLE; 1 are wrong: annotation 5"),
     ],
 )
 def test_an_rle_has_the_size_of_its_image(write, size, message):
