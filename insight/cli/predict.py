@@ -17,6 +17,11 @@ from insight.version import __version__
 from .options import add_command, add_model, add_overrides, check_model, chosen_model, config_of, integer
 from .reporting import print_error
 
+_RASTER_OPTIONS = (
+    *("tile_size", "overlap", "bands", "rescale", "gsd", "simplify", "regularize"),
+    *("also", "workers", "engine", "address"),
+)
+
 
 def add_parser(commands) -> None:
     """Add the command."""
@@ -188,10 +193,7 @@ def _check_options(args: argparse.Namespace) -> None:
         if len(args.boxes) > 1 or args.oriented_boxes:
             raise InputError("boxes: a layer holds all prompts; leave other boxes out")
         if not _writes_vectors(args):
-            raise InputError(
-                f"boxes: with the layer {file}, expected a vector file as --output ({' '.join(VECTOR_SUFFIXES)}), or "
-                f"--to and a folder, got {args.output}"
-            )
+            raise InputError(f"boxes: with the layer {file}, {_wanted_vectors(args)}")
     for text in args.oriented_boxes:
         box_numbers(text, "oriented_boxes", ORIENTED)
     if args.boxes_json and (args.boxes or args.oriented_boxes):
@@ -200,7 +202,15 @@ def _check_options(args: argparse.Namespace) -> None:
         check_input(args.boxes_json, "boxes_json")
     if args.score_threshold is not None:
         check_score_threshold(args.score_threshold)
+    given = [name for name in _RASTER_OPTIONS if getattr(args, name) != args.parser.get_default(name)]
+    if given and not _writes_vectors(args):
+        raise InputError(f"{given[0]}: is for rasters; {_wanted_vectors(args)}")
     check_model(args, DEFAULT_SOPSEG, needs_config=_needs_config(args))
+
+
+def _wanted_vectors(args: argparse.Namespace) -> str:
+    suffixes = " ".join(VECTOR_SUFFIXES)
+    return f"expected a vector file as --output ({suffixes}), or --to and a folder, got {args.output}"
 
 
 def _needs_config(args: argparse.Namespace) -> bool:

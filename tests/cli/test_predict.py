@@ -170,6 +170,9 @@ def test_where_every_image_fails_the_results_of_before_stay(predict, images, tmp
         (["0.png", "--boxes", "10", "20", "50", "60"], "--boxes: expected 4 numbers (x1, y1, x2, y2), separated by"),
         (["0.png", "--boxes", "0.1,0.2,0.3,0.4"], "--boxes: expected pixels, got coordinates from 0 to 1 alone"),
         (["0.png", "--boxes", "0.png"], "0.png, expected a vector file as --output (.gpkg"),
+        (["0.png", "--gsd", "0.3"], "--gsd: is for rasters; expected a vector file as --output (.gpkg"),
+        (["0.png", "--regularize"], "--regularize: is for rasters; expected a vector file as --output (.gpkg"),
+        (["0.png", "--workers", "2"], "--workers: is for rasters; expected a vector file as --output (.gpkg"),
         (["0.png", "--boxes", "0.png", "--boxes", "1,2,3,4"], "--boxes: a layer holds all prompts; leave other boxes"),
         (
             ["0.png", "--boxes", "1,2,3,4", "--class", "circle"],
