@@ -39,6 +39,7 @@ from harness import resident
 from rasterio.features import rasterize
 from rasterio.windows import Window
 
+from insight.data.preparation.instance_maps import instance_boxes
 from insight.data.scenes import CATEGORIES
 from insight.geo.raster import Raster
 from insight.geo.tiles import OVERLAP, TileGrid
@@ -64,20 +65,14 @@ class IdealDetector:
         self._codes = image.astype(np.int64) @ (1 << np.array([16, 8, 0]))
 
     def detect(self) -> Prediction:
-        from scipy.ndimage import find_objects
-
         size = self._codes.shape
-        codes, numbers = np.unique(self._codes, return_inverse=True)
-        numbers = numbers.reshape(size)
         boxes, masks, scores, classes = [], [], [], []
-        for number, place in enumerate(find_objects(numbers + 1)):
-            if codes[number] and place is not None:
-                rows, columns = place
-                mask = numbers[place] == number
-                boxes.append([columns.start, rows.start, columns.stop, rows.stop])
-                masks.append(encode_crop(mask, (columns.start, rows.start), size))
-                scores.append(0.5 + 0.5 * mask.sum() / (mask.sum() + 50))
-                classes.append(codes[number] >> _ID_BITS)
+        for code, (top, bottom, left, right) in instance_boxes(self._codes):
+            mask = self._codes[top:bottom, left:right] == code
+            boxes.append([left, top, right, bottom])
+            masks.append(encode_crop(mask, (left, top), size))
+            scores.append(0.5 + 0.5 * mask.sum() / (mask.sum() + 50))
+            classes.append(code >> _ID_BITS)
         return Prediction(
             size,
             boxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from scipy.ndimage import find_objects
 
 from insight.data.formats.images import read_image
+from insight.data.preparation.instance_maps import instance_boxes
 from insight.geo.features import feature_table
 from insight.geo.found import Piece, from_mask, piece_polygons
 from insight.geo.polygons import transform_polygons
@@ -69,11 +69,9 @@ def visible(segmentations: list, size: tuple[int, int], origin: tuple[int, int])
     for number, segmentation in enumerate(segmentations, 1):
         labels[np.asarray(RLEMasks([segmentation_to_rle(segmentation, size)], size))[0]] = number
     pieces = []
-    for number, place in enumerate(find_objects(labels), 1):
-        if place is not None:
-            rows, columns = place
-            corner = origin[0] + columns.start, origin[1] + rows.start
-            pieces.append(from_mask(labels[place] == number, corner, 0, 1.0))
+    for number, (top, bottom, left, right) in instance_boxes(labels):
+        corner = origin[0] + left, origin[1] + top
+        pieces.append(from_mask(labels[top:bottom, left:right] == number, corner, 0, 1.0))
     return pieces
 
 

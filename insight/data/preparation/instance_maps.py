@@ -108,7 +108,7 @@ def cut_annotations(instances: InstanceMap, window: tuple[int, int, int, int]) -
     y0, y1, x0, x1 = window
     labels = instances.labels[y0:y1, x0:x1]
     annotations, left_out = [], 0
-    for label, (top, bottom, left, right) in _boxes(labels):
+    for label, (top, bottom, left, right) in instance_boxes(labels):
         mask = labels[top:bottom, left:right] == label
         outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         if min(map(len, outlines)) <= 2:
@@ -135,8 +135,15 @@ def _packed(image: np.ndarray) -> np.ndarray:
     return packed
 
 
-def _boxes(labels: np.ndarray) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
-    """Each label but 0 with the (top, bottom, left, right) of its pixels, ends exclusive."""
+def instance_boxes(labels: np.ndarray) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
+    """Find where each label of an image is.
+
+    Args:
+        labels: (H, W) integers; 0 is background.
+
+    Yields:
+        Each label but 0 in ascending order, with the (top, bottom, left, right) of its pixels, ends exclusive.
+    """
     rows, columns = np.nonzero(labels)
     values = labels[rows, columns]
     order = np.argsort(values, kind="stable")
