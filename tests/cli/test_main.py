@@ -319,7 +319,7 @@ MODEL = ["--config-file", "@CONFIG"]
         (["annotate", "@WORDS", "--weights", "@WORDS", *OUTPUT], "@WORDS"),
         (
             ["annotate", "@TRUTH", "--weights", "@WORDS", "--input-size", "9", *OUTPUT],
-            "--input-size: expected an integer",
+            "--input-size: expected a multiple of 64 up to 1024, got 9",
         ),
         (
             ["annotate", "@TRUTH", "--weights", "@WORDS", "--min-score", "nan", *OUTPUT],
