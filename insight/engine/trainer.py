@@ -242,6 +242,21 @@ class Trainer(DefaultTrainer):
         if cfg.SOLVER.MAX_ITER < 1:
             raise InputError(f"SOLVER.MAX_ITER: expected at least 1, got {cfg.SOLVER.MAX_ITER}")
         cls.check_classes(cfg, [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
+        cls.check_evaluation(cfg)
+
+    @classmethod
+    def check_evaluation(cls, cfg: CfgNode) -> None:
+        """Check before an evaluation what does not depend on the weights.
+
+        Args:
+            cfg: the config.
+
+        Raises:
+            InputError: test datasets whose classes differ from each other or in number from the model's; or invalid
+                TEST keys.
+            OSError: a dataset or one of its images is missing.
+        """
+        cls.check_classes(cfg, cfg.DATASETS.TEST)
         for name in cfg.DATASETS.TEST:
             DatasetCatalog.get(name)
             cls.build_evaluator(cfg, name)

@@ -265,6 +265,20 @@ def test_what_cannot_be_trained_or_evaluated_is_told_at_once(tiny_cfg, key, valu
         Trainer(tiny_cfg)
 
 
+@pytest.mark.parametrize(
+    "key, value, said",
+    [
+        ("MODEL.ROI_HEADS.NUM_CLASSES", 3, "has 2 classes .*, the model 3: .* needs a dataset of its own classes"),
+        ("TEST.AREA_PROFILE", "vhr", "TEST.AREA_PROFILE.: expected one of"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_told_before_the_model_is_built(tiny_cfg, monkeypatch, key, value, said):
+    monkeypatch.setattr(Trainer, "build_model", lambda cfg: pytest.fail("the model was built"))
+    tiny_cfg.merge_from_list([key, value])
+    with pytest.raises(ValueError, match=said):
+        evaluate(tiny_cfg)
+
+
 def test_an_evaluation_needs_a_test_set(train_cfg):
     with pytest.raises(ValueError, match="DATASETS.TEST: expected the name of at least one dataset"):
         evaluate(train_cfg)
