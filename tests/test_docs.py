@@ -238,6 +238,20 @@ def test_every_guide_shows_a_command():
     assert len([command for d in NAMES for command in commands(read_current(d))]) > 40
 
 
+# --- YAML -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("document", [d for d in NAMES if next(code_blocks(read_current(d), "yaml"), None)])
+def test_yaml_blocks_are_configs_or_tables(document, tmp_path):
+    for block in code_blocks(read_current(document), "yaml"):
+        (tmp_path / "example.yaml").write_text(block.text)
+        example = str(tmp_path / "example.yaml")
+        if re.search("^rows:", block.text, re.MULTILINE):
+            assert [len(read_table(example, setup).rows) for setup in table_setups(example)]
+        else:
+            load_config([example])
+
+
 # --- Python ---------------------------------------------------------------------------------------------------------
 
 PYTHON = [d for d in NAMES if next(code_blocks(read_current(d), "python"), None)]
