@@ -32,10 +32,14 @@ def cases(device: torch.device) -> Iterator[Case]:
             for name, parts in PARTS.items()
         }
         note = "ratio = images per second of all prompts / of the contender"
-        name = f"{model} at {side} x {side}, {load_config(config).MODEL.RPN.POST_NMS_TOPK_TEST} proposals"
+        name = f"{model} at {side} x {side}, {_proposals(config, device)} proposals"
         ours, of_masks = (cache(partial(detector, BOTH, branches)) for branches in (("box", "mask"), ("mask",)))
         yield Case(name, partial(_run, ours), rivals, note)
         yield Case(f"{name}, mask branch alone", partial(_run, of_masks), {"baseline": rivals["baseline"]}, note)
+
+
+def _proposals(config: str, device: torch.device) -> int:
+    return load_config(config, ["MODEL.DEVICE", str(device)]).MODEL.RPN.POST_NMS_TOPK_TEST
 
 
 def _run(build: "Callable[[], _Detector]") -> tuple[Tensor, Tensor]:
