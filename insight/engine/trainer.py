@@ -218,8 +218,11 @@ class Trainer(DefaultTrainer):
             )
         self.check_classes(self.cfg, self.cfg.DATASETS.TRAIN, trained=state_dict.get("class_names") or ())
         try:
+            saved, ours = state_dict["_trainer"]["optimizer"], self._trainer.optimizer.state_dict()
+            if _optimizer_kind(saved) != _optimizer_kind(ours):  # torch would fail in the first step alone
+                raise ValueError(f"it is of another optimizer than SOLVER.OPTIMIZER {self.cfg.SOLVER.OPTIMIZER}")
             super().load_state_dict(state_dict)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{self.cfg.OUTPUT_DIR}: the checkpoint's training state does not fit the config ({error!r:.200}); "
                 "resume with the config that the training was started with"
@@ -315,6 +318,11 @@ class Trainer(DefaultTrainer):
             tasks=("bbox", *of_masks) if gives_masks(cfg) else ("bbox",),
             boundary_ratio=cfg.TEST.BOUNDARY_RATIO,
         )
+
+
+def _optimizer_kind(state: dict) -> set[str]:
+    """What tells the state of SGD from that of Adam; other settings come and go with torch's versions."""
+    return {"momentum", "betas"}.intersection(state["param_groups"][0])
 
 
 @contextlib.contextmanager

@@ -129,6 +129,18 @@ def test_another_seed_gives_other_losses(train_cfg):
     assert train(train_cfg) != first
 
 
+def test_a_training_does_not_go_on_with_another_optimizer(train_cfg):
+    train_cfg.SOLVER.MAX_ITER = 2
+    train(train_cfg)
+    config = Path(train_cfg.OUTPUT_DIR, "config.yaml").read_text()
+    train_cfg.SOLVER.MAX_ITER, train_cfg.SOLVER.OPTIMIZER = 4, "AdamW"
+    with pytest.raises(
+        CheckpointError, match="does not fit the config .*another optimizer than SOLVER.OPTIMIZER AdamW"
+    ):
+        train(train_cfg, resume=True)
+    assert Path(train_cfg.OUTPUT_DIR, "config.yaml").read_text() == config
+
+
 def test_resuming_a_finished_training_trains_nothing(train_cfg, caplog):
     train_cfg.SOLVER.MAX_ITER = 2
     train(train_cfg)
