@@ -6,7 +6,8 @@ score, so that every contender processes the same boxes: the highest numbers of 
 config allows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 
 import torch
 from detectron2.modeling import build_model
@@ -18,19 +19,31 @@ from insight.config import load_config
 from insight.modeling.prompt import projects_prompts
 
 PARTS = {"baseline": (), "LPM alone": ("LPM",), "GPM alone": ("GPM",)}
+BOTH = ("LPM", "GPM")
 
 
 def cases(device: torch.device) -> Iterator[Case]:
     """The light detector for training on a CPU, and that of the paper."""
     for model, config, side in (("light", "nwpu_light", 384), ("mask_rcnn_r50_fpn", "mask_rcnn_r50_fpn", 800)):
-        contenders = {name: _Detector(config, parts, side, device) for name, parts in PARTS.items()}
-        rivals = {name: Rival(run, 0.95 if name == "baseline" else None) for name, run in contenders.items()}
+        # A detector is built when a case that needs it is run, and once.
+        detector = partial(_Detector, config, side, device)
+        rivals = {
+            name: Rival(partial(_run, cache(partial(detector, parts))), 0.95 if name == "baseline" else None)
+            for name, parts in PARTS.items()
+        }
         note = "ratio = images per second of all prompts / of the contender"
-        ours = _Detector(config, ("LPM", "GPM"), side, device)
-        name = f"{model} at {side} x {side}, {len(ours.proposals)} proposals"
-        yield Case(name, ours, rivals, note)
-        of_masks = _Detector(config, ("LPM", "GPM"), side, device, branches=("mask",))
-        yield Case(f"{name}, mask branch alone", of_masks, {"baseline": rivals["baseline"]}, note)
+        name = f"{model} at {side} x {side}, {_proposals(config, device)} proposals"
+        ours, of_masks = (cache(partial(detector, BOTH, branches)) for branches in (("box", "mask"), ("mask",)))
+        yield Case(name, partial(_run, ours), rivals, note)
+        yield Case(f"{name}, mask branch alone", partial(_run, of_masks), {"baseline": rivals["baseline"]}, note)
+
+
+def _proposals(config: str, device: torch.device) -> int:
+    return load_config(config, ["MODEL.DEVICE", str(device)]).MODEL.RPN.POST_NMS_TOPK_TEST
+
+
+def _run(build: "Callable[[], _Detector]") -> tuple[Tensor, Tensor]:
+    return build()()
 
 
 class _Detector:
@@ -39,9 +52,9 @@ class _Detector:
     def __init__(
         self,
         config: str,
-        parts: tuple[str, ...],
         side: int,
         device: torch.device,
+        parts: tuple[str, ...],
         branches: tuple[str, ...] = ("box", "mask"),
     ):
         options = ["MODEL.DEVICE", str(device), "MODEL.WEIGHTS", "", "MODEL.TIMM.WEIGHTS", ""]

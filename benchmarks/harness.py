@@ -5,7 +5,9 @@ A benchmark is a file `bench_<name>.py` in this folder, found by `run.py`, with 
     def cases(device: torch.device) -> Iterable[Case]: ...
 
 Write it as a generator, so that the tensors of a case are freed before those of the next are created. Create inputs
-outside the callables, so that only the work itself is timed.
+outside the callables, so that only the work itself is timed. What takes long to create, such as a model, is a
+`functools.cache` of a function that the callables call: it is created when a case that needs it is first run, before
+anything is timed, so that `--only` builds nothing for the other cases.
 """
 
 import ctypes

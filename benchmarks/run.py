@@ -72,6 +72,7 @@ def outcomes_of(only: str | None, device: torch.device, effort: Effort, folder: 
         try:
             for case in importlib.import_module(path.stem).cases(device):
                 if wanted_case in case.name:
+                    print(f"measuring {name}: {case.name}", file=sys.stderr, flush=True)
                     yield measure(name, case, device, effort)
         except Exception as error:  # a broken benchmark, or a missing package: the others still run
             yield Outcome(name, "(its cases)", error=f"{type(error).__name__}: {error}")

@@ -1,6 +1,9 @@
 """The documents are right: links, commands, config keys, examples in Python, numbers."""
 
+import ast
 import contextlib
+import functools
+import importlib
 import io
 import json
 import re
@@ -46,15 +49,32 @@ def keys(cfg: CfgNode, prefix: str = "") -> set[str]:
     return found
 
 
-def test_every_config_key_is_documented_and_none_is_invented():
+def test_every_config_key_is_documented_with_its_default_and_none_is_invented():
     ours, detectron2s = get_cfg(), get_cfg()
     add_insight_config(ours)
     with contextlib.suppress(ModuleNotFoundError):
         from detectron2.projects.point_rend import add_pointrend_config
 
         add_pointrend_config(detectron2s)
-    documented = set(re.findall(r"^\| `([A-Z0-9_.]+)` \|", (ROOT / "docs/config.md").read_text(), re.MULTILINE))
-    assert documented == keys(ours) - keys(detectron2s)
+    text = (ROOT / "docs/config.md").read_text()
+    documented = dict(re.findall(r"^\| `([A-Z0-9_.]+)` \| ([^|]+) \|", text, re.MULTILINE))
+    assert documented.keys() == keys(ours) - keys(detectron2s)
+    documented |= {"MODEL.PROMPT.PIXEL_STD": str(ours.MODEL.PROMPT.PIXEL_STD)}  # "ImageNet's, BGR"
+    assert {key: stated for key, stated in documented.items() if value_of(stated) != value_at(ours, key)} == {}
+
+
+def value_of(stated: str) -> object:
+    """The value that a table's cell states."""
+    text = stated.strip("`")
+    with contextlib.suppress(ValueError, SyntaxError):
+        return ast.literal_eval(text)
+    return "" if stated == "empty" else text
+
+
+def value_at(cfg: CfgNode, key: str) -> object:
+    """The value of a key; sequences as lists."""
+    value = functools.reduce(getattr, key.split("."), cfg)
+    return list(value) if isinstance(value, tuple) else value
 
 
 @pytest.mark.parametrize("document", NAMES)
@@ -64,6 +84,24 @@ def test_files_that_documents_name_exist(document):
     named = r"\b((?:configs|tools|benchmarks|scripts|docs|examples)/[\w./-]+\.(?:py|yaml|md|png|json))\b"
     missing = [str(p) for p in [*links, *map(Path, re.findall(named, text))] if not (ROOT / p).exists()]
     assert not missing
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is that of a module or of what one holds."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        return all((found := getattr(found, part, None)) is not None for part in parts[count:])
+    return False
+
+
+@pytest.mark.parametrize("document", NAMES)
+def test_python_names_that_documents_use_exist(document):
+    named = re.findall(r"(?<![\w./-])insight(?:\.[A-Za-z_]\w*)+", read_current(document))
+    assert [name for name in sorted({*named}) if not exists(name)] == []
 
 
 def anchors(document: Path) -> set[str]:
@@ -198,6 +236,20 @@ def test_wrong_commands_are_noticed(text):
 def test_every_guide_shows_a_command():
     assert all(list(commands(read_current(d))) for d in NAMES if d.startswith("docs/guides/") and "embed" not in d)
     assert len([command for d in NAMES for command in commands(read_current(d))]) > 40
+
+
+# --- YAML -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("document", [d for d in NAMES if next(code_blocks(read_current(d), "yaml"), None)])
+def test_yaml_blocks_are_configs_or_tables(document, tmp_path):
+    for block in code_blocks(read_current(document), "yaml"):
+        (tmp_path / "example.yaml").write_text(block.text)
+        example = str(tmp_path / "example.yaml")
+        if re.search("^rows:", block.text, re.MULTILINE):
+            assert [len(read_table(example, setup).rows) for setup in table_setups(example)]
+        else:
+            load_config([example])
 
 
 # --- Python ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 // Shapes and argument checks of global-to-local attention, shared by all devices.
 #pragma once
 
+#include <type_traits>
+
 #include "common/check.h"
 
 namespace insight::attention {
@@ -15,6 +17,26 @@ struct Problem {
   int64_t heads;
   int64_t d;  // of a head
 };
+
+// The type in which values of type T are accumulated, and in which their statistics are kept.
+template <typename T>
+using Compute = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+inline ScalarType statistics_type(const Tensor& local) {
+  return local.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
+// Calls f with a value of the element type of a tensor. Each device has half types of its own.
+template <typename Half, typename BFloat16, typename F>
+void with_element_type(ScalarType type, const F& f) {
+  switch (type) {
+    case ScalarType::Float: return f(float());
+    case ScalarType::Double: return f(double());
+    case ScalarType::Half: return f(Half());
+    case ScalarType::BFloat16: return f(BFloat16());
+    default: STD_TORCH_CHECK(false, "local and global_tokens: expected float32, float64, float16 or bfloat16");
+  }
+}
 
 // An uninitialised contiguous tensor with the shape of t, regardless of its strides.
 inline Tensor like(const Tensor& t) { return torch::stable::new_empty(t, t.sizes()); }
@@ -48,9 +70,8 @@ inline void check_saved_tensors(const Problem& p, const Tensor& grad, const Tens
                         t->scalar_type() == local.scalar_type(),
                     "grad and out: expected the shape and dtype of local ", shape_of(local), ", got ", shape_of(*t));
   }
-  const auto type = local.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
   STD_TORCH_CHECK(logsumexp.dim() == 3 && logsumexp.size(0) == p.num_rois && logsumexp.size(1) == p.heads &&
-                      logsumexp.size(2) == p.tokens && logsumexp.scalar_type() == type,
+                      logsumexp.size(2) == p.tokens && logsumexp.scalar_type() == statistics_type(local),
                   "logsumexp: expected the one returned by the forward op, got shape ", shape_of(logsumexp));
 }
 

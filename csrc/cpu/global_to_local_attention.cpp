@@ -18,12 +18,15 @@
 namespace insight::attention {
 namespace {
 
+using torch::headeronly::BFloat16;
+using torch::headeronly::Half;
+
 // Target number of tasks of the backward pass. The actual number depends on the shapes alone, not on the number of
 // threads, so that the order of summation and every bit of the gradient are the same for any number of threads.
 constexpr int64_t kBackwardTasks = 64;
 constexpr double kLog2E = 1.442695040888963407;
 
-template <class S>
+template <typename S>
 const Kernels<S>& best_kernels() {
   static const Kernels<S>* const best = [] {
     const Capability cpu = cpu_capability();
@@ -80,7 +83,7 @@ struct Block {
 };
 
 // (N, T, D) -> (d, width) of one block and head, times scale.
-template <class T, class S>
+template <typename T, typename S>
 void load_transposed(const T* tensor, const Block& block, int64_t head, const Problem& p, S scale, S* result) {
   for (int64_t c = 0; c < p.d; ++c)
     std::fill(result + c * block.width + block.rows, result + (c + 1) * block.width, S(0));
@@ -91,7 +94,7 @@ void load_transposed(const T* tensor, const Block& block, int64_t head, const Pr
 }
 
 // (N, T, D) -> (width, padded_d) of one block and head, times scale.
-template <class T, class S>
+template <typename T, typename S>
 void load_rows(const T* tensor, const Block& block, int64_t head, const Problem& p, int64_t padded_d, S scale,
                S* result) {
   std::fill(result, result + block.width * padded_d, S(0));
@@ -102,7 +105,7 @@ void load_rows(const T* tensor, const Block& block, int64_t head, const Problem&
 }
 
 // (d, width) of one block and head -> (N, T, D), times scale.
-template <class T, class S>
+template <typename T, typename S>
 void store_transposed(const S* values, const Block& block, int64_t head, const Problem& p, S scale, T* tensor) {
   for (int i = 0; i < block.rows; ++i) {
     T* row = tensor + block.channel(i, head, p);
@@ -110,13 +113,13 @@ void store_transposed(const S* values, const Block& block, int64_t head, const P
   }
 }
 
-template <class S>
+template <typename S>
 constexpr ScalarType scalar_type() {
   return std::is_same_v<S, double> ? ScalarType::Double : ScalarType::Float;
 }
 
 // (B, G, D) -> (B, heads, G, d): the keys of one image and head side by side.
-template <class T, class S>
+template <typename T, typename S>
 Tensor pack_keys(const Tensor& global_tokens, const Problem& p) {
   Tensor packed = torch::stable::empty({p.images, p.heads, p.num_keys, p.d}, scalar_type<S>());
   const T* from = global_tokens.const_data_ptr<T>();
@@ -133,9 +136,10 @@ Tensor pack_keys(const Tensor& global_tokens, const Problem& p) {
   return packed;
 }
 
-template <class T, class S>
+template <typename T>
 void attend(const Problem& p, const Tensor& local, const Tensor& global_tokens, const RoisByImage& rois, Tensor& out,
             Tensor& logsumexp) {
+  using S = Compute<T>;
   const Kernels<S>& kernels = best_kernels<S>();
   const int64_t block_rows = kMaxVectors * kernels.lanes;
   const Tensor keys = pack_keys<T, S>(global_tokens, p);
@@ -191,10 +195,11 @@ std::vector<RowRange> row_ranges(const RoisByImage& rois, const Problem& p, int6
   return ranges;
 }
 
-template <class T, class S>
+template <typename T>
 void differentiate(const Problem& p, const Tensor& grad, const Tensor& local, const Tensor& global_tokens,
                    const RoisByImage& rois, const Tensor& out, const Tensor& logsumexp, Tensor& grad_local,
                    Tensor& grad_global) {
+  using S = Compute<T>;
   const Kernels<S>& kernels = best_kernels<S>();
   const int64_t block_rows = kMaxVectors * kernels.lanes;
   const int64_t padded_d = (p.d + kernels.lanes - 1) / kernels.lanes * kernels.lanes;
@@ -263,18 +268,6 @@ void differentiate(const Problem& p, const Tensor& grad, const Tensor& local, co
   });
 }
 
-// Calls f with a value of the tensors' element type and a value of the type used for computation.
-template <class F>
-void with_types(ScalarType type, const F& f) {
-  switch (type) {
-    case ScalarType::Float: return f(float(), float());
-    case ScalarType::Double: return f(double(), double());
-    case ScalarType::Half: return f(torch::headeronly::Half(), float());
-    case ScalarType::BFloat16: return f(torch::headeronly::BFloat16(), float());
-    default: STD_TORCH_CHECK(false, "local and global_tokens: expected float32, float64, float16 or bfloat16");
-  }
-}
-
 std::tuple<Tensor, Tensor> global_to_local_attention(Tensor local, Tensor global_tokens, Tensor image_index,
                                                      int64_t num_heads) {
   const Problem p = check_arguments(local, global_tokens, image_index, num_heads);
@@ -283,15 +276,14 @@ std::tuple<Tensor, Tensor> global_to_local_attention(Tensor local, Tensor global
   image_index = torch::stable::contiguous(image_index);
   const RoisByImage rois(image_index.const_data_ptr<int64_t>(), p);
   Tensor out = like(local);
-  const auto statistics = local.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-  Tensor logsumexp = torch::stable::empty({p.num_rois, p.heads, p.tokens}, statistics);
+  Tensor logsumexp = torch::stable::empty({p.num_rois, p.heads, p.tokens}, statistics_type(local));
   if (p.num_keys == 0) {  // nothing to attend to
     torch::stable::zero_(out);
     torch::stable::fill_(logsumexp, -std::numeric_limits<double>::infinity());
     return {out, logsumexp};
   }
-  with_types(local.scalar_type(), [&](auto element, auto compute) {
-    attend<decltype(element), decltype(compute)>(p, local, global_tokens, rois, out, logsumexp);
+  with_element_type<Half, BFloat16>(local.scalar_type(), [&](auto element) {
+    attend<decltype(element)>(p, local, global_tokens, rois, out, logsumexp);
   });
   return {out, logsumexp};
 }
@@ -309,9 +301,8 @@ std::tuple<Tensor, Tensor> global_to_local_attention_backward(Tensor grad, Tenso
     torch::stable::zero_(grad_local);
     return {grad_local, grad_global};
   }
-  with_types(local.scalar_type(), [&](auto element, auto compute) {
-    differentiate<decltype(element), decltype(compute)>(p, grad, local, global_tokens, rois, out, logsumexp, grad_local,
-                                                        grad_global);
+  with_element_type<Half, BFloat16>(local.scalar_type(), [&](auto element) {
+    differentiate<decltype(element)>(p, grad, local, global_tokens, rois, out, logsumexp, grad_local, grad_global);
   });
   return {grad_local, grad_global};
 }

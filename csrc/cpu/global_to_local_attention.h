@@ -15,7 +15,7 @@ constexpr int kMaxVectors = 3;
 constexpr int kMaxRows = kMaxVectors * 16;
 
 // Base-2 logarithms and exponentials throughout: log2(e) is folded into the queries' scale.
-template <class S>
+template <typename S>
 struct ForwardBlock {
   const S* queries;  // (d, rows), times log2(e) / sqrt(d)
   const S* keys;     // (num_keys, d), also the values
@@ -25,7 +25,7 @@ struct ForwardBlock {
   S* logsumexp;  // (rows), natural
 };
 
-template <class S>
+template <typename S>
 struct BackwardBlock {
   const S* queries;     // (d, rows), times log2(e) / sqrt(d)
   const S* grad;        // (d, rows)
@@ -41,7 +41,7 @@ struct BackwardBlock {
   S* grad_keys;      // (num_keys, padded_d), added to
 };
 
-template <class S>
+template <typename S>
 struct Kernels {
   int lanes;  // a block of `vectors` (1 to kMaxVectors) has vectors * lanes rows
   void (*forward)(const ForwardBlock<S>& block, int vectors);
@@ -49,11 +49,11 @@ struct Kernels {
 };
 
 // Null if the compiler or the architecture does not support the instruction set.
-template <class S>
+template <typename S>
 const Kernels<S>* avx512_kernels();
-template <class S>
+template <typename S>
 const Kernels<S>* avx2_kernels();
-template <class S>
+template <typename S>
 const Kernels<S>* plain_kernels();
 
 }  // namespace insight::attention

@@ -17,7 +17,7 @@ namespace insight::attention::avx2 {
 
 namespace insight::attention {
 
-template <class S>
+template <typename S>
 const Kernels<S>* avx2_kernels() {
 #if defined(INSIGHT_SIMD_AVX2)
   return avx2::kernels<S>();

@@ -20,7 +20,7 @@ namespace insight::attention::avx512 {
 
 namespace insight::attention {
 
-template <class S>
+template <typename S>
 const Kernels<S>* avx512_kernels() {
 #if defined(INSIGHT_SIMD_AVX512)
   return avx512::kernels<S>();

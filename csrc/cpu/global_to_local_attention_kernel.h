@@ -2,12 +2,12 @@
 // its namespace. That file must include all system headers first: if their code were compiled here, for this
 // instruction set, the linker might keep that copy for the whole library.
 
-template <class S>
+template <typename S>
 struct Simd {
   typedef S Vec __attribute__((vector_size(INSIGHT_SIMD_BYTES), may_alias));
   static constexpr int lanes = INSIGHT_SIMD_BYTES / sizeof(S);
 };
-template <class S>
+template <typename S>
 using Vec = typename Simd<S>::Vec;
 typedef int32_t VecInt __attribute__((vector_size(INSIGHT_SIMD_BYTES)));
 
@@ -21,17 +21,17 @@ constexpr int kTile = 64;
 // no precision in float, and rescaling is rare enough to be kept out of the main loop.
 constexpr int kHeadroom = 32;
 
-template <class S>
+template <typename S>
 INSIGHT_INLINE Vec<S>& at(S* p) {
   return *reinterpret_cast<Vec<S>*>(p);
 }
-template <class S>
+template <typename S>
 INSIGHT_INLINE const Vec<S>& at(const S* p) {
   return *reinterpret_cast<const Vec<S>*>(p);
 }
 
 // max(a, b), b where either is NaN.
-template <class V>
+template <typename V>
 INSIGHT_INLINE V maximum(const V& a, const V& b) {
 #if defined(INSIGHT_SIMD_AVX512)
   if constexpr (sizeof(a[0]) == 4) return (V)_mm512_max_ps((__m512)a, (__m512)b);
@@ -41,7 +41,7 @@ INSIGHT_INLINE V maximum(const V& a, const V& b) {
   return a > b ? a : b;
 }
 
-template <class V>
+template <typename V>
 INSIGHT_INLINE bool any_greater(const V& a, const V& b) {
 #if defined(INSIGHT_SIMD_AVX512)
   if constexpr (sizeof(a[0]) == 4) return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ) != 0;
@@ -74,7 +74,7 @@ INSIGHT_INLINE void exp2_in_place(Vec<double>& x) {
 }
 
 // result[j][v] = sum over c of keys[j][c] * rows[c][v], for J keys and V vectors of rows.
-template <class S, int J, int V, int D>
+template <typename S, int J, int V, int D>
 INSIGHT_INLINE void dot_tile(const S* keys, int64_t d, const S* rows, Vec<S> (&result)[J][V]) {
   const int64_t depth = D ? D : d;
   for (int64_t c = 0; c < depth; ++c) {
@@ -91,7 +91,7 @@ INSIGHT_INLINE void dot_tile(const S* keys, int64_t d, const S* rows, Vec<S> (&r
 }
 
 // sums[c][v] += sum over j of keys[j][c] * weights[j][v], for C components from `keys` and `sums` on.
-template <class S, int C, int V, int D>
+template <typename S, int C, int V, int D>
 INSIGHT_INLINE void add_weighted_components(const S* keys, int64_t d, const S* weights, int64_t count, S* sums) {
   const int64_t stride = D ? D : d;
   Vec<S> acc[C][V];
@@ -117,7 +117,7 @@ INSIGHT_INLINE void add_weighted_components(const S* keys, int64_t d, const S* w
 }
 
 // sums (d, rows) += keys^T (d, count) times weights (count, rows).
-template <class S, int V, int D>
+template <typename S, int V, int D>
 INSIGHT_INLINE void add_weighted_keys(const S* keys, int64_t d, const S* weights, int64_t count, S* sums) {
   const int64_t components = D ? D : d;
   int64_t c = 0;
@@ -128,14 +128,14 @@ INSIGHT_INLINE void add_weighted_keys(const S* keys, int64_t d, const S* weights
 }
 
 // Running softmax of a block's rows.
-template <class S, int V>
+template <typename S, int V>
 struct Softmax {
   Vec<S> max[V];
   Vec<S> sum[V];
 };
 
 // Raises the maximum and rescales all sums accumulated under the old one. Rare, hence out of line.
-template <class S, int V>
+template <typename S, int V>
 __attribute__((noinline, cold)) void raise_maximum(const S* scores, int64_t num_scores, Softmax<S, V>& softmax,
                                                    S* weights, int64_t num_weights, S* out, int64_t d) {
   for (int v = 0; v < V; ++v) {
@@ -152,7 +152,7 @@ __attribute__((noinline, cold)) void raise_maximum(const S* scores, int64_t num_
 }
 
 // Converts the scores of J keys to weights[done ...] and updates the running softmax.
-template <class S, int J, int V, int D>
+template <typename S, int J, int V, int D>
 INSIGHT_INLINE void weigh_keys(const ForwardBlock<S>& block, const S* keys, Softmax<S, V>& softmax, S* weights,
                                int64_t done) {
   constexpr int lanes = Simd<S>::lanes;
@@ -184,7 +184,7 @@ INSIGHT_INLINE void weigh_keys(const ForwardBlock<S>& block, const S* keys, Soft
   }
 }
 
-template <class S, int V, int D>
+template <typename S, int V, int D>
 void forward_block(const ForwardBlock<S>& block) {
   constexpr int lanes = Simd<S>::lanes;
   const int64_t d = D ? D : block.d;
@@ -212,7 +212,7 @@ void forward_block(const ForwardBlock<S>& block) {
 }
 
 // Weights of J keys and the gradients of their scores, (J, rows) each.
-template <class S, int J, int V, int D>
+template <typename S, int J, int V, int D>
 INSIGHT_INLINE void differentiate_keys(const BackwardBlock<S>& block, const S* keys, S* weights, S* grad_scores) {
   constexpr int lanes = Simd<S>::lanes;
   const int64_t depth = D ? D : block.d;
@@ -250,7 +250,7 @@ INSIGHT_INLINE void differentiate_keys(const BackwardBlock<S>& block, const S* k
 
 // grad_keys[j][c] += sum over rows of grad_scores[j][row] * query[row][c] + weights[j][row] * grad[row][c],
 // for J keys and C vectors of components: the key part and the value part in one accumulator.
-template <class S, int J, int C>
+template <typename S, int J, int C>
 INSIGHT_INLINE void add_key_components(const BackwardBlock<S>& block, const S* weights, const S* grad_scores, int rows,
                                        int64_t first, S* grad_keys) {
   constexpr int lanes = Simd<S>::lanes;
@@ -281,7 +281,7 @@ INSIGHT_INLINE void add_key_components(const BackwardBlock<S>& block, const S* w
     for (int c = 0; c < C; ++c) at(grad_keys + j * stride + first + c * lanes) = acc[j][c];
 }
 
-template <class S, int J>
+template <typename S, int J>
 INSIGHT_INLINE void add_key_gradients(const BackwardBlock<S>& block, const S* weights, const S* grad_scores, int rows,
                                       S* grad_keys) {
   constexpr int lanes = Simd<S>::lanes;
@@ -291,7 +291,7 @@ INSIGHT_INLINE void add_key_gradients(const BackwardBlock<S>& block, const S* we
   for (; c < block.padded_d; c += lanes) add_key_components<S, J, 1>(block, weights, grad_scores, rows, c, grad_keys);
 }
 
-template <class S, int V, int D>
+template <typename S, int V, int D>
 void backward_block(const BackwardBlock<S>& block) {
   constexpr int lanes = Simd<S>::lanes;
   constexpr int rows = V * lanes;
@@ -320,7 +320,7 @@ void backward_block(const BackwardBlock<S>& block) {
 }
 
 // Common head dimensions are compile-time constants; D = 0 handles any other.
-template <class S, int V>
+template <typename S, int V>
 void forward_rows(const ForwardBlock<S>& block) {
   switch (sizeof(S) == 4 ? block.d : 0) {
     case 16: return forward_block<S, V, 16>(block);
@@ -330,7 +330,7 @@ void forward_rows(const ForwardBlock<S>& block) {
   }
 }
 
-template <class S, int V>
+template <typename S, int V>
 void backward_rows(const BackwardBlock<S>& block) {
   switch (sizeof(S) == 4 ? block.d : 0) {
     case 16: return backward_block<S, V, 16>(block);
@@ -340,7 +340,7 @@ void backward_rows(const BackwardBlock<S>& block) {
   }
 }
 
-template <class S>
+template <typename S>
 void forward(const ForwardBlock<S>& block, int vectors) {
   switch (vectors) {
     case 1: return forward_rows<S, 1>(block);
@@ -349,7 +349,7 @@ void forward(const ForwardBlock<S>& block, int vectors) {
   }
 }
 
-template <class S>
+template <typename S>
 void backward(const BackwardBlock<S>& block, int vectors) {
   switch (vectors) {
     case 1: return backward_rows<S, 1>(block);
@@ -358,7 +358,7 @@ void backward(const BackwardBlock<S>& block, int vectors) {
   }
 }
 
-template <class S>
+template <typename S>
 const Kernels<S>* kernels() {
   static const Kernels<S> table = {Simd<S>::lanes, &forward<S>, &backward<S>};
   return &table;

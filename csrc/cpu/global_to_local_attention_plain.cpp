@@ -17,7 +17,7 @@ namespace insight::attention::plain {
 
 namespace insight::attention {
 
-template <class S>
+template <typename S>
 const Kernels<S>* plain_kernels() {
   return plain::kernels<S>();
 }

@@ -76,13 +76,13 @@ __global__ void __launch_bounds__(kSortThreads)
 }
 
 // kElements values of T, read in one load.
-template <class T, int kElements>
+template <typename T, int kElements>
 struct alignas(sizeof(T) * kElements) Pack {
   T element[kElements];
 };
 
 // row_of, and the statistics of each sorted row and head (head = blockIdx.y).
-template <class T, class S, int kElements>
+template <typename T, typename S, int kElements>
 __global__ void row_statistics_kernel(const Sizes size, const SortedRows rows, const T* __restrict__ grad,
                                       const T* __restrict__ out, const S* __restrict__ logsumexp,
                                       int* __restrict__ row_of, RowStatistics<S>* __restrict__ statistics) {
@@ -105,7 +105,7 @@ __global__ void row_statistics_kernel(const Sizes size, const SortedRows rows, c
 }
 
 // Adds up the parts in order.
-template <class T, class S>
+template <typename T, typename S>
 __global__ void sum_parts_kernel(const S* __restrict__ parts, int count, int64_t numel, T* __restrict__ sum) {
   for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < numel; i += int64_t(gridDim.x) * blockDim.x) {
     S total = 0;
@@ -143,20 +143,20 @@ struct RowSorting {
   }
 };
 
-template <class T>
+template <typename T>
 constexpr bool is_half = std::is_same_v<T, __half> || std::is_same_v<T, __nv_bfloat16>;
 
-template <class T>
+template <typename T>
 const T* data_of(const Tensor& tensor) {
   return static_cast<const T*>(tensor.const_data_ptr());
 }
-template <class T>
+template <typename T>
 T* mutable_data_of(const Tensor& tensor) {
   return static_cast<T*>(tensor.mutable_data_ptr());
 }
 
 // The head dimension of the tensor-core kernels for these tensors, or 0 if the kernels cannot be used.
-template <class T>
+template <typename T>
 int tensor_core_head_dim_for(const Problem& p, std::initializer_list<const Tensor*> tensors) {
   const bool aligned = std::all_of(tensors.begin(), tensors.end(), [](const Tensor* tensor) {
     return reinterpret_cast<uintptr_t>(tensor->const_data_ptr()) % 16 == 0;
@@ -164,7 +164,7 @@ int tensor_core_head_dim_for(const Problem& p, std::initializer_list<const Tenso
   return is_half<T> && aligned ? tensor_core_head_dim(p.d) : 0;
 }
 
-template <class T>
+template <typename T>
 void attend(const Problem& p, const Tensor& local, const Tensor& global_tokens, const Tensor& image_index, Tensor& out,
             Tensor& logsumexp) {
   const Sizes size = sizes_of(p);
@@ -183,7 +183,7 @@ void attend(const Problem& p, const Tensor& local, const Tensor& global_tokens, 
   attend_general<T>(arguments, sorting.most_tiles, stream);
 }
 
-template <class T>
+template <typename T>
 void differentiate(const Problem& p, const Tensor& grad, const Tensor& local, const Tensor& global_tokens,
                    const Tensor& image_index, const Tensor& out, const Tensor& logsumexp, Tensor& grad_local,
                    Tensor& grad_global) {
@@ -241,31 +241,20 @@ void differentiate(const Problem& p, const Tensor& grad, const Tensor& local, co
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
-template <class F>
-void with_type(ScalarType type, const F& f) {
-  switch (type) {
-    case ScalarType::Float: return f(float());
-    case ScalarType::Double: return f(double());
-    case ScalarType::Half: return f(__half());
-    case ScalarType::BFloat16: return f(__nv_bfloat16());
-    default: STD_TORCH_CHECK(false, "local and global_tokens: expected float32, float64, float16 or bfloat16");
-  }
-}
-
 std::tuple<Tensor, Tensor> global_to_local_attention(Tensor local, Tensor global_tokens, Tensor image_index,
                                                      int64_t num_heads) {
   const Problem p = check_arguments(local, global_tokens, image_index, num_heads);
   const torch::stable::accelerator::DeviceGuard guard(local.get_device_index());
   for (Tensor* t : {&local, &global_tokens, &image_index}) *t = torch::stable::contiguous(*t);
   Tensor out = like(local);
-  const auto statistics = local.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-  Tensor logsumexp = torch::stable::new_empty(local, {p.num_rois, p.heads, p.tokens}, statistics);
+  Tensor logsumexp = torch::stable::new_empty(local, {p.num_rois, p.heads, p.tokens}, statistics_type(local));
   if (p.num_keys == 0) {  // nothing to attend to
     torch::stable::zero_(out);
     torch::stable::fill_(logsumexp, -std::numeric_limits<double>::infinity());
   } else if (p.num_rois * p.tokens > 0) {
-    with_type(local.scalar_type(),
-              [&](auto element) { attend<decltype(element)>(p, local, global_tokens, image_index, out, logsumexp); });
+    with_element_type<__half, __nv_bfloat16>(local.scalar_type(), [&](auto element) {
+      attend<decltype(element)>(p, local, global_tokens, image_index, out, logsumexp);
+    });
   }
   return {out, logsumexp};
 }
@@ -284,7 +273,7 @@ std::tuple<Tensor, Tensor> global_to_local_attention_backward(Tensor grad, Tenso
     torch::stable::fill_(grad_local, right ? 0.0 : std::numeric_limits<double>::quiet_NaN());
     torch::stable::zero_(grad_global);
   } else {
-    with_type(local.scalar_type(), [&](auto element) {
+    with_element_type<__half, __nv_bfloat16>(local.scalar_type(), [&](auto element) {
       differentiate<decltype(element)>(p, grad, local, global_tokens, image_index, out, logsumexp, grad_local,
                                        grad_global);
     });

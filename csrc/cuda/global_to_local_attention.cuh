@@ -13,12 +13,8 @@
 
 namespace insight::attention {
 
-// The type in which values of type T are accumulated.
-template <class T>
-using Compute = std::conditional_t<std::is_same_v<T, double>, double, float>;
-
 // Explicit conversions, because torch builds extensions without the operators of the half types.
-template <class To, class From>
+template <typename To, typename From>
 __device__ __forceinline__ To convert(From x) {
   if constexpr (std::is_same_v<From, __half>) {
     return static_cast<To>(__half2float(x));
@@ -60,7 +56,7 @@ struct Sizes {
 };
 
 // The first key of an image and head.
-template <class T>
+template <typename T>
 __device__ __forceinline__ const T* keys_of(const T* global_tokens, int image, int head, const Sizes& size) {
   return global_tokens + int64_t(image) * size.num_keys * size.channels + head * size.d;
 }
@@ -81,7 +77,7 @@ struct RowTile {
 
   // Whether the tile exists and has keys. For RoIs with an invalid image index, the thread block of the first channels
   // fills the tensor (N, T, D) with NaN.
-  template <class T>
+  template <typename T>
   __device__ bool has_keys(T* tensor, const SortedRows& rows, int head, const Sizes& size, int first_chunk = 0) const {
     if (image < 0) return false;
     if (image == size.images) {
@@ -92,7 +88,7 @@ struct RowTile {
   }
 
  private:
-  template <class T>
+  template <typename T>
   __device__ void fill_nan(T* tensor, const SortedRows& rows, int head, const Sizes& size) const {
     for (int i = threadIdx.x; i < (last - first) * size.d; i += blockDim.x) {
       const int64_t row = rows.row_of(first + i / size.d);
@@ -101,7 +97,7 @@ struct RowTile {
   }
 };
 
-template <class T>
+template <typename T>
 struct ForwardArguments {
   Sizes size;
   SortedRows rows;
@@ -112,13 +108,13 @@ struct ForwardArguments {
 };
 
 // The statistics of a sorted row: its base-2 log-sum-exp, and the sum over d of grad * out, times 1 / sqrt(d).
-template <class S>
+template <typename S>
 struct alignas(2 * sizeof(S)) RowStatistics {
   S logsumexp;
   S delta;
 };
 
-template <class T>
+template <typename T>
 struct BackwardArguments {
   Sizes size;
   SortedRows rows;
@@ -133,7 +129,7 @@ struct BackwardArguments {
 };
 
 // The statistics of all sorted rows for one head.
-template <class S, class T>
+template <typename S, typename T>
 __device__ __forceinline__ const RowStatistics<S>* statistics_of(const BackwardArguments<T>& a, int head) {
   return static_cast<const RowStatistics<S>*>(a.statistics) + int64_t(head) * a.size.num_rois * a.size.tokens;
 }
@@ -148,7 +144,7 @@ struct KeyTile {
   int first_tile;  // tiles of pass_rows rows of this part, counted from first_row
   int last_tile;
 
-  template <class T>
+  template <typename T>
   __device__ KeyTile(const BackwardArguments<T>& a, int tile_keys, int pass_rows) {
     const int key_tiles = (a.size.num_keys + tile_keys - 1) / tile_keys;
     first_key = static_cast<int>(blockIdx.x % key_tiles) * tile_keys;
@@ -162,7 +158,7 @@ struct KeyTile {
   }
 
   // Destination of this part's gradient of the first key of the image.
-  template <class S, class T>
+  template <typename S, typename T>
   __device__ S* sums(const BackwardArguments<T>& a, int head) const {
     return static_cast<S*>(a.partial_sums) +
            (int64_t(split) * a.size.images + image) * a.size.num_keys * a.size.channels + head * a.size.d;
@@ -179,17 +175,17 @@ inline dim3 key_grid(const Sizes& size, int splits, int tile_keys, unsigned chan
 }
 
 // Tensor-core kernels, for half types; padded_d is tensor_core_head_dim(d).
-template <class T>
+template <typename T>
 void attend_tensor_cores(const ForwardArguments<T>& arguments, int padded_d, int64_t row_tiles, cudaStream_t stream);
-template <class T>
+template <typename T>
 void differentiate_tensor_cores(const BackwardArguments<T>& arguments, int padded_d, int64_t row_tiles,
                                 cudaStream_t stream);
 
 // General kernels, for everything else.
 constexpr int kGeneralTile = 32;  // rows or keys per thread block
-template <class T>
+template <typename T>
 void attend_general(const ForwardArguments<T>& arguments, int64_t row_tiles, cudaStream_t stream);
-template <class T>
+template <typename T>
 void differentiate_general(const BackwardArguments<T>& arguments, int64_t row_tiles, cudaStream_t stream);
 
 }  // namespace insight::attention

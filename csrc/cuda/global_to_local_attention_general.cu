@@ -16,7 +16,7 @@ constexpr int kChunks = 4;          // chunks written by one thread block; the o
 constexpr int kPitch = kChunk + 4;  // 16-byte reads of 8 rows in a column have no bank conflicts
 
 // 32 tokens by one chunk of channels.
-template <class S>
+template <typename S>
 struct alignas(16) Chunk {
   S data[kGeneralTile][kPitch];
 };
@@ -25,7 +25,7 @@ __device__ __forceinline__ float exponential(float x) { return expf(x); }
 __device__ __forceinline__ double exponential(double x) { return exp(x); }
 
 // Loads channels from `first` on of 32 tokens; token(i) is the first channel of the i-th, null for zeros.
-template <class S, class Token>
+template <typename S, typename Token>
 __device__ __forceinline__ void load_chunk(Chunk<S>& chunk, const Token& token, int first, int d) {
   const int channel = first + threadIdx.x % 32;
   for (int i = threadIdx.x / 32; i < kGeneralTile; i += kWarps) {
@@ -35,7 +35,7 @@ __device__ __forceinline__ void load_chunk(Chunk<S>& chunk, const Token& token, 
 }
 
 // sums[i] += over the chunk: this warp's i-th token times the token of this lane.
-template <class S>
+template <typename S>
 __device__ __forceinline__ void add_dot(S (&sums)[kOwned], const Chunk<S>& own, const Chunk<S>& other) {
   const S(*rows)[kPitch] = own.data + threadIdx.x / 32 * kOwned;
   const S* row = other.data[threadIdx.x % 32];
@@ -53,7 +53,7 @@ __device__ __forceinline__ void add_dot(S (&sums)[kOwned], const Chunk<S>& own, 
 }
 
 // sums[i] += over the 32 tokens: weight of this warp's i-th token for each, times its channel of this lane.
-template <class S>
+template <typename S>
 __device__ __forceinline__ void add_weighted(S (&sums)[kOwned], const Chunk<S>& weights, const Chunk<S>& tokens) {
   const S(*rows)[kPitch] = weights.data + threadIdx.x / 32 * kOwned;
   const int lane = threadIdx.x % 32;
@@ -71,7 +71,7 @@ __device__ __forceinline__ void add_weighted(S (&sums)[kOwned], const Chunk<S>& 
 }
 
 // The same, after loading the tokens' channels from `first` on into the buffer.
-template <class S, class Token>
+template <typename S, typename Token>
 __device__ __forceinline__ void load_and_add(S (&sums)[kOwned], const Chunk<S>& weights, Chunk<S>& buffer,
                                              const Token& token, int first, int d) {
   __syncthreads();
@@ -80,20 +80,20 @@ __device__ __forceinline__ void load_and_add(S (&sums)[kOwned], const Chunk<S>& 
   add_weighted(sums, weights, buffer);
 }
 
-template <class S>
+template <typename S>
 __device__ __forceinline__ void store_weights(Chunk<S>& chunk, const S (&values)[kOwned]) {
 #pragma unroll
   for (int i = 0; i < kOwned; ++i) chunk.data[threadIdx.x / 32 * kOwned + i][threadIdx.x % 32] = values[i];
 }
 
-template <class S>
+template <typename S>
 __device__ __forceinline__ S warp_max(S value) {
 #pragma unroll
   for (int step = 16; step > 0; step /= 2) value = max(value, __shfl_xor_sync(0xffffffffu, value, step));
   return value;
 }
 
-template <class S>
+template <typename S>
 __device__ __forceinline__ S warp_sum(S value) {
 #pragma unroll
   for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
@@ -101,7 +101,7 @@ __device__ __forceinline__ S warp_sum(S value) {
 }
 
 // Writes the channels of this thread block, sums[chunk][i], to token(i) of this warp.
-template <class T, class S, class Token>
+template <typename T, typename S, typename Token>
 __device__ __forceinline__ void store_channels(const S (&sums)[kChunks][kOwned], const Token& token, int first_chunk,
                                                int d) {
 #pragma unroll
@@ -116,7 +116,7 @@ __device__ __forceinline__ void store_channels(const S (&sums)[kChunks][kOwned],
   }
 }
 
-template <class T>
+template <typename T>
 __global__ void __launch_bounds__(kThreads, 2) attend_general_kernel(const ForwardArguments<T> a) {
   using S = Compute<T>;
   __shared__ Chunk<S> own;
@@ -188,12 +188,12 @@ __global__ void __launch_bounds__(kThreads, 2) attend_general_kernel(const Forwa
 }
 
 // The weight 2^(score * log2(e) - base-2 logsumexp), computed with natural exponentials.
-template <class S>
+template <typename S>
 __device__ __forceinline__ S weight_of(S score, S unit, const RowStatistics<S>& statistics) {
   return exponential(score * unit - statistics.logsumexp * S(0.693147180559945309));
 }
 
-template <class T>
+template <typename T>
 __global__ void __launch_bounds__(kThreads, 2) differentiate_rows_general_kernel(const BackwardArguments<T> a) {
   using S = Compute<T>;
   __shared__ Chunk<S> own_query;
@@ -252,7 +252,7 @@ __global__ void __launch_bounds__(kThreads, 2) differentiate_rows_general_kernel
   store_channels<T>(grad_query, result, first_chunk, size.d);
 }
 
-template <class T>
+template <typename T>
 __global__ void __launch_bounds__(kThreads, 2) differentiate_keys_general_kernel(const BackwardArguments<T> a) {
   using S = Compute<T>;
   __shared__ Chunk<S> own;
@@ -318,14 +318,14 @@ unsigned channel_blocks(int d) { return static_cast<unsigned>(ceil_div(d, kChunk
 
 }  // namespace
 
-template <class T>
+template <typename T>
 void attend_general(const ForwardArguments<T>& arguments, int64_t row_tiles, cudaStream_t stream) {
   const dim3 grid = row_grid(arguments.size, row_tiles, channel_blocks(arguments.size.d));
   attend_general_kernel<T><<<grid, kThreads, 0, stream>>>(arguments);
   STD_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
-template <class T>
+template <typename T>
 void differentiate_general(const BackwardArguments<T>& arguments, int64_t row_tiles, cudaStream_t stream) {
   const Sizes& size = arguments.size;
   if (row_tiles > 0) {

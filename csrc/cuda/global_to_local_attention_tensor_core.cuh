@@ -18,7 +18,7 @@ constexpr int kKeyTile = 64;  // keys in shared memory at once, in the passes ov
 constexpr float kLog2E = 1.4426950408889634f;
 
 // A rectangle (kRows, kD) of 16-bit numbers in shared memory, swizzled.
-template <class T, int kRows, int kD>
+template <typename T, int kRows, int kD>
 struct alignas(16) Tile {
   static constexpr int kChunks = kD / 8;
   T data[kRows * kD];
@@ -39,7 +39,7 @@ struct alignas(16) Tile {
 };
 
 // Loads the A fragments of 16 rows, of which this lane holds two (null: zeros), directly from global memory.
-template <int kD, class T>
+template <int kD, typename T>
 __device__ __forceinline__ void load_fragments(uint32_t (&a)[kD / 16][4], const T* row0, const T* row8, int d) {
   const int t = threadIdx.x % 4;
 #pragma unroll
@@ -54,7 +54,7 @@ __device__ __forceinline__ void load_fragments(uint32_t (&a)[kD / 16][4], const 
 }
 
 // Starts the copy of kRows keys of one image and head, zeros after the last.
-template <class T, int kRows, int kD>
+template <typename T, int kRows, int kD>
 __device__ __forceinline__ void copy_keys(Tile<T, kRows, kD>& tile, const T* keys, int first, const Sizes& size) {
   constexpr int kChunks = kD / 8;
 #pragma unroll
@@ -68,13 +68,13 @@ __device__ __forceinline__ void copy_keys(Tile<T, kRows, kD>& tile, const T* key
   }
 }
 
-template <class T>
+template <typename T>
 __device__ __forceinline__ void store_pair(T* to, float low, float high) {
   *reinterpret_cast<uint32_t*>(to) = pack_pair<T>(low, high);
 }
 
 // sums += weights * rows first ... first + 15 of the tile, for channels 16 * step ...
-template <class T, int kM, int kRows, int kD>
+template <typename T, int kM, int kRows, int kD>
 __device__ __forceinline__ void add_weighted(float (&sums)[kM][kD / 8][4], const uint32_t (&weights)[kM][4],
                                              Tile<T, kRows, kD>& tile, int first, int step) {
   uint32_t b[4];
@@ -87,7 +87,7 @@ __device__ __forceinline__ void add_weighted(float (&sums)[kM][kD / 8][4], const
 }
 
 // Calls f with padded_d as a constant.
-template <class F>
+template <typename F>
 void with_head_dim(int padded_d, const F& f) {
   switch (padded_d) {
     case 16: return f(std::integral_constant<int, 16>());

@@ -10,7 +10,7 @@ namespace insight::attention {
 namespace {
 
 // Gradient of local: one thread block per tile of rows, over all keys.
-template <class T, int kD>
+template <typename T, int kD>
 __global__ void __launch_bounds__(kThreads) differentiate_rows_kernel(const BackwardArguments<T> a) {
   constexpr int kM = fragments_per_warp(kD);
   constexpr int kSteps = kD / 16;
@@ -117,7 +117,7 @@ __global__ void __launch_bounds__(kThreads) differentiate_rows_kernel(const Back
 }
 
 // Rows of the pass over keys, in shared memory.
-template <class T, int kRows, int kD>
+template <typename T, int kRows, int kD>
 struct RowBuffer {
   Tile<T, kRows, kD> query;
   Tile<T, kRows, kD> grad;
@@ -125,7 +125,7 @@ struct RowBuffer {
 };
 
 // Gradient of global_tokens: one thread block per tile of keys, over one part of the rows of the image.
-template <class T, int kD>
+template <typename T, int kD>
 __global__ void __launch_bounds__(kThreads) differentiate_keys_kernel(const BackwardArguments<T> a) {
   constexpr int kM = fragments_per_warp(kD);
   constexpr int kSteps = kD / 16;
@@ -270,7 +270,7 @@ __global__ void __launch_bounds__(kThreads) differentiate_keys_kernel(const Back
 
 }  // namespace
 
-template <class T>
+template <typename T>
 void differentiate_tensor_cores(const BackwardArguments<T>& arguments, int padded_d, int64_t row_tiles,
                                 cudaStream_t stream) {
   const dim3 rows = row_grid(arguments.size, row_tiles);

@@ -9,7 +9,7 @@ constexpr int kScoreKeys = 32;  // keys whose scores are in registers at once
 // precision, even in float16, and most tiles need no exchange of maxima between lanes.
 constexpr float kHeadroom = 8.0f;
 
-template <class T, int kD>
+template <typename T, int kD>
 __global__ void __launch_bounds__(kThreads, kD <= 32 ? 4 : 2) attend_kernel(const ForwardArguments<T> a) {
   constexpr int kM = fragments_per_warp(kD);
   constexpr int kSteps = kD / 16;
@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(kThreads, kD <= 32 ? 4 : 2) attend_kernel(cons
 
 }  // namespace
 
-template <class T>
+template <typename T>
 void attend_tensor_cores(const ForwardArguments<T>& arguments, int padded_d, int64_t row_tiles, cudaStream_t stream) {
   const dim3 grid = row_grid(arguments.size, row_tiles);
   with_head_dim(padded_d, [&](auto d) { attend_kernel<T, d.value><<<grid, kThreads, 0, stream>>>(arguments); });

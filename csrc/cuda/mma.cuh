@@ -14,7 +14,7 @@
 namespace insight {
 
 // c += a * b
-template <class T>
+template <typename T>
 __device__ __forceinline__ void mma_16816(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
 
 template <>
@@ -75,7 +75,7 @@ __device__ __forceinline__ float exp2_approx(float x) {
   return y;
 }
 
-template <class T>
+template <typename T>
 __device__ __forceinline__ uint32_t pack_pair(float low, float high);
 
 template <>

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from insight.config.files import read_files
+from insight.config.shipped import shipped_configs
 from insight.errors import InputError
 from insight.inference.score_threshold import check_score_threshold
 from insight.runtime.machine import check_device_name
@@ -110,6 +111,10 @@ def _parse_run(text: str) -> tuple[str, str, list[str]]:
     if Path(config).is_dir():
         overrides = ["OUTPUT_DIR", config]  # it may have been moved
         config, weights = f"{config}/config.yaml", weights or f"{config}/model_final.pth"
+    elif not weights and not os.path.exists(config) and config not in shipped_configs():
+        raise InputError(
+            f"runs: {name}: expected the folder of a training, or CONFIG,WEIGHTS, got {run!r}: no such folder"
+        )
     read_files([config])
     check_checkpoint(weights)
     return name, config, [*overrides, *(["MODEL.WEIGHTS", weights] if weights else [])]

@@ -160,11 +160,12 @@ def _work(job: Job) -> None:
 def _do(job: Job) -> None:
     from detectron2.utils.comm import is_main_process
 
-    from insight.engine import check_run, dry_run, evaluate, prepared_run, train
+    from insight.engine import check_run, dry_run, evaluate, prepared_run, start_logs, train
 
     cfg = config_of(job.args)
     if getattr(job.args, "dry_run", False):
         check_run(cfg)
+        start_logs()
         report = dry_run(cfg)
         if is_main_process():
             print_dry_run(report)

@@ -160,9 +160,20 @@ def _reason(error: Exception) -> str:
     said = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
     if mismatch := _MISMATCH.fullmatch(said):
         wanted, given, value, key = mismatch.groups()
-        hint = f"; write {value:.50}.0" if (wanted, given) == ("float", "int") else ""
-        return f"{key}: expected a value of type {wanted}, got {value:.80} of type {given}{hint}"
+        said = f"{key}: expected a value of type {wanted}, got {value:.80} of type {given}"
+        return said + _how_to_write(value, wanted, given)
     return said if len(said) <= 400 else f"{said[:200]} ... {said[-200:]}"
+
+
+def _how_to_write(value: str, wanted: str, given: str) -> str:
+    """What to write for a value of another type, where that is clear."""
+    if (wanted, given) == ("float", "int"):
+        return f"; write {value:.50}.0"
+    words = re.fullmatch(r"[\[(]?([\w.,-]{1,50})[\])]?", value)  # [mask] too, from which a shell took the quotes
+    if wanted not in ("list", "tuple") or given != "str" or words is None:
+        return ""
+    items = ", ".join(f'"{word}"' for word in words[1].split(",") if word)
+    return f"; write '[{items}]'" if wanted == "list" else f"; write '({items},)'"
 
 
 def _choose_device(cfg: "CfgNode") -> None:

@@ -53,10 +53,12 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
 
     Raises:
         CheckpointError: the checkpoint is missing, lacks a parameter of the model, or has one of another shape.
-        InputError: there is no test dataset, or its classes differ from the model's.
+        InputError: there is no test dataset, or its classes differ from the model's; or invalid TEST keys.
+        OSError: a dataset or one of its images is missing.
     """
     require_test_sets(cfg)
     trainer = trainer_class(cfg)
+    trainer.check_evaluation(cfg)
     model = trainer.build_model(cfg)
     loaded = {}
     if not is_sam(cfg) or cfg.MODEL.WEIGHTS or resume:

@@ -59,7 +59,7 @@ def check_run(cfg: CfgNode, *, evaluation: bool = False, resume: bool = False) -
 
 
 def start_output(cfg: CfgNode) -> None:
-    """Start the logs: on the terminal and in OUTPUT_DIR/log.txt, which alone gets the printed model.
+    """Start the logs of a run, and describe it there.
 
     Args:
         cfg: the config.
@@ -69,15 +69,23 @@ def start_output(cfg: CfgNode) -> None:
         OSError: OUTPUT_DIR cannot be written to.
     """
     check_output_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
-    rank = comm.get_rank()
+    start_logs(cfg.OUTPUT_DIR)
+    logger = logging.getLogger(__name__)
+    logger.info(f"Process {comm.get_rank()} of {comm.get_world_size()}")
+    logger.info(f"torch {torch.__version__} on {cfg.MODEL.DEVICE} with {torch.get_num_threads()} CPU threads")
+
+
+def start_logs(folder: str | None = None) -> None:
+    """Log to the terminal and, if there is a folder, to log.txt in it, which alone gets the printed model.
+
+    Args:
+        folder: of log.txt, or None.
+    """
     for name in ("detectron2", "fvcore", "insight"):
-        setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name)
+        setup_logger(folder, distributed_rank=comm.get_rank(), name=name)
     for handler in logging.getLogger("detectron2").handlers:
         if getattr(handler, "stream", None) is sys.stdout:
             handler.addFilter(_is_short)
-    logger = logging.getLogger(__name__)
-    logger.info(f"Process {rank} of {comm.get_world_size()}")
-    logger.info(f"torch {torch.__version__} on {cfg.MODEL.DEVICE} with {torch.get_num_threads()} CPU threads")
 
 
 def _is_short(record: logging.LogRecord) -> bool:

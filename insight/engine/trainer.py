@@ -218,8 +218,11 @@ class Trainer(DefaultTrainer):
             )
         self.check_classes(self.cfg, self.cfg.DATASETS.TRAIN, trained=state_dict.get("class_names") or ())
         try:
+            saved, ours = state_dict["_trainer"]["optimizer"], self._trainer.optimizer.state_dict()
+            if _optimizer_kind(saved) != _optimizer_kind(ours):  # torch would fail in the first step alone
+                raise ValueError(f"it is of another optimizer than SOLVER.OPTIMIZER {self.cfg.SOLVER.OPTIMIZER}")
             super().load_state_dict(state_dict)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{self.cfg.OUTPUT_DIR}: the checkpoint's training state does not fit the config ({error!r:.200}); "
                 "resume with the config that the training was started with"
@@ -242,6 +245,21 @@ class Trainer(DefaultTrainer):
         if cfg.SOLVER.MAX_ITER < 1:
             raise InputError(f"SOLVER.MAX_ITER: expected at least 1, got {cfg.SOLVER.MAX_ITER}")
         cls.check_classes(cfg, [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
+        cls.check_evaluation(cfg)
+
+    @classmethod
+    def check_evaluation(cls, cfg: CfgNode) -> None:
+        """Check before an evaluation what does not depend on the weights.
+
+        Args:
+            cfg: the config.
+
+        Raises:
+            InputError: test datasets whose classes differ from each other or in number from the model's; or invalid
+                TEST keys.
+            OSError: a dataset or one of its images is missing.
+        """
+        cls.check_classes(cfg, cfg.DATASETS.TEST)
         for name in cfg.DATASETS.TEST:
             DatasetCatalog.get(name)
             cls.build_evaluator(cfg, name)
@@ -300,6 +318,11 @@ class Trainer(DefaultTrainer):
             tasks=("bbox", *of_masks) if gives_masks(cfg) else ("bbox",),
             boundary_ratio=cfg.TEST.BOUNDARY_RATIO,
         )
+
+
+def _optimizer_kind(state: dict) -> set[str]:
+    """What tells the state of SGD from that of Adam; other settings come and go with torch's versions."""
+    return {"momentum", "betas"}.intersection(state["param_groups"][0])
 
 
 @contextlib.contextmanager

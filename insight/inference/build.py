@@ -1,22 +1,26 @@
 """Building the predictor of a config or of a model by name."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from insight.config import is_sopseg
 from insight.errors import InputError
 from insight.hub import ModelFolder, find
 
+from .keywords import LoadKeywords
 from .sopseg_predictor import SOPSegPredictor
 
 if TYPE_CHECKING:
+    import torch
     from detectron2.config import CfgNode
 
     from .predictor import PromptPredictor
 
 
 def load(
-    name_or_folder: str | os.PathLike | ModelFolder, device: str | None = None, **options: Any
+    name_or_folder: str | os.PathLike | ModelFolder,
+    device: "str | torch.device | None" = None,
+    **options: Unpack[LoadKeywords],
 ) -> "PromptPredictor | SOPSegPredictor":
     """Load a model by its name, or from a folder.
 
@@ -24,20 +28,23 @@ def load(
         name_or_folder: a model that ships with the package or is in the cache, a model folder, or owner/name on the
             Hugging Face hub; see `insight.hub.find`.
         device: device to compute on; None for a GPU if there is one.
-        options: as the model's predictor takes them.
+        options: as the model's predictor takes them: `SOPSegPredictor.from_pretrained` or
+            `PromptPredictor.from_pretrained`.
 
     Returns:
         A `SOPSegPredictor` for SOPSeg, a `PromptPredictor`, which needs Detectron2, for a detector.
 
     Raises:
         InsightError: an unknown name, or a damaged model.
+        TypeError: an option of the other predictor.
     """
+    keywords: Any = options  # of either predictor, which refuses those of the other
     model = find(name_or_folder)
     if model.kind == "sopseg":
-        return SOPSegPredictor.from_pretrained(model, device, **options)
+        return SOPSegPredictor.from_pretrained(model, device, **keywords)
     from .predictor import PromptPredictor
 
-    return PromptPredictor.from_pretrained(model, device, **options)
+    return PromptPredictor.from_pretrained(model, device, **keywords)
 
 
 def build_predictor(cfg: "CfgNode") -> "PromptPredictor | SOPSegPredictor":

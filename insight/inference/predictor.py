@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from insight.structures.rle import RLEMasks
 from .box_correction import check_correct_boxes, corrected_where_far
 from .classes import Classes, class_indices
 from .image_input import NoImageError, to_rgb
+from .keywords import PromptKeywords
 from .prediction import Prediction
 from .score_threshold import check_score_threshold
 from .shrinkage import ShrinkageCheck
@@ -130,10 +131,10 @@ class PromptPredictor:
     def from_pretrained(
         cls,
         name_or_folder: str | os.PathLike | ModelFolder = DEFAULT_DETECTOR,
-        device: str | None = None,
+        device: str | torch.device | None = None,
         *,
         score_threshold: float | None = None,
-        **options: Any,
+        **options: Unpack[PromptKeywords],
     ) -> "PromptPredictor":
         """Load a detector by its name, or from a folder.
 
@@ -153,9 +154,10 @@ class PromptPredictor:
         model = find(name_or_folder)
         model.require_kind("detector")
         threshold = model.score_threshold if score_threshold is None else check_score_threshold(score_threshold)
-        keys = {"MODEL.DEVICE": str(parse_device(device or "")), "MODEL.ROI_HEADS.SCORE_THRESH_TEST": threshold}
+        keys = {"MODEL.DEVICE": str(parse_device(str(device or ""))), "MODEL.ROI_HEADS.SCORE_THRESH_TEST": threshold}
         cfg = model_config(model, list(itertools.chain(*keys.items())))
-        predictor = cls(cfg, **{"class_names": list(model.class_names), **options})
+        keywords: PromptKeywords = {"class_names": list(model.class_names), **options}
+        predictor = cls(cfg, **keywords)
         predictor.gsd = model.gsd
         return predictor
 

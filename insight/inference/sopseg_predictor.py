@@ -1,7 +1,7 @@
 """SOPSeg's predictor: masks from boxes, oriented boxes and points. Needs no Detectron2."""
 
 import os
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
@@ -20,6 +20,7 @@ from insight.structures.rle import RLEMasks
 
 from .classes import Classes, label_classes
 from .image_input import NoImageError, to_rgb
+from .keywords import SOPSegKeywords
 from .prediction import Prediction
 from .shrinkage import ShrinkageCheck
 
@@ -101,7 +102,10 @@ class SOPSegPredictor:
 
     @classmethod
     def from_pretrained(
-        cls, name_or_folder: str | os.PathLike | ModelFolder = DEFAULT_SOPSEG, device: str | None = None, **options: Any
+        cls,
+        name_or_folder: str | os.PathLike | ModelFolder = DEFAULT_SOPSEG,
+        device: str | torch.device | None = None,
+        **options: Unpack[SOPSegKeywords],
     ) -> "SOPSegPredictor":
         """Load a model by its name, or from a folder.
 
@@ -122,14 +126,15 @@ class SOPSegPredictor:
         assert model.architecture is not None
         keys = model.architecture
         default = ZERO_SHOT if keys.decoder == "sam" else MAGNIFIED
-        given = {
+        keywords: SOPSegKeywords = {
             "encoder": keys.encoder,
             "decoder": keys.decoder,
             "input_size": None if keys.input_size == default else keys.input_size,
             "magnify": keys.magnify,
             "prompt": keys.prompt,
+            **options,
         }
-        return cls(model.weights, device=parse_device(device or ""), **{**given, **options})
+        return cls(model.weights, device=parse_device(str(device or "")), **keywords)
 
     @property
     def image_size(self) -> tuple[int, int] | None:

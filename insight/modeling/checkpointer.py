@@ -110,6 +110,9 @@ class Checkpointer(DetectionCheckpointer):
         """
         if not path and self.exact:
             raise CheckpointError("MODEL.WEIGHTS is empty: expected a checkpoint, as random weights give no results")
+        if not path:
+            self.logger.info("MODEL.WEIGHTS is empty: the model keeps the weights that it was built with")
+            return {}
         if problem := _unusable(path):
             raise CheckpointError(f"{path}: {problem}{self._way_on(path)}")
         self._loading = (path, self.exact or checkpointables is None)
@@ -123,8 +126,7 @@ class Checkpointer(DetectionCheckpointer):
             ) from error
         finally:
             self._parsed_url_during_load = None  # super() leaves it set after an error, and then refuses to load again
-        if path:
-            require_finite(self.model.state_dict(), path)
+        require_finite(self.model.state_dict(), path)
         return more
 
     def _load_file(self, filename: str) -> dict[str, Any]:

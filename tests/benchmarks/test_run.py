@@ -1,5 +1,6 @@
 """The runner on fake benchmarks: choice of cases, table, JSON, comparison with an earlier run, exit status."""
 
+import importlib
 import json
 
 import pytest
@@ -70,10 +71,21 @@ def test_compare_uses_ratios_and_only_what_both_have():
 
 def test_only_chooses_benchmark_and_case(folder, capsys):
     assert run.main(["--quick", "--only", "fake_good/back"], folder) == 0
-    text = capsys.readouterr().out
+    text, told = capsys.readouterr()
+    assert told == "measuring fake_good: backward\n"
     assert "fake_good: backward" in text and "forward" not in text and "fake_wrong" not in text
     assert run.main(["--only", "nothing"], folder) == 2
     assert "--only nothing: no benchmark matches" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["sopseg", "detector", "prompt_latency"])
+def test_no_model_is_built_for_cases_that_are_not_chosen(name, monkeypatch, capsys):
+    pytest.importorskip("detectron2")
+    module = importlib.import_module(f"bench_{name}")
+    for build in {"build_sopseg", "load_sopseg", "build_model", "SamPredictor"} & vars(module).keys():
+        monkeypatch.setattr(module, build, lambda *_: pytest.fail("a model was built"))
+    assert run.main(["--only", f"{name}/nothing"]) == 2
+    assert f"--only {name}/nothing: no benchmark matches" in capsys.readouterr().err
 
 
 def test_failures_are_reported_and_the_rest_still_runs(folder, capsys):

@@ -159,7 +159,7 @@ def test_a_folder_that_is_half_there(data, insight, tmp_path):
 
 def test_a_data_set_that_is_not_there(insight):
     done = insight("data check", "hrsid_nope")
-    assert done.code == 2 and "error: NAME: unknown dataset 'hrsid_nope'; insight's are: scenes_train" in done.err
+    assert done.code == 2 and "error: NAME: unknown dataset 'hrsid_nope'; the nearest: hrsid_test, hrsid" in done.err
     assert done.err.endswith('a COCO file gets a name by DATASETS.COCO \'[["name", "file.json", "images"]]\'\n')
     for name in ("ssdd_train", "soda_a_val"):
         done = insight("data check", name)

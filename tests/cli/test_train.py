@@ -27,6 +27,13 @@ def test_a_training_leaves_what_detectron2s_users_expect(trained):
     assert checkpoint["iteration"] == 1 and checkpoint["trainer"]["class_names"] == ["square", "bar"]
 
 
+def test_a_dry_run_prints_its_report_and_not_the_model(insight, project, tmp_path):
+    done = insight("train", "--config-file", project / "config.yaml", "--dry-run", "OUTPUT_DIR", tmp_path / "run")
+    assert done.code == 0, done.err
+    assert "seconds per step" in done.out and "Model:\n" not in done.out  # hundreds of lines
+    assert not (tmp_path / "run").exists()
+
+
 def test_evaluation_alone(insight, project, trained, tmp_path):
     config = ["--config-file", project / "config.yaml"]
     weights = ["MODEL.WEIGHTS", trained / "model_final.pth"]

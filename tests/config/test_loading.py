@@ -100,6 +100,20 @@ def test_cuda_becomes_the_cpu_only_where_there_is_no_gpu(monkeypatch, caplog, av
     assert ("there is no GPU: using the CPU" in caplog.text) != available
 
 
+@pytest.mark.parametrize(
+    "key, value, said",
+    [
+        ("DATASETS.TRAIN", "mine", """of type tuple, got mine of type str; write '("mine",)'"""),
+        ("MODEL.PROMPT.BRANCHES", "[box,mask]", """got [box,mask] of type str; write '["box", "mask"]'"""),
+        ("MODEL.PROMPT.BRANCHES", '[["box"', """got [["box" of type str"""),
+    ],
+)
+def test_a_word_for_a_list_is_told_how_to_write_it(key, value, said):
+    with pytest.raises(ConfigError) as raised:
+        load_config("", [key, value])
+    assert str(raised.value).endswith(said)
+
+
 def test_a_whole_number_for_a_float_is_told_how_to_write_it(tmp_path):
     (tmp_path / "config.yaml").write_text("SOLVER: {BASE_LR: 1}")
     for source in (("", ["SOLVER.BASE_LR", "1"]), (str(tmp_path / "config.yaml"),)):

@@ -154,7 +154,7 @@ def test_last_stages_can_be_trained(cfg):
     trained = {n for n, p in model.image_encoder.named_parameters() if p.requires_grad}
     assert trained == {n for n in model.image_encoder.state_dict() if n.startswith(("blocks.3.", "neck."))}
     cfg.MODEL.SOPSEG.TRAINED_STAGES = 5
-    with pytest.raises(ValueError, match="trained_stages: expected 0 to 4, got 5"):
+    with pytest.raises(ValueError, match=r"\(MODEL.SOPSEG.TRAINED_STAGES\): expected 0 to 4, got 5"):
         SOPSegTrainer.build_model(cfg)
 
 

@@ -129,6 +129,18 @@ def test_another_seed_gives_other_losses(train_cfg):
     assert train(train_cfg) != first
 
 
+def test_a_training_does_not_go_on_with_another_optimizer(train_cfg):
+    train_cfg.SOLVER.MAX_ITER = 2
+    train(train_cfg)
+    config = Path(train_cfg.OUTPUT_DIR, "config.yaml").read_text()
+    train_cfg.SOLVER.MAX_ITER, train_cfg.SOLVER.OPTIMIZER = 4, "AdamW"
+    with pytest.raises(
+        CheckpointError, match="does not fit the config .*another optimizer than SOLVER.OPTIMIZER AdamW"
+    ):
+        train(train_cfg, resume=True)
+    assert Path(train_cfg.OUTPUT_DIR, "config.yaml").read_text() == config
+
+
 def test_resuming_a_finished_training_trains_nothing(train_cfg, caplog):
     train_cfg.SOLVER.MAX_ITER = 2
     train(train_cfg)
@@ -263,6 +275,20 @@ def test_what_cannot_be_trained_or_evaluated_is_told_at_once(tiny_cfg, key, valu
     tiny_cfg.merge_from_list([key, value])
     with pytest.raises(ValueError, match=said):
         Trainer(tiny_cfg)
+
+
+@pytest.mark.parametrize(
+    "key, value, said",
+    [
+        ("MODEL.ROI_HEADS.NUM_CLASSES", 3, "has 2 classes .*, the model 3: .* needs a dataset of its own classes"),
+        ("TEST.AREA_PROFILE", "vhr", "TEST.AREA_PROFILE.: expected one of"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_told_before_the_model_is_built(tiny_cfg, monkeypatch, key, value, said):
+    monkeypatch.setattr(Trainer, "build_model", lambda cfg: pytest.fail("the model was built"))
+    tiny_cfg.merge_from_list([key, value])
+    with pytest.raises(ValueError, match=said):
+        evaluate(tiny_cfg)
 
 
 def test_an_evaluation_needs_a_test_set(train_cfg):

@@ -1,5 +1,8 @@
 """Predictors from model folders answer as those of the weights that were put in."""
 
+import inspect
+from typing import Unpack, get_type_hints
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +10,9 @@ from helpers.model_folders import write_tiny_detector, write_tiny_sopseg
 
 import insight
 import insight.hub.finding as finding
-from insight import SOPSegPredictor
+from insight import PromptPredictor, SOPSegPredictor
 from insight.hub import ModelError
+from insight.inference.keywords import LoadKeywords, PromptKeywords, SOPSegKeywords
 from insight.sam import SamPredictor
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
@@ -118,3 +122,36 @@ def test_damaged_weights_are_not_loaded(shipped, monkeypatch):
             load("s")
     with pytest.raises(ModelError, match="damaged or changed"):
         insight.masks(IMAGE, BOXES, "s")
+
+
+def keywords(function):
+    """The keyword-only parameters of a function, with their types."""
+    hints = get_type_hints(function)
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: hints[p.name] for p in parameters if p.kind == p.KEYWORD_ONLY}
+
+
+def test_keywords_are_those_of_the_classes():
+    by_class = {name: hint for name, hint in keywords(SOPSegPredictor.__init__).items() if name != "device"}
+    assert get_type_hints(SOPSegKeywords) == by_class
+    assert get_type_hints(PromptKeywords) == keywords(PromptPredictor.__init__)
+    by_name = keywords(PromptPredictor.from_pretrained)  # score_threshold
+    assert get_type_hints(LoadKeywords) == by_class | keywords(PromptPredictor.__init__) | by_name
+
+
+@pytest.mark.parametrize(
+    "function, expected",
+    [
+        (SOPSegPredictor.from_pretrained, SOPSegKeywords),
+        (PromptPredictor.from_pretrained, PromptKeywords),
+        (insight.load, LoadKeywords),
+    ],
+)
+def test_functions_name_their_keywords(function, expected):
+    assert inspect.signature(function).parameters["options"].annotation == Unpack[expected]
+
+
+def test_a_device_is_a_name_or_torchs(shipped, monkeypatch):
+    write_tiny_sopseg(shipped / "sopseg-vit-t", monkeypatch)
+    for device in ("cpu", torch.device("cpu")):
+        assert next(insight.load("sopseg-vit-t", device).model.parameters()).device == torch.device("cpu")

@@ -80,6 +80,12 @@ def test_another_class_count_is_told_where_it_must_fit_and_tolerated_to_start_fr
     assert "box_predictor.weight" in caplog.text
 
 
+def test_a_model_without_a_checkpoint_is_not_said_to_start_from_scratch(caplog):
+    with caplog.at_level("INFO"):
+        assert Checkpointer(Model()).load("") == {}
+    assert "the model keeps the weights that it was built with" in caplog.text and "scratch" not in caplog.text
+
+
 def test_another_width_is_never_tolerated(tmp_path):
     path = saved(tmp_path, Model(width=8))
     with pytest.raises(CheckpointError, match=r"does not fit the model.*backbone.bias: \(8,\) in the file, \(4,\)"):

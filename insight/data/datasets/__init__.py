@@ -1,5 +1,6 @@
 """Built-in datasets. Importing this package registers them with Detectron2."""
 
+import difflib
 from collections.abc import Sequence
 
 from detectron2.data import DatasetCatalog
@@ -32,7 +33,6 @@ def require_registered(names: Sequence[str], argument: str) -> None:
     registered = DatasetCatalog.list()
     for name in names:
         if name not in registered:
-            raise InputError(
-                f"{argument}: unknown dataset {name!r}; insight's are: {', '.join(BUILT_IN)}; "
-                f"a COCO file gets a name by {_BY_CONFIG}"
-            )
+            near = difflib.get_close_matches(name, BUILT_IN)
+            names = f"the nearest: {', '.join(near)}" if near else f"insight's are: {', '.join(BUILT_IN)}"
+            raise InputError(f"{argument}: unknown dataset {name!r}; {names}; a COCO file gets a name by {_BY_CONFIG}")

@@ -133,9 +133,11 @@ def require_class_count(count: int, name: str) -> None:
     require_same_classes([name])
     found = MetadataCatalog.get(name).thing_classes
     if len(found) != count:
+        classes = "class" if len(found) == 1 else "classes"
         raise InputError(
-            f"{name} has {len(found)} classes ({first(found, 20)}), the model {count}: "
-            f"set MODEL.ROI_HEADS.NUM_CLASSES to {len(found)}"
+            f"{name} has {len(found)} {classes} ({first(found, 20)}), the model {count}: set "
+            f"MODEL.ROI_HEADS.NUM_CLASSES to {len(found)} for a training; a trained model needs a dataset of its own "
+            "classes"
         )
 
 

@@ -1,12 +1,15 @@
 """Weights of a timm model from a file or an installed package, in timm's naming or EfficientNet-PyTorch's."""
 
 import importlib.util
+import logging
 import re
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from insight.checkpoint import CheckpointError, read_state_dict, require_finite
+
+_logger = logging.getLogger(__name__)
 
 KEY = "MODEL.TIMM.WEIGHTS"
 CLASSIFIER = re.compile(r"(conv_head|bn2|norm|norm_head|classifier|fc|head)\.")  # features-only models lack it
@@ -55,6 +58,7 @@ def load_backbone_weights(net: nn.Module, source: str) -> None:
             f"{len(extra)} unknown, {len(shapes)} of another shape (first: {min([*missing, *extra, *shapes])})"
         )
     net.load_state_dict(state)
+    _logger.info(f"The backbone has the weights of {source}")
 
 
 def _locate(source: str) -> Path:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from insight.checkpoint import CheckpointError
+from insight.errors import InputError
 from insight.structures.crop_plans import check_shared, plan_crops
 from insight.structures.prompts import Prompts
 from insight.structures.rle import RLEMasks
@@ -92,9 +93,12 @@ class SOPSegBranch:
 
         Raises:
             CheckpointError: the file is damaged or unsafe, or holds another model.
+            InputError: the branch is limited to some classes, and there are no masks for the others.
         """
         if not self.classes:
             return self._segment(image, prompts, mask_size)
+        if own is None:
+            raise InputError("own: expected the detector's masks, for the classes that are not the branch's, got None")
         here = torch.isin(classes, torch.tensor(self.classes, device=classes.device)).to(prompts.boxes.device)
         return own.replace(here, self._segment(image, prompts.select(here), mask_size))
 

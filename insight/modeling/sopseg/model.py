@@ -51,7 +51,9 @@ class SOPSeg(nn.Module):
             self.prompt_encoder.angle_embed.requires_grad_(True)
         stages = self.image_encoder.stages
         if not 0 <= trained_stages <= len(stages):
-            raise InputError(f"trained_stages: expected 0 to {len(stages)}, got {trained_stages}")
+            raise InputError(
+                f"trained_stages (MODEL.SOPSEG.TRAINED_STAGES): expected 0 to {len(stages)}, got {trained_stages}"
+            )
         if trained_stages:
             stages[len(stages) - trained_stages :].requires_grad_(True)
             self.image_encoder.neck.requires_grad_(True)

@@ -131,11 +131,13 @@ def test_a_model_for_images_of_one_size_is_refused_before_its_weights():
 
 
 @needs_package
-def test_a_feature_network_gets_the_same_weights_as_the_classifier():
+def test_a_feature_network_gets_the_same_weights_as_the_classifier(caplog):
+    caplog.set_level("INFO")
     timm = pytest.importorskip("timm")
     classifier = timm.create_model("tf_efficientnet_lite0").eval()
     load_backbone_weights(classifier, PACKAGE)
     backbone = TimmBackbone("tf_efficientnet_lite0", ["res5"], weights=PACKAGE).eval()
+    assert f"The backbone has the weights of {PACKAGE}" in caplog.text
     pixels = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         x = classifier.bn1(classifier.conv_stem(pixels))

@@ -9,8 +9,10 @@ from helpers.tiny_sopseg import save_tiny_checkpoint
 
 from insight import PromptPredictor, SOPSegPredictor
 from insight.checkpoint import CheckpointError
+from insight.errors import InputError
 from insight.modeling.meta_arch.prompt_rcnn import SOPSegBranch
 from insight.modeling.sopseg import SOPSeg
+from insight.structures.prompts import Prompts
 from insight.structures.rle import RLEMasks
 
 SIZE = 64  # of the crops
@@ -156,6 +158,14 @@ def test_classes_that_cannot_be_are_told_when_the_model_is_built(sopseg):
             build(make_tiny_config(MODEL__SOPSEG_BRANCH__CLASSES=[0, wrong], **branch))
     with pytest.raises(ValueError, match="^MODEL.SOPSEG_BRANCH.CLASSES: the other classes would have no masks"):
         build(make_tiny_config(MODEL__MASK_ON=False, MODEL__SOPSEG_BRANCH__CLASSES=[0], **branch))
+
+
+def test_a_branch_of_some_classes_needs_the_detectors_masks(sopseg):
+    _, options = sopseg
+    branch = SOPSegBranch(options["MODEL__SOPSEG_BRANCH__WEIGHTS"], SIZE, classes=[0])
+    image, prompts = torch.zeros(3, 64, 64, dtype=torch.uint8), Prompts(torch.tensor([[10.0, 10, 30, 30]]))
+    with pytest.raises(InputError, match="own: expected the detector's masks, .* got None"):
+        branch.masks(image, prompts, (64, 64), torch.tensor([1]))
 
 
 def test_close_boxes_may_share_crops(sopseg, monkeypatch):

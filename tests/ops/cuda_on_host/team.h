@@ -48,7 +48,7 @@ std::vector<Copy>& copies_on_their_way();
 bool chance();
 
 // Values of all lanes of the warp.
-template <class T>
+template <typename T>
 class Lanes {
  public:
   Lanes(const char* instruction, const T& own) : values_(exchange(instruction, &own, sizeof(T))) {

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
-template <class Value>
+template <typename Value>
 struct HostHalf {
   uint16_t bits;
 

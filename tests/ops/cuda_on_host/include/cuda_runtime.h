@@ -48,11 +48,11 @@ inline double max(double a, double b) { return std::fmax(a, b); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 
 inline void __threadfence() {}
-template <class T>
+template <typename T>
 T __ldcg(const T* address) {
   return *address;
 }
-template <class T>
+template <typename T>
 T atomicAdd(T* address, T value) {
   const T before = *address;
   *address = before + value;
@@ -71,17 +71,17 @@ inline int __syncthreads_count(int predicate) {
 }
 inline void __syncwarp() { cuda_on_host::Lanes<int>("__syncwarp", 0); }
 
-template <class T>
+template <typename T>
 T __shfl_sync(unsigned mask, T value, int from) {
   cuda_on_host::check_all_lanes(mask);
   return cuda_on_host::Lanes<T>("__shfl_sync", value)[from % 32];
 }
-template <class T>
+template <typename T>
 T __shfl_xor_sync(unsigned mask, T value, int flip) {
   cuda_on_host::check_all_lanes(mask);
   return cuda_on_host::Lanes<T>("__shfl_xor_sync", value)[cuda_on_host::lane() ^ flip];
 }
-template <class T>
+template <typename T>
 T __shfl_up_sync(unsigned mask, T value, int step) {
   cuda_on_host::check_all_lanes(mask);
   const int from = cuda_on_host::lane() - step;

@@ -6,7 +6,7 @@
 
 namespace insight {
 
-template <class T>
+template <typename T>
 inline float element(uint32_t pair, int which) {
   T half;
   half.bits = static_cast<uint16_t>(pair >> (16 * which));
@@ -19,7 +19,7 @@ struct MmaFragments {
 
 // Element (r, k) of A is with lane r % 8 * 4 + k % 8 / 2, in register r / 8 + 2 * (k / 8); (k, n) of B with lane
 // n * 4 + k % 8 / 2, in register k / 8; odd k in the upper halves.
-template <class T>
+template <typename T>
 void mma_16816(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   const cuda_on_host::Lanes<MmaFragments> lanes("mma", {{a[0], a[1], a[2], a[3]}, {b0, b1}});
   const int lane = cuda_on_host::lane();
@@ -97,7 +97,7 @@ inline float exp2_approx(float x) {
   return y < 1.17549435e-38f ? 0.0f : y;
 }
 
-template <class T>
+template <typename T>
 uint32_t pack_pair(float low, float high) {
   return T::of(low).bits | uint32_t(T::of(high).bits) << 16;
 }
