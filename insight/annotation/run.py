@@ -48,13 +48,26 @@ def annotate(source: Source, segmenter: Segmenter, filters: Filters, output: str
         return _annotate(source, segmenter, filters, output)
 
 
-def _annotate(source: Source, segmenter: Segmenter, filters: Filters, output: Path) -> Statistics:
-    changes = changes_by_hand(output / REVIEW)
+def check_decisions(output: str | os.PathLike) -> None:
+    """Check that `annotate` would overwrite no decisions; before a model is read, as it takes seconds.
+
+    Args:
+        output: the folder.
+
+    Raises:
+        InputError: its review.csv is malformed, or has decisions made by hand.
+    """
+    path = Path(output) / REVIEW
+    changes = changes_by_hand(path)
     if changes:
         raise InputError(
-            f"{output / REVIEW}: has {changes} decisions made by hand, which this run would overwrite; apply them as a "
-            "review, or remove the file"
+            f"{path}: has {changes} decisions made by hand, which this run would overwrite; apply them as a review, or "
+            "remove the file"
         )
+
+
+def _annotate(source: Source, segmenter: Segmenter, filters: Filters, output: Path) -> Statistics:
+    check_decisions(output)
     path, settings = output / MASKS, {**segmenter.settings, "block": BLOCK}
     found = settings_of(path)
     if found not in (None, settings) and any(Journal(path, found)):

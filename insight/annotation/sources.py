@@ -120,6 +120,21 @@ def open_source(
     return _open_coco(Path(image_root), classes, FileCheck(path, strict, SKIP_HINT))
 
 
+def require_images(source: Source, path: str | os.PathLike) -> None:
+    """Check, before a model is read, that there are images of a source.
+
+    Args:
+        source: the source.
+        path: what it was opened from, for the error.
+
+    Raises:
+        InputError: all images are missing.
+    """
+    if source.images and not any(image.path.is_file() for image in source.images):
+        missing = first(str(image.path) for image in source.images)
+        raise InputError(f"image_root: expected the images of {path}, but none of them is there: {missing}")
+
+
 def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) -> Source:
     images, labels, first_ids = [], {}, {}
     unread = FileCheck(folder, check.strict, SKIP_HINT)  # by image

@@ -11,6 +11,7 @@ from insight.errors import InputError
 from insight.hub import DEFAULT_SOPSEG
 from insight.runtime.file_names import with_name
 from insight.runtime.inputs import check_input
+from insight.runtime.locks import check_unlocked
 from insight.runtime.outputs import check_output_folder
 
 from .options import add_bad_options, add_command, add_device, check_model, chosen_model, integer
@@ -130,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
     if args.port is not None or args.no_browser:
         raise InputError("port: --port and --no-browser are of the page; add --ui")
     output = check_output_folder(args.output)
+    check_unlocked(output)
     formats = parse_exports(args.to)
     bounds = {f.name: value for f in fields(Filters) if (value := getattr(args, f.name)) is not None}
     if args.review and bounds:
@@ -142,8 +144,8 @@ def run(args: argparse.Namespace) -> int:
     from insight.annotation.conversion import images_in
     from insight.annotation.exports import check_exports, export
     from insight.annotation.review import Review
-    from insight.annotation.run import annotate, apply_review
-    from insight.annotation.sources import open_source
+    from insight.annotation.run import annotate, apply_review, check_decisions
+    from insight.annotation.sources import open_source, require_images
 
     review = Review(args.review) if args.review else None
     source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
@@ -151,6 +153,8 @@ def run(args: argparse.Namespace) -> int:
     if review is not None:
         statistics = apply_review(source, review, output)
     else:
+        check_decisions(output)
+        require_images(source, args.boxes)
         statistics = annotate(source, _segmenter(args), filters, output)
     kept, dropped = statistics.count("kept"), statistics.count("dropped")
     print(f"kept {kept} masks, dropped {dropped}: {output}/instances.json; see {output}/report.md")
@@ -188,6 +192,8 @@ def _open_page(args: argparse.Namespace) -> None:
     if given:
         raise InputError(f"ui: {given[0]} is not of the page; leave it out")
     _check_inputs(args)
+    if args.output:
+        check_output_folder(args.output)
     check_model(args, DEFAULT_SOPSEG, "sopseg")
     models = default_models()
     if args.model:
@@ -211,7 +217,7 @@ def _open_page(args: argparse.Namespace) -> None:
 
 def _boxes_of_page(args: argparse.Namespace):
     """The source of boxes, or None for images alone."""
-    from insight.annotation.sources import open_source
+    from insight.annotation.sources import open_source, require_images
     from insight.data.formats.oriented import has_oriented
 
     has_boxes = Path(args.boxes).suffix.lower() in (".json", *LAYER_SUFFIXES) or has_oriented(args.boxes)
@@ -221,6 +227,7 @@ def _boxes_of_page(args: argparse.Namespace):
             raise InputError(f"ui: {_option(option)} goes with boxes, and {args.boxes} has none; leave it out")
         return None
     source = open_source(args.boxes, args.image_root, args.classes, strict=args.strict)
+    require_images(source, args.boxes)
     for failure in _failures(source):
         print(f"warning: {failure}", file=sys.stderr)
     return source

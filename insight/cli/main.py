@@ -62,4 +62,6 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str]) -> int:
     args = build_parser().parse(words)
-    return report_errors(lambda: args.run(args), args.parser.flags)
+    typed = {word.rstrip("/") for word in words}  # a message that begins with "images: " may be of a folder so named
+    flags = {name: flag for name, flag in args.parser.flags.items() if name not in typed}
+    return report_errors(lambda: args.run(args), flags)

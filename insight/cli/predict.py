@@ -11,16 +11,12 @@ from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG
 from insight.inference.prompt_text import HORIZONTAL, ORIENTED, box_numbers
 from insight.inference.score_threshold import check_score_threshold
 from insight.runtime.inputs import check_input
+from insight.runtime.locks import check_unlocked
 from insight.runtime.outputs import check_output_file, check_output_folder
 from insight.version import __version__
 
 from .options import add_command, add_model, add_overrides, check_model, chosen_model, config_of, integer
 from .reporting import print_error
-
-_RASTER_OPTIONS = (
-    *("tile_size", "overlap", "bands", "rescale", "gsd", "simplify", "regularize"),
-    *("also", "workers", "engine", "address"),
-)
 
 
 def add_parser(commands) -> None:
@@ -139,6 +135,7 @@ def add_parser(commands) -> None:
         "--engine", choices=("local", "ray"), default="local", help="what runs the processes (default: %(default)s)"
     )
     rasters.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster (default: one on this machine)")
+    parser.set_defaults(raster_options=[action.dest for action in rasters._group_actions])
     add_overrides(parser)
 
 
@@ -147,6 +144,7 @@ def run(args: argparse.Namespace) -> int:
     if _writes_vectors(args):
         return _predict_rasters(args)
     output = check_output_folder(args.output, or_files=VECTOR_SUFFIXES)
+    check_unlocked(output)
     _check_options(args)
 
     from insight.data.formats.image_folders import find_images
@@ -154,15 +152,16 @@ def run(args: argparse.Namespace) -> int:
     images = find_images(args.images)
 
     from insight.inference.file_predictor import to_file_predictor
-    from insight.inference.files import named_images, predict_files
+    from insight.inference.files import predict_files, unusable_images
 
     prompts = _prompts(args)
-    named_images(images, prompts)  # fails before a model is read
     if args.correct_boxes and not _has_boxes(prompts):
         raise InputError("correct_boxes: expected boxes to correct: --boxes, or --boxes-json with 4 numbers per box")
-    model, settings = _predictor(args, prompts is not None)
-    predictor = to_file_predictor(model, prompts is not None, args.given_class, args.correct_boxes)
-    answered, failures = predict_files(predictor, images, output, prompts, settings)
+    answered, failures = 0, unusable_images(images, prompts, args.boxes_json or "prompts")
+    if not failures:
+        model, settings = _predictor(args, prompts is not None)
+        predictor = to_file_predictor(model, prompts is not None, args.given_class, args.correct_boxes)
+        answered, failures = predict_files(predictor, images, output, prompts, settings)
     without = f", without {len(failures)} that failed" if failures else ""
     if answered or not failures:
         print(f"wrote {output}/predictions.json and the pictures in {output}/overlays{without}")
@@ -202,7 +201,7 @@ def _check_options(args: argparse.Namespace) -> None:
         check_input(args.boxes_json, "boxes_json")
     if args.score_threshold is not None:
         check_score_threshold(args.score_threshold)
-    given = [name for name in _RASTER_OPTIONS if getattr(args, name) != args.parser.get_default(name)]
+    given = [name for name in args.raster_options if getattr(args, name) != args.parser.get_default(name)]
     if given and not _writes_vectors(args):
         raise InputError(f"{given[0]}: is for rasters; {_wanted_vectors(args)}")
     check_model(args, DEFAULT_SOPSEG, needs_config=_needs_config(args))
@@ -241,32 +240,38 @@ def _predict_rasters(args: argparse.Namespace) -> int:
     from insight.geo.options import RasterOptions
     from insight.geo.raster import SUFFIXES, Raster
 
+    opening = {name: getattr(args, name) for name in ("bands", "rescale", "gsd")}
     options = {name: getattr(args, name) for name in ("tile_size", "overlap", "simplify", "regularize")}
-    RasterOptions(gsd=args.gsd, **options)  # fails before torch is imported
+    RasterOptions(**opening, **options)  # fails before torch is imported
     rasters = find_images(args.images, SUFFIXES)
-    opening = (args.bands, args.rescale, args.gsd)
-    raster = None if args.to else Raster(rasters[0], *opening)  # fails before a model is read
+    raster = None if args.to else Raster(rasters[0], **opening)  # fails before a model is read
 
     from insight.geo.companions import check_companions, parse_companions, write_companions
     from insight.geo.engines import check_engine
-    from insight.geo.predict import open_suited, predict_raster
-    from insight.geo.predict_many import predict_rasters
+    from insight.geo.predict import predict_raster, prompts_of, suited
+    from insight.geo.predict_many import check_rasters, predict_rasters
+    from insight.geo.scene_run import UNFINISHED
 
     also = parse_companions(args.also)
-    if raster is not None:
-        check_companions(also, raster)
-    check_engine(args.engine, args.workers)
+    check_engine(args.engine, args.workers, args.address)
     prompts = _raster_prompts(args, raster)
-    options |= {**prompts, "workers": args.workers, "engine": args.engine, "address": args.address}
+    options |= prompts
+    if raster is None:
+        check_rasters(rasters, RasterOptions(**opening, **options), also)
+    else:
+        check_unlocked(f"{args.output}{UNFINISHED}")
+        check_companions(also, raster)
+        prompts_of(raster, RasterOptions(**options))
+    engine = {name: getattr(args, name) for name in ("workers", "engine", "address")}
     model, _ = _predictor(args, bool(prompts))
-    if not args.to:
-        raster = open_suited(rasters[0], model, *opening)
-        predict_raster(raster, model, output=args.output, **options)
+    if raster is not None:
+        raster = suited(raster, model, args.rescale)
+        predict_raster(raster, model, output=args.output, **engine, **options)
         for path in (args.output, *write_companions(args.output, raster, also)):
             print(f"wrote {path}")
         return 0
-    named = dict(zip(("bands", "rescale", "gsd"), opening))
-    done = predict_rasters(rasters, model, args.output, suffix=f".{args.to}", also=also, **named, **options)
+    to = {"suffix": f".{args.to}", "also": also, **engine}
+    done = predict_rasters(rasters, model, args.output, **to, **opening, **options)
     for path in done.written:
         print(f"wrote {path}")
     if done.already:
@@ -343,12 +348,21 @@ def _of_checkpoint(args: argparse.Namespace):
 def _prompts(args: argparse.Namespace):
     from insight.inference.prompt_files import parse_boxes, read_boxes
 
-    if not args.boxes and not args.oriented_boxes:
-        return read_boxes(args.boxes_json) if args.boxes_json else None
-    return parse_boxes(args.boxes, args.oriented_boxes)
+    if args.boxes or args.oriented_boxes:
+        return parse_boxes(args.boxes, args.oriented_boxes)
+    if not args.boxes_json:
+        return None
+    prompts = read_boxes(args.boxes_json)
+    if not any(len(group.boxes) + len(group.corners) for group in _groups(prompts)):
+        raise InputError(f"boxes_json: {args.boxes_json} holds no box; leave it out to detect objects")
+    return prompts
+
+
+def _groups(prompts) -> list:
+    """The boxes of all images, or of each."""
+    return list(prompts.values()) if isinstance(prompts, dict) else [prompts] if prompts is not None else []
 
 
 def _has_boxes(prompts) -> bool:
     """Whether a horizontal box is among the prompts."""
-    groups = prompts.values() if isinstance(prompts, dict) else [prompts] if prompts is not None else []
-    return any(len(group.boxes) for group in groups)
+    return any(len(group.boxes) for group in _groups(prompts))

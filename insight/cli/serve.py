@@ -10,6 +10,7 @@ from insight.errors import MissingDependencyError
 from insight.hub import DEFAULT_DETECTOR, DEFAULT_SOPSEG, detector_works, find
 from insight.runtime.inputs import check_input
 from insight.runtime.machine import check_device_name
+from insight.runtime.outputs import check_output_file, check_output_folder
 from insight.serving.settings import MIB, Limits, Settings
 
 from .options import add_command, add_device, integer
@@ -86,6 +87,10 @@ def run(args: argparse.Namespace) -> None:
     for name in settings.models:
         find(name)
     check_device_name(args.device)
+    if settings.results is not None:
+        check_output_folder(settings.results, "results")
+    if settings.store is not None:
+        check_output_file(settings.store, "store")
     # A token of the environment is in the logs of a container otherwise.
     server("serve")(settings, show_token=args.token is not None)
 

@@ -132,6 +132,8 @@ def _on_images(
 ) -> dict[str, Any]:
     """`describe` makes fields of an annotation of a polygon in the layer's CRS and in pixels."""
     layer = read_layer(path)
+    if not len(layer.table):
+        raise InputError(f"{path}: the layer is empty: expected polygons")
     geometries = shapely.force_2d(layer.table.geometry.to_numpy())
     kinds = {name for name in layer.table.geometry.geom_type.dropna().unique() if "Polygon" not in name}
     if kinds:

@@ -26,21 +26,24 @@ _READ_AHEAD, _KEPT_BACK = 2, 4  # jobs read but not computed, and computed but n
 _POLL = 0.1  # seconds after which a thread that waits looks whether the work has stopped
 
 
-def check_engine(engine: str, workers: int) -> None:
+def check_engine(engine: str, workers: int, address: str | None = None) -> None:
     """Validate the choice of an engine.
 
     Args:
         engine: "local" or "ray".
         workers: number of processes.
+        address: of a Ray cluster.
 
     Raises:
-        InputError: an unknown engine, or less than one worker.
+        InputError: an unknown engine, less than one worker, or an address that the engine does not take.
         MissingDependencyError: Ray is not installed.
     """
     if engine not in ENGINES:
         raise InputError(f"engine: expected {' or '.join(ENGINES)}, got {engine!r}")
     if workers < 1:
         raise InputError(f"workers: expected at least 1, got {workers}")
+    if address is not None and engine != "ray":
+        raise InputError(f"address: is of a Ray cluster; expected the engine ray with it, got {engine}")
     if engine == "ray":
         try:
             import ray  # noqa: F401
@@ -70,7 +73,7 @@ def open_engine(
         OSError: there is no Ray cluster at the address.
         InputError, MissingDependencyError: as `check_engine`; or several local workers on a GPU.
     """
-    check_engine(name, workers)
+    check_engine(name, workers, address)
     if name == "ray":
         with ray_engine(workers, address, on_gpu) as engine:
             yield partial(_run_on_ray, engine)

@@ -9,8 +9,8 @@ import pandas
 
 from insight.errors import InputError, MissingDependencyError
 
-from .raster import check_gsd
-from .stretch import Rescale
+from .raster import check_bands, check_gsd
+from .stretch import Rescale, parse_rescale
 from .tiles import check_tiling
 
 if TYPE_CHECKING:  # torch comes with it
@@ -44,7 +44,8 @@ class RasterOptions:
         regularize: straighten outlines, see `mask_polygons`.
 
     Raises:
-        InputError: `prompts` are given together with others, or a size is out of range.
+        OSError: the file that `rescale` names cannot be read.
+        InputError: `prompts` are given together with others, or an option can suit no raster.
         MissingDependencyError: as `check_outlines`.
     """
 
@@ -66,6 +67,10 @@ class RasterOptions:
         if self.prompts is not None and any(getattr(self, name) is not None for name in _PROMPTS):
             raise InputError("prompts: a layer holds all prompts and attributes; give no others besides it")
         check_tiling(self.tile_size, self.overlap)
+        if self.bands is not None:
+            check_bands(self.bands)
+        if self.rescale is not None:
+            parse_rescale(self.rescale)
         check_gsd(self.gsd)
         check_outlines(self.simplify, self.regularize)
 

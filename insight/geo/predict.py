@@ -73,7 +73,7 @@ def predict_raster(
         InputError: an argument is invalid; the message names it.
         MissingDependencyError: Ray is not installed.
     """
-    check_engine(engine, workers)
+    check_engine(engine, workers, address)
     if output is not None:
         check_output(output, raster.path if isinstance(raster, Raster) else raster)
     run = prepare(raster, model, RasterOptions(**options))
@@ -114,10 +114,11 @@ def prepare(raster: str | os.PathLike | Raster, model: Any, options: RasterOptio
         OSError, InputError: as `predict_raster`.
     """
     if not isinstance(raster, Raster):
-        raster = open_suited(raster, model, options.bands, options.rescale, options.gsd)
+        raster = Raster(raster, options.bands, options.rescale, options.gsd)
+        raster = suited(raster, model, options.rescale)
     elif not (options.bands is None and options.rescale is None and options.gsd is None):
         raise InputError("bands, rescale, gsd: belong to the Raster, which is given")
-    prompts, attributes = _prompts(raster, options)
+    prompts, attributes = prompts_of(raster, options)
     count = prompts.count if prompts.groups else 0
     if attributes is not None and len(attributes) != count:
         raise InputError(f"attributes: expected a row for each of {count} prompts, got {len(attributes)}")
@@ -131,36 +132,29 @@ def prepare(raster: str | os.PathLike | Raster, model: Any, options: RasterOptio
     return SceneRun(work, options.simplify, options.regularize, attributes)
 
 
-def open_suited(
-    path: str | os.PathLike, model: Any, bands: Any = None, rescale: Rescale | None = None, gsd: float | None = None
-) -> Raster:
-    """Open a raster at a ground sampling distance that suits a model.
+def suited(raster: Raster, model: Any, rescale: Rescale | None = None) -> Raster:
+    """Return a raster at a ground sampling distance that suits a model.
 
     Args:
-        path: the file.
+        raster: the raster; one that was opened with a `gsd` keeps it.
         model: the predictor. If it is a detector with the attribute `gsd`, smallest and largest of its training in
             metres a pixel, a raster outside of them is resampled to the nearer one, with a message.
-        bands, rescale: as `Raster` takes them.
-        gsd: what to resample to instead.
+        rescale: what the raster was opened with.
 
     Returns:
-        The raster.
-
-    Raises:
-        OSError, InputError: as `Raster`.
+        The raster itself, or the resampled one.
     """
-    raster = Raster(path, bands, rescale, gsd)
     trained = getattr(model, "gsd", None)
-    if gsd is not None or raster.gsd_m is None or not trained or isinstance(model, SOPSegPredictor):
+    if raster.gsd is not None or raster.gsd_m is None or not trained or isinstance(model, SOPSegPredictor):
         return raster
     nearest = min(max(raster.gsd_m, trained[0]), trained[1])
     if math.isclose(nearest, raster.gsd_m, rel_tol=0.01):
         return raster
     _logger.warning(
-        f"{path}: is resampled from {raster.gsd_m:.3g} to {nearest:.3g} m a pixel, as the model was trained at "
+        f"{raster.path}: is resampled from {raster.gsd_m:.3g} to {nearest:.3g} m a pixel, as the model was trained at "
         f"{trained[0]:g} to {trained[1]:g}; gsd chooses otherwise"
     )
-    return Raster(path, bands, rescale, nearest)
+    return Raster(raster.path, raster.bands, rescale, nearest)
 
 
 def is_on_gpu(model: Any) -> bool:
@@ -169,8 +163,20 @@ def is_on_gpu(model: Any) -> bool:
     return parameters is not None and any(parameter.is_cuda for parameter in parameters())
 
 
-def _prompts(raster: Raster, options: RasterOptions) -> tuple[ParsedPrompts, pandas.DataFrame | None]:
-    """The prompts in pixels of the raster as it is read, and their attributes."""
+def prompts_of(raster: Raster, options: RasterOptions) -> tuple[ParsedPrompts, pandas.DataFrame | None]:
+    """Read and check the prompts of a raster; this needs no model.
+
+    Args:
+        raster: the raster.
+        options: the prompts among them are read.
+
+    Returns:
+        The prompts in pixels of the raster as it is read, and their attributes.
+
+    Raises:
+        OSError: the layer is missing.
+        InputError: a prompt is invalid or lies outside the raster, or as `insight.geo.prompts.read_prompts`.
+    """
     boxes, corners, points, labels = options.boxes, options.oriented_boxes, options.points, options.labels
     attributes = options.attributes
     if options.prompts is not None:

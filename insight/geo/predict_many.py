@@ -10,13 +10,15 @@ from typing import Any, NamedTuple, Unpack
 from insight.errors import InputError, InsightError
 from insight.inference.files import names_of
 from insight.runtime.file_names import with_name
+from insight.runtime.notices import without_warnings
 from insight.runtime.outputs import check_output_folder
 
 from .companions import check_companions, write_companions
 from .engines import check_engine, open_engine
 from .options import RasterKeywords, RasterOptions
-from .predict import check_output, is_on_gpu, prepare
+from .predict import check_output, is_on_gpu, prepare, prompts_of
 from .prompts import LiesElsewhereError
+from .raster import Raster
 from .writers import SUFFIXES
 
 _logger = logging.getLogger(__name__)
@@ -73,7 +75,7 @@ def predict_rasters(
         InputError: a raster is given twice, an unknown suffix, or a layer lies on none of the rasters.
         MissingDependencyError: Ray is not installed.
     """
-    check_engine(engine, workers)
+    check_engine(engine, workers, address)
     wanted = RasterOptions(**options)
     folder = check_output_folder(output)
     if suffix.lower() not in SUFFIXES:
@@ -105,6 +107,34 @@ def predict_rasters(
     if elsewhere:
         _logger.warning(f"{len(elsewhere)} of {len(outputs)} rasters have no prompts and no file")
     return ManyRasters(written, already, list(elsewhere), failures)
+
+
+def check_rasters(rasters: Sequence[str | os.PathLike], options: RasterOptions, also: Sequence[str] = ()) -> None:
+    """Check, before a model is read, that there is a raster to which the options can be applied.
+
+    Args:
+        rasters: the files; they are opened in turn, up to the first that can be used.
+        options: as `predict_rasters` takes them.
+        also: as `predict_rasters` takes it.
+
+    Raises:
+        InputError: none can be used; the message is about the first, or the first on which the prompts lie.
+    """
+    elsewhere: list[Exception] = []
+    failures: list[Exception] = []
+    for path in rasters:
+        try:
+            with without_warnings():  # they come when the raster's turn comes
+                raster = Raster(path, options.bands, options.rescale, options.gsd)
+                check_companions(also, raster)
+                prompts_of(raster, options)
+            return
+        except LiesElsewhereError as error:
+            elsewhere.append(error)
+        except (OSError, ValueError, InsightError) as error:
+            failures.append(error)
+    count = f"; none of the {len(rasters)} rasters can be used" if len(rasters) > 1 else ""
+    raise InputError(f"{(failures or elsewhere)[0]}{count}")
 
 
 def output_names(rasters: Sequence[Path], folder: Path, suffix: str) -> dict[Path, Path]:

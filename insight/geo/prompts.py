@@ -243,7 +243,7 @@ class ImagePlace:
         nearest = there[int(np.argmin(shapely.distance(there, self._outline)))]
         line = shapely.shortest_line(self._outline, nearest)
         if self._crs is None or self._crs.geodetic_crs is None:
-            return f"its nearest prompt is {line.length:.0f} pixels outside the image"
+            return f"its nearest object is {line.length:.0f} pixels outside the image"
         degrees = pyproj.Transformer.from_crs(self._crs, self._crs.geodetic_crs, always_xy=True)
         on_map = shapely.get_coordinates(transform_polygons(np.array([line], object), self._transform))
         (lon1, lon2), (lat1, lat2) = degrees.transform(*on_map.T)
@@ -253,7 +253,7 @@ class ImagePlace:
             return "its coordinates have no place in the CRS of the image"
         distance = f"{metres / 1000:.1f} km" if metres >= 1000 else f"{metres:.0f} m"
         return (
-            f"its nearest prompt, at longitude {lon2:.4f}, latitude {lat2:.4f}, is {distance} from the image, whose "
+            f"its nearest object, at longitude {lon2:.4f}, latitude {lat2:.4f}, is {distance} from the image, whose "
             f"nearest edge is at {lon1:.4f}, {lat1:.4f}"
         )
 

@@ -279,6 +279,24 @@ def check_gsd(gsd: float | None) -> None:
         raise InputError(f"gsd: expected metres a pixel, above 0, got {gsd}")
 
 
+def check_bands(bands: Sequence[int | str] | str) -> list[int | str]:
+    """Check the number of bands to read.
+
+    Args:
+        bands: as `Raster` takes them.
+
+    Returns:
+        The number or the name of each.
+
+    Raises:
+        InputError: they are not one or three.
+    """
+    chosen: list[int | str] = [*bands.split(",")] if isinstance(bands, str) else list(bands)
+    if len(chosen) not in (1, 3):
+        raise InputError(f"bands: expected one band or three (red, green, blue), got {len(chosen)}")
+    return chosen
+
+
 @contextmanager
 def bounded_cache() -> Iterator[None]:
     """Let GDAL keep at most 512 MiB of blocks; by default it keeps a twentieth of the machine's memory."""
@@ -364,19 +382,17 @@ def _band_numbers(file: Any, bands: Sequence[int | str] | str | None) -> tuple[i
                 f"{file.name}: shows bands 1, 2, 3 of {len(colours)} as red, green, blue; choose with bands"
             )
         return tuple(colours[:3] if len(colours) >= 3 else colours[:1])
-    chosen = bands.split(",") if isinstance(bands, str) else list(bands)
-    if len(chosen) not in (1, 3):
-        raise InputError(f"bands: expected one band or three (red, green, blue), got {len(chosen)}")
+    chosen = check_bands(bands)
     names = {name: number for number, name in enumerate(file.descriptions, 1) if name}
     return tuple(_band_number(band, names, file) for band in chosen)
 
 
 def _band_number(band: int | str, names: dict[str, int], file: Any) -> int:
     name = str(band).strip()
-    number = names.get(name) or (int(name) if name.isdecimal() else 0)
+    named = names.get(name) if isinstance(band, str) else None  # a number is no name, although a name may be "3"
+    number = named or (int(name) if name.isdecimal() else 0)
     if not 1 <= number <= file.count:
         known = f" or {', '.join(list(names)[:20])}" if names else ""
-        raise InputError(
-            f"bands: expected numbers from 1 to {file.count}{known}, as {file.name} has them, got {name!r:.40}"
-        )
+        numbers = f"numbers from 1 to {file.count}" if file.count > 1 else "the number 1"
+        raise InputError(f"bands: expected {numbers}{known}, as {file.name} has them, got {name!r:.40}")
     return number

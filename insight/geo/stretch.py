@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from insight.errors import InputError
+from insight.runtime.inputs import check_input
 from insight.runtime.json_values import parse_json
 
 LOW, HIGH = 2.0, 98.0  # percentiles that become 0 and 255
@@ -53,20 +54,20 @@ def percentile_limits(pixels: np.ndarray, valid: np.ndarray) -> list[tuple[float
     return limits
 
 
-def parse_rescale(rescale: Rescale, bands: int) -> list[tuple[float, float]]:
+def parse_rescale(rescale: Rescale, bands: int | None = None) -> list[tuple[float, float]]:
     """Read the limits of a stretch.
 
     Args:
         rescale: (low, high) for all bands, such a pair for each band, a text of these numbers with commas, or the
             path of a JSON file with a "rescale", such as the one beside an earlier result.
-        bands: number of bands.
+        bands: number of bands; None if it is not known yet.
 
     Returns:
-        `bands` pairs.
+        `bands` pairs; without `bands`, those that are given.
 
     Raises:
         OSError: the file cannot be read.
-        InputError: other numbers, or a pair whose first number is not the smaller one.
+        InputError: the file is missing, other numbers, or a pair whose first number is not the smaller one.
     """
     given = rescale
     if isinstance(rescale, str | os.PathLike):
@@ -75,11 +76,13 @@ def parse_rescale(rescale: Rescale, bands: int) -> list[tuple[float, float]]:
         numbers = np.asarray(rescale, np.float64).reshape(-1, 2)
     except (TypeError, ValueError):
         numbers = np.zeros((0, 2))
+    counts = (1, 3) if bands is None else (bands,)
     if len(numbers) == 1:
-        numbers = numbers.repeat(bands, 0)
-    if len(numbers) != bands or not np.isfinite(numbers).all() or not (numbers[:, 0] < numbers[:, 1]).all():
+        numbers = numbers.repeat(counts[0], 0)
+    if len(numbers) not in counts or not np.isfinite(numbers).all() or not (numbers[:, 0] < numbers[:, 1]).all():
         raise InputError(
-            f"rescale: expected LOW,HIGH with LOW < HIGH, for all bands or for each of {bands}, got {given!r:.80}"
+            f"rescale: expected LOW,HIGH with LOW < HIGH, for all bands or for each of {counts[-1]}, or the .run.json "
+            f"of an earlier result, got {given!r:.80}"
         )
     return [(float(low), float(high)) for low, high in numbers]
 
@@ -87,6 +90,7 @@ def parse_rescale(rescale: Rescale, bands: int) -> list[tuple[float, float]]:
 def _from_text(text: str) -> list:
     path = Path(text)
     if path.suffix.lower() == ".json":
+        check_input(path, "rescale")
         content = parse_json(path.read_bytes(), text)
         if not isinstance(content, dict) or content.get("rescale") is None:
             raise InputError(f'rescale: {text} holds no stretch: expected JSON with a "rescale"')

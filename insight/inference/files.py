@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from insight.data.formats.file_check import first
-from insight.data.formats.images import read_image, write_png
+from insight.data.formats.images import image_size, read_image, write_png
 from insight.errors import InputError, InsightError
 from insight.runtime.digests import file_digest
 from insight.runtime.file_names import safe_name, with_name
 from insight.runtime.locks import output_folder
 from insight.runtime.progress import progress
+from insight.structures.prompts import parse_prompts
 
 from .coco_results import CocoResults
 from .prediction import Prediction
@@ -115,11 +116,44 @@ def _predict_to(
     return len(by_name) - len(failures), failures
 
 
-def named_images(images: Sequence[Path], prompts: BoxPrompts | dict[str, BoxPrompts] | None = None) -> dict[str, Path]:
+def unusable_images(
+    images: Sequence[Path], prompts: BoxPrompts | dict[str, BoxPrompts] | None = None, name: str = "prompts"
+) -> dict[Path, str]:
+    """Look, before a model is read, whether any image can be predicted. Pixels are not decoded.
+
+    Args:
+        images, prompts, name: as in `named_images`.
+
+    Returns:
+        The reason for each image, if none can be used; empty as soon as one can.
+
+    Raises:
+        InputError: as `named_images`.
+    """
+    reasons = {}
+    for key, path in named_images(images, prompts, name).items():
+        own = prompts.get(key) if isinstance(prompts, dict) else prompts
+        if own is None and prompts is not None:
+            continue
+        try:
+            size = image_size(path)
+            if own is not None:
+                parse_prompts(size, own.boxes, own.corners)
+        except (OSError, InputError) as error:
+            reasons[path] = with_name(path, str(error))
+        else:
+            return {}
+    return reasons
+
+
+def named_images(
+    images: Sequence[Path], prompts: BoxPrompts | dict[str, BoxPrompts] | None = None, name: str = "prompts"
+) -> dict[str, Path]:
     """Name images as `names_of`, and check that prompts by name are of them.
 
     Args:
         images, prompts: as in `predict_files`.
+        name: what the prompts are called, for the error.
 
     Returns:
         The image of each name.
@@ -131,7 +165,7 @@ def named_images(images: Sequence[Path], prompts: BoxPrompts | dict[str, BoxProm
     unknown = sorted(prompts.keys() - by_name.keys()) if isinstance(prompts, dict) else []
     if unknown:
         raise InputError(
-            f"prompts: no image is named {first(map(repr, unknown))}; expected file names of images: "
+            f"{name}: no image is named {first(map(repr, unknown))}; expected file names of images: "
             f"{first(map(repr, by_name))}"
         )
     return by_name

@@ -85,6 +85,20 @@ def output_folder(folder: str | os.PathLike) -> Iterator[Path]:
                     folder.rmdir()
 
 
+def check_unlocked(folder: str | os.PathLike) -> None:
+    """Check, before slow work, that no other process is writing to a folder. Nothing is created.
+
+    Args:
+        folder: that of an `output_folder` to come; it may not exist yet.
+
+    Raises:
+        BlockingIOError, OSError: as `output_folder`.
+    """
+    if Path(folder, ".lock").exists():
+        with output_folder(folder):
+            pass
+
+
 def _lock_folder(path: Path, stack: contextlib.ExitStack) -> IO:
     """Hold a folder's lock until the stack is left."""
     patience = 0.0

@@ -1,11 +1,24 @@
-"""Notices of torch about the code of Detectron2 and timm, which no user can change."""
+"""Notices and warnings that tell users nothing."""
 
+import contextlib
 import logging
 import warnings
+from collections.abc import Iterator
 
 
 def silence_notices() -> None:
-    """Silence these notices, and no others."""
+    """Silence notices of torch about the code of Detectron2 and timm, which no user can change, and no others."""
     warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Log no warnings while the block runs: for checks of what is done again later, with the same warnings."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,7 +1,7 @@
 """The application: routes, and what they share."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -77,14 +77,17 @@ def _services(settings: Settings) -> Services:
     limits = settings.limits
     library = Library(settings.sources, limits)
     metrics = Metrics()
-    models = Models(settings.models, settings.device, limits.crop_cache_bytes)
     store = None
-    if library.root is not None:
-        store = Store(settings.store or library.root / STORE)
-        if settings.results is not None:
-            import_results(settings.results, library, store)
-        if settings.boxes is not None:
-            import_boxes(settings.boxes, library, store)
+    with ExitStack() as stack:
+        if library.root is not None:  # before models are read, which takes seconds
+            store = Store(settings.store or library.root / STORE)
+            stack.callback(store.close)
+            if settings.results is not None:
+                import_results(settings.results, library, store)
+            if settings.boxes is not None:
+                import_boxes(settings.boxes, library, store)
+        models = Models(settings.models, settings.device, limits.crop_cache_bytes)
+        stack.pop_all()
     worker = Worker(limits.queue, limits.seconds, metrics.batch)
     tiles: ByteCache[bytes] = ByteCache(limits.tile_cache_bytes)
     caches = {"image": [library.decoded], "tile": [tiles], "crop": None}

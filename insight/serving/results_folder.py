@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from insight.annotation.review import COLUMNS
+from insight.annotation.review import COLUMNS, changes_by_hand
 from insight.annotation.run import COCO, REVIEW
 from insight.data.formats.coco_writer import open_coco
 from insight.errors import InputError
@@ -38,8 +38,9 @@ def import_results(folder: Path, library: Library, store: Store) -> int:
         The number of objects that were added.
 
     Raises:
-        InputError: instances.json is malformed, or none of its images is served.
+        InputError: instances.json or review.csv is malformed, or no image of instances.json is served.
     """
+    changes_by_hand(Path(folder) / REVIEW)  # malformed, it would be told only when results are written
     path = Path(folder) / COCO
     if not path.is_file():
         return 0

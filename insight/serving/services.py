@@ -44,6 +44,12 @@ class Services:
             raise Refusal(404, "this server serves no images; start it with a folder")
         return self.store
 
+    def require_few(self, prompts: list[Prompt]) -> None:
+        """Refuse more prompts than the limit of a request."""
+        weight, most = sum(prompt.weight for prompt in prompts), self.settings.limits.prompts
+        if weight > most:
+            raise Refusal(413, f"prompts: expected at most {most} boxes and points, got {weight}")
+
     async def segment(self, model: str, open_pixels: "PixelSource", prompts: list[Prompt]) -> tuple[list[Mask], Pixels]:
         """Answer prompts in the worker, together with the waiting ones of the same image.
 
@@ -58,9 +64,7 @@ class Services:
         Raises:
             Refusal, InsightError, OSError: the image or a prompt cannot be used.
         """
-        weight, most = sum(prompt.weight for prompt in prompts), self.settings.limits.prompts
-        if weight > most:
-            raise Refusal(413, f"prompts: expected at most {most} boxes and points, got {weight}")
+        self.require_few(prompts)
 
         def work(payloads: list[tuple[PixelSource, list[Prompt]]]) -> list:
             segmenter = self.models.segmenter(model)

@@ -98,6 +98,9 @@ class Settings:
             parts = urlsplit(url)
             if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
                 raise InputError(f"allow_url: expected http(s)://host/path, the beginning of URLs, got {url!r:.200}")
+        for name in ("results", "store"):
+            if getattr(self, name) is not None and not self.sources:
+                raise InputError(f"{name}: is of served images; expected a folder or image file to serve, got none")
         if self.label_studio_root is not None and not Path(self.label_studio_root).is_dir():
             raise InputError(f"label_studio_root: {self.label_studio_root}: no such folder")
 

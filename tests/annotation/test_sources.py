@@ -169,3 +169,12 @@ def test_what_is_neither_is_told(dota, write_coco, tmp_path):
         open_source(dota / "labelTxt" / "a.txt")
     with pytest.raises(FileNotFoundError, match="no such file"):
         open_source(tmp_path / "absent.json", images)
+
+
+def test_an_empty_layer_is_told(tmp_path):
+    geopandas = pytest.importorskip("geopandas")
+    pytest.importorskip("rasterio")
+    geopandas.GeoDataFrame({"class_name": []}, geometry=[], crs="EPSG:32632").to_file(tmp_path / "none.gpkg")
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="none.gpkg: the layer is empty: expected polygons"):
+        open_source(tmp_path / "none.gpkg", tmp_path / "a.png")

@@ -13,6 +13,7 @@ from pycocotools.coco import COCO
 
 from insight.hub.finding import SHIPPED
 from insight.modeling.sopseg import build_sopseg
+from insight.runtime.locks import output_folder
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +223,32 @@ def test_what_is_wrong_with_the_source_is_told_before_the_model_is_read(insight,
     for options, said in ((["--to", "gpkg"], "has no CRS"), (["--classes", "plane"], "unknown classes")):
         done = insight(*arguments, *options)
         assert (done.code, done.out) == (2, "") and said in done.err  # the model's name would be printed first
+
+
+def test_what_is_wrong_with_the_output_is_told_before_the_model_is_read(insight, boxes, tmp_path):
+    path, images = boxes
+    arguments = ("annotate", path, "--images", images, "--output", tmp_path)
+    review = tmp_path / "review.csv"
+    for decision, said in (
+        ("drop", "has 1 decisions made by hand"),
+        ("yes", "line 2: decision: expected keep or drop"),
+    ):
+        review.write_text(f"image,id,class,score,reason,decision\na.png,1,ship,0.9,,{decision}\n")
+        done = insight(*arguments)
+        assert (done.code, done.out) == (2, "") and said in done.err
+    review.unlink()
+    with output_folder(tmp_path):
+        done = insight(*arguments)
+    assert (done.code, done.out) == (2, "") and "is writing there" in done.err
+
+
+@pytest.mark.parametrize("options", [["--output", "masks"], ["--ui"]])
+def test_images_that_are_all_elsewhere_are_told_before_the_model_is_read(insight, boxes, tmp_path, options):
+    path, _ = boxes
+    (tmp_path / "others").mkdir()
+    done = insight("annotate", path, "--images", tmp_path / "others", *options)
+    said = f"error: --images: expected the images of {path}, but none of them is there: {tmp_path}/others/"
+    assert (done.code, done.out) == (2, "") and done.err.startswith(said)
 
 
 def test_exports(annotate, tmp_path):

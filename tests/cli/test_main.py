@@ -41,6 +41,13 @@ def test_help_lists_all_commands(insight):
     assert done.code == 0 and sorted(listed) == sorted([*groups, "bench"])
 
 
+def test_a_file_that_is_named_like_an_argument_is_not_taken_for_it(insight, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("images").mkdir()
+    for words in (("annotate", "images/", "--output", "masks"), ("predict", "images", "--output", "masks")):
+        assert insight(*words).err.startswith("error: images: ")
+
+
 # Prints what each command line ends with, and which of the packages that take seconds to import it has imported.
 LIGHT = """
 import json, sys

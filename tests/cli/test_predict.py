@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from pycocotools.coco import COCO
 
 from insight.config import load_config
 from insight.inference.predictor import PromptPredictor
+from insight.runtime.locks import output_folder
 
 
 @pytest.fixture
@@ -165,8 +167,9 @@ def test_where_every_image_fails_the_results_of_before_stay(predict, images, tmp
         (["0.png", "--boxes-json", "WRONG"], "not JSON"),
         (
             ["0.png", "--boxes-json", "OTHER"],
-            "prompts: no image is named 'other.png'; expected file names of images: '0.png'",
+            "other.json: no image is named 'other.png'; expected file names of images: '0.png'",
         ),
+        (["0.png", "--boxes-json", "NONE"], "--boxes-json: "),
         (["0.png", "--boxes", "10", "20", "50", "60"], "--boxes: expected 4 numbers (x1, y1, x2, y2), separated by"),
         (["0.png", "--boxes", "0.1,0.2,0.3,0.4"], "--boxes: expected pixels, got coordinates from 0 to 1 alone"),
         (["0.png", "--boxes", "0.png"], "0.png, expected a vector file as --output (.gpkg"),
@@ -192,8 +195,10 @@ def test_a_mistake_is_one_line_and_code_2(predict, images, tmp_path, arguments, 
     (tmp_path / "empty").mkdir()
     (tmp_path / "wrong.json").write_text("[1, 2")
     (tmp_path / "other.json").write_text('{"other.png": [[1, 2, 3, 4]]}')
+    (tmp_path / "none.json").write_text('{"0.png": []}')
     places = {
         "0.png": images / "0.png",
+        "NONE": tmp_path / "none.json",
         "EMPTY": tmp_path / "empty",
         "WRONG": tmp_path / "wrong.json",
         "OTHER": tmp_path / "other.json",
@@ -209,15 +214,49 @@ def test_a_mistake_is_one_line_and_code_2(predict, images, tmp_path, arguments, 
     ("arguments", "said"),
     [
         (["--boxes", "1,2,3,4", "--class", "circle"], "--class: unknown class 'circle'; the model's classes are ship"),
-        (["--boxes-json", "other.json"], "prompts: no image is named 'other.png'"),
+        (["--boxes-json", "other.json"], "other.json: no image is named 'other.png'"),
+        (["--boxes-json", "none.json"], "--boxes-json: none.json holds no box; leave it out to detect objects"),
     ],
 )
 def test_a_mistake_is_told_before_the_model_is_read(insight, images, tmp_path, monkeypatch, arguments, said):
     monkeypatch.setattr("insight.inference.build.build_predictor", None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other.json").write_text('{"other.png": [[1, 2, 3, 4]]}')
+    (tmp_path / "none.json").write_text("[]")
     done = insight("predict", images / "0.png", *arguments, "--model", "scenes-light", "--output", "results")
     assert done.code == 2 and f"error: {said}" in done.err
+
+
+@pytest.mark.parametrize(
+    ("names", "arguments", "said"),
+    [
+        (["none.png"], [], ["cannot read image none.png: it is truncated, corrupt"]),
+        (["0.png"], ["--boxes", "900,900,999,999"], ["0.png: boxes[0] = [900.0, 900.0, 999.0, 999.0] lies outside"]),
+        (
+            ["none.png", "0.png"],
+            ["--oriented-boxes", "900,900,9,5,30"],
+            ["cannot read image none.png", "lies outside", "all 2 images failed; nothing was written to results"],
+        ),
+    ],
+)
+def test_images_of_which_none_can_be_used_are_told_before_the_model_is_read(
+    insight, images, tmp_path, monkeypatch, names, arguments, said
+):
+    monkeypatch.setattr("insight.inference.build.build_predictor", None)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(images / "0.png", "0.png")
+    Path("none.png").touch()
+    done = insight("predict", *names, *arguments, "--model", "scenes-light", "--output", "results")
+    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert done.code == 1 and len(errors) == len(said)
+    assert all(part in line for part, line in zip(said, errors)) and not Path("results").exists()
+
+
+def test_a_folder_in_use_is_told_before_the_model_is_read(insight, images, tmp_path, monkeypatch):
+    monkeypatch.setattr("insight.inference.build.build_predictor", None)
+    with output_folder(tmp_path / "results"):
+        done = insight("predict", images / "0.png", "--model", "scenes-light", "--output", tmp_path / "results")
+    assert done.code == 2 and f"error: {tmp_path / 'results'}: process " in done.err
 
 
 def test_a_checkpoint_that_is_none(predict, images, tmp_path):

@@ -18,6 +18,7 @@ from helpers.rasters import ROTATED, write
 from helpers.tiny_sopseg import save_tiny_checkpoint
 
 from insight import SOPSegPredictor
+from insight.runtime.locks import output_folder
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (120, 150, 3), dtype=np.uint8)
 BOXES = [[10, 20, 40, 50], [60, 30, 90, 45], [100, 80, 140, 110]]
@@ -102,6 +103,13 @@ def _unread(*args, **options):
         (["--also", "labels,stac"], "stac: expected a scene with a CRS, got none"),
         (["--to", "gpkg", "--gsd", "0"], "--gsd: expected metres a pixel"),
         (["--to", "gpkg", "--overlap", "1"], "--overlap: expected 2 to 512"),
+        (["--to", "gpkg", "--bands", "1,2"], "--bands: expected one band or three (red, green, blue), got 2"),
+        (["--to", "gpkg", "--bands", "9"], "--bands: expected numbers from 1 to 3, as "),
+        (["--to", "gpkg", "--rescale", "9,1"], "--rescale: expected LOW,HIGH with LOW < HIGH"),
+        (["--to", "gpkg", "--rescale", "no.json"], "--rescale: no.json: no such file"),
+        (["--to", "gpkg", "--boxes", "far.gpkg"], "far.gpkg: lies elsewhere"),
+        (["--boxes", "900,900,999,999"], "boxes[0] = [900.0, 900.0, 999.0, 999.0] lies outside the image"),
+        (["--address", "auto"], "--address: is of a Ray cluster; expected the engine ray with it, got local"),
     ],
 )
 def test_a_mistake_is_told_before_the_model_is_read(predict, place, monkeypatch, args, says):
@@ -113,7 +121,37 @@ def test_a_mistake_is_told_before_the_model_is_read(predict, place, monkeypatch,
     boxes = [] if "--boxes" in args else ["--boxes", "10,20,40,50"]
     args = [place / word if word == "far.gpkg" else word for word in args]
     done = predict(*args, *boxes, output="found" if "--to" in args else "found.gpkg")
-    assert done.code == 2 and done.err.splitlines()[-1].startswith("error: ") and says in done.err.splitlines()[-1]
+    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert done.code == 2 and len(errors) == 1 and says in errors[0]
+
+
+def test_what_is_wrong_with_every_raster_is_told_once(predict, place, monkeypatch):
+    monkeypatch.setattr("insight.inference.build.build_predictor", _unread)
+    (place / "scenes").mkdir()
+    for name in "abc":
+        write(place / "scenes" / f"{name}.tif", IMAGE)
+    done = predict("--boxes", "1,1,9,9", "--bands", "4,3,2", "--to", "gpkg", source="scenes", output="found")
+    (said,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert done.code == 2 and said == (
+        f"error: --bands: expected numbers from 1 to 3, as {place}/scenes/a.tif has them, got '4'; none of the 3 "
+        "rasters can be used"
+    )
+
+
+def test_warnings_of_a_raster_come_once(predict, place, caplog):
+    write(place / "scene.tif", np.concatenate([IMAGE, IMAGE], 2))
+    (place / "scenes").mkdir()
+    (place / "scene.tif").rename(place / "scenes" / "a.tif")
+    assert predict("--boxes", "1,1,9,9", "--to", "gpkg", source="scenes", output="found").code == 0
+    assert predict("--boxes", "1,1,9,9", source="scenes/a.tif").code == 0
+    assert caplog.text.count("shows bands 1, 2, 3 of 6") == 2  # one for each run
+
+
+def test_an_output_in_use_is_told_before_the_model_is_read(predict, place, monkeypatch):
+    monkeypatch.setattr("insight.inference.build.build_predictor", _unread)
+    with output_folder(place / "found.gpkg.unfinished"):
+        done = predict("--boxes", "1,1,9,9")
+    assert done.code == 2 and "found.gpkg.unfinished: process " in done.err
 
 
 def test_an_output_is_checked_before_the_model_is_read(predict, place, monkeypatch):

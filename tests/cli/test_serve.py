@@ -50,6 +50,20 @@ def test_other_hosts_need_a_token(started, capsys):
     assert len(settings.token) > 20 and show_token
 
 
+@pytest.mark.parametrize("words", [["serve", "--results"], ["annotate", "--ui", "--output"]])
+def test_results_that_cannot_be_written_are_told_at_the_start(started, tmp_path, capsys, words):
+    (tmp_path / "file").touch()
+    (tmp_path / "images").mkdir()
+    option = words[-1]
+    assert main([*words, str(tmp_path / "file"), str(tmp_path / "images")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {option}: expected {tmp_path}/file to be a folder, but ")
+
+
+def test_a_database_that_cannot_be_written_is_told_at_the_start(started, tmp_path, capsys):
+    assert main(["serve", str(tmp_path), "--store", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("error: --store: expected a file to write, but ")
+
+
 @pytest.mark.parametrize("words, named", [(["serve"], "serve"), (["annotate", "--ui", "."], "--ui")])
 def test_a_missing_package_is_named(words, named, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "uvicorn", None)

@@ -169,7 +169,7 @@ def test_wrong_arguments(scene, tmp_path):
     table = geopandas.read_file(layer, layer="objects")
     table.geometry = table.geometry.translate(1, 0)
     table.to_parquet(tmp_path / "far.parquet")
-    with pytest.raises(InputError, match="far.parquet: lies elsewhere: its nearest prompt, at longitude 3.7"):
+    with pytest.raises(InputError, match="far.parquet: lies elsewhere: its nearest object, at longitude 3.7"):
         write_map(tmp_path / "far.parquet", raster, tmp_path / "map.html")
     table.iloc[:0].to_parquet(tmp_path / "none.parquet")
     assert write_map(tmp_path / "none.parquet", raster, tmp_path / "map.html").objects == 0

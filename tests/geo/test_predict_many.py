@@ -13,8 +13,9 @@ from helpers.bright import BrightDetector, drawn
 from helpers.rasters import write
 
 from insight.errors import InputError
+from insight.geo.options import RasterOptions
 from insight.geo.predict import predict_raster
-from insight.geo.predict_many import output_names, predict_rasters
+from insight.geo.predict_many import check_rasters, output_names, predict_rasters
 
 
 @pytest.fixture
@@ -68,6 +69,26 @@ def test_a_layer_on_none_of_the_rasters_is_refused(scenes, tmp_path):
     (tmp_path / "far.csv").write_text("wkt\nSRID=32632;POINT (0 0)\n")
     with pytest.raises(InputError, match="lies elsewhere"):
         predict_rasters(scenes[:2], BrightDetector(), tmp_path / "found", prompts=tmp_path / "far.csv")
+
+
+def test_one_raster_to_which_the_options_apply_is_enough(scenes, tmp_path, caplog):
+    a, b, c, _ = scenes
+    none = tmp_path / "none.tif"
+    none.write_text("no raster")
+    check_rasters([none, c, b], RasterOptions(bands="1"))
+    assert not caplog.text
+    with pytest.raises(InputError, match="none.tif: it is truncated.*; none of the 2 rasters can be used"):
+        check_rasters([none, none], RasterOptions())
+    with pytest.raises(InputError, match=r"bands: expected the number 1, as .*a.tif has them, got '4'$"):
+        check_rasters([a], RasterOptions(bands="4"))
+    far = tmp_path / "far.csv"
+    far.write_text("wkt\nSRID=32632;POINT (0 0)\n")
+    with pytest.raises(InputError, match="lies elsewhere.*none of the 2 rasters"):
+        check_rasters([a, b], RasterOptions(prompts=far))
+    with pytest.raises(InputError, match="it is truncated"):  # rather than that the layer lies elsewhere
+        check_rasters([a, none], RasterOptions(prompts=far))
+    with pytest.raises(InputError, match="stac: expected a scene with a CRS"):
+        check_rasters([c], RasterOptions(), ["stac"])
 
 
 def test_rasters_of_the_same_name_get_files_of_their_own(tmp_path):

@@ -190,14 +190,14 @@ def test_layer_that_lies_elsewhere(tmp_path):
     path = tmp_path / "boxes.gpkg"
     _layer([SHIP + (0, 4000), SHIP + (0, 24_000)]).to_crs(4326).to_file(path)
     # 4000 + 100 - 400 pixels of half a metre below the image's lower edge
-    with pytest.raises(InputError, match=r"boxes.gpkg: lies elsewhere: its nearest prompt, at longitude 2.71\d\d, "
+    with pytest.raises(InputError, match=r"boxes.gpkg: lies elsewhere: its nearest object, at longitude 2.71\d\d, "
                                          r"latitude 51.43\d\d, is 1.9 km from the image, whose"):  # fmt: skip
         read_prompts(path, UTM, NORTH_UP, SIZE)
     _layer([SHIP + (0, 4000)], crs=None).to_parquet(tmp_path / "boxes.parquet")
     with pytest.raises(InputError, match="lies elsewhere"):
         read_prompts(tmp_path / "boxes.parquet", UTM, NORTH_UP, SIZE)
     (tmp_path / "boxes.txt").write_text("100 4100 180 4140 170 4160 90 4120 ship 1\n")
-    with pytest.raises(InputError, match="its nearest prompt is 3700 pixels outside the image"):
+    with pytest.raises(InputError, match="its nearest object is 3700 pixels outside the image"):
         read_prompts(tmp_path / "boxes.txt", None, None, SIZE)
 
 

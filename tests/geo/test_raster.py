@@ -127,6 +127,8 @@ def test_bands_by_number_name_and_declared_colour(tmp_path):
         np.testing.assert_array_equal(Raster(path, bands).read((0, 0, 20, 20)), pixels[[2, 1, 0]].transpose(1, 2, 0))
     grey = Raster(path, "nir").read((0, 0, 20, 20))
     np.testing.assert_array_equal(grey, pixels[3][..., None].repeat(3, 2))
+    numbered = write(tmp_path / "numbered.tif", pixels, descriptions=("5", "4", "3", "2", "1"))
+    assert (Raster(numbered, [1, 2, 3]).bands, Raster(numbered, "1,2,3").bands) == ((1, 2, 3), (5, 4, 3))
     colours = [ColorInterp.blue, ColorInterp.green, ColorInterp.red, ColorInterp.undefined, ColorInterp.undefined]
     assert Raster(write(tmp_path / "b.tif", pixels, colorinterp=colours)).bands == (3, 2, 1)
 

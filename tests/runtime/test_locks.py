@@ -9,7 +9,7 @@ import sys
 import portalocker
 import pytest
 
-from insight.runtime.locks import locked, output_folder
+from insight.runtime.locks import check_unlocked, locked, output_folder
 
 HOLD = """
 import fcntl, sys
@@ -111,6 +111,16 @@ def test_a_block_that_writes_nothing_leaves_no_folder(tmp_path):
         (folder / "result").touch()
         raise KeyError
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "result"]
+
+
+def test_a_check_finds_the_holder_and_creates_nothing(tmp_path):
+    check_unlocked(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with output_folder(tmp_path / "out") as folder:
+        with pytest.raises(BlockingIOError, match=f"process {os.getpid()} "):
+            check_unlocked(folder)
+        (folder / "result").touch()
+    check_unlocked(tmp_path / "out")
 
 
 def test_a_lock_file_that_its_holder_removed_counts_no_longer(tmp_path, monkeypatch):

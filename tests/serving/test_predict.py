@@ -92,6 +92,13 @@ def test_every_form_of_answer_has_the_same_masks(shared_client):
         ({"image_id": "FIRST"}, 422, "finds objects"),
         ({"image_id": "FIRST", "boxes": [[1, 2, 3, "x"]]}, 422, "boxes"),
         ({"image_id": "FIRST", "boxes": [[5, 5, 1, 1]]}, 422, "inverted"),
+        ({"image_id": "FIRST", "boxes": [[0.1, 0.2, 0.5, 1]]}, 422, "boxes: expected pixels, got coordinates from 0"),
+        ({"image_id": "FIRST", "oriented_boxes": [[0.5, 0.5, 0.2, 0.1, 30]]}, 422, "oriented_boxes: expected pixels"),
+        (
+            {"image_id": "FIRST", "boxes": [[0, 0, 1, 1]], "points": [[[0.5, 0.5]]], "labels": [[1]]},
+            422,
+            "boxes and points: expected pixels",
+        ),
         ({"image_id": "FIRST", "boxes": [[0, 0, 9, 9]] * 6}, 413, "at most 5"),
         ({"image_id": "FIRST", "points": [[[1, 1]] * 6], "labels": [[1] * 6]}, 413, "at most 5"),
         ({"image_id": "FIRST", "boxes": BOXES, "points": [[[1, 1]]], "labels": [[1]]}, 422, "one for each box"),
@@ -187,3 +194,9 @@ def test_metrics_count(shared_client):
     assert "insight_crop_cache_bytes" in text
     shared_client.get("/api/images/0123456789abcdef")
     assert 'route="/api/images/{image_id}",status="404"' in shared_client.get("/metrics").text
+
+
+def test_a_pixel_beside_others_is_no_share_of_the_image(shared_client):
+    asked = {"image_id": image_ids(shared_client)[0], "boxes": [[0, 0, 1, 1], *BOXES]}
+    asked["oriented_boxes"] = [[0.5, 0.5, 0.5, 0.5, 0]]
+    assert len(shared_client.post("/v1/predict", json=asked).json()["instances"]) == 4

@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
-from helpers.servers import memory_of, new_object, running, write_images
+from helpers.servers import make_settings, memory_of, new_object, running, start, write_images
 from PIL import Image
 
+from insight.errors import InputError, InsightError
 from insight.serving.running import serve
 from insight.serving.settings import Settings
 from insight.serving.store import Store
@@ -228,3 +229,25 @@ def test_fifty_clients_get_answers_or_the_queues_503(tmp_path, model):
     assert set(statuses) <= {200, 503}
     assert statuses[200] >= 50
     assert sum(statuses.values()) == 400
+
+
+def test_annotations_in_use_are_told_before_models_are_read(tmp_path, model, monkeypatch):
+    settings = make_settings(tmp_path, model)
+    with start(settings) as client, monkeypatch.context() as patch:
+        patch.setattr("insight.serving.app.Models", None)
+        with pytest.raises(BlockingIOError, match="another server has these annotations open; stop it first"):
+            start(settings)
+        assert client.get("/health").status_code == 200
+
+
+def test_a_server_that_does_not_start_keeps_no_annotations(tmp_path, model):
+    with pytest.raises(InsightError, match="absent"):
+        start(make_settings(tmp_path, tmp_path / "absent"))
+    with start(make_settings(tmp_path, model)) as client:
+        assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["results", "store"])
+def test_results_and_annotations_need_images(tmp_path, name):
+    with pytest.raises(InputError, match=f"^{name}: is of served images; expected a folder or image file to"):
+        Settings(**{name: tmp_path / "there"})

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import time
+from itertools import chain
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from starlette.datastructures import UploadFile
 from insight.inference import prediction as results
 from insight.inference.classes import label_classes
 from insight.runtime.json_values import parse_json
+from insight.structures.boxes import refuse_normalized
 from insight.structures.oriented_boxes import oriented_corners
 from insight.structures.rle import RLEMasks, masks_to_rle
 
@@ -69,6 +71,8 @@ async def predict(request: Request, shared: Shared) -> Response:
     source = await _source(asked, upload, shared)
     prompts = _prompts(asked)
     if prompts:
+        shared.require_few(prompts)
+        _refuse_normalized(asked)
         model = shared.models.choose("sopseg", asked.model)
         masks, pixels = await shared.segment(model, source, prompts)
         found = _prediction(asked, prompts, masks, pixels)
@@ -130,6 +134,19 @@ def _prompts(asked: PredictRequest) -> list[Prompt]:
     padded = zip(points or [[]] * count, labels or [[]] * count, boxes)
     prompts = [Prompt(box=box, points=p, labels=la) for p, la, box in padded]
     return prompts + [Prompt(oriented_box=box) for box in asked.oriented_boxes]
+
+
+def _refuse_normalized(asked: PredictRequest) -> None:
+    """Refuse prompts in shares of the image's sides: a client sees no warning."""
+    oriented = (box[:4] if len(box) == 5 else chain(*box) for box in asked.oriented_boxes)  # without the angle
+    given = {
+        "boxes": list(chain(*asked.boxes)),
+        "oriented_boxes": list(chain(*oriented)),
+        "points": list(chain(*chain(*asked.points))),
+    }
+    given = {name: values for name, values in given.items() if values}
+    if given:
+        refuse_normalized(torch.tensor(list(chain(*given.values()))), " and ".join(given))
 
 
 def _prediction(asked: PredictRequest, prompts: list[Prompt], masks: list[Mask], pixels: Pixels) -> results.Prediction:
