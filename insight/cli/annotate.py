@@ -14,7 +14,7 @@ from insight.runtime.inputs import check_input
 from insight.runtime.locks import check_unlocked
 from insight.runtime.outputs import check_output_folder
 
-from .options import add_bad_options, add_command, add_device, check_model, chosen_model, integer
+from .options import SAME_COMMAND, add_bad_options, add_command, add_device, check_model, chosen_model, integer
 from .reporting import print_error
 
 _MEANINGS = {
@@ -56,6 +56,7 @@ def add_parser(commands) -> None:
         "--ui opens a page on which boxes are drawn and masks corrected; boxes that SOURCE has are its candidates.\n"
         "Masks are kept in .insight/annotations.sqlite in the folder of the images, and in DIR with --output.",
     )
+    parser.continues = SAME_COMMAND
     parser.add_argument(
         "boxes",
         metavar="SOURCE",

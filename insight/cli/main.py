@@ -64,4 +64,4 @@ def _run(words: Sequence[str]) -> int:
     args = build_parser().parse(words)
     typed = {word.rstrip("/") for word in words}  # a message that begins with "images: " may be of a folder so named
     flags = {name: flag for name, flag in args.parser.flags.items() if name not in typed}
-    return report_errors(lambda: args.run(args), flags)
+    return report_errors(lambda: args.run(args), flags, args.parser.continues)

@@ -22,10 +22,12 @@ class Parser(argparse.ArgumentParser):
     Attributes:
         sources: dest of a positional argument that collects any number of words, anywhere on the command line.
         forwards: parse nothing; all words are passed on in `words`.
+        continues: how to continue the command after Ctrl-C, for its last line; empty if it starts anew.
     """
 
     sources: str | None = None
     forwards = False
+    continues = ""
     _words: Sequence[str] = ()
 
     def __init__(self, **options: Any):

@@ -15,7 +15,7 @@ from insight.runtime.locks import check_unlocked
 from insight.runtime.outputs import check_output_file, check_output_folder
 from insight.version import __version__
 
-from .options import add_command, add_model, add_overrides, check_model, chosen_model, config_of, integer
+from .options import SAME_COMMAND, add_command, add_model, add_overrides, check_model, chosen_model, config_of, integer
 from .reporting import print_error
 
 
@@ -43,6 +43,7 @@ def add_parser(commands) -> None:
         "of one raster of any size, and with --to those of many in a folder. A stopped run resumes where it was.",
     )
     parser.sources = "images"
+    parser.continues = SAME_COMMAND
     parser.add_argument("images", nargs="+", metavar="SOURCE", help="image files, folders or glob patterns")
     model = parser.add_argument_group("model")
     add_model(model, "sopseg-vit-t for boxes, scenes-light without")

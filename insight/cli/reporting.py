@@ -157,7 +157,7 @@ def _prepare_process() -> None:
     logging.getLogger("insight.runtime.progress").setLevel(logging.INFO)
 
 
-def report_errors(work: Callable[[], int | None], flags: Mapping[str, str] | None = None) -> int:
+def report_errors(work: Callable[[], int | None], flags: Mapping[str, str] | None = None, continues: str = "") -> int:
     """Do the work of a command and report how it ended.
 
     What the user can correct (InsightError, OSError, a package that is missing, memory that does not suffice) ends in
@@ -167,6 +167,7 @@ def report_errors(work: Callable[[], int | None], flags: Mapping[str, str] | Non
     Args:
         work: the work; what it returns, if it is an int, is the exit code.
         flags: what the command line calls each argument, see `in_flags`.
+        continues: how to continue after Ctrl-C.
 
     Returns:
         The exit code: that of `work`, 1 for a bug, 2 for what the user can correct, 130 after Ctrl-C and 143 after
@@ -175,16 +176,17 @@ def report_errors(work: Callable[[], int | None], flags: Mapping[str, str] | Non
     if os.environ.get("INSIGHT_DEBUG") == "1":
         return work() or 0
     _prepare_process()
+    interrupted = f"interrupted; {continues}" if continues else "interrupted"
     try:
         return work() or 0
     except SystemExit as ended:  # of argparse, or of SIGTERM
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         if _ended_by:
-            print("interrupted" if _ended_by[-1] == INTERRUPTED else "terminated", file=sys.stderr)
+            print(interrupted if _ended_by[-1] == INTERRUPTED else "terminated", file=sys.stderr)
             return _ended_by[-1]
         code = _end_of_child(error)
         if code is not None:

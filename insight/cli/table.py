@@ -7,7 +7,7 @@ import shlex
 from insight.errors import InputError
 from insight.runtime.outputs import check_output_folder
 
-from .options import add_bad_options_over_config, add_command, add_overrides, integer, overrides_of
+from .options import SAME_COMMAND, add_bad_options_over_config, add_command, add_overrides, integer, overrides_of
 from .reporting import print_error
 
 
@@ -24,6 +24,7 @@ def add_parser(commands) -> None:
         ),
         "After an interruption, the same command resumes. Tables with the same --output share their runs.",
     )
+    parser.continues = SAME_COMMAND
     parser.add_argument("table", metavar="TABLE", help="name of a table of the papers, such as iai_2, or a YAML file")
     parser.add_argument(
         "--setup", default="", metavar="NAME", help="setup of the table, or all (default: its only one)"

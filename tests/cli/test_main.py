@@ -409,3 +409,24 @@ def test_bad_input_is_one_line_and_code_2(insight, project, tmp_path, words, sai
     assert len(errors[0]) < 1000
     if words[0] not in ("train", "evaluate"):  # those write to OUTPUT_DIR, of the config
         assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "said"),
+    [
+        ("predict", "predict a.png --output found", "; the same command continues where it stopped"),
+        ("annotate", "annotate dota --output masks", "; the same command continues where it stopped"),
+        ("table", "table iai_2", "; the same command continues where it stopped"),
+        ("measure.gain", "measure gain mine --output gain", "; the same command continues where it stopped"),
+        ("data.prepare", "data prepare isaid iSAID --output out", "; the same command continues where it stopped"),
+        ("train", "train --resume", "; with --resume it continues from the last checkpoint, if there is one"),
+        ("plot", "plot output --output plots", ""),
+    ],
+)
+def test_an_interrupted_command_says_how_it_continues(insight, monkeypatch, module, words, said):
+    def interrupt(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(import_module(f"insight.cli.{module}"), "run", interrupt)
+    done = insight(*words.split())
+    assert (done.code, done.err) == (130, f"interrupted{said}\n")

@@ -7,7 +7,7 @@ from insight.errors import InputError
 from insight.runtime.inputs import check_input
 from insight.runtime.outputs import check_output_folder
 
-from ..options import add_bad_options, add_command
+from ..options import SAME_COMMAND, add_bad_options, add_command
 
 
 def add_parser(tasks) -> None:
@@ -26,6 +26,7 @@ def add_parser(tasks) -> None:
         "hrsid: a COCO file of the instances painted into its pictures\n"
         "sat_mtb: one COCO file of its masks, which are one file per frame; it is written into SOURCE",
     )
+    parser.continues = SAME_COMMAND
     parser.add_argument(
         "kind", choices=("isaid", "hrsid", "sat_mtb"), metavar="DATASET", help="isaid, hrsid or sat_mtb"
     )

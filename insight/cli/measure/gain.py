@@ -10,6 +10,7 @@ from insight.hub.finding import is_weight_file
 from insight.runtime.outputs import check_output_folder
 
 from ..options import (
+    SAME_COMMAND,
     add_bad_options_over_config,
     add_command,
     add_config,
@@ -36,6 +37,7 @@ def add_parser(measurements) -> None:
         ),
         "Writes gain.md and gain.json. Give the command again to continue after a kill, or with more rows.",
     )
+    parser.continues = SAME_COMMAND
     parser.add_argument(
         "dataset", metavar="NAME", help="registered dataset with masks, or one of DATASETS.COCO of the config"
     )
