@@ -49,7 +49,7 @@ def annotate(source: Source, segmenter: Segmenter, filters: Filters, output: str
 
 
 def check_decisions(output: str | os.PathLike) -> None:
-    """Check that `annotate` would overwrite no decisions; before a model is read, as it takes seconds.
+    """Check, before a model is loaded, that `annotate` would overwrite no manual decisions.
 
     Args:
         output: the folder.

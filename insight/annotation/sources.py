@@ -121,7 +121,7 @@ def open_source(
 
 
 def require_images(source: Source, path: str | os.PathLike) -> None:
-    """Check, before a model is read, that there are images of a source.
+    """Check, before a model is loaded, that at least one image of a source exists.
 
     Args:
         source: the source.

@@ -62,6 +62,6 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str]) -> int:
     args = build_parser().parse(words)
-    typed = {word.rstrip("/") for word in words}  # a message that begins with "images: " may be of a folder so named
+    typed = {word.rstrip("/") for word in words}  # "images: ..." may be about a folder of that name
     flags = {name: flag for name, flag in args.parser.flags.items() if name not in typed}
     return report_errors(lambda: args.run(args), flags, args.parser.continues)

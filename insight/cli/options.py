@@ -10,7 +10,7 @@ from insight.runtime.machine import check_device_name
 from .parser import Parser
 
 DEVICES = "cpu, cuda or cuda:N"
-SAME_COMMAND = "the same command continues where it stopped"  # `Parser.continues` of work whose parts are kept
+SAME_COMMAND = "run the same command to resume"  # `Parser.continues` of commands that keep finished work
 _LARGEST = 2**31 - 1  # largest int of compiled code
 
 

@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
     Attributes:
         sources: dest of a positional argument that collects any number of words, anywhere on the command line.
         forwards: parse nothing; all words are passed on in `words`.
-        continues: how to continue the command after Ctrl-C, for its last line; empty if it starts anew.
+        continues: how to resume the command, printed after Ctrl-C; empty if it starts anew.
     """
 
     sources: str | None = None

@@ -167,7 +167,7 @@ def report_errors(work: Callable[[], int | None], flags: Mapping[str, str] | Non
     Args:
         work: the work; what it returns, if it is an int, is the exit code.
         flags: what the command line calls each argument, see `in_flags`.
-        continues: how to continue after Ctrl-C.
+        continues: how to resume, printed after Ctrl-C; empty if the command starts anew.
 
     Returns:
         The exit code: that of `work`, 1 for a bug, 2 for what the user can correct, 130 after Ctrl-C and 143 after

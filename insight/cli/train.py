@@ -59,7 +59,7 @@ def add_parser(commands) -> None:
         _EXAMPLES,
         "Writes checkpoints, config.yaml, metrics.json, log.txt and, at the end, results.json to OUTPUT_DIR.",
     )
-    parser.continues = "with --resume it continues from the last checkpoint, if there is one"
+    parser.continues = "run it with --resume to continue from the last checkpoint, if there is one"
     model = parser.add_argument_group("model")
     add_config(model, required=False, purpose="training")
     model.add_argument(

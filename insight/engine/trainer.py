@@ -321,7 +321,7 @@ class Trainer(DefaultTrainer):
 
 
 def _optimizer_kind(state: dict) -> set[str]:
-    """What tells the state of SGD from that of Adam; other settings come and go with torch's versions."""
+    """The setting that distinguishes SGD from Adam in a saved state; others vary between versions of torch."""
     return {"momentum", "betas"}.intersection(state["param_groups"][0])
 
 

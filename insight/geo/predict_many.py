@@ -110,7 +110,7 @@ def predict_rasters(
 
 
 def check_rasters(rasters: Sequence[str | os.PathLike], options: RasterOptions, also: Sequence[str] = ()) -> None:
-    """Check, before a model is read, that there is a raster to which the options can be applied.
+    """Check, before a model is loaded, that the options suit at least one raster.
 
     Args:
         rasters: the files; they are opened in turn, up to the first that can be used.
@@ -118,13 +118,13 @@ def check_rasters(rasters: Sequence[str | os.PathLike], options: RasterOptions, 
         also: as `predict_rasters` takes it.
 
     Raises:
-        InputError: none can be used; the message is about the first, or the first on which the prompts lie.
+        InputError: none can be used; the message is that of the first on which the prompts lie, or of the first.
     """
     elsewhere: list[Exception] = []
     failures: list[Exception] = []
     for path in rasters:
         try:
-            with without_warnings():  # they come when the raster's turn comes
+            with without_warnings():  # they are logged when the raster is processed
                 raster = Raster(path, options.bands, options.rescale, options.gsd)
                 check_companions(also, raster)
                 prompts_of(raster, options)

@@ -389,7 +389,7 @@ def _band_numbers(file: Any, bands: Sequence[int | str] | str | None) -> tuple[i
 
 def _band_number(band: int | str, names: dict[str, int], file: Any) -> int:
     name = str(band).strip()
-    named = names.get(name) if isinstance(band, str) else None  # a number is no name, although a name may be "3"
+    named = names.get(name) if isinstance(band, str) else None  # the integer 3 is not the band named "3"
     number = named or (int(name) if name.isdecimal() else 0)
     if not 1 <= number <= file.count:
         known = f" or {', '.join(list(names)[:20])}" if names else ""

@@ -119,7 +119,7 @@ def _predict_to(
 def unusable_images(
     images: Sequence[Path], prompts: BoxPrompts | dict[str, BoxPrompts] | None = None, name: str = "prompts"
 ) -> dict[Path, str]:
-    """Look, before a model is read, whether any image can be predicted. Pixels are not decoded.
+    """Check, before a model is loaded, whether any image can be predicted. Pixels are not decoded.
 
     Args:
         images, prompts, name: as in `named_images`.
@@ -153,7 +153,7 @@ def named_images(
 
     Args:
         images, prompts: as in `predict_files`.
-        name: what the prompts are called, for the error.
+        name: name of the prompts in error messages.
 
     Returns:
         The image of each name.

@@ -1,6 +1,6 @@
-"""The keywords that predictors by name take, which editors and type checkers show.
+"""Keyword arguments of `from_pretrained` and `insight.load`, typed for editors and type checkers.
 
-They are those of the predictors' classes. A module of its own, since it needs no Detectron2.
+They are those of the predictors' constructors. This module needs no Detectron2.
 """
 
 from typing import TypedDict

@@ -1,4 +1,4 @@
-"""Notices and warnings that tell users nothing."""
+"""Suppression of messages that are of no use to users."""
 
 import contextlib
 import logging
@@ -15,7 +15,7 @@ def silence_notices() -> None:
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Log no warnings while the block runs: for checks of what is done again later, with the same warnings."""
+    """Suppress logged warnings within the block, for checks whose warnings are repeated by the work itself."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -40,7 +40,7 @@ def import_results(folder: Path, library: Library, store: Store) -> int:
     Raises:
         InputError: instances.json or review.csv is malformed, or no image of instances.json is served.
     """
-    changes_by_hand(Path(folder) / REVIEW)  # malformed, it would be told only when results are written
+    changes_by_hand(Path(folder) / REVIEW)  # otherwise a malformed file would be reported only when results are written
     path = Path(folder) / COCO
     if not path.is_file():
         return 0

@@ -171,7 +171,7 @@ def test_what_is_neither_is_told(dota, write_coco, tmp_path):
         open_source(tmp_path / "absent.json", images)
 
 
-def test_an_empty_layer_is_told(tmp_path):
+def test_an_empty_layer_is_reported(tmp_path):
     geopandas = pytest.importorskip("geopandas")
     pytest.importorskip("rasterio")
     geopandas.GeoDataFrame({"class_name": []}, geometry=[], crs="EPSG:32632").to_file(tmp_path / "none.gpkg")

@@ -225,7 +225,7 @@ def test_what_is_wrong_with_the_source_is_told_before_the_model_is_read(insight,
         assert (done.code, done.out) == (2, "") and said in done.err  # the model's name would be printed first
 
 
-def test_what_is_wrong_with_the_output_is_told_before_the_model_is_read(insight, boxes, tmp_path):
+def test_what_is_wrong_with_the_output_is_reported_before_the_model_is_read(insight, boxes, tmp_path):
     path, images = boxes
     arguments = ("annotate", path, "--images", images, "--output", tmp_path)
     review = tmp_path / "review.csv"
@@ -243,7 +243,7 @@ def test_what_is_wrong_with_the_output_is_told_before_the_model_is_read(insight,
 
 
 @pytest.mark.parametrize("options", [["--output", "masks"], ["--ui"]])
-def test_images_that_are_all_elsewhere_are_told_before_the_model_is_read(insight, boxes, tmp_path, options):
+def test_images_that_are_all_elsewhere_are_reported_before_the_model_is_read(insight, boxes, tmp_path, options):
     path, _ = boxes
     (tmp_path / "others").mkdir()
     done = insight("annotate", path, "--images", tmp_path / "others", *options)

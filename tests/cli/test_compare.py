@@ -12,7 +12,7 @@ def test_a_run_that_is_there_is_not_taken_apart_at_its_comma(insight, tmp_path, 
     assert done.code == 2 and "error: --dataset: expected the name of a dataset" in done.err
 
 
-def test_a_run_that_is_not_there_is_told_as_a_folder(insight, tmp_path):
+def test_a_run_that_is_not_there_is_reported_as_a_folder(insight, tmp_path):
     done = insight("compare", "--runs", "ours=output/nothing", "--output", tmp_path / "out")
     said = "error: --runs: ours: expected the folder of a training, or CONFIG,WEIGHTS, got 'output/nothing': no such"
     assert done.code == 2 and said in done.err

@@ -414,16 +414,16 @@ def test_bad_input_is_one_line_and_code_2(insight, project, tmp_path, words, sai
 @pytest.mark.parametrize(
     ("module", "words", "said"),
     [
-        ("predict", "predict a.png --output found", "; the same command continues where it stopped"),
-        ("annotate", "annotate dota --output masks", "; the same command continues where it stopped"),
-        ("table", "table iai_2", "; the same command continues where it stopped"),
-        ("measure.gain", "measure gain mine --output gain", "; the same command continues where it stopped"),
-        ("data.prepare", "data prepare isaid iSAID --output out", "; the same command continues where it stopped"),
-        ("train", "train --resume", "; with --resume it continues from the last checkpoint, if there is one"),
+        ("predict", "predict a.png --output found", "; run the same command to resume"),
+        ("annotate", "annotate dota --output masks", "; run the same command to resume"),
+        ("table", "table iai_2", "; run the same command to resume"),
+        ("measure.gain", "measure gain mine --output gain", "; run the same command to resume"),
+        ("data.prepare", "data prepare isaid iSAID --output out", "; run the same command to resume"),
+        ("train", "train --resume", "; run it with --resume to continue from the last checkpoint, if there is one"),
         ("plot", "plot output --output plots", ""),
     ],
 )
-def test_an_interrupted_command_says_how_it_continues(insight, monkeypatch, module, words, said):
+def test_an_interrupted_command_says_how_to_resume(insight, monkeypatch, module, words, said):
     def interrupt(args):
         raise KeyboardInterrupt
 

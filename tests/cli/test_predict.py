@@ -239,7 +239,7 @@ def test_a_mistake_is_told_before_the_model_is_read(insight, images, tmp_path, m
         ),
     ],
 )
-def test_images_of_which_none_can_be_used_are_told_before_the_model_is_read(
+def test_images_of_which_none_can_be_used_are_reported_before_the_model_is_read(
     insight, images, tmp_path, monkeypatch, names, arguments, said
 ):
     monkeypatch.setattr("insight.inference.build.build_predictor", None)
@@ -252,7 +252,7 @@ def test_images_of_which_none_can_be_used_are_told_before_the_model_is_read(
     assert all(part in line for part, line in zip(said, errors)) and not Path("results").exists()
 
 
-def test_a_folder_in_use_is_told_before_the_model_is_read(insight, images, tmp_path, monkeypatch):
+def test_a_folder_in_use_is_reported_before_the_model_is_read(insight, images, tmp_path, monkeypatch):
     monkeypatch.setattr("insight.inference.build.build_predictor", None)
     with output_folder(tmp_path / "results"):
         done = insight("predict", images / "0.png", "--model", "scenes-light", "--output", tmp_path / "results")

@@ -125,7 +125,7 @@ def test_a_mistake_is_told_before_the_model_is_read(predict, place, monkeypatch,
     assert done.code == 2 and len(errors) == 1 and says in errors[0]
 
 
-def test_what_is_wrong_with_every_raster_is_told_once(predict, place, monkeypatch):
+def test_what_is_wrong_with_every_raster_is_reported_once(predict, place, monkeypatch):
     monkeypatch.setattr("insight.inference.build.build_predictor", _unread)
     (place / "scenes").mkdir()
     for name in "abc":
@@ -147,7 +147,7 @@ def test_warnings_of_a_raster_come_once(predict, place, caplog):
     assert caplog.text.count("shows bands 1, 2, 3 of 6") == 2  # one for each run
 
 
-def test_an_output_in_use_is_told_before_the_model_is_read(predict, place, monkeypatch):
+def test_an_output_in_use_is_reported_before_the_model_is_read(predict, place, monkeypatch):
     monkeypatch.setattr("insight.inference.build.build_predictor", _unread)
     with output_folder(place / "found.gpkg.unfinished"):
         done = predict("--boxes", "1,1,9,9")

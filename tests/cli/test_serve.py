@@ -51,7 +51,7 @@ def test_other_hosts_need_a_token(started, capsys):
 
 
 @pytest.mark.parametrize("words", [["serve", "--results"], ["annotate", "--ui", "--output"]])
-def test_results_that_cannot_be_written_are_told_at_the_start(started, tmp_path, capsys, words):
+def test_results_that_cannot_be_written_are_reported_at_the_start(started, tmp_path, capsys, words):
     (tmp_path / "file").touch()
     (tmp_path / "images").mkdir()
     option = words[-1]
@@ -59,7 +59,7 @@ def test_results_that_cannot_be_written_are_told_at_the_start(started, tmp_path,
     assert capsys.readouterr().err.startswith(f"error: {option}: expected {tmp_path}/file to be a folder, but ")
 
 
-def test_a_database_that_cannot_be_written_is_told_at_the_start(started, tmp_path, capsys):
+def test_a_database_that_cannot_be_written_is_reported_at_the_start(started, tmp_path, capsys):
     assert main(["serve", str(tmp_path), "--store", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("error: --store: expected a file to write, but ")
 

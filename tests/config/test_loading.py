@@ -108,7 +108,7 @@ def test_cuda_becomes_the_cpu_only_where_there_is_no_gpu(monkeypatch, caplog, av
         ("MODEL.PROMPT.BRANCHES", '[["box"', """got [["box" of type str"""),
     ],
 )
-def test_a_word_for_a_list_is_told_how_to_write_it(key, value, said):
+def test_a_word_for_a_list_is_reported_how_to_write_it(key, value, said):
     with pytest.raises(ConfigError) as raised:
         load_config("", [key, value])
     assert str(raised.value).endswith(said)

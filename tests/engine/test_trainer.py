@@ -284,7 +284,7 @@ def test_what_cannot_be_trained_or_evaluated_is_told_at_once(tiny_cfg, key, valu
         ("TEST.AREA_PROFILE", "vhr", "TEST.AREA_PROFILE.: expected one of"),
     ],
 )
-def test_what_cannot_be_evaluated_is_told_before_the_model_is_built(tiny_cfg, monkeypatch, key, value, said):
+def test_what_cannot_be_evaluated_is_reported_before_the_model_is_built(tiny_cfg, monkeypatch, key, value, said):
     monkeypatch.setattr(Trainer, "build_model", lambda cfg: pytest.fail("the model was built"))
     tiny_cfg.merge_from_list([key, value])
     with pytest.raises(ValueError, match=said):

@@ -111,7 +111,7 @@ def test_results_of_other_images_are_refused(tmp_path, model, run):
         start(make_settings(tmp_path, model, results=run[1]))
 
 
-def test_a_review_file_that_cannot_be_written_back_is_told_at_the_start(tmp_path, model, run, monkeypatch):
+def test_a_review_file_that_cannot_be_written_back_is_reported_at_the_start(tmp_path, model, run, monkeypatch):
     monkeypatch.setattr("insight.serving.app.Models", None)
     review = run[1] / "review.csv"
     review.write_text(review.read_text().replace(",keep", ",yes"))

@@ -231,7 +231,7 @@ def test_fifty_clients_get_answers_or_the_queues_503(tmp_path, model):
     assert sum(statuses.values()) == 400
 
 
-def test_annotations_in_use_are_told_before_models_are_read(tmp_path, model, monkeypatch):
+def test_annotations_in_use_are_reported_before_models_are_read(tmp_path, model, monkeypatch):
     settings = make_settings(tmp_path, model)
     with start(settings) as client, monkeypatch.context() as patch:
         patch.setattr("insight.serving.app.Models", None)

@@ -34,5 +34,5 @@ def require_registered(names: Sequence[str], argument: str) -> None:
     for name in names:
         if name not in registered:
             near = difflib.get_close_matches(name, BUILT_IN)
-            names = f"the nearest: {', '.join(near)}" if near else f"insight's are: {', '.join(BUILT_IN)}"
-            raise InputError(f"{argument}: unknown dataset {name!r}; {names}; a COCO file gets a name by {_BY_CONFIG}")
+            known = f"the nearest: {', '.join(near)}" if near else f"insight's are: {', '.join(BUILT_IN)}"
+            raise InputError(f"{argument}: unknown dataset {name!r}; {known}; a COCO file gets a name by {_BY_CONFIG}")

@@ -137,7 +137,7 @@ def _prompts(asked: PredictRequest) -> list[Prompt]:
 
 
 def _refuse_normalized(asked: PredictRequest) -> None:
-    """Refuse prompts in shares of the image's sides: a client sees no warning."""
+    """Refuse normalised coordinates, since a client over HTTP sees no warning."""
     oriented = (box[:4] if len(box) == 5 else chain(*box) for box in asked.oriented_boxes)  # without the angle
     given = {
         "boxes": list(chain(*asked.boxes)),
