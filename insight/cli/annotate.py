@@ -51,7 +51,7 @@ def add_parser(commands) -> None:
             "annotate --ui dota/train --output masks",
             "annotate --ui boxes.json --images images/ --classes ship",
         ),
-        "Writes instances.json (COCO), review.csv and report.md. A stopped run resumes where it was;\n"
+        "Writes instances.json (COCO), review.csv and report.md. A stopped run resumes where it left off;\n"
         "decisions that you change in review.csv are applied with --review.\n"
         "--ui opens a page on which boxes are drawn and masks corrected; boxes that SOURCE has are its candidates.\n"
         "Masks are kept in .insight/annotations.sqlite in the folder of the images, and in DIR with --output.",
@@ -97,7 +97,7 @@ def add_parser(commands) -> None:
         help="compute in bfloat16: faster where the CPU supports it; masks differ slightly at their edges",
     )
     results = parser.add_argument_group("results")
-    results.add_argument("--output", metavar="DIR", help="output folder; needed but with --ui")
+    results.add_argument("--output", metavar="DIR", help="output folder; required except with --ui")
     results.add_argument(
         "--to",
         default="coco",

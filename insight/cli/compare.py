@@ -33,7 +33,7 @@ def add_parser(commands) -> None:
         nargs="+",
         required=True,
         metavar="NAME=RUN",
-        help="models: the OUTPUT_DIR of a training, or CONFIG,WEIGHTS (WEIGHTS default to those of the config)",
+        help="models: the OUTPUT_DIR of a training run, or CONFIG,WEIGHTS (WEIGHTS default to those of the config)",
     )
     add_device(parser, "MODEL.DEVICE of each config")
     data = parser.add_argument_group("images")

@@ -21,7 +21,7 @@ def add_parser(commands) -> None:
             "convert masks/instances.json masks.gpkg --images scenes/",
             "convert buildings.gpkg instances.json --images scene.tif",
         ),
-        "Says what the other format cannot hold, with the number of objects.",
+        "Prints what the output format cannot hold, with the number of objects.",
     )
     parser.add_argument("source", metavar="SOURCE", help="file or folder of annotations")
     parser.add_argument("output", metavar="OUTPUT", help="file or new folder")

@@ -22,8 +22,8 @@ def add_parser(commands) -> None:
             "cvat --task 7 --url http://localhost:8080 --user anna --shape polygon --classes ship plane",
         ),
         "The model runs here; CVAT needs no other server. A mask is in the group of its box, and a box that has\n"
-        "one is left alone: run it again when it was stopped, or after drawing more. Close the task's jobs meanwhile.\n"
-        "CVAT_ACCESS_TOKEN holds a personal access token of CVAT; with --user, the password is asked.",
+        "one is skipped: run it again if it was stopped, or after drawing more. Close the task's jobs before.\n"
+        "CVAT_ACCESS_TOKEN holds a personal access token of CVAT; with --user, it asks for the password.",
     )
     parser.add_argument("--task", type=integer(1), required=True, metavar="N", help="number of the task")
     parser.add_argument("--url", required=True, help="address of CVAT")

@@ -17,9 +17,9 @@ def add_parser(commands) -> None:
         "Show the shipped models on drawn scenes: found without prompts, segmented from boxes and from loose ones",
         ("demo", "demo --train --output output/longer SOLVER.MAX_ITER 480"),
         "Takes less than two minutes on a laptop's CPU. With --train, it trains a small prompt model instead,\n"
-        "evaluates it, prompts it and draws the results: about 10 minutes; a stopped training resumes where it was.",
+        "evaluates it, prompts it and draws the results: about 10 minutes; a stopped run resumes where it left off.",
     )
-    parser.add_argument("--train", action="store_true", help="demonstrate a training")
+    parser.add_argument("--train", action="store_true", help="train a small model instead")
     add_config(parser, required=False, purpose="training")
     parser.add_argument("--output", default="output/demo", metavar="DIR", help="output folder (default: %(default)s)")
     add_device(parser, "cuda if there is a GPU")

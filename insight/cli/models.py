@@ -43,7 +43,7 @@ def _add_export(tasks) -> None:
         tasks,
         "export",
         run_export,
-        "Make a model folder of a training run",
+        "Make a model folder from a training run",
         (
             "models export output/light models/mine",
             "models export output/light models/mine --license apache-2.0 --gsd 0.2 1.5 "
@@ -51,7 +51,7 @@ def _add_export(tasks) -> None:
         ),
         "The card is filled from the run: data, steps, seed, commit, command, metrics.",
     )
-    export.add_argument("run_folder", metavar="RUN", help="OUTPUT_DIR of the training")
+    export.add_argument("run_folder", metavar="RUN", help="OUTPUT_DIR of the training run")
     export.add_argument("folder", metavar="FOLDER", help="model folder to write")
     export.add_argument("--name", default="", help="name of the model (default: the folder's)")
     export.add_argument(

@@ -20,7 +20,7 @@ def add_parser(commands) -> None:
         ),
     )
     parser.sources = "runs"
-    parser.add_argument("runs", nargs="+", metavar="SOURCE", help="OUTPUT_DIRs of trainings, which hold metrics.json")
+    parser.add_argument("runs", nargs="+", metavar="SOURCE", help="OUTPUT_DIRs of training runs, with metrics.json")
     parser.add_argument(
         "--metrics",
         nargs="+",

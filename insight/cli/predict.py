@@ -40,7 +40,7 @@ def add_parser(commands) -> None:
         "Without a model, the shipped scenes-light detects, and the shipped sopseg-vit-t segments boxes. To segment\n"
         "boxes with a checkpoint of SAM, MobileSAM or SOPSeg, --weights alone will do.\n"
         "Writes predictions.json (COCO) and a picture of each image; or, if the output is a vector file, the polygons\n"
-        "of one raster of any size, and with --to those of many in a folder. A stopped run resumes where it was.",
+        "of one raster of any size, and with --to those of many in a folder. A stopped run resumes where it left off.",
     )
     parser.sources = "images"
     parser.continues = SAME_COMMAND
@@ -108,14 +108,14 @@ def add_parser(commands) -> None:
     rasters.add_argument(
         "--rescale",
         metavar="LOW,HIGH",
-        help="values that become 0 and 255, or the .run.json of an earlier result (default: bytes stay as they are, "
-        "others by the scene's 2nd and 98th percentile)",
+        help="values that become 0 and 255, or the .run.json of an earlier result (default: 8 bits unchanged, "
+        "others by the scene's 2nd and 98th percentiles)",
     )
     rasters.add_argument(
         "--gsd",
         type=float,
         metavar="M",
-        help="resample to this many metres a pixel (default: the raster's own, or the nearest that a detector states)",
+        help="resample to this many metres per pixel (default: the raster's own, or the nearest in a detector's range)",
     )
     rasters.add_argument(
         "--simplify",

@@ -31,8 +31,8 @@ def add_parser(commands) -> None:
             "serve images/ --results masks",
             "serve --label-studio-root ~/.local/share/label-studio",
         ),
-        "Listens on this machine alone, unless --host says otherwise, and then needs a token. Annotations are kept in\n"
-        ".insight/annotations.sqlite in the folder. Ctrl-C or SIGTERM finishes what was asked and stops.",
+        "Listens only on this machine by default; any other --host needs a token. Annotations are kept in\n"
+        ".insight/annotations.sqlite in the folder. Ctrl-C or SIGTERM finishes open requests and stops.",
     )
     parser.add_argument("sources", nargs="*", metavar="SOURCE", help="folders and image files to serve (default: none)")
     model = parser.add_argument_group("models")
@@ -53,7 +53,7 @@ def add_parser(commands) -> None:
         nargs="?",
         const="",
         metavar="TEXT",
-        help="what clients must present; without TEXT, a new one is made and printed. INSIGHT_TOKEN sets it too, "
+        help="token that clients must send; without TEXT, a new one is made and printed. INSIGHT_TOKEN sets it too, "
         "without showing it in the list of processes or printing it",
     )
     address.add_argument(

@@ -34,7 +34,7 @@ def add_parser(commands) -> None:
     )
     parser.add_argument("--seeds", metavar="K,K", help="seeds of the runs (default: those of the table)")
     parser.add_argument(
-        "--num-gpus", type=integer(1), default=1, metavar="N", help="GPUs of a training (default: %(default)s)"
+        "--num-gpus", type=integer(1), default=1, metavar="N", help="GPUs per training run (default: %(default)s)"
     )
     add_bad_options_over_config(parser)
     add_overrides(parser)

@@ -66,7 +66,7 @@ def add_parser(commands) -> None:
         "--weights",
         default="",
         metavar="NAME",
-        help="what the training starts from: a checkpoint, or the name or folder of a model, see `insight models` "
+        help="where training starts: a checkpoint, or the name or folder of a model, see `insight models` "
         "(default: MODEL.WEIGHTS of the config)",
     )
     add_device(model)

@@ -15,7 +15,7 @@ def add_parser(tasks) -> None:
         run,
         "Draw a town of any size as a GeoTIFF, with the polygon of every object",
         ("data town town.tif --size 4000",),
-        "Writes the raster and, beside it, NAME_truth.gpkg. The same seed and size give the same bytes.",
+        "Writes the raster and, next to it, NAME_truth.gpkg. The same seed and size give the same bytes.",
     )
     parser.add_argument("output", metavar="FILE", help="the .tif file to write")
     parser.add_argument(

@@ -14,14 +14,14 @@ def add_parser(measurements) -> None:
         measurements,
         "context",
         run,
-        "Train a constant, LPM and GPM to classify true boxes: do they use the crop, and the image around it?",
+        "Measure whether LPM and GPM use the crop of a box and the image around it",
         (
             "measure context --output context.json",
             "measure context --datasets nwpu_vhr10_train nwpu_vhr10_val --steps 800 --output nwpu.json",
         ),
-        "Needs no trained model; takes minutes on one core of a CPU. By default the objects are drawn so that only "
-        "their surroundings tell classes apart. Those of a dataset are classified twice: by the prompts alone, and by "
-        "the features of a frozen backbone with the prompts added.",
+        "Trains a constant, LPM and GPM to classify ground-truth boxes; needs no trained model and takes minutes on\n"
+        "one core. By default only the surroundings of the drawn objects distinguish their classes. The objects of a\n"
+        "dataset are classified twice: by the prompts alone, and by a frozen backbone's features with the prompts.",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="JSON file for the results")
     parser.add_argument(
@@ -31,7 +31,7 @@ def add_parser(measurements) -> None:
         "--steps", type=integer(50), default=400, metavar="N", help="training steps (default: %(default)s)"
     )
     parser.add_argument(
-        "--seed", type=integer(0), default=0, metavar="S", help="of weights and images (default: %(default)s)"
+        "--seed", type=integer(0), default=0, metavar="S", help="seed of weights and images (default: %(default)s)"
     )
 
 

@@ -29,13 +29,13 @@ def add_parser(measurements) -> None:
         measurements,
         "gain",
         run,
-        "Measure what SOPSeg adds to exact and loose boxes, beside simple answers and plain SAM",
+        "Measure what SOPSeg adds to exact and loose boxes, compared with simple baselines and plain SAM",
         (
             "measure gain isaid_tiles_small_val --sam mobile_sam.pt --row ours=output/sopseg_light --output gain",
             "measure gain nwpu_vhr10_small_val --fit-on nwpu_vhr10_small_train --objects 280 --output gain",
             "measure gain mine --config-file mine.yaml --row ours=sopseg.pth --output gain",
         ),
-        "Writes gain.md and gain.json. Give the command again to continue after a kill, or with more rows.",
+        "Writes gain.md and gain.json. Run the command again to continue after a kill, or to add rows.",
     )
     parser.continues = SAME_COMMAND
     parser.add_argument(
