@@ -82,7 +82,7 @@ def to_markdown(statistics: Statistics, settings: dict[str, Any], filters: Filte
     ]
     parts = [
         "# Masks of boxes",
-        f"{kept + dropped} boxes: {kept} masks kept, {dropped} dropped. Decided by hand, against the filters: "
+        f"{kept + dropped} boxes: {kept} masks kept, {dropped} dropped. Decided manually, against the filters: "
         f"{by_hand['kept']} kept, {by_hand['dropped']} dropped.",
         _table("masks made with |", settings.items()),
         bounds,

@@ -42,7 +42,7 @@ def annotate(source: Source, segmenter: Segmenter, filters: Filters, output: str
 
     Raises:
         OSError: something cannot be written, or another process is writing in the folder.
-        InputError: the folder holds masks of other settings, or decisions made by hand.
+        InputError: the folder holds masks of other settings, or manual decisions.
     """
     with output_folder(output) as output:
         return _annotate(source, segmenter, filters, output)
@@ -55,13 +55,13 @@ def check_decisions(output: str | os.PathLike) -> None:
         output: the folder.
 
     Raises:
-        InputError: its review.csv is malformed, or has decisions made by hand.
+        InputError: its review.csv is malformed, or has manual decisions.
     """
     path = Path(output) / REVIEW
     changes = changes_by_hand(path)
     if changes:
         raise InputError(
-            f"{path}: has {changes} decisions made by hand, which this run would overwrite; apply them as a review, or "
+            f"{path}: has {changes} manual decisions, which this run would overwrite; apply them as a review, or "
             "remove the file"
         )
 

@@ -113,7 +113,7 @@ def _parse_run(text: str) -> tuple[str, str, list[str]]:
         config, weights = f"{config}/config.yaml", weights or f"{config}/model_final.pth"
     elif not weights and not os.path.exists(config) and config not in shipped_configs():
         raise InputError(
-            f"runs: {name}: expected the folder of a training, or CONFIG,WEIGHTS, got {run!r}: no such folder"
+            f"runs: {name}: expected the folder of a training run, or CONFIG,WEIGHTS, got {run!r}: no such folder"
         )
     read_files([config])
     check_checkpoint(weights)

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     output = check_output_folder(args.output)
     if (args.config_file or args.opts) and not args.train:
-        raise InputError("train: a config, or changes to it, are for a training; add --train")
+        raise InputError("train: a config, or changes to it, are for training; add --train")
     check_model(args)
     if args.train:
         _train(args, output)

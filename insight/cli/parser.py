@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
     Attributes:
         sources: dest of a positional argument that collects any number of words, anywhere on the command line.
         forwards: parse nothing; all words are passed on in `words`.
-        continues: how to resume the command, printed after Ctrl-C; empty if it starts anew.
+        continues: how to resume the command, printed after Ctrl-C; empty if it starts over.
     """
 
     sources: str | None = None

@@ -113,7 +113,7 @@ def _end_of_child(error: Exception) -> int | None:
     if torch is None or not isinstance(error, torch.multiprocessing.ProcessExitedException):
         return None
     if error.exit_code < 0:  # otherwise it has given its reason itself
-        print_error(f"a process of the training was ended by signal {-error.exit_code}")
+        print_error(f"a training process was ended by signal {-error.exit_code}")
         return 128 - error.exit_code
     return error.exit_code
 
@@ -167,7 +167,7 @@ def report_errors(work: Callable[[], int | None], flags: Mapping[str, str] | Non
     Args:
         work: the work; what it returns, if it is an int, is the exit code.
         flags: what the command line calls each argument, see `in_flags`.
-        continues: how to resume, printed after Ctrl-C; empty if the command starts anew.
+        continues: how to resume, printed after Ctrl-C; empty if the command starts over.
 
     Returns:
         The exit code: that of `work`, 1 for a bug, 2 for what the user can correct, 130 after Ctrl-C and 143 after

@@ -34,7 +34,7 @@ _EXAMPLES = (
 
 
 class Job(NamedTuple):
-    """The picklable job of each process of a training or an evaluation.
+    """The picklable job of each process of a training run or an evaluation.
 
     Attributes:
         args: the arguments that decide on the config.

@@ -1,4 +1,4 @@
-"""A dry run: what a training will need, from two steps and one batch of the evaluation."""
+"""A dry run: what a training run will need, from two steps and one batch of the evaluation."""
 
 import resource
 import sys
@@ -28,7 +28,7 @@ def dry_run(cfg: CfgNode) -> dict[str, float | int | str]:
         one image, memory is the largest that this process has held.
 
     Raises:
-        InsightError: what a training would stop at.
+        InsightError: anything at which training would stop.
     """
     with tempfile.TemporaryDirectory() as folder:
         cfg = cfg.clone()

@@ -63,8 +63,8 @@ class TrainedModel:
 
         Args:
             name: heading of its row.
-            model: a checkpoint; the OUTPUT_DIR of a training, whose model_final.pth is used; or what `insight.hub.find`
-                takes, the name or the folder of a model.
+            model: a checkpoint; the OUTPUT_DIR of a training run, whose model_final.pth is used; or the name or folder
+                of a model, as `insight.hub.find` takes it.
 
         Raises:
             InsightError: there is no such model, or it is a detector.
@@ -77,7 +77,7 @@ class TrainedModel:
         if (path / CONFIG).is_file():
             cfg = load_config(path / CONFIG, ["MODEL.DEVICE", "cpu"])
             if not is_sopseg(cfg):
-                raise InputError(f"{path}: expected a training of SOPSeg, got one of {cfg.MODEL.META_ARCHITECTURE}")
+                raise InputError(f"{path}: expected a training run of SOPSeg, got one of {cfg.MODEL.META_ARCHITECTURE}")
             keys = cfg.MODEL.SOPSEG
             form = "box" if keys.PROMPT == "box" else "oriented_box"
             return cls(name, path / "model_final.pth", keys.INPUT_SIZE, keys.MAGNIFY, form)

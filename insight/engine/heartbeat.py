@@ -1,4 +1,4 @@
-"""Log lines of slow trainings."""
+"""Log lines of slow training runs."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Starting the processes of a training."""
+"""Starting the processes of a training run."""
 
 import contextlib
 import multiprocessing

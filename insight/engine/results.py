@@ -45,7 +45,7 @@ def write_config(cfg: CfgNode, evaluation: bool = False) -> None:
             changes = [change for change in changes if not change.startswith("MODEL.WEIGHTS ")]
         if changes:
             _logger.warning(
-                f"{cfg.OUTPUT_DIR} holds a training of another config ({_shown(changes)}): its {RESULTS} and "
+                f"{cfg.OUTPUT_DIR} holds a training run of another config ({_shown(changes)}): its {RESULTS} and "
                 "inference/ are replaced; another OUTPUT_DIR keeps them"
             )
         return

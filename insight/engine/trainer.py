@@ -203,7 +203,7 @@ class Trainer(DefaultTrainer):
         return {**super().state_dict(), "class_names": names}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Continue a training where it stopped.
+        """Continue a training run where it stopped.
 
         Args:
             state_dict: the output of `state_dict`.

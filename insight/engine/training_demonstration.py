@@ -1,4 +1,4 @@
-"""The demonstration of a training: a small prompt model on drawn scenes, trained, evaluated, prompted and drawn."""
+"""The training demonstration: a small prompt model on drawn scenes, trained, evaluated, prompted and drawn."""
 
 import os
 import time

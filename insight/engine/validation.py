@@ -54,8 +54,8 @@ def score_of(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> float:
 class Validation(HookBase):
     """Measures the model every so many iterations, and keeps the best checkpoint as model_best.pth.
 
-    model_best.json holds its score and iteration, by which a resumed training goes on. `last_checkpoint` never names
-    it: a training is resumed from its latest checkpoint.
+    model_best.json holds its score and iteration, by which a resumed run goes on. `last_checkpoint` never names
+    it: training is resumed from the latest checkpoint.
 
     Args:
         period: iterations between measurements; the last iteration is left to the final evaluation.

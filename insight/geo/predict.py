@@ -138,7 +138,7 @@ def suited(raster: Raster, model: Any, rescale: Rescale | None = None) -> Raster
     Args:
         raster: the raster; one that was opened with a `gsd` keeps it.
         model: the predictor. If it is a detector with the attribute `gsd`, smallest and largest of its training in
-            metres a pixel, a raster outside of them is resampled to the nearer one, with a message.
+            metres per pixel, a raster outside of them is resampled to the nearer one, with a message.
         rescale: what the raster was opened with.
 
     Returns:
@@ -151,8 +151,8 @@ def suited(raster: Raster, model: Any, rescale: Rescale | None = None) -> Raster
     if math.isclose(nearest, raster.gsd_m, rel_tol=0.01):
         return raster
     _logger.warning(
-        f"{raster.path}: is resampled from {raster.gsd_m:.3g} to {nearest:.3g} m a pixel, as the model was trained at "
-        f"{trained[0]:g} to {trained[1]:g}; gsd chooses otherwise"
+        f"{raster.path}: is resampled from {raster.gsd_m:.3g} to {nearest:.3g} m per pixel, as the model was trained "
+        f"at {trained[0]:g} to {trained[1]:g}; gsd chooses otherwise"
     )
     return Raster(raster.path, raster.bands, rescale, nearest)
 

@@ -62,7 +62,7 @@ class Raster:
         width, height: size in pixels, after resampling.
         transform: affine transform from pixels to coordinates of `crs`.
         crs: the coordinate reference system, or None; then `transform` is that of a world file, or the identity.
-        gsd_m: metres a pixel in the middle of the raster, also where the CRS is in degrees; None without CRS.
+        gsd_m: metres per pixel in the middle of the raster, also where the CRS is in degrees; None without CRS.
         zoom: side of a pixel of the file in pixels, 1 without resampling.
         is_warped: whether ground control points gave it its transform, so that its pixels are not those of the file.
         bands: numbers of the bands, from 1.
@@ -276,7 +276,7 @@ def check_gsd(gsd: float | None) -> None:
         InputError: it is no finite number above 0.
     """
     if gsd is not None and not (math.isfinite(gsd) and gsd > 0):
-        raise InputError(f"gsd: expected metres a pixel, above 0, got {gsd}")
+        raise InputError(f"gsd: expected metres per pixel, above 0, got {gsd}")
 
 
 def check_bands(bands: Sequence[int | str] | str) -> list[int | str]:

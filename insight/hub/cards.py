@@ -18,7 +18,7 @@ _ABOUT = {
         "A promptable detector: it finds instances with class and mask, and classifies and segments given boxes.",
     ),
 }
-# What a card says of a training.
+# What a card says about a training run.
 NOTES = {
     "data": "data",
     "start": "started from",

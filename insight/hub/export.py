@@ -76,7 +76,7 @@ def export_run(
     if unknown := sorted((notes or {}).keys() - NOTES.keys()):
         raise InputError(f"notes: expected {', '.join(NOTES)}, got {unknown[0]!r:.80}")
     if not (run / _CONFIG).is_file():
-        raise InputError(f"{run}: expected the output folder of a training, which has a {_CONFIG}")
+        raise InputError(f"{run}: expected the output folder of a training run, which has a {_CONFIG}")
     cfg = load_config(str(run / _CONFIG), ["MODEL.DEVICE", "cpu", *overrides])
     checkpoint = Path(weights) if weights is not None else _checkpoint(run)
     if not checkpoint.is_file():
@@ -188,7 +188,7 @@ def _results(path: Path) -> dict[str, dict[str, dict[str, float | None]]]:
 
 
 def _training(run: Path, cfg: "CfgNode", checkpoint: Path) -> dict[str, Any]:
-    """What is known of a training: from its config, its results and its log."""
+    """What is known about a training run, from its config, its results and its log."""
     results = parse_json((run / _RESULTS).read_bytes(), str(run / _RESULTS)) if (run / _RESULTS).is_file() else {}
     made = results.get("made") or {}
     number = re.fullmatch(r"model_(\d+)\.pth", checkpoint.name)
@@ -210,7 +210,7 @@ _LOGGED = re.compile(r"Config files: (\[.*\]), overrides: (\[.*\])$", re.MULTILI
 
 
 def _command(log: Path) -> str | None:
-    """The command that started a training, without its places, from the log."""
+    """The command that started a training run, without its paths, from the log."""
     if not log.is_file():
         return None
     found = _LOGGED.search(log.read_text(encoding="utf-8", errors="replace"))

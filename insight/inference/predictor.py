@@ -56,8 +56,8 @@ class PromptPredictor:
 
     Attributes:
         class_names: names of the classes.
-        gsd: smallest and largest ground sampling distance of the images that the model was trained on, metres a pixel,
-            to which scenes are resampled; None if it is not known. Models by name have it.
+        gsd: smallest and largest ground sampling distance of the training images, metres per pixel, to which scenes
+            are resampled; None if it is not known. Models by name have it.
 
     Raises:
         CheckpointError: the weights are missing or do not fit.

@@ -27,7 +27,7 @@ class Checkpointer(DetectionCheckpointer):
     by `insight.checkpoint.read_checkpoint`, which executes nothing in them; files of Detectron2's model zoo
     (`.pkl`), of pycls (`.pyth`) and `.safetensors` load too.
 
-    To resume, to evaluate and to predict, every parameter must fit. To start a training from other weights, at least
+    To resume, to evaluate and to predict, every parameter must fit. To start training from other weights, at least
     one tensor must: layers that depend on the number of classes are initialised if that number differs, and so are
     parameters that the file lacks, both with a warning that lists them.
 

@@ -104,7 +104,7 @@ def _results(function: Callable, items: list, description: str, workers_wanted: 
 
 def _start(count: int, function: Callable, items: list, workers: dict[Connection, multiprocessing.Process]) -> None:
     """Start workers into `workers`, by the connection to each."""
-    # Fork where that is usual: a spawned worker would import the caller's script anew.
+    # Fork where that is usual: a spawned worker would import the caller's script again.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
     with interrupts_held():
         for _ in range(count):

@@ -13,7 +13,7 @@ from .figures import plot_text, png_figure
 
 
 def read_metrics(run: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Read the metrics of a training.
+    """Read the metrics of a training run.
 
     Args:
         run: OUTPUT_DIR of the training.
@@ -27,7 +27,7 @@ def read_metrics(run: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarr
     """
     path = Path(run, "metrics.json")
     if not path.is_file():
-        raise InputError(f"{path}: no such file; expected the OUTPUT_DIR of a training")
+        raise InputError(f"{path}: no such file; expected the OUTPUT_DIR of a training run")
     table: dict[str, dict[int, float]] = {}
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         entry = _metrics_of(line)
@@ -40,7 +40,7 @@ def read_metrics(run: str | os.PathLike) -> dict[str, tuple[np.ndarray, np.ndarr
         for name, value in entry.items():
             table.setdefault(name, {})[iteration] = value
     if not table:
-        raise InputError(f"{path}: holds no metrics; a training writes the first after 20 iterations")
+        raise InputError(f"{path}: holds no metrics; a training run writes the first after 20 iterations")
     return {
         name: (np.array(sorted(points)), np.array([points[i] for i in sorted(points)]))
         for name, points in table.items()
@@ -61,10 +61,10 @@ def _metrics_of(line: bytes) -> dict[str, float]:
 def plot_metrics(
     runs: Sequence[str | os.PathLike], names: Sequence[str] | None, output: str | os.PathLike, window: int = 5
 ) -> None:
-    """Draw metrics of several trainings, one panel per metric.
+    """Draw metrics of several training runs, one panel per metric.
 
     Args:
-        runs: OUTPUT_DIRs of the trainings; the legend shows their folder names, or their paths where names repeat.
+        runs: their OUTPUT_DIRs; the legend shows their folder names, or their paths where names repeat.
         names: metrics, such as "total_loss", "loss_mask" or "segm/AP"; None for all losses of any run.
         output: the PNG file.
         window: size of the moving average: each point is the mean of its value and those before it.

@@ -230,7 +230,7 @@ def test_what_is_wrong_with_the_output_is_reported_before_the_model_is_read(insi
     arguments = ("annotate", path, "--images", images, "--output", tmp_path)
     review = tmp_path / "review.csv"
     for decision, said in (
-        ("drop", "has 1 decisions made by hand"),
+        ("drop", "has 1 manual decisions"),
         ("yes", "line 2: decision: expected keep or drop"),
     ):
         review.write_text(f"image,id,class,score,reason,decision\na.png,1,ship,0.9,,{decision}\n")

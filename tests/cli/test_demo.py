@@ -62,9 +62,7 @@ def test_demo_without_shipped_models_is_one_line(tmp_path, monkeypatch, insight)
 @pytest.mark.parametrize("words", ["--config-file scenes", "SOLVER.MAX_ITER 3"])
 def test_a_config_is_for_a_training(tmp_path, insight, words):
     done = insight(f"demo {words} --output", tmp_path / "out")
-    assert (
-        done.code == 2 and done.err == "error: --train: a config, or changes to it, are for a training; add --train\n"
-    )
+    assert done.code == 2 and done.err == "error: --train: a config, or changes to it, are for training; add --train\n"
 
 
 @pytest.mark.slow

@@ -130,7 +130,7 @@ def test_gain(insight, project, tmp_path, monkeypatch):
         (["tool_rectangles", "--row", "ours"], "expected NAME=MODEL, got 'ours'"),
         (["tool_rectangles", "--row", "ours=absent.pth"], "absent.pth: no such checkpoint"),
         (["tool_rectangles", "--row", "ours=absent"], "absent: unknown model"),
-        (["tool_rectangles", "--row", "ours=TRAINING"], "expected a training of SOPSeg, got one of PromptRCNN"),
+        (["tool_rectangles", "--row", "ours=TRAINING"], "expected a training run of SOPSeg, got one of PromptRCNN"),
         (["tool_rectangles", "--sam", "absent.pth"], "absent.pth: no such checkpoint"),
         (["tool_rectangles", "--sam", "EDGE"], "expected a checkpoint of SAM, got one with another mask decoder"),
     ],

@@ -101,7 +101,7 @@ def _unread(*args, **options):
         (["--simplify", "-1"], "--simplify: expected a number of pixels, at least 0, got -1"),
         (["--boxes", "far.gpkg"], "far.gpkg: lies elsewhere"),
         (["--also", "labels,stac"], "stac: expected a scene with a CRS, got none"),
-        (["--to", "gpkg", "--gsd", "0"], "--gsd: expected metres a pixel"),
+        (["--to", "gpkg", "--gsd", "0"], "--gsd: expected metres per pixel"),
         (["--to", "gpkg", "--overlap", "1"], "--overlap: expected 2 to 512"),
         (["--to", "gpkg", "--bands", "1,2"], "--bands: expected one band or three (red, green, blue), got 2"),
         (["--to", "gpkg", "--bands", "9"], "--bands: expected numbers from 1 to 3, as "),

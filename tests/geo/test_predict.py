@@ -130,7 +130,7 @@ def test_a_detector_sees_the_ground_distance_that_it_was_trained_at(tmp_path, ca
     drawn_box = shapely.box(500_050, 4_999_960, 500_100, 4_999_980)
     assert table.area.sum() == pytest.approx(drawn_box.intersection(table.geometry[0]).area)
     assert table.area.sum() > 0.96 * drawn_box.area  # without the pixels at the edge, which are mixed
-    assert caplog.text.count(f"is resampled from 0.5 to {own / zoom:g} m a pixel") == (zoom != 1)
+    assert caplog.text.count(f"is resampled from 0.5 to {own / zoom:g} m per pixel") == (zoom != 1)
     predict_raster(path, detector, gsd=0.5)
     assert detector._image.shape == (300, 400)
 

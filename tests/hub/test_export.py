@@ -113,7 +113,7 @@ def test_files_of_results_take_the_place_of_the_runs_own(sopseg_run, tmp_path):
 
 def test_a_run_that_cannot_be_exported(sopseg_run, tmp_path):
     run, _ = sopseg_run
-    with pytest.raises(InputError, match="expected the output folder of a training, which has a config.yaml"):
+    with pytest.raises(InputError, match="expected the output folder of a training run, which has a config.yaml"):
         export_run(tmp_path, tmp_path / "m")
     with pytest.raises(InputError, match="notes: expected data, start, .*, got 'colour'"):
         export_run(run, tmp_path / "m", notes={"colour": "blue"})

@@ -51,7 +51,7 @@ def test_runs_of_one_name_have_a_curve_each(tmp_path):
 
 
 def test_what_is_missing_is_named(tmp_path):
-    with pytest.raises(ValueError, match="OUTPUT_DIR of a training"):
+    with pytest.raises(ValueError, match="OUTPUT_DIR of a training run"):
         read_metrics(tmp_path)
     run = write(tmp_path / "run", [{"iteration": 1, "total_loss": 1.0}])
     with pytest.raises(ValueError, match="'segm/AP'; they have total_loss"):

@@ -136,7 +136,7 @@ def require_class_count(count: int, name: str) -> None:
         classes = "class" if len(found) == 1 else "classes"
         raise InputError(
             f"{name} has {len(found)} {classes} ({first(found, 20)}), the model {count}: set "
-            f"MODEL.ROI_HEADS.NUM_CLASSES to {len(found)} for a training; a trained model needs a dataset of its own "
+            f"MODEL.ROI_HEADS.NUM_CLASSES to {len(found)} for training; a trained model needs a dataset of its own "
             "classes"
         )
 

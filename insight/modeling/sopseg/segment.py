@@ -22,7 +22,7 @@ from .unseen_points import without_unseen_points
 T = TypeVar("T")
 
 # Most pixels of crops that are processed at a time. More makes a CPU slower, because it requests every large tensor
-# from the system anew, page by page (docs/results/speed.md). A GPU has the room.
+# from the system again, page by page (docs/results/speed.md). A GPU has the room.
 PIXELS_AT_ONCE = {"cpu": 4 * 256**2, "cuda": 256 * 256**2}
 
 NUMBERS_A_PIXEL = 250  # peak memory of a crop without global attention; measurements were lower

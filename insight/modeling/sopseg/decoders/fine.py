@@ -116,7 +116,7 @@ def _blocks_as_channels(x: Tensor) -> Tensor:
 
 
 def _refined(previous: Tensor, found: Tensor) -> Tensor:
-    """The previous mask plus a correction, and edges that are predicted anew."""
+    """The previous mask plus a correction, and edges that are predicted from scratch."""
     mask, edge = found.chunk(MAPS, 1)
     previous = F.interpolate(previous[:, :1], found.shape[2:], mode="bilinear", align_corners=False)
     return torch.cat([previous + mask, edge], 1)

@@ -23,7 +23,7 @@ class ProgressiveRefinement(nn.Module):
 
     Source: SOPSeg, Eq. 9 to 12. The widths are not in the paper; these match its cost (about 3 M parameters and
     2.2 GMACs for a crop of 256 x 256 with ViT-L). Each mask is the previous mask plus a correction that is initialised
-    to zero, so that training starts from SAM's mask; edges are predicted anew at each scale.
+    to zero, so that training starts from SAM's mask; edges are predicted from scratch at each scale.
     """
 
     def __init__(
