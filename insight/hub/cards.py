@@ -15,7 +15,8 @@ _ABOUT = {
     ),
     "detector": (
         "image-segmentation",
-        "A promptable detector: it finds instances with class and mask, and classifies and segments given boxes.",
+        "A promptable detector: it finds instances with their classes and masks, and classifies and segments given "
+        "boxes.",
     ),
 }
 # What a card says about a training run.
@@ -69,7 +70,7 @@ def model_card(model: ModelFolder, parameters: int) -> str:
     if config := model.training.get("config"):
         text = yaml.safe_dump(config, sort_keys=True).rstrip()
         parts += [
-            "The training's config, where it differs from the defaults:",
+            "The training config, where it differs from the defaults:",
             f"```yaml\n{text}\n```",
         ]
     parts += ["## Metrics", _metrics(model) or "None recorded."]
@@ -106,8 +107,8 @@ def _intended_use(model: ModelFolder) -> str:
         low, high = model.gsd
         sees += f", at {low:g} to {high:g} m per pixel as in training"
     return (
-        f"Annotation, research and prototypes on {sees}. Measure it on images of yours before you rely on it: the "
-        "metrics below hold for the datasets that they name."
+        f"Annotation, research and prototypes on {sees}. Evaluate it on your own images before you rely on it: "
+        "the metrics below are only for the datasets named there."
     )
 
 
