@@ -323,6 +323,20 @@ class PromptPredictor:
         result = self._in_image(seen, found, boxes[kept].tensor)
         return self._prediction(seen, result, ParsedPrompts([Prompts(result.pred_boxes.tensor)], None))
 
+    @torch.no_grad()
+    def propose(self) -> Tensor:
+        """Propose boxes of objects of any class: what the RoI heads of `detect` classify.
+
+        Returns:
+            (P, 4) float32 XYXY on the CPU, pixels of the image, best first.
+
+        Raises:
+            NoImageError: no image was set.
+        """
+        seen = self._require_image()
+        (proposals,), _ = self._propose(seen)
+        return proposals.proposal_boxes.tensor.float().cpu() / seen.network_scale()
+
     def _propose(self, seen: "_Image") -> tuple[list[Instances], int]:
         """Proposals of an image, and the most detections that it may have."""
         generator, encoded = self.model.proposal_generator, seen.encoded

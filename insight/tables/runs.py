@@ -20,7 +20,7 @@ from insight.errors import InputError
 from .spec import Row, Table
 
 # Measurements on a trained model: the task in its results, and the sub-command of `insight measure`
-STEPS = {"missed": "missed", "jitter": "jitter", "prompt_use": "prompt-use"}
+STEPS = {"missed": "missed", "jitter": "jitter", "prompt_use": "prompt-use", "proposals": "proposals"}
 _LONGEST = 200  # bytes of a folder's name, before the seed; file systems take 255
 
 

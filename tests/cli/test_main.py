@@ -19,7 +19,7 @@ COMMANDS = (
     "train", "evaluate", "predict", "annotate", "convert", "cvat", "serve", "map", "table", "analyse", "compare",
     "plot", "info", "demo", "install-detectron2", "data prepare", "data check", "data statistics", "data foreground",
     "data show", "data town", "measure context", "measure gain", "measure jitter", "measure missed",
-    "measure prompt-use", "models show", "models fetch", "models export",
+    "measure prompt-use", "measure proposals", "models show", "models fetch", "models export",
 )  # fmt: skip
 
 
@@ -128,6 +128,7 @@ WRONG = (
     "measure jitter --output out.json --config-file absent.yaml",
     "measure missed --output out.json --score-threshold 2",
     "measure prompt-use --output out.json --model absent",
+    "measure proposals --output out.json --weights absent.pth",
 )
 
 
@@ -278,6 +279,7 @@ def test_benchmarks_get_their_arguments(insight, monkeypatch):
         ["measure missed", "--config-file", "a.yaml"],
         ["measure jitter", "--config-file", "a.yaml"],
         ["measure prompt-use", "--config-file", "a.yaml"],
+        ["measure proposals", "--config-file", "a.yaml"],
         ["table", "a.yaml"],
     ],
 )

@@ -50,6 +50,15 @@ def test_prompts_changed(insight, model, trained, tmp_path):
     assert metrics["box AP, as trained"] == pytest.approx(evaluated["bbox"]["AP"])
 
 
+def test_proposals(insight, model, tmp_path):
+    done = insight("measure proposals", *model, "--output", tmp_path / "proposals.json")
+    assert done.code == 0, done.err
+    metrics = read_results(tmp_path / "proposals.json")["results"]["tool_rectangles"]["proposals"]
+    recalls, errors = ["AR@100", "AR", "ARs", "ARm", "ARl"], ["area error", *(f"area error {size}" for size in "sml")]
+    assert list(metrics) == recalls + errors and 0 <= metrics["AR@100"] <= metrics["AR"] <= 100
+    assert f"tool_rectangles: AR             {metrics['AR']:6.2f}" in done.out
+
+
 def test_pictures(insight, trained, tmp_path):
     run = f"two steps={trained}"
     done = insight("compare", "--runs", run, f"again={trained}/config.yaml,{trained}/model_final.pth",

@@ -3,8 +3,8 @@
 import time
 
 
-def wait_until(condition):
-    for _ in range(1200):
+def wait_until(condition, seconds=60):
+    for _ in range(int(seconds / 0.05)):
         if condition():
             return
         time.sleep(0.05)

@@ -102,6 +102,7 @@ INPUTS = (
     Input("weights.pth", "weights", ("measure", "missed", *_MODEL, *_MEASURE)),
     Input("config.yaml", "yaml", ("measure", "jitter", *_MODEL, *_MEASURE)),
     Input("data/instances.json", "coco", ("measure", "prompt-use", *_MODEL, *_MEASURE)),
+    Input("data/instances.json", "coco", ("measure", "proposals", *_MODEL, *_MEASURE)),
     Input("run/metrics.json", "lines", ("plot", "@/run", "--output", "@OUT/curves.png")),
     Input("config.yaml", "yaml", ("demo", "--train", "--config-file", "@/config.yaml", "--output", "@OUT")),
     Input("run/last_checkpoint", "name", ("demo", "--train", "--config-file", "@/run/config.yaml",

@@ -50,6 +50,17 @@ def test_detect_gives_what_the_model_gives(predictor, prompt_model, network_inpu
     assert (found.masks.to_bitmaps() != expected.pred_masks).float().mean() < 1e-4
 
 
+def test_proposals_are_what_the_roi_heads_get(predictor, prompt_model):
+    given = []
+    hook = prompt_model.roi_heads.register_forward_pre_hook(lambda _, inputs: given.append(inputs[2][0]))
+    predictor.detect()
+    hook.remove()
+    proposals, (expected,) = predictor.propose(), given
+    assert len(proposals) == len(expected) > 1
+    torch.testing.assert_close(proposals / 2, expected.proposal_boxes.tensor)  # 64 of 128 rows
+    assert expected.objectness_logits.diff().le(0).all()
+
+
 @pytest.mark.parametrize("part", ["cascade", "scnet", "pointrend"])
 def test_detect_gives_what_the_model_gives_whatever_its_heads(part, network_input):
     torch.manual_seed(0)

@@ -106,24 +106,31 @@ def test_nothing_is_left(tmp_path, number):
                 os.kill(int(path.name[3:]), signal.SIGKILL)
 
 
-# Many short items with results of many sizes; the process group is interrupted as a terminal does it.
+# Starts a tool for each line it reads, then prints the exit code. Tools are forked, as most of a new process would be
+# imports. Many short items with results of many sizes; the process group is interrupted as a terminal does it.
 INTERRUPTED = """
 import os, signal, sys
 sys.modules["detectron2"] = None
-from insight.runtime.atomic_files import atomic_write
 from insight.runtime.processes import map_in_processes
 def work(item):
     with open(f"pid{os.getpid()}", "w"):
         pass
     return bytes(item % 7 * 20_000)
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
-signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
-print("ready", flush=True)
-try:
-    while True:
-        list(map_in_processes(work, range(500), "", "item"))
-except KeyboardInterrupt:
-    sys.exit(130)
+def tool():
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    print(os.getpid(), flush=True)
+    try:
+        while True:
+            list(map_in_processes(work, range(500), "", "item"))
+    except KeyboardInterrupt:
+        sys.exit(130)
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        tool()
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
 
@@ -136,23 +143,23 @@ def test_an_interrupt_at_any_time_ends_it_at_once(tmp_path, number, code):
     seed = random.randrange(2**32)
     print("seed", seed)
     generator = random.Random(seed)
-    for _ in range(40):
-        tool = subprocess.Popen([sys.executable, "-c", INTERRUPTED], cwd=tmp_path, stdout=subprocess.PIPE,
-                                stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
-        try:
-            tool.stdout.readline()
-            time.sleep(generator.uniform(0.01, 0.8))
-            if number == signal.SIGINT:
-                os.killpg(tool.pid, number)
-            else:
-                tool.send_signal(number)
-            assert tool.wait(15) == code
-            wait_until(lambda: not any(is_running(int(p.name[3:])) for p in tmp_path.glob("pid*")))
-        finally:
-            if tool.poll() is None:
-                os.killpg(tool.pid, signal.SIGKILL)
-                tool.wait()
-            tool.stdout.close()
+    forks = subprocess.Popen([sys.executable, "-c", INTERRUPTED], cwd=tmp_path, stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # fmt: skip
+    with forks:
+        for _ in range(40):
+            forks.stdin.write("one more\n")
+            forks.stdin.flush()
+            tool = int(forks.stdout.readline())
+            try:
+                time.sleep(generator.uniform(0.01, 0.8))
+                (os.killpg if number == signal.SIGINT else os.kill)(tool, number)
+                wait_until(lambda: not is_running(tool), seconds=15)  # noqa: B023
+                assert int(forks.stdout.readline()) == code
+                wait_until(lambda: not any(is_running(int(p.name[3:])) for p in tmp_path.glob("pid*")))
+            finally:
+                if is_running(tool):
+                    os.killpg(tool, signal.SIGKILL)
+        forks.stdin.close()
 
 
 def write_slowly(path):

@@ -53,7 +53,7 @@ def test_every_command_that_reads_files_is_tried():
     assert commands == {
         "train", "evaluate", "predict", "annotate", "table", "analyse", "compare", "plot", "demo", "data check",
         "data statistics", "data show", "data foreground", "data prepare", "measure missed", "measure jitter",
-        "measure prompt-use",
+        "measure prompt-use", "measure proposals",
     }  # fmt: skip
 
 
@@ -160,6 +160,7 @@ def test_a_dataset_named_like_a_path_writes_into_its_output(place, tmp_path):
         ["measure missed", *config, *_MODEL, "--output", "out/missed.json"],
         ["measure jitter", *config, *_MODEL, "--output", "out/jitter.json", "--noise", "0"],
         ["measure prompt-use", *config, *_MODEL, "--output", "out/use.json"],
+        ["measure proposals", *config, *_MODEL, "--output", "out/proposals.json"],
         ["data show", EVIL, *config, "--output", "out/show", "--count", "1"],
         ["data statistics", EVIL, *config],
         ["data check", EVIL, *config],
