@@ -24,28 +24,27 @@ class RasterOptions:
     """The options of `predict_raster` and `predict_rasters`.
 
     Args:
-        boxes: (N, 4) XYXY in pixels of the file, whatever it is resampled to, in any form that the predictors take.
+        boxes: (N, 4) XYXY in pixels of the file, regardless of resampling, in any form that the predictors take.
         oriented_boxes: (M, 5), (M, 8) or (M, 4, 2), pixels, as the predictors take them; they follow `boxes`.
-        points: (N, P, 2) XY in pixels, alone or with `boxes`. Alone, they are answered from a square of 1024 pixels
-            around them.
+        points: (N, P, 2) XY in pixels, alone or with `boxes`. Alone, a square of 1024 pixels around them is used.
         labels: (N, P), as the predictors take them.
         prompts: instead, a layer of polygons, oriented boxes or points in any CRS, see
             `insight.geo.prompts.read_prompts`, or what `insight.geo.prompts.prompts_on` has read; its attributes are
             carried over.
         attributes: a row for each of `boxes`, `oriented_boxes` or `points`, to be carried over to its polygon. SOPSeg,
             which has no classes, gives polygons the classes in the column class_name, class, label or category.
-        tile_size: side of the tiles, pixels; rounded up to a multiple of 64. Multiples of 256 change the answers of a
+        tile_size: side of the tiles, pixels; rounded up to a multiple of 64. Multiples of 256 change the results of a
             trained detector least.
         overlap: of neighbouring tiles, pixels; rounded up to a multiple of 64. None: 256 for detection, at most half a
             tile; with boxes for a detector, enough to show the largest box whole.
-        bands, rescale, gsd: as `Raster` takes them, if the raster is a file. Without `gsd`, a file is resampled to the
-            range that a detector states (its `gsd`), if it lies outside, with a message.
+        bands, rescale, gsd: as `Raster` takes them, if the raster is a file. Without `gsd`, a file outside a detector's
+            range (its `gsd`) is resampled to that range, with a message.
         simplify: how far an outline may move to have fewer corners, pixels; 0 keeps every step of a mask.
         regularize: straighten outlines, see `mask_polygons`.
 
     Raises:
         OSError: the file that `rescale` names cannot be read.
-        InputError: `prompts` are given together with others, or an option can suit no raster.
+        InputError: `prompts` are given together with others, or an option is invalid for every raster.
         MissingDependencyError: as `check_outlines`.
     """
 

@@ -43,18 +43,18 @@ def predict_raster(
     """Detect the objects of a raster, or segment prompted ones, as polygons in its CRS.
 
     Reading, computing and keeping results overlap, and memory does not grow with the raster. With an `output`, results
-    are kept in the folder `OUTPUT.unfinished` while the run lasts. A run that was stopped anywhere goes on from there
-    when it is started again with the same raster, model and settings, and its result has the same bytes.
+    are kept in the folder `OUTPUT.unfinished` during the run. A run that was stopped at any point continues when it is
+    started again with the same raster, model and settings, and its result has the same bytes.
 
-    Without prompts, tiles are detected on. An object is taken from the tile whose core holds it; one that no tile shows
-    whole is joined from its parts. SOPSeg answers each prompt from its own magnified crop, without tiles. A detector
-    answers each box from the tile that shows it best.
+    Without prompts, objects are detected in tiles. An object is taken from the tile whose core holds it; one that no
+    tile shows whole is joined from its parts. SOPSeg segments each prompt in its own magnified crop, without tiles. A
+    detector segments each box in the tile that shows it best.
 
     Args:
         raster: a file, or a `Raster`.
         model: a `PromptPredictor`, a `SOPSegPredictor`, or for detection any object with `class_names`, `set_image`
             and `detect`.
-        output: vector file to write instead, see `Writer`. Beside it, `OUTPUT.run.json` records how it was made; its
+        output: vector file to write instead, see `Writer`. `OUTPUT.run.json`, next to it, records how it was made; its
             "rescale" can be given as `rescale` to another run.
         workers: number of processes that compute, each with one thread if there are several.
         engine: "local", or "ray" for the nodes of a Ray cluster, which must all reach the raster by its path.
@@ -93,7 +93,7 @@ def check_output(output: str | os.PathLike, raster: str | os.PathLike) -> None:
 
     Raises:
         OSError: it cannot be written.
-        InputError: it is no vector file, or the raster.
+        InputError: it is not a vector file, or it is the raster.
     """
     check_output_file(output, suffixes=SUFFIXES)
     if os.path.realpath(output) == os.path.realpath(raster):

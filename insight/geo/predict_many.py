@@ -54,8 +54,8 @@ def predict_rasters(
 ) -> ManyRasters:
     """Detect or segment the objects of many rasters, one after the other, all workers on each.
 
-    Workers live as long as the run. A run that was stopped goes on where it was: files that are whole are not made
-    again if raster, model and settings are the same. A raster that cannot be used does not stop the others.
+    Workers live as long as the run. A run that was stopped resumes where it left off: complete files are not made again
+    if raster, model and settings are the same. A raster that cannot be used does not stop the others.
 
     Args:
         rasters: the files.
@@ -64,9 +64,9 @@ def predict_rasters(
             in sub-folders.
         suffix: of the vector files, see `Writer`.
         workers, engine, address: as in `predict_raster`.
-        also: names of files beside each, see `insight.geo.companions.write_companions`.
+        also: names of further files for each, see `insight.geo.companions.write_companions`.
         options: the arguments of `RasterOptions`, the same for all. A layer as `prompts` may span several rasters; each
-            is asked about what lies on it.
+            gets the prompts that lie on it.
 
     Returns:
         What was written, and what was not.

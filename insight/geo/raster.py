@@ -40,10 +40,10 @@ _logger = logging.getLogger(__name__)
 class Raster:
     """A raster, read in windows as 8-bit RGB.
 
-    Reads whatever GDAL does: GeoTIFF and COG (also BigTIFF, with any blocks and overviews), VRT, JPEG 2000, and PNG or
-    JPEG with or without a world file. Pixels without data (by nodata value, alpha or mask) are black. Three bands of 8
-    bits stay as they are; others are stretched once for the whole raster. One thread reads at a time; a copy that was
-    pickled opens the file again.
+    Reads what GDAL reads: GeoTIFF and COG (also BigTIFF, with any blocks and overviews), VRT, JPEG 2000, and PNG or
+    JPEG with or without a world file. Pixels without data (by nodata value, alpha or mask) are black. Three 8-bit
+    bands are used unchanged; others are stretched once for the whole raster. One thread reads at a time; a pickled copy
+    opens the file again.
 
     Pixel coordinates are x to the right and y down from the raster's upper left corner; pixel i covers [i, i + 1).
 
@@ -51,8 +51,8 @@ class Raster:
         path: the file.
         bands: one band (grey) or three (red, green, blue), by number from 1 or by the name that the file gives it.
             None: the bands that the file declares to be red, green and blue, else the first three, else the first.
-        rescale: the values that become 0 and 255, as `insight.geo.stretch.parse_rescale` takes them. None: bands of 8
-            bits stay as they are, others are stretched from their 2nd to their 98th percentile, computed from an
+        rescale: the values that become 0 and 255, as `insight.geo.stretch.parse_rescale` takes them. None: 8-bit
+            bands are used unchanged, others are stretched from their 2nd to their 98th percentile, computed from an
             overview.
         gsd: ground sampling distance to resample to, metres; None for the raster's own.
 
@@ -66,7 +66,7 @@ class Raster:
         zoom: side of a pixel of the file in pixels, 1 without resampling.
         is_warped: whether ground control points gave it its transform, so that its pixels are not those of the file.
         bands: numbers of the bands, from 1.
-        rescale: for each band the values that become 0 and 255, or None if they stay as they are.
+        rescale: for each band the values that become 0 and 255, or None if they are used unchanged.
 
     Raises:
         OSError: the file is missing, damaged or of an unknown format.

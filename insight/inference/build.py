@@ -28,7 +28,7 @@ def load(
         name_or_folder: a model that ships with the package or is in the cache, a model folder, or owner/name on the
             Hugging Face hub; see `insight.hub.find`.
         device: device to compute on; None for a GPU if there is one.
-        options: as the model's predictor takes them: `SOPSegPredictor.from_pretrained` or
+        options: arguments of the model's predictor: of `SOPSegPredictor.from_pretrained` or
             `PromptPredictor.from_pretrained`.
 
     Returns:
@@ -36,7 +36,7 @@ def load(
 
     Raises:
         InsightError: an unknown name, or a damaged model.
-        TypeError: an option of the other predictor.
+        TypeError: an option that this predictor does not take.
     """
     keywords: Any = options  # of either predictor, which refuses those of the other
     model = find(name_or_folder)

@@ -30,12 +30,12 @@ def masks(
         image: the image that the detector saw, in any form that `SOPSegPredictor.set_image` accepts.
         results: the detections of this image: supervision's `Detections`, ultralytics' `Results`, torchvision's
             dictionary of boxes and labels, Detectron2's `Instances`, a data sample of mmdetection or mmrotate, or boxes
-            in any form: (N, 4) XYXY, or oriented, (N, 5) with degrees, (N, 8) or (N, 4, 2). A list of one of these, as
-            models return for one image, is that one. Oriented boxes take precedence.
-        model: a `SOPSegPredictor`, or the name of a model, a checkpoint or a model for one; for many images pass a
-            predictor, to load it once.
+            in any form: (N, 4) XYXY, or oriented, (N, 5) with degrees, (N, 8) or (N, 4, 2). A list with one of
+            these, as models return for one image, is accepted too. Oriented boxes take precedence.
+        model: a `SOPSegPredictor`, or a model, its name or a checkpoint to make one; for many images pass a predictor,
+            to load it once.
         order: order of the channels of an array or tensor, "RGB" or "BGR".
-        class_names: names of the detector's classes by index, for results that have indices alone.
+        class_names: names of the detector's classes by index, for results that only have indices.
 
     Returns:
         One instance with a mask for each detection in order, with the detector's classes. Scores are SOPSeg's predicted

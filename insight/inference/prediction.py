@@ -56,8 +56,8 @@ class Prediction:
             was not an oriented box. None if no prompt was.
         class_ids: (N,) int64 indices into `categories`.
         categories: names of the K classes.
-        prompt_ids: (N,) int64, the index of the prompt that each instance answers; with `multimask`, each three times.
-        logits: `CropLogits` of the masks if they were asked for, else None.
+        prompt_ids: (N,) int64, the index of each instance's prompt; with `multimask`, each three times.
+        logits: `CropLogits` of the masks if they were requested, else None.
         image_size: (height, width) of the image in pixels.
     """
 

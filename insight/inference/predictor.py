@@ -143,7 +143,7 @@ class PromptPredictor:
                 Hugging Face hub; see `insight.hub.find`.
             device: device to compute on; None for a GPU if there is one.
             score_threshold: lowest score of a detection, 0 to 1; None for the model's own.
-            options: as the class takes them, over those of the model.
+            options: arguments of the class, which override those of the model.
 
         Returns:
             The predictor.
@@ -215,7 +215,7 @@ class PromptPredictor:
         self._set(to_rgb(tile, "RGB"), origin)
 
     def _set(self, pixels: np.ndarray, origin: tuple[int, int] | None) -> None:
-        self._image = None  # if encoding fails, no later answer is about the previous image
+        self._image = None  # if encoding fails, no later call refers to the previous image
         self._image = self._encode(pixels, origin)
 
     @torch.no_grad()
@@ -298,11 +298,11 @@ class PromptPredictor:
 
     @torch.no_grad()
     def detect_where(self, keep: Callable[[Tensor], Tensor]) -> Prediction:
-        """Detect objects as `detect` does, those in boxes that pass a test; the others cost no masks.
+        """Detect objects as `detect` does, but only in boxes that pass a test; no masks are computed for the others.
 
         Args:
             keep: takes (N, 4) float XYXY, pixels of the image, and returns (N,) bool. With a SOPSeg branch, whose masks
-                may reach beyond their boxes, it is not asked and all are kept.
+                may reach beyond their boxes, it is not called and all are kept.
 
         Returns:
             The detections by descending score, with masks if the model has them.

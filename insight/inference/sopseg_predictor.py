@@ -28,8 +28,8 @@ from .shrinkage import ShrinkageCheck
 class SOPSegPredictor:
     """Segment the objects indicated by boxes, oriented boxes or points.
 
-    Each box is answered from a crop around it, magnified to `input_size` pixels, and independently of the other boxes
-    unless crops are shared. Memory does not grow with the number of prompts.
+    Each box is segmented in a crop around it, magnified to `input_size` pixels, independently of the other boxes unless
+    crops are shared. Memory does not grow with the number of prompts.
 
     Args:
         weights: checkpoint of SOPSeg or SAM (`sam_vit_*.pth`, MobileSAM's); or a model, which is not copied but moved
@@ -39,7 +39,7 @@ class SOPSegPredictor:
         input_size: side of the crops, pixels; a multiple of 64 up to 1024, for any checkpoint. None uses 256 for the
             crop around an object, 512 with SAM's decoder (see `default_crop_size`); and 1024, as in SAM, for the whole
             image.
-        magnify: False answers every prompt from the whole image, as in SAM.
+        magnify: False uses the whole image for every prompt, as in SAM.
         prompt: form of oriented boxes, "oriented_box" (with points along their axes) or "box" (the horizontal boxes
             around them); None for the one that the checkpoint was trained for, see
             `insight.modeling.sopseg.prompt_form.in_form`.
@@ -97,7 +97,7 @@ class SOPSegPredictor:
         self.model = model.for_inference(device, dtype)
         self.crop_size, self.whole_image_size = input_size or default_crop_size(model), input_size or MAX_SIZE
         self.magnify, self.prompt, self.shared_crops = magnify, prompt, shared_crops
-        self._check_shrinkage = ShrinkageCheck("Points and, without magnify, boxes are answered from the whole image")
+        self._check_shrinkage = ShrinkageCheck("Points and, without magnify, boxes are segmented in the whole image")
         self._image: _Image | None = None
 
     @classmethod
@@ -113,7 +113,7 @@ class SOPSegPredictor:
             name_or_folder: a model that ships with the package or is in the cache, a model folder, or owner/name on the
                 Hugging Face hub; see `insight.hub.find`.
             device: device to compute on; None for a GPU if there is one.
-            options: as the class takes them, over those of the model.
+            options: arguments of the class, which override those of the model.
 
         Returns:
             The predictor.
@@ -255,7 +255,7 @@ class SOPSegPredictor:
         return _Image(image, order, next(self.model.parameters()).device)
 
     def _side(self, prompts: Prompts) -> int:
-        """Side of the crops that prompts are answered from, pixels."""
+        """Side of the crops that prompts are segmented in, pixels."""
         return self.crop_size if self.magnify and prompts.boxes is not None else self.whole_image_size
 
     def _with_masks(self, parsed: ParsedPrompts, mask_input: Any) -> list[Prompts]:
