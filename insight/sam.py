@@ -31,11 +31,11 @@ OUTSIDE = -20.0  # logits of magnified masks outside their region; about the low
 
 
 class SamPredictor:
-    """A drop-in for `segment_anything.SamPredictor` that answers boxes from magnified crops.
+    """A drop-in for `segment_anything.SamPredictor` that segments boxes in magnified crops.
 
     Methods have the signatures of segment-anything, with the same shapes, dtypes and frames. A prompt with a box is
-    answered from a crop around the box, magnified to `crop_size`; points alone are answered from the whole image. With
-    `magnify=False` every prompt is, and masks and logits equal those of segment-anything.
+    segmented in a crop around the box, magnified to `crop_size`; points alone are segmented in the whole image. With
+    `magnify=False` the whole image is used for every prompt, and masks and logits equal those of segment-anything.
 
     Low-resolution logits of magnified prompts are resampled to SAM's frame, the whole padded image, so that they can be
     used as `mask_input` of any prompt and resized as in SAM. They are coarser than the mask; for refinement within the
@@ -47,7 +47,7 @@ class SamPredictor:
         sam_model: a model from `load_sopseg` or `sam_model_registry`, the name of a model (`insight.hub.find`), a
             checkpoint of SAM, MobileSAM or SOPSeg, or a `Sam` of segment_anything, whose weights are copied. A model
             stays on its device.
-        magnify: answer boxes from magnified crops.
+        magnify: segment boxes in magnified crops.
         crop_size: side of the crop around an object, pixels; a multiple of 64 up to 1024. None uses 512 with SAM's
             decoder, else 256, see `default_crop_size`.
         input_size: side of the encoder's input for the whole image, pixels; a multiple of 64 up to 1024, 1024 in

@@ -32,7 +32,7 @@ def add_insight_keys(cfg: "CfgNode") -> None:
     prompt.BRANCHES = ["box", "mask"]  # RoI branches whose features are joined with prompts
     prompt.CROP_SIZE = 28  # S_ps: side of the crop around each box, cut from the full-resolution image, pixels
     # Standard deviation of each channel, in INPUT.FORMAT order, by which the pixels of prompts are divided once
-    # MODEL.PIXEL_MEAN is subtracted. MODEL.PIXEL_STD will not do: it is 1 for the Caffe weights of Detectron2's ResNets
+    # MODEL.PIXEL_MEAN is subtracted. Not MODEL.PIXEL_STD, which is 1 for the Caffe weights of Detectron2's ResNets
     prompt.PIXEL_STD = [57.375, 57.12, 58.395]
     # Learning rate of the projections from prompts to RoI features, which start small, as a multiple of BASE_LR
     prompt.PROJECTION_LR_FACTOR = 1.0
@@ -55,7 +55,7 @@ def add_insight_keys(cfg: "CfgNode") -> None:
     prompt.GPM.LOCAL_PATCH = 14  # side of a patch of the crop, pixels
 
     prompt.CONSTANT = CN()
-    prompt.CONSTANT.ENABLED = False  # a learnt constant as the prompt of every box: a control, without any image
+    prompt.CONSTANT.ENABLED = False  # a learnt constant as the prompt of every box: a control that reads no image
     prompt.CONSTANT.DIM = 64  # channels of a token
     prompt.CONSTANT.GRID = 7  # tokens along each side of a box
 
@@ -106,10 +106,10 @@ def add_insight_keys(cfg: "CfgNode") -> None:
     sopseg.PROMPT_FORM = "points"  # embedding of oriented boxes: "points" along their axis and the box around them
     # (SOPSeg), or "tokens": two corners of the box rotated to be horizontal, and its angle's sine and cosine (OBSeg)
     sopseg.BOX_SHARE = 0.0  # in training, fraction of samples prompted with horizontal boxes instead of PROMPT
-    # In training, fraction of objects that the border of the image is made to cut, as tiles of large images do.
+    # In training, fraction of objects that are cut by the border of the image, as in tiles of large images.
     sopseg.CUT_SHARE = 0.0
-    # In training, largest error of the ground truth's outlines, pixels: they are up to so much wider, and moved by up
-    # to half of it.
+    # In training, largest error of the ground truth's outlines, pixels: masks are widened by up to this much, and moved
+    # by up to half as much.
     sopseg.OUTLINE_ERROR = 0.0
     sopseg.BLUR = 0.0  # in training, largest standard deviation of a blur of the image, pixels
     # In training, largest shift of each side of a prompt, as a fraction of the box's extent; each sample draws its own
@@ -149,7 +149,7 @@ def add_insight_keys(cfg: "CfgNode") -> None:
     # Limits of detections per image and class; AP is at the last, AP@100 at an earlier one of at least 100
     cfg.TEST.MAX_DETS = [1, 10, 100]
     # Images of each test set on which a detector is measured once an epoch during training, which chooses
-    # model_best.pth; 0: never. With TEST.EVAL_PERIOD the whole test sets are, every so many iterations
+    # model_best.pth; 0: never. With TEST.EVAL_PERIOD, the whole test sets are evaluated every that many iterations
     cfg.TEST.VALIDATION_IMAGES = 100
     cfg.TEST.PROMPT_JITTER = 0.0  # SOPSeg only: largest shift of each side of a prompt, as a fraction of its extent
     cfg.TEST.AREA_PROFILE = "coco"  # "coco": small < 32^2 < medium < 96^2; "isaid": small < 144^2 < medium < 512^2

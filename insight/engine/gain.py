@@ -47,7 +47,7 @@ class TrainedModel:
         name: heading of its row.
         weights: checkpoint.
         size: side of the crops, pixels; None for `default_crop_size`.
-        magnify: False answers from the whole image.
+        magnify: False segments in the whole image.
         form: form of oriented boxes, "oriented_box" or "box"; None for the one of `in_form`.
     """
 
@@ -102,7 +102,7 @@ def measure_gain(
 ) -> list[SummarisedRow]:
     """Measure what models add to exact and loose prompts, and write gain.md and gain.json.
 
-    The rows are an image-free superellipse and the filled box; with SAM, its answers from the whole image, from
+    The rows are an image-free superellipse and the filled box; with SAM, its masks from the whole image, from
     magnified crops, clipped to the prompt, from crops rotated upright and from crops with a fixed margin; and trained
     models. Rows that an earlier run has finished are kept, by the content of weights and data.
 

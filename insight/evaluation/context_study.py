@@ -1,4 +1,4 @@
-"""How well constant, crop and context prompts classify objects, by themselves or beside the features of a backbone."""
+"""How well constant, crop and context prompts classify objects, alone or with the features of a backbone."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _WRITTEN = 4096  # objects assembled at a time
 class MagnifiedPrompts:
     """SOPSeg's masks of prompts, as the jobs of a run.
 
-    A prompt is answered from its own magnified crop, and prompts are grouped by their place in the scene alone. So
+    A prompt is segmented in its own magnified crop, and prompts are grouped only by their place in the scene. So
     there are no tiles that an answer could depend on.
 
     Args:
@@ -183,7 +183,7 @@ def prompts_digest(prompts: ParsedPrompts) -> str:
 
 
 def _regions(group: Prompts, size: tuple[int, int], model: SOPSegPredictor) -> Tensor:
-    """(N, 4) the region that each prompt is answered from; around points, a square as large as SAM's input."""
+    """(N, 4) the region that each prompt is segmented in; around points, a square as large as SAM's input."""
     if group.boxes is not None:
         return plan_crops(group, size, model.crop_size).regions
     assert group.points is not None and group.labels is not None

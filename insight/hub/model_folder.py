@@ -34,7 +34,7 @@ class SOPSegArchitecture:
         decoder: "sam", "hq", "matting" or "edge".
         input_size: side of the crops, pixels.
         prompt: form of oriented boxes, "oriented_box" or "box".
-        magnify: whether each object is answered from a crop around it.
+        magnify: whether each object is segmented in a crop around it.
     """
 
     encoder: str

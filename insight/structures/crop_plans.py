@@ -1,4 +1,4 @@
-"""Crop plans: which regions of an image to cut out, and from which of them each prompt is answered."""
+"""Crop plans: which regions of an image to cut out, and in which of them each prompt is segmented."""
 
 from typing import NamedTuple
 

@@ -111,7 +111,7 @@ def oriented_prompts(corners: Tensor) -> Prompts:
 
 
 class ParsedPrompts(NamedTuple):
-    """Validated prompts of an image, in groups that can be answered together.
+    """Validated prompts of an image, in groups that can be segmented together.
 
     Attributes:
         groups: boxes and points first, then oriented boxes; empty without prompts.

@@ -15,7 +15,7 @@ from .segment import EncodedCrops, segment_objects
 
 
 class CropLogits(NamedTuple):
-    """Logits of N masks, each in the square region of the image that its prompt was answered from.
+    """Logits of N masks, each in the square region of the image in which its prompt was segmented.
 
     Attributes:
         crops: (N, s, s) float32, over the whole region each; the mask is where they are above 0.

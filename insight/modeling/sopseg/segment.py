@@ -97,7 +97,7 @@ def segment_objects(
         model: in evaluation mode, in float32 or bfloat16.
         image: (3, H, W) uint8 or float RGB, pixel values 0 to 255, on any device.
         prompts: N prompts, image pixels.
-        plan: the regions to cut out in crops of `input_size`, and the region that each prompt is answered from.
+        plan: the regions to cut out in crops of `input_size`, and the region in which each prompt is segmented.
         input_size: side of the crops, pixels; a multiple of 64 up to 1024.
         encoded: the output of `encode_regions` for the plan, which then has one region; None encodes here.
         multimask: return SAM's three masks for every prompt instead of one.
