@@ -84,19 +84,19 @@ def run(args: argparse.Namespace) -> None:
     from insight.runtime.locks import output_folder
 
     args.opts = []
-    contenders = [_contender(*run, overrides_of(args)) for run in runs]
-    dataset = args.dataset or next(iter(contenders[0].cfg.DATASETS.TEST), None)
+    models = [_compared(*run, overrides_of(args)) for run in runs]
+    dataset = args.dataset or next(iter(models[0].cfg.DATASETS.TEST), None)
     if dataset is None:
         raise InputError("dataset: expected the name of a dataset, as DATASETS.TEST of the first model is empty")
     require_registered([dataset], "dataset" if args.dataset else "DATASETS.TEST")
     if args.worst is None:
         entries = choose_entries(dataset, args.images, args.count)
     else:
-        measured = Path(contenders[-1].cfg.OUTPUT_DIR, "inference", f"{dataset}_prompted.json")
+        measured = Path(models[-1].cfg.OUTPUT_DIR, "inference", f"{dataset}_prompted.json")
         entries = worst_entries(dataset, measured, args.worst)
     with output_folder(output):
         paths = draw_comparisons(
-            contenders, dataset, entries, output, prompted=args.prompted, score_threshold=args.score_threshold
+            models, dataset, entries, output, prompted=args.prompted, score_threshold=args.score_threshold
         )
     print(f"wrote {len(paths)} pictures to {output}")
 
@@ -120,12 +120,12 @@ def _parse_run(text: str) -> tuple[str, str, list[str]]:
     return name, config, [*overrides, *(["MODEL.WEIGHTS", weights] if weights else [])]
 
 
-def _contender(name: str, config: str, overrides: Sequence[str], more: Sequence[str]):
+def _compared(name: str, config: str, overrides: Sequence[str], more: Sequence[str]):
     """The model of a run, with more config overrides."""
     from insight.config import load_config
     from insight.data.datasets import register_from_config
-    from insight.evaluation.comparison import Contender
+    from insight.evaluation.comparison import ComparedModel
 
     cfg = load_config([config], [*overrides, *more])
     register_from_config(cfg)
-    return Contender(name, cfg)
+    return ComparedModel(name, cfg)

@@ -80,8 +80,6 @@ class Trainer(DefaultTrainer):
         for hook in found:
             if isinstance(hook, hooks.PeriodicCheckpointer) and self.cfg.SOLVER.CHECKPOINTS_TO_KEEP:
                 hook.max_to_keep = self.cfg.SOLVER.CHECKPOINTS_TO_KEEP
-                earlier = Path(self.cfg.OUTPUT_DIR).glob("model_[0-9]*.pth")  # of the training that is resumed
-                hook.recent_checkpoints = [str(path) for path in sorted(earlier)]
         period = self.validation_period(self.cfg, len(self.data_loader.dataset))
         if period:
             whole = self.cfg.TEST.EVAL_PERIOD > 0
@@ -189,6 +187,11 @@ class Trainer(DefaultTrainer):
         """
         super().resume_or_load(resume)
         self.data_loader.batch_sampler.start = self.start_iter
+        earlier = Path(self.cfg.OUTPUT_DIR).glob(f"model_{7 * '[0-9]'}.pth")
+        resumed = [str(path) for path in sorted(earlier) if int(path.stem[-7:]) < self.start_iter]
+        for hook in self._hooks:
+            if isinstance(hook, hooks.PeriodicCheckpointer):
+                hook.recent_checkpoints = resumed  # which count among those to keep; another training's do not
         if self.start_iter >= self.max_iter:
             logger = logging.getLogger(__name__)
             logger.warning(

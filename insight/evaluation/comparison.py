@@ -34,7 +34,7 @@ _TITLE = 28  # height of the line above it, pixels
 
 
 @dataclass(frozen=True)
-class Contender:
+class ComparedModel:
     """A model to compare.
 
     Args:
@@ -134,7 +134,7 @@ def worst_entries(dataset: str, measured: str | os.PathLike, count: int) -> list
 
 
 def draw_comparisons(
-    contenders: Sequence[Contender],
+    models: Sequence[ComparedModel],
     dataset: str,
     entries: Sequence[dict],
     output: str | os.PathLike,
@@ -145,7 +145,7 @@ def draw_comparisons(
     """Draw a picture of each image, with a panel for the ground truth and one for each model.
 
     Args:
-        contenders: the models, with the classes of the dataset. SOPSeg is always prompted, according to its config.
+        models: with the classes of the dataset. SOPSeg is always prompted, according to its config.
         dataset: registered name.
         entries: the output of `choose_entries` or `worst_entries`.
         output: folder for the PNG files, STEM.png; POSITION_STEM.png if images of the dataset share names.
@@ -159,7 +159,7 @@ def draw_comparisons(
         InputError: the classes of a detector and the dataset differ, or the detector has no masks.
     """
     names = MetadataCatalog.get(dataset).thing_classes
-    answers = [(one.name, _answerer(one.cfg, dataset, prompted, score_threshold)) for one in contenders]
+    answers = [(one.name, _answerer(one.cfg, dataset, prompted, score_threshold)) for one in models]
     pictures = _picture_names(dataset)
     paths = []
     for entry in progress(entries, "Drawing", "image"):

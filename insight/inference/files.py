@@ -101,7 +101,7 @@ def _predict_to(
         try:
             image = read_image(path)
             prediction = predictor.answer(image, prompts.get(name) if isinstance(prompts, dict) else prompts)
-        except (OSError, ValueError, InsightError) as error:
+        except (OSError, InsightError) as error:
             failures[path] = with_name(path, str(error))
             outdated.append(overlay)
             continue

@@ -22,7 +22,9 @@ def mask_to_polygons(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> list
     outlines, holes = mask_rings(mask)
     if not holes:
         return [outline + np.array(origin) for outline in outlines]
-    cut = int(holes[0][:, 0].min()) + 1  # through the hole's first column of pixels
+    starts = sorted(int(hole[:, 0].min()) for hole in holes)
+    # Through the first column of pixels of the middle hole, so that each side has at most half of the holes.
+    cut = starts[len(starts) // 2] + 1
     x0, y0 = origin
     return mask_to_polygons(mask[:, :cut], origin) + mask_to_polygons(mask[:, cut:], (x0 + cut, y0))
 

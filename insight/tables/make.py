@@ -11,7 +11,7 @@ from detectron2.data import DatasetCatalog
 from insight.config import is_sopseg
 from insight.data.datasets import register_from_config, require_registered
 from insight.errors import InputError
-from insight.evaluation.comparison import Contender, choose_entries, draw_comparisons, worst_entries
+from insight.evaluation.comparison import ComparedModel, choose_entries, draw_comparisons, worst_entries
 from insight.modeling.checkpointer import require_weights
 from insight.runtime.file_names import safe_name
 from insight.runtime.machine import describe_machine
@@ -72,12 +72,12 @@ def make_table(
             measures.update(((run.row.name, metric), value) for metric, value in speed.items())
     if table.pictures is None or failures:
         return write(), failures
-    contenders = [Contender(run.row.name, _trained(run)) for run in first]
+    models = [ComparedModel(run.row.name, _trained(run)) for run in first]
     folder = Path(output, safe_name(table.name))
     if table.pictures.worst:
         prompted = first[-1].folder / "inference" / safe_name(dataset, "_prompted.json")
         entries = worst_entries(dataset, prompted, table.pictures.count)
-    return write(draw_comparisons(contenders, dataset, entries, folder, prompted=table.pictures.prompted)), failures
+    return write(draw_comparisons(models, dataset, entries, folder, prompted=table.pictures.prompted)), failures
 
 
 _TIMED = {"fps", "speed"}

@@ -72,12 +72,12 @@ def measure_speed(configs: Sequence[CfgNode]) -> list[dict[str, float]]:
         For each model "fps", images per second by the median time, and "speed", the median over the images of the time
         of the first model divided by its own.
     """
-    contenders = [_Contender(cfg) for cfg in configs]
-    seconds: list[list[float]] = [[] for _ in contenders]
-    for index in range(-2, min(len(c.inputs) for c in contenders)):  # twice to warm up
-        order = list(range(len(contenders)))
+    models = [_TimedModel(cfg) for cfg in configs]
+    seconds: list[list[float]] = [[] for _ in models]
+    for index in range(-2, min(len(model.inputs) for model in models)):  # twice to warm up
+        order = list(range(len(models)))
         for k in order[index % len(order) :] + order[: index % len(order)]:
-            taken = contenders[k].run(max(index, 0))
+            taken = models[k].run(max(index, 0))
             if index >= 0:
                 seconds[k].append(taken)
     return [
@@ -89,7 +89,7 @@ def measure_speed(configs: Sequence[CfgNode]) -> list[dict[str, float]]:
     ]
 
 
-class _Contender:
+class _TimedModel:
     """A model with its inputs."""
 
     def __init__(self, cfg: CfgNode):

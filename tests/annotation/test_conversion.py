@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from insight.annotation.conversion import convert, recognise
+from insight.data.formats.images import encode_png
 from insight.errors import InputError
 
 SIZES = {"a.png": (80, 100), "sub/b.png": (60, 90)}  # height, width
@@ -336,6 +337,12 @@ def test_wrong_arguments(dataset, tmp_path):
     with pytest.raises(InputError, match="is the source; choose another name"):
         convert(dataset[0], dataset[0])
     (tmp_path / "bad.json").write_text('{"shapes": []}')
+    with pytest.raises(InputError, match="bad.json: not in LabelMe's JSON format"):
+        convert(tmp_path, tmp_path / "a.json", source_format="labelme")
+    png = base64.b64encode(encode_png(np.ones((2, 2), np.uint8))).decode()
+    shapes = [{"label": "ship", "shape_type": "mask", "points": [], "mask": png}]
+    content = {"shapes": shapes, "imagePath": "a.png", "imageWidth": 80, "imageHeight": 60}
+    (tmp_path / "bad.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="bad.json: not in LabelMe's JSON format"):
         convert(tmp_path, tmp_path / "a.json", source_format="labelme")
     assert {path.name for path in tmp_path.iterdir()} == {"full", "bad.json"}

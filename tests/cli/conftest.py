@@ -9,6 +9,7 @@ import pytest
 import yaml
 from detectron2.utils.logger import setup_logger
 from helpers.tiny import CONFIG, PROMPTS, PROMPTS_FILE, write_dataset
+from helpers.zygote import zygote
 
 from insight.cli.main import main
 
@@ -51,23 +52,10 @@ def forget_logs():
 
 
 @pytest.fixture(scope="session")
-def start_insight(tmp_path_factory):
-    """Start a command as a process of its own; what it prints goes to the file `process.output`."""
-    started = []
-
-    def start(*words, program=("-m", "insight")):
-        output = tmp_path_factory.mktemp("process") / "output.txt"
-        command = [sys.executable, *program, *map(str, words)]
-        with open(output, "w") as file:
-            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=ENVIRONMENT, cwd=ROOT)
-        process.output = output
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
+def commands(tmp_path_factory):
+    """Starts commands in processes of their own, which tests kill."""
+    with zygote(tmp_path_factory.mktemp("commands")) as one:
+        yield one
 
 
 @pytest.fixture(scope="session")
@@ -90,11 +78,11 @@ def project(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def trained(start_insight, project):
+def trained(project):
     """A checkpoint of two iterations of it."""
     # As Detectron2's users start it: this is the one quick test of a process from start to end.
-    overrides = ["SOLVER.MAX_ITER", 2, "OUTPUT_DIR", project / "trained", "DATALOADER.NUM_WORKERS", 1]
-    program = [str(ROOT / "tools" / "train_net.py")]
-    process = start_insight("--config-file", project / "config.yaml", *overrides, program=program)
-    assert process.wait(300) == 0, process.output.read_text()
+    overrides = ["SOLVER.MAX_ITER", "2", "OUTPUT_DIR", str(project / "trained"), "DATALOADER.NUM_WORKERS", "1"]
+    command = [sys.executable, str(ROOT / "tools" / "train_net.py"), "--config-file", str(project / "config.yaml")]
+    done = subprocess.run([*command, *overrides], capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
     return project / "trained"

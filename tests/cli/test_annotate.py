@@ -162,22 +162,22 @@ def test_review(annotate, boxes, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_goes_on_to_the_same_files(start_insight, weights, tmp_path):
+def test_a_run_that_was_killed_goes_on_to_the_same_files(commands, weights, tmp_path):
     path, images = write_dataset(tmp_path / "boxes", images=30)
 
-    def start(output):
+    def words(output):
         options = ("--images", images, "--weights", weights, "--input-size", 64, "--device", "cpu", *KEEP_ALL)
-        return start_insight("annotate", path, *options, "--output", output)
+        return ["annotate", path, *options, "--output", output]
 
-    assert start(tmp_path / "whole").wait(300) == 0
-    killed, journal = start(tmp_path / "killed"), tmp_path / "killed" / "masks.journal"
-    while killed.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
+    assert commands.run(words(tmp_path / "whole")).code == 0
+    killed, journal = commands.start(words(tmp_path / "killed")), tmp_path / "killed" / "masks.journal"
+    while killed.running and not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
         time.sleep(0.002)
-    killed.kill()
-    assert killed.wait() == -signal.SIGKILL, "it ended before it was killed: more images are needed"
+    killed.signal(signal.SIGKILL)
+    assert killed.wait(60) and killed.code is None, "it ended before it was killed: more images are needed"
     assert [file.name for file in (tmp_path / "killed").iterdir() if file.name != ".lock"] == ["masks.journal"]
     before = journal.read_bytes()
-    assert start(tmp_path / "killed").wait(300) == 0
+    assert commands.run(words(tmp_path / "killed")).code == 0
     whole, again = (
         {f.name: f.read_bytes() for f in (tmp_path / name).iterdir() if f.name != ".lock"}
         for name in ("whole", "killed")

@@ -1,9 +1,12 @@
 import json
+import signal
 import sys
 
 import pytest
 import yaml
+from helpers.waiting import wait_until
 
+from insight.runtime.locks import locked
 from insight.tables import sweep
 
 
@@ -80,33 +83,25 @@ def table_folder(table):
     return config.split("/")[-2]
 
 
-def wait_for(condition, process):
-    import time
-
-    for _ in range(6000):
-        if condition():
-            return
-        assert process.poll() is None, process.output.read_text()
-        time.sleep(0.05)
-    raise AssertionError("timed out")
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there a command outlives one that was killed")
-def test_a_killed_sweep_goes_on_and_repeats_nothing(start_insight, table, tmp_path):
+def test_a_killed_sweep_goes_on_and_repeats_nothing(commands, table, tmp_path):
     output = tmp_path / "out"
     runs = output / "runs" / table_folder(table)
     first, second = runs / "config-seed1", runs / "config-SOLVER.BASE_LR_0.01-seed1"
-    killed = start_insight("table", table, "--output", output, *OVERRIDES)
-    wait_for(lambda: (second / "config.yaml").exists(), killed)  # the second run has begun
-    killed.kill()
-    killed.wait()
+    words = ["table", table, "--output", output, *OVERRIDES]
+    killed = commands.start(words)
+    wait_until(lambda: (second / "config.yaml").exists() or not killed.running, 300)  # the second run has begun
+    killed.signal(signal.SIGKILL, group=False)
+    assert killed.wait(60) and killed.code is None, killed.output.read_text()
+    with locked(second / ".table.lock", 60):  # the training that it had begun has followed it
+        pass
     ended = (first / "results.json").stat().st_mtime_ns
     assert not (second / "results.json").exists()
     assert "| baseline | " in (output / "tiny_table.md").read_text()
 
-    again = start_insight("table", table, "--output", output, *OVERRIDES)
-    assert again.wait(500) == 0, again.output.read_text()
+    again = commands.run(words, 500)
+    assert again.code == 0, again.output.read_text()
     assert "1 of 2 runs are complete, 1 to do" in again.output.read_text()
     assert (first / "results.json").stat().st_mtime_ns == ended
     content = json.loads((output / "tiny_table.json").read_text())

@@ -1,8 +1,9 @@
 import json
-import time
+import signal
 
 import pytest
 import torch
+from helpers.waiting import wait_until
 
 
 def lines_of(path):
@@ -121,59 +122,44 @@ def test_a_corrupt_image_stops_the_training_with_its_name(insight, project, tmp_
         assert error.startswith("error: ") and ".png" in error and "truncated" in error
 
 
-def wait_for(condition, process, seconds=120):
-    """Until it holds; fails if the process ends before."""
-    for _ in range(seconds * 20):
-        if condition():
-            return
-        assert process.poll() is None, process.output.read_text()
-        time.sleep(0.05)
-    raise AssertionError("timed out")
-
-
 @pytest.fixture(scope="module")
-def long_training(start_insight, project):
-    """Start a training of 12 iterations, with a checkpoint after every second."""
+def long_training(project):
+    """The words that start a training of 12 iterations, with a checkpoint after every second."""
 
-    def train(output, *flags):
-        return start_insight(
+    def words(output, *flags):
+        return [
             "train", "--config-file", project / "config.yaml", *flags, "OUTPUT_DIR", output,
             "SOLVER.MAX_ITER", 12, "SOLVER.CHECKPOINT_PERIOD", 2, "DATALOADER.NUM_WORKERS", 1, "DATASETS.TEST", "()",
-        )  # fmt: skip
+        ]  # fmt: skip
 
-    return train
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(long_training, tmp_path_factory):
-    """The weights after such a training."""
-    output = tmp_path_factory.mktemp("uninterrupted")
-    assert long_training(output).wait(300) == 0
-    return torch.load(output / "model_final.pth", weights_only=True)["model"]
+    return words
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signal", ["kill", "terminate"])
-def test_a_killed_training_resumes_to_the_same_model(long_training, uninterrupted, tmp_path, signal):
-    killed = long_training(tmp_path)
-    wait_for(lambda: (tmp_path / "model_0000003.pth").exists(), killed)
-    getattr(killed, signal)()
-    assert killed.wait(60) == {"kill": -9, "terminate": 143}[signal]
-    assert not (tmp_path / "model_final.pth").exists()
-    resumed = long_training(tmp_path, "--resume")
-    assert resumed.wait(300) == 0
-    assert (tmp_path / "log.txt").read_text().count("Starting training from iteration 0") == 1  # of the first run
-    weights = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
-    assert all(value.equal(weights[name]) for name, value in uninterrupted.items())
+def test_a_terminated_training_resumes_to_the_same_model(commands, long_training, tmp_path):
+    """One that is killed does too: tests/reliability/test_kills.py."""
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert commands.run(long_training(whole)).code == 0
+    process = commands.start(long_training(stopped))
+    wait_until(lambda: (stopped / "model_0000003.pth").exists() or not process.running, 120)
+    process.signal(signal.SIGTERM, group=False)
+    assert process.wait(60) and process.code == 143, process.output.read_text()
+    assert not (stopped / "model_final.pth").exists()
+    resumed = commands.run(long_training(stopped, "--resume"))
+    assert resumed.code == 0, resumed.output.read_text()
+    assert (stopped / "log.txt").read_text().count("Starting training from iteration 0") == 1  # of the first run
+    expected, found = (
+        torch.load(folder / "model_final.pth", weights_only=True)["model"] for folder in (whole, stopped)
+    )
+    assert expected.keys() == found.keys() and all(value.equal(found[name]) for name, value in expected.items())
 
 
 @pytest.mark.slow
-def test_two_processes_on_the_cpu_train_and_evaluate(start_insight, project, tmp_path):
+def test_two_processes_on_the_cpu_train_and_evaluate(commands, project, tmp_path):
     arguments = ["--config-file", project / "config.yaml", "--num-processes", 2, "--dist-url", "auto"]
-    process = start_insight("train", *arguments, "OUTPUT_DIR", tmp_path, "SOLVER.AMP.ENABLED", True)
-    process.wait(400)
+    process = commands.run(["train", *arguments, "OUTPUT_DIR", tmp_path, "SOLVER.AMP.ENABLED", True], 400)
     output = process.output.read_text()
-    assert process.returncode == 0, output
+    assert process.code == 0, output
     assert "Process 0 of 2" in output
     last = [line for line in lines_of(tmp_path / "metrics.json") if "total_loss" in line][-1]
     assert last["iteration"] == 7
@@ -181,11 +167,10 @@ def test_two_processes_on_the_cpu_train_and_evaluate(start_insight, project, tmp
 
 
 @pytest.mark.slow
-def test_an_error_in_one_of_two_processes_ends_both_with_one_line(start_insight, project, tmp_path):
+def test_an_error_in_one_of_two_processes_ends_both_with_one_line(commands, project, tmp_path):
     arguments = ["--config-file", project / "config.yaml", "--num-processes", 2, "--dist-url", "auto"]
-    process = start_insight("train", *arguments, "OUTPUT_DIR", tmp_path, "SOLVER.OPTIMIZER", "Adam")
-    process.wait(200)
+    process = commands.run(["train", *arguments, "OUTPUT_DIR", tmp_path, "SOLVER.OPTIMIZER", "Adam"], 200)
     output = process.output.read_text()
-    assert process.returncode == 2
+    assert process.code == 2
     assert "error: SOLVER.OPTIMIZER: expected" in output
     assert "Traceback" not in output

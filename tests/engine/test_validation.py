@@ -61,6 +61,19 @@ def test_the_best_checkpoint_is_kept_beside_the_latest(tiny_cfg, monkeypatch):
         trainer.train()
 
 
+def test_a_new_training_removes_no_checkpoint_of_another(tiny_cfg, monkeypatch):
+    tiny_cfg.SOLVER.MAX_ITER, tiny_cfg.SOLVER.CHECKPOINT_PERIOD, tiny_cfg.SOLVER.CHECKPOINTS_TO_KEEP = 3, 1, 1
+    tiny_cfg.TEST.EVAL_PERIOD = tiny_cfg.TEST.VALIDATION_IMAGES = 0
+    monkeypatch.setattr(Trainer, "test", lambda *_: {})
+    other = Path(tiny_cfg.OUTPUT_DIR, "model_0079999.pth")
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"of another training")
+    trainer = Trainer(tiny_cfg)
+    trainer.resume_or_load(resume=False)
+    trainer.train()
+    assert sorted(path.name for path in other.parent.glob("model_0*.pth")) == ["model_0000002.pth", other.name]
+
+
 def test_a_validation_measures_its_images_only(tiny_cfg):
     tiny_cfg.TEST.VALIDATION_IMAGES = 2
     trainer = Trainer(tiny_cfg)

@@ -10,7 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from helpers.tiny import write_dataset
 
 from insight.data.datasets.coco import register_coco
-from insight.evaluation.comparison import Contender, choose_entries, draw_comparisons, worst_entries
+from insight.evaluation.comparison import ComparedModel, choose_entries, draw_comparisons, worst_entries
 
 NAME = "test_compare"
 
@@ -24,12 +24,12 @@ def dataset(tmp_path):
 
 
 @pytest.fixture
-def contender(prompt_cfg, prompt_model, dataset, tmp_path):
+def ours(prompt_cfg, prompt_model, dataset, tmp_path):
     torch.save({"model": prompt_model.state_dict()}, tmp_path / "model.pth")
     cfg = prompt_cfg.clone()
     cfg.defrost()
     cfg.MODEL.WEIGHTS, cfg.DATASETS.TEST = str(tmp_path / "model.pth"), (dataset,)
-    return Contender("ours", cfg)
+    return ComparedModel("ours", cfg)
 
 
 def test_images_are_chosen_by_name(dataset):
@@ -72,14 +72,14 @@ def test_images_of_one_name_are_chosen_by_their_folders(videos, tmp_path):
             choose_entries(videos, [name])
 
 
-def test_pictures_of_images_of_one_name_do_not_replace_each_other(contender, videos, tmp_path):
+def test_pictures_of_images_of_one_name_do_not_replace_each_other(ours, videos, tmp_path):
     entries = choose_entries(videos, ["v1/000001.png", "v2/000001.png", "5"])
-    paths = draw_comparisons([contender], videos, entries, tmp_path / "out", prompted=True)
+    paths = draw_comparisons([ours], videos, entries, tmp_path / "out", prompted=True)
     assert [p.name for p in paths] == ["000000_000001.png", "000001_000001.png", "000005_5.png"]
     assert sorted((tmp_path / "out").iterdir()) == paths
     assert not np.array_equal(*(cv2.imread(str(p)) for p in paths[:2]))
     # Another run into the folder: still the same name.
-    assert draw_comparisons([contender], videos, entries[1:2], tmp_path / "out", prompted=True) == paths[1:2]
+    assert draw_comparisons([ours], videos, entries[1:2], tmp_path / "out", prompted=True) == paths[1:2]
 
 
 def test_images_are_chosen_so_that_many_classes_are_seen():
@@ -106,9 +106,9 @@ def test_the_worst_images_are_those_of_the_lowest_iou(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("prompted", [False, True])
-def test_a_panel_for_the_truth_and_for_each_model(contender, dataset, tmp_path, prompted):
+def test_a_panel_for_the_truth_and_for_each_model(ours, dataset, tmp_path, prompted):
     entries = choose_entries(dataset, ["0", "5"])  # the last one holds nothing
-    two = [Contender("theirs", contender.cfg), contender]
+    two = [ComparedModel("theirs", ours.cfg), ours]
     options = {"prompted": prompted, "score_threshold": 0.0}
     paths = draw_comparisons(two, dataset, entries, tmp_path / "out", **options)
     assert [p.name for p in paths] == ["0.png", "5.png"]
@@ -120,10 +120,12 @@ def test_a_panel_for_the_truth_and_for_each_model(contender, dataset, tmp_path, 
     assert picture[:28].any()
 
 
-def test_a_detector_of_boxes_is_refused(contender, dataset, tmp_path):
-    cfg = contender.cfg.clone()
+def test_a_detector_of_boxes_is_refused(ours, dataset, tmp_path):
+    cfg = ours.cfg.clone()
     cfg.defrost()
     cfg.MODEL.MASK_ON = False
     with pytest.raises(ValueError, match="^MODEL.MASK_ON is False: the model has no masks to compare$"):
-        draw_comparisons([Contender("boxes", cfg)], dataset, choose_entries(dataset, ["0"]), tmp_path, prompted=False)
+        draw_comparisons(
+            [ComparedModel("boxes", cfg)], dataset, choose_entries(dataset, ["0"]), tmp_path, prompted=False
+        )
     assert not list(tmp_path.glob("*.png"))

@@ -101,6 +101,15 @@ def test_an_image_that_cannot_be_used_is_skipped(tmp_path):
     assert answers(tmp_path / "out") == {"good.png": 5} and pictures(tmp_path / "out") == [b"good.png"]
 
 
+def test_a_bug_of_a_predictor_is_no_failure_of_an_image(tmp_path):
+    class Broken(Looker):
+        def answer(self, image, prompts):
+            raise ValueError("could not broadcast")
+
+    with pytest.raises(ValueError, match="could not broadcast"):
+        predict_files(Broken(), [write(tmp_path / "a.png", 10)], tmp_path / "out")
+
+
 class Stops(Looker):
     """Is interrupted at the second image."""
 

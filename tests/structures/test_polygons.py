@@ -31,6 +31,12 @@ def test_random_masks_with_many_holes(density):
     assert np.array_equal(rasterise(mask_to_polygons(mask), mask.shape), mask)
 
 
+def test_a_mask_may_have_more_holes_than_python_has_stack_frames():
+    mask = np.ones((3, 2500), bool)
+    mask[1, 1:-1:2] = False
+    assert np.array_equal(rasterise(mask_to_polygons(mask), mask.shape), mask)
+
+
 def test_a_square_has_four_corners_clockwise():
     (outline,) = mask_to_polygons(np.ones((3, 2), bool), (10, 20))
     assert sorted(map(tuple, outline.tolist())) == [(10, 20), (10, 23), (12, 20), (12, 23)]

@@ -74,7 +74,7 @@ def test_speed_of_real_models(tmp_path):
 def test_speed_is_a_ratio_of_medians_in_turns(monkeypatch):
     now, order = [0.0], []
 
-    class Contender:
+    class TimedModel:
         def __init__(self, seconds):
             self.seconds, self.inputs = seconds, [[{}]] * 5
 
@@ -83,7 +83,7 @@ def test_speed_is_a_ratio_of_medians_in_turns(monkeypatch):
             now[0] += self.seconds
             return self.seconds * (100 if index == 2 else 1)  # one image is disturbed, for both
 
-    monkeypatch.setattr(measures, "_Contender", Contender)
+    monkeypatch.setattr(measures, "_TimedModel", TimedModel)
     first, second = measures.measure_speed([0.1, 0.2])
     assert first == pytest.approx({"fps": 10, "speed": 1.0}) and second == pytest.approx({"fps": 5, "speed": 0.5})
     assert order[-4:] in ([0.2, 0.1, 0.1, 0.2], [0.1, 0.2, 0.2, 0.1]) and len(order) == 14

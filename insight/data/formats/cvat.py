@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def write_cvat(content: dict[str, Any], path: Path) -> Counter[str]:
         file.write(
             '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n<meta><task><labels>\n'
         )
-        file.writelines(f"<label><name>{_text(name)}</name></label>\n" for name in names.values())
+        file.writelines(f"<label><name>{escape(name)}</name></label>\n" for name in names.values())
         file.write("</labels></task></meta>\n")
         for number, image in enumerate(content["images"]):
             size = (image["height"], image["width"])
@@ -86,7 +86,3 @@ def _shape(annotation: dict[str, Any], size: tuple[int, int]) -> str:
         angle = float(np.degrees(np.arctan2(along[1], along[0]))) % 360  # clockwise, as y points down
     rotation = f' rotation="{angle:.4f}"' if angle else ""
     return f'<box {{common}} xtl="{x1:.2f}" ytl="{y1:.2f}" xbr="{x2:.2f}" ybr="{y2:.2f}"{rotation}></box>\n'
-
-
-def _text(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

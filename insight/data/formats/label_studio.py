@@ -204,7 +204,9 @@ def _file_name(task: dict) -> str:
     """The image's name: of the upload, or the end of its URL, of local files the end of the path in it (?d=)."""
     data = task["data"]
     urls = [data["image"]] if "image" in data else [v for v in data.values() if isinstance(v, str)]
-    url = next(u for u in [task.get("file_upload") or "", *urls] if u.lower().split("?")[0].endswith(SUFFIXES)
-               or "?d=" in u)  # fmt: skip
-    parts = urlsplit(url)
+    urls = [u for u in [task.get("file_upload") or "", *urls] if u.lower().split("?")[0].endswith(SUFFIXES)
+            or "?d=" in u]  # fmt: skip
+    if not urls:
+        raise InputError(f"its data names no image: expected a URL that ends in one of {', '.join(SUFFIXES)}")
+    parts = urlsplit(urls[0])
     return Path(unquote(parse_qs(parts.query).get("d", [parts.path])[0])).name

@@ -60,7 +60,7 @@ def read_labelme(folder: Path) -> dict[str, Any]:
             for (label, _), parts in groups.items():
                 whole = parts[0] if len(parts) == 1 else _united(parts, size)
                 found.append((str(label), {"image_id": image_id, "iscrowd": 0, **whole}))
-        except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
             raise InputError(f"{path}: not in LabelMe's JSON format ({error!r})") from error
     if not images:
         raise InputError(f"{folder}: expected LabelMe's .json files, got none")

@@ -214,7 +214,7 @@ class PromptRCNN(GeneralizedRCNN):
         for found in instances:
             probabilities.append(found.pred_masks[:, 0])
             found.remove("pred_masks")
-            found.row = torch.arange(len(found))  # post-processing drops empty boxes
+            found.row = torch.arange(len(found), device=found.scores.device)  # post-processing drops empty boxes
         outputs = super()._postprocess(instances, batched_inputs, image_sizes)
         for output, masks in zip(outputs, probabilities):
             found = output["instances"]

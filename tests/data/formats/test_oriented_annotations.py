@@ -161,3 +161,13 @@ def test_a_malformed_export_is_one_line(tmp_path, change):
     with pytest.raises(InputError, match=r"export.json: task 7: not in Label Studio's JSON format") as caught:
         read_coco(path)
     assert "\n" not in str(caught.value)
+
+
+def test_an_export_without_the_name_of_an_image_is_one_line(tmp_path):
+    path = tmp_path / "export.json"
+    tasks = label_studio([rectangle(*HORIZONTAL, 3)])
+    tasks[0]["data"]["image"] = "https://tiles.example.org/scene/5"
+    del tasks[0]["file_upload"]
+    path.write_text(json.dumps(tasks))
+    with pytest.raises(InputError, match="export.json: task 7: .*names no image"):
+        read_coco(path)
