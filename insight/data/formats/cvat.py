@@ -9,7 +9,7 @@ import numpy as np
 
 from insight.runtime.atomic_files import atomic_write
 
-from .objects import box_corners_of, is_rotated, mask_crop, mask_outlines
+from .objects import box_corners_of, is_rotated, mask_crop, mask_outlines, objects_by_image
 
 
 def write_cvat(content: dict[str, Any], path: Path) -> Counter[str]:
@@ -32,9 +32,7 @@ def write_cvat(content: dict[str, Any], path: Path) -> Counter[str]:
     """
     losses: Counter[str] = Counter()
     names = {category["id"]: category["name"] for category in content["categories"]}
-    by_image: dict[Any, list[dict]] = {image["id"]: [] for image in content["images"]}
-    for annotation in content["annotations"]:
-        by_image[annotation["image_id"]].append(annotation)
+    by_image = objects_by_image(content, losses, one_shape=True)
     with atomic_write(path) as file:
         file.write(
             '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n<meta><task><labels>\n'
@@ -47,13 +45,6 @@ def write_cvat(content: dict[str, Any], path: Path) -> Counter[str]:
                 f'<image id="{number}" name={quoteattr(image["file_name"])} width="{size[1]}" height="{size[0]}">\n'
             )
             for annotation in by_image[image["id"]]:
-                if annotation.get("iscrowd", 0):
-                    losses["crowd regions left out"] += 1
-                    continue
-                losses["scores left out"] += "score" in annotation
-                losses["oriented boxes left out"] += "oriented_box" in annotation and bool(
-                    annotation.get("segmentation")
-                )
                 label = quoteattr(names[annotation["category_id"]])
                 file.write(
                     _shape(annotation, size).format(common=f'label={label} source="auto" occluded="0" z_order="0"')

@@ -17,7 +17,7 @@ from insight.structures.rle import encode_crop, masks_to_rle, rle_box, rle_to_bi
 
 from .images import SUFFIXES
 from .label_studio_brush import decode_brush, encode_brush
-from .objects import box_corners_of, is_rotated, mask_code, mask_outlines
+from .objects import box_corners_of, is_rotated, mask_code, mask_outlines, objects_by_image
 
 _LABELS = {"rectanglelabels": "rectangle", "polygonlabels": "polygon", "brushlabels": "brush"}
 _CONFIG = """<View>
@@ -117,21 +117,13 @@ def write_label_studio(content: dict[str, Any], path: Path) -> Counter[str]:
     """
     losses: Counter[str] = Counter()
     names = {category["id"]: category["name"] for category in content["categories"]}
-    by_image: dict[Any, list[dict]] = {image["id"]: [] for image in content["images"]}
-    for annotation in content["annotations"]:
-        by_image[annotation["image_id"]].append(annotation)
+    by_image = objects_by_image(content, losses, one_shape=True)
     with atomic_write(path) as file:
         file.write("[")
         for number, image in enumerate(content["images"]):
             size = (image["height"], image["width"])
             regions = []
             for annotation in by_image[image["id"]]:
-                if annotation.get("iscrowd", 0):
-                    losses["crowd regions left out"] += 1
-                    continue
-                losses["scores left out"] += "score" in annotation
-                masked = bool(annotation.get("segmentation"))
-                losses["oriented boxes left out"] += "oriented_box" in annotation and masked
                 kind, value = _region(annotation, size)
                 value[kind] = [names[annotation["category_id"]]]
                 regions.append({"id": f"object{annotation['id']}", "type": kind, "from_name": kind, "to_name": "image",

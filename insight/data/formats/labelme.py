@@ -18,7 +18,7 @@ from insight.structures.rle import encode_crop, masks_to_rle, rle_box, rle_union
 from .file_check import read_json
 from .image_folders import label_paths
 from .images import encode_png
-from .objects import bounds, box_corners_of, is_rotated, mask_crop, mask_outlines
+from .objects import bounds, box_corners_of, is_rotated, mask_crop, mask_outlines, objects_by_image
 
 _VERSION = "6.3.1"  # of LabelMe, whose form is written
 
@@ -91,28 +91,24 @@ def write_labelme(content: dict[str, Any], folder: Path, image_root: Path | None
     """
     losses: Counter[str] = Counter()
     names = {category["id"]: category["name"] for category in content["categories"]}
-    shapes: dict[Any, list[dict]] = {image["id"]: [] for image in content["images"]}
-    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
-    for annotation in content["annotations"]:
-        if annotation.get("iscrowd", 0):
-            losses["crowd regions left out"] += 1
-            continue
-        losses["scores left out"] += "score" in annotation
-        losses["oriented boxes left out"] += "oriented_box" in annotation and bool(annotation.get("segmentation"))
-        shape = {"label": names[annotation["category_id"]], "group_id": None, "description": "", "flags": {}}
-        shapes[annotation["image_id"]].append({**shape, **_shape(annotation, sizes[annotation["image_id"]])})
+    by_image = objects_by_image(content, losses, one_shape=True)
     paths = label_paths((image["file_name"] for image in content["images"]), ".json")
     for image in content["images"]:
         path = folder / paths[image["file_name"]]
         there = (image_root or folder) / image["file_name"]
+        size = (image["height"], image["width"])
+        shapes = [
+            {"label": names[one["category_id"]], "group_id": None, "description": "", "flags": {}, **_shape(one, size)}
+            for one in by_image[image["id"]]
+        ]
         entry = {
             "version": _VERSION,
             "flags": {},
-            "shapes": shapes[image["id"]],
+            "shapes": shapes,
             "imagePath": Path(os.path.relpath(there.absolute(), path.parent.absolute())).as_posix(),
             "imageData": None,
-            "imageHeight": image["height"],
-            "imageWidth": image["width"],
+            "imageHeight": size[0],
+            "imageWidth": size[1],
         }
         with atomic_write(path) as file:
             json.dump(entry, file, indent=1)

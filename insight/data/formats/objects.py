@@ -1,5 +1,6 @@
 """What the annotations of a COCO file hold, in the forms that other formats need."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,31 @@ import numpy as np
 from insight.structures.oriented_boxes import oriented_corners
 from insight.structures.polygons import mask_rings
 from insight.structures.rle import decode_crop, rle_box, segmentation_to_rle
+
+
+def objects_by_image(
+    content: dict[str, Any], losses: Counter[str], one_shape: bool = False
+) -> dict[Any, list[dict[str, Any]]]:
+    """Group annotations by their image, without crowd regions, which no other format has.
+
+    Args:
+        content: a COCO dictionary.
+        losses: gets the number of crowd regions and of scores, which are left out.
+        one_shape: the format holds either an object's mask or its box; oriented boxes beside masks are counted too.
+
+    Returns:
+        The annotations of each image by its id, in their order; an empty list for an image without any.
+    """
+    found: dict[Any, list] = {image["id"]: [] for image in content["images"]}
+    for annotation in content["annotations"]:
+        if annotation.get("iscrowd", 0):
+            losses["crowd regions left out"] += 1
+            continue
+        losses["scores left out"] += "score" in annotation
+        if one_shape and annotation.get("segmentation"):
+            losses["oriented boxes left out"] += "oriented_box" in annotation
+        found[annotation["image_id"]].append(annotation)
+    return found
 
 
 def mask_code(annotation: dict[str, Any], size: tuple[int, int]) -> dict | None:

@@ -12,7 +12,7 @@ from insight.runtime.atomic_files import atomic_write
 
 from .image_folders import label_paths, link_images
 from .images import image_size
-from .objects import bounds, box_corners_of
+from .objects import bounds, box_corners_of, objects_by_image
 from .oriented import find_oriented, read_oriented
 
 
@@ -119,15 +119,12 @@ def _boxes_by_image(content: dict[str, Any], losses: Counter[str]) -> dict[Any, 
     """(annotation, corners) by image id."""
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     boxes: dict[Any, list] = {image_id: [] for image_id in sizes}
-    for annotation in content["annotations"]:
-        if annotation.get("iscrowd", 0):
-            losses["crowd regions left out"] += 1
-            continue
-        corners, made_of = box_corners_of(annotation, sizes[annotation["image_id"]])
-        boxes[annotation["image_id"]].append((annotation, corners))
-        losses["masks replaced by boxes"] += bool(annotation.get("segmentation"))
-        losses["horizontal boxes written as oriented ones"] += made_of == "bbox"
-        losses["scores left out"] += "score" in annotation
+    for image_id, annotations in objects_by_image(content, losses).items():
+        for annotation in annotations:
+            corners, made_of = box_corners_of(annotation, sizes[image_id])
+            boxes[image_id].append((annotation, corners))
+            losses["masks replaced by boxes"] += bool(annotation.get("segmentation"))
+            losses["horizontal boxes written as oriented ones"] += made_of == "bbox"
     return boxes
 
 

@@ -13,7 +13,7 @@ from insight.runtime.folders import files_under
 
 from .image_folders import images_of_labels, label_paths, link_images
 from .images import image_size
-from .objects import bounds, box_corners_of, joined, mask_outlines
+from .objects import bounds, box_corners_of, joined, mask_outlines, objects_by_image
 from .yolo_text import YOLO_LABELS, class_name, class_names_of, read_yolo_lines
 
 _FORMS = {
@@ -101,22 +101,16 @@ def write_yolo(content: dict[str, Any], folder: Path, form: str, image_root: Pat
     """
     losses: Counter[str] = Counter()
     numbers = {category["id"]: i for i, category in enumerate(content["categories"])}
-    of_image: dict[Any, list[str]] = {image["id"]: [] for image in content["images"]}
-    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
-    for annotation in content["annotations"]:
-        height, width = size = sizes[annotation["image_id"]]
-        if annotation.get("iscrowd", 0):
-            losses["crowd regions left out"] += 1
-            continue
-        outline = (_polygon if form == "yolo-seg" else _box)(annotation, size, losses)
-        shares = np.clip(outline / (width, height), 0, 1) if form == "yolo-seg" else outline / (width, height)
-        text = " ".join(f"{value:.8f}".rstrip("0").rstrip(".") for value in shares.ravel())
-        of_image[annotation["image_id"]].append(f"{numbers[annotation['category_id']]} {text}\n")
-        losses["scores left out"] += "score" in annotation
+    by_image = objects_by_image(content, losses)
     paths = label_paths((image["file_name"] for image in content["images"]), ".txt")
     for image in content["images"]:
+        size = (image["height"], image["width"])
         with atomic_write(folder / YOLO_LABELS / paths[image["file_name"]]) as file:
-            file.writelines(of_image[image["id"]])
+            for annotation in by_image[image["id"]]:
+                outline = (_polygon if form == "yolo-seg" else _box)(annotation, size, losses)
+                shares = np.clip(outline / size[::-1], 0, 1) if form == "yolo-seg" else outline / size[::-1]
+                text = " ".join(f"{value:.8f}".rstrip("0").rstrip(".") for value in shares.ravel())
+                file.write(f"{numbers[annotation['category_id']]} {text}\n")
     losses["images missing"] = link_images(paths, image_root, folder / "images")
     with atomic_write(folder / "data.yaml") as file:
         file.write("path: .\ntrain: images\nval: images\nnames:\n")
