@@ -47,10 +47,11 @@ def mean_iou(masks, truth):
 def test_masks_of_exact_and_loose_boxes_beat_a_shape_that_ignores_the_image(kind, seed):
     predictor = SOPSegPredictor.from_pretrained(shipped(DEFAULT_SOPSEG), "cpu")
     scene = draw_scene(seed, SIZE, kind, "optical")
-    truth = masks_to_rle(np.stack([one.full_mask(SIZE) for one in scene.instances]))
-    boxes = torch.tensor([one.box for one in scene.instances], dtype=torch.float32)
+    objects = scene.instances[:: len(scene.instances) // 20]
+    truth = masks_to_rle(np.stack([one.full_mask(SIZE) for one in objects]))
+    boxes = torch.tensor([one.box for one in objects], dtype=torch.float32)
     boxes[:, 2:] += boxes[:, :2]
-    exact = oriented_corners([one.oriented_box for one in scene.instances])
+    exact = oriented_corners([one.oriented_box for one in objects])
     loose = jitter_oriented_boxes(exact, 0.2, torch.Generator().manual_seed(seed))
     for corners, prompts in ((box_corners(boxes), {"boxes": boxes}), (loose, {"oriented_boxes": loose})):
         answer = masks_to_rle(predictor.predict(image=scene.image, **prompts).masks)

@@ -282,16 +282,16 @@ def test_memory_does_not_grow_with_the_number_of_boxes(predictor, monkeypatch):
         return encode(crops, *others)
 
     monkeypatch.setattr(predictor.model, "encode", watched)
-    monkeypatch.setitem(segment.PIXELS_AT_ONCE, "cpu", 64 * SIZE**2)
-    corners = np.random.default_rng(2).uniform(0, 60, (640, 2))
+    monkeypatch.setitem(segment.PIXELS_AT_ONCE, "cpu", 16 * SIZE**2)
+    corners = np.random.default_rng(2).uniform(0, 60, (160, 2))
     boxes = np.concatenate([corners, corners + 20], 1)
     most = []
-    for count in (128, 640):
+    for count in (32, 160):
         alive.clear()
         predictor.predict(image=IMAGE, boxes=boxes[:count])
-        assert len(alive) == count / 64
+        assert len(alive) == count / 16
         most.append(max(alive))
-    assert most[1] - most[0] < (640 - 128) * 4 * SIZE**2 / 50  # kept logits would be 4 * SIZE**2 a box
+    assert most[1] - most[0] < (160 - 32) * 4 * SIZE**2 / 50  # kept logits would be 4 * SIZE**2 a box
 
 
 @pytest.mark.gpu
