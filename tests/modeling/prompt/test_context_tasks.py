@@ -46,16 +46,16 @@ def draw(task, generator):
 
 
 class Prompted(nn.Module):
-    """GPM, and a linear answer to RoI features of zeros that the pooler adds its prompts to."""
+    """GPM and a linear answer to its prompts, or to RoI features of zeros that the pooler adds them to."""
 
-    def __init__(self):
+    def __init__(self, with_pooler):
         super().__init__()
         gpm = GlobalToLocalPrompt(3, 28, 64, 2, 2, 32, 14)
         self.encoder = RegionPromptEncoder(
             crop_size=28, pixel_mean=[0.0] * 3, pixel_std=[1.0] * 3, local=None, global_to_local=gpm
         )
-        self.box_pooler = PromptPooler(self.zeros, self.encoder.prompt_channels, 32)
-        self.answer = nn.Linear(32 * 7 * 7, 2)
+        self.box_pooler = PromptPooler(self.zeros, self.encoder.prompt_channels, 32) if with_pooler else None
+        self.answer = nn.Linear(32 * 7 * 7 if with_pooler else 64 * 2 * 2, 2)
 
     @staticmethod
     def zeros(features, boxes):
@@ -64,7 +64,11 @@ class Prompted(nn.Module):
     def forward(self, images, boxes):
         """The network's input is half as large as the images, as where a detector shrinks them."""
         context = self.encoder.encode_images(list(images), [(SIDE // 2, SIDE // 2)] * len(images))
-        prompts = self.box_pooler([context], [type("Boxes", (), {"tensor": b / 2}) for b in boxes])
+        boxes = [b / 2 for b in boxes]
+        if self.box_pooler is None:
+            prompts = context.encode(boxes)[0]
+        else:
+            prompts = self.box_pooler([context], [type("Boxes", (), {"tensor": b}) for b in boxes])
         return self.answer(prompts.flatten(1))
 
 
@@ -82,17 +86,18 @@ def right(model, task, seed, steps=12):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("with_pooler", [False, True], ids=["module", "pooler"])
 @pytest.mark.parametrize("task", ["side", "around"])
-def test_gpm_learns_what_only_the_image_around_a_box_shows(task):
+def test_gpm_learns_what_only_the_image_around_a_box_shows(task, with_pooler):
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    model = Prompted()
+    model = Prompted(with_pooler)
     projections = [p for name, p in model.named_parameters() if "_pooler.fusion." in name]
     others = [p for name, p in model.named_parameters() if "_pooler.fusion." not in name]
     rates = [5e-4, 5e-3]  # MODEL.PROMPT.PROJECTION_LR_FACTOR 10
-    groups = [{"params": p, "lr": rate} for p, rate in zip((others, projections), rates)]
+    groups = [{"params": p, "lr": rate} for p, rate in zip((others, projections), rates) if p]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, STEPS, pct_start=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates[: len(groups)], STEPS, pct_start=0.05)
     for _ in range(STEPS):
         images, boxes, answers = step_of(task, generator)
         loss = F.cross_entropy(model(images, boxes), answers)
@@ -101,8 +106,9 @@ def test_gpm_learns_what_only_the_image_around_a_box_shows(task):
         optimizer.step()
         schedule.step()
     share = right(model, task, seed=1)
-    print(f"{task}: {share:.3f} right")
+    print(f"{task}, {'pooler' if with_pooler else 'module'}: {share:.3f} right")
     assert share > 0.8
-    with ChangedPrompts(model, PromptChange(CONTEXT, "GPM")):  # the images of the step before
-        swapped = right(model, task, seed=1)
-    assert swapped < 0.7, "the answer is in the tokens of the image"
+    if with_pooler:
+        with ChangedPrompts(model, PromptChange(CONTEXT, "GPM")):  # the images of the step before
+            swapped = right(model, task, seed=1)
+        assert swapped < 0.7, "the answer is in the tokens of the image"
