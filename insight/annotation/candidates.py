@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from insight.data.formats.coco import rle_fills
-from insight.errors import InputError
+from insight.errors import InputError, InsightError
 from insight.runtime.journal import Journal
 
 from .filters import Filters
@@ -105,7 +105,7 @@ def read_candidates(
         try:
             boxes = source.read(image)
             parts = blocks(image, boxes)
-        except (OSError, ValueError) as error:
+        except (OSError, InsightError) as error:
             failures[image.name] = str(error)
             continue
         if not all(key in journal for key, _ in parts):

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from insight.data.formats.images import write_png
+from insight.errors import InsightError
 from insight.structures.rle import decode_crop, rle_box
 
 from .candidates import Candidate, Verdict
@@ -61,7 +62,7 @@ def draw_contact_sheet(masks: Sequence[tuple[Candidate, Verdict]], path: str | o
     for image_path, places in by_image.items():
         try:
             image = read_pixels(image_path)
-        except (OSError, ValueError):
+        except (OSError, InsightError):
             image = None
         for place in places:
             y, x = place // COLUMNS * (TILE + CAPTION), place % COLUMNS * TILE

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from insight.errors import InputError
+from insight.errors import InputError, InsightError
 from insight.modeling.sopseg import SOPSeg, load_sopseg
 from insight.modeling.sopseg.crop_size import default_crop_size
 from insight.modeling.sopseg.encoders import check_input_size
@@ -114,7 +114,7 @@ def segment_source(source: Source, segmenter: Segmenter, journal: Journal) -> di
                 boxes = source.read(image)
                 parts = blocks(image, boxes)
                 pixels = None if all(key in journal for key, _ in parts) else _read_pixels(image)
-            except (OSError, ValueError) as error:
+            except (OSError, InsightError) as error:
                 failures[image.name] = str(error)
                 bar.update(image.count)
                 continue

@@ -100,7 +100,7 @@ def predict_rasters(
                 written += [target, *write_companions(target, run.work.raster, also)]
             except LiesElsewhereError as error:
                 elsewhere[path] = str(error)
-            except (OSError, ValueError, InsightError) as error:
+            except (OSError, InsightError) as error:
                 failures[path] = with_name(path, str(error))
     if elsewhere and len(elsewhere) == len(outputs):
         raise InputError(next(iter(elsewhere.values())))
@@ -131,7 +131,7 @@ def check_rasters(rasters: Sequence[str | os.PathLike], options: RasterOptions, 
             return
         except LiesElsewhereError as error:
             elsewhere.append(error)
-        except (OSError, ValueError, InsightError) as error:
+        except (OSError, InsightError) as error:
             failures.append(error)
     count = f"; none of the {len(rasters)} rasters can be used" if len(rasters) > 1 else ""
     raise InputError(f"{(failures or elsewhere)[0]}{count}")

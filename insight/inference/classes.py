@@ -8,6 +8,7 @@ from torch import Tensor
 from insight.errors import InputError
 
 Classes = str | int | Sequence[str | int] | Tensor
+LARGEST_INDEX = 9999  # of a class without a name, as all up to it are listed
 
 
 def class_indices(classes: Classes, count: int, class_names: Sequence[str], name: str = "classes") -> Tensor:
@@ -47,7 +48,8 @@ def label_classes(classes: Classes, count: int, name: str = "classes") -> tuple[
         numbers up to the largest given index.
 
     Raises:
-        InputError: neither one class nor one per prompt, a negative index, or names mixed with indices.
+        InputError: neither one class nor one per prompt, an index below 0 or above LARGEST_INDEX, or names mixed with
+            indices.
     """
     each = _one_each(classes, count, name)
     given = [one for one in each if isinstance(one, str)]
@@ -57,7 +59,10 @@ def label_classes(classes: Classes, count: int, name: str = "classes") -> tuple[
     indices = [one for one in each if isinstance(one, int) and one >= 0]
     if len(indices) != len(each):
         raise InputError(f"{name}: expected class names or indices from 0, got {each!r:.80}")
-    return torch.tensor(indices, dtype=torch.int64), [str(index) for index in range(max(indices) + 1)]
+    most = max(indices)
+    if most > LARGEST_INDEX:
+        raise InputError(f"{name}: expected class indices up to {LARGEST_INDEX}, got {most}")
+    return torch.tensor(indices, dtype=torch.int64), [str(index) for index in range(most + 1)]
 
 
 def _one_each(classes: Classes, count: int, name: str) -> list[str | int]:

@@ -312,7 +312,8 @@ def test_classes_are_recorded(predictor):
     numbered = predictor.predict(image=IMAGE, boxes=BOXES, classes=np.array([2, 0, 2]), multimask=True)
     assert numbered.class_ids.tolist() == [2] * 3 + [0] * 3 + [2] * 3 and numbered.categories == ["0", "1", "2"]
     assert predictor.predict(image=IMAGE, boxes=BOXES).class_names == ["object"] * 3
-    for wrong, said in [(["a"], "got 1"), ([0, "a", 1], "expected class names or indices"), ([-1, 0, 1], "from 0")]:
+    wrongs = [(["a"], "got 1"), ([0, "a", 1], "expected class names or indices"), ([-1, 0, 1], "from 0")]
+    for wrong, said in [*wrongs, ([0, 10**12, 1], "up to 9999, got 1000000000000")]:
         with pytest.raises(InputError, match=f"^classes: .*{said}"):
             predictor.predict(image=IMAGE, boxes=BOXES, classes=wrong)
 

@@ -17,7 +17,7 @@ from insight.structures.boxes import touches_image
 
 from .file_check import FileCheck, first, read_json, read_text
 from .images import SUFFIXES, image_size
-from .yolo_text import YOLO_LABELS, class_name, class_names_of, read_yolo_lines
+from .yolo_text import YOLO_LABELS, class_name, class_names_of, is_index, read_yolo_lines
 
 WITHOUT_AREA = "boxes without area"
 
@@ -244,7 +244,7 @@ def read_dota(label_file: str | os.PathLike) -> OrientedLabels:
         if len(words) not in (9, 10) or not all(map(math.isfinite, numbers)) or not math.isnan(_number(words[8])):
             expected = "x1 y1 x2 y2 x3 y3 x4 y4 class difficult"
             raise InputError(f"{where}: expected {expected}, got {line.strip()!r:.80}")
-        if len(words) == 10 and not words[9].isdecimal():
+        if len(words) == 10 and not is_index(words[9]):
             raise InputError(f"{where}: expected difficult as 0, 1 or 2, got {words[9]!r:.80}")
         corners.append(numbers)
         names.append(words[8])
@@ -287,7 +287,7 @@ def read_soda_a(json_file: str | os.PathLike) -> OrientedLabels:
         if not isinstance(poly, list) or len(poly) % 2 or not all(math.isfinite(_number(v)) for v in poly):
             raise InputError(f"{where}: expected poly [x1, y1, ...] of finite numbers, got {poly!r:.80}")
         category = annotation.get("category_id")
-        name = categories.get(int(category)) if str(category).isdecimal() else None
+        name = categories.get(int(category)) if is_index(str(category)) else None
         if name is None:
             raise InputError(f"{where}: unknown category_id {category!r:.80}")
         if name == _IGNORED:

@@ -39,10 +39,15 @@ def read_yolo_lines(
             values = [float(word) for word in words[1:]]
         except ValueError:
             values = [math.nan]
-        if not words[0].isdecimal() or not all(map(math.isfinite, values)) or not fits(len(values)):
+        if not is_index(words[0]) or not all(map(math.isfinite, values)) or not fits(len(values)):
             raise InputError(f"{path}, line {number}: expected {expected}, got {line.strip()!r:.80}")
         found.append((int(words[0]), values))
     return found
+
+
+def is_index(word: str) -> bool:
+    """Return whether a word is a whole number from 0 that a class may have, of at most nine digits."""
+    return word.isdecimal() and len(word) <= 9
 
 
 def class_names_of(path: Path) -> Mapping[int, str] | None:

@@ -12,7 +12,7 @@ from insight.data.formats.decoding import UNDECODABLE, undecodable, without_unde
 from insight.data.formats.file_check import FileCheck, first, repeated
 from insight.data.formats.images import SUFFIXES
 from insight.data.formats.label_maps import unusable_label_maps
-from insight.errors import InputError
+from insight.errors import InputError, InsightError
 from insight.runtime.folders import files_under
 
 _NOTES = (coco_file.WITHOUT_AREA, coco_file.SHORT_RINGS, coco_file.ROOT_CATEGORY, oriented.WITHOUT_AREA)
@@ -68,7 +68,7 @@ def _check_coco(annotations: Path, image_root: Path, classes: list[str] | None) 
     check = FileCheck(annotations, strict=False)
     try:
         content = coco_file.read_coco(annotations, image_root if image_root.is_dir() else None, classes, check)
-    except (OSError, ValueError) as error:
+    except (OSError, InsightError) as error:
         found.fatal.append(str(error))
         content = None
     if content is None or not image_root.is_dir():
@@ -103,7 +103,7 @@ def _check_oriented(folder: Path, split: str, classes: list[str]) -> Findings:
     check = FileCheck(folder, strict=False)
     try:
         entries = list(oriented.read_folder(folder, classes, split, check))
-    except (OSError, ValueError) as error:
+    except (OSError, InsightError) as error:
         found.fatal.append(str(error))
         entries = []
     wrong = undecodable({image: size for image, size, _ in entries})

@@ -22,6 +22,7 @@ gsd:0.255\r
 -3 2 11 2 11 8 -3 8 harbor 2
 0 0 4 0 4 4 0 4 plane
 """
+DIGITS = "9" * 5000  # more than Python makes a number of
 
 
 def soda(*annotations):
@@ -56,6 +57,7 @@ def test_an_empty_dota_file_has_no_boxes(tmp_path):
         ("1 2 3 4 5 6 7 8", "line 2: expected x1 y1"),
         ("1 2 3 4 5 6 7 8 0 ship", "line 2: expected x1 y1"),
         ("1 2 3 4 5 6 7 8 ship yes", "line 2: expected difficult as 0, 1 or 2, got 'yes'"),
+        pytest.param(f"1 2 3 4 5 6 7 8 ship {DIGITS}", "line 2: expected difficult as 0, 1 or 2, got '99", id="digits"),
         ("1 2 3 4 5 6 7 8 storage tank 0", "line 2: expected x1 y1"),
     ],
 )
@@ -99,6 +101,11 @@ def test_a_soda_a_file(tmp_path, caplog):
         (json.dumps(soda(([1, 2, 3, None, 5, 6, 7, 8], 0))), r"annotations\[0\]: expected poly"),
         (json.dumps(soda(([0, 0, 9, 0, 9, 9, 0, 9], 0), (None, 0))), r"annotations\[1\]: expected poly"),
         (json.dumps(soda(([0, 0, 9, 0, 9, 9, 0, 9], 7))), r"annotations\[0\]: unknown category_id 7"),
+        pytest.param(
+            json.dumps(soda(([0, 0, 9, 0, 9, 9, 0, 9], DIGITS))),
+            r"annotations\[0\]: unknown category_id '99",
+            id="digits",
+        ),
     ],
 )
 def test_a_wrong_soda_a_file_is_one_line(tmp_path, content, message):
@@ -213,7 +220,8 @@ def test_yolo_obb(tmp_path):
     labels = read_yolo_obb(label, (50, 200), {0: "ship", 1: "plane"})
     assert labels.class_names == ["plane", "ship"] and not labels.difficult.any()
     np.testing.assert_allclose(labels.corners[0], [(20, 10), (60, 10), (60, 30), (20, 30)], atol=1e-4)
-    for line in ("0 0 0 1 0 1 1 0", "ship 0 0 1 0 1 1 0 1", "0 0 0 1 0 1 1 0 nan", "0.5 0 0 1 0 1 1 0 1"):
+    numbers = "0 0 1 0 1 1 0 1"
+    for line in ("0 0 0 1 0 1 1 0", f"ship {numbers}", "0 0 0 1 0 1 1 0 nan", f"0.5 {numbers}", f"{DIGITS} {numbers}"):
         label.write_text(f"0 0 0 1 0 1 1 0 1\n{line}\n")
         with pytest.raises(ValueError, match=r"a.txt, line 2: expected class x1 y1 x2 y2 x3 y3 x4 y4, got '"):
             read_yolo_obb(label, (50, 200), {0: "ship"})
