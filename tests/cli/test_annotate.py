@@ -201,7 +201,7 @@ def test_a_bad_image_is_told_with_code_1(annotate, boxes):
         (["--weights", "absent.pth"], "--weights: absent.pth: no such checkpoint"),
         (["--model", "sopseg-vit-t"], "--model: not allowed together with weights, which names another model"),
         (["--device", "tpu9"], "--device: expected cpu, cuda or cuda:N, got tpu9"),
-        (["--classes", "plane"], "unknown classes (the categories are square, bar); 1 are wrong: plane"),
+        (["--classes", "plane"], "unknown classes (the categories are square, bar); 1 is wrong: plane"),
         (["--min-area-ratio", "2"], "--min-area-ratio: expected at most max_area_ratio 1.2, got 2.0"),
         (["--max-area-ratio", "-1"], "--max-area-ratio: expected at least 0, got -1.0"),
         (["--review", "absent.csv"], "--review: absent.csv: no such file"),
@@ -230,7 +230,7 @@ def test_what_is_wrong_with_the_output_is_reported_before_the_model_is_read(insi
     arguments = ("annotate", path, "--images", images, "--output", tmp_path)
     review = tmp_path / "review.csv"
     for decision, said in (
-        ("drop", "has 1 decisions made by hand"),
+        ("drop", "has 1 decision made by hand"),
         ("yes", "line 2: decision: expected keep or drop"),
     ):
         review.write_text(f"image,id,class,score,reason,decision\na.png,1,ship,0.9,,{decision}\n")
