@@ -90,7 +90,7 @@ def test_a_truth_that_is_a_part(tmp_path, caplog):
         ([{**GOOD[0], "segmentation": [[1, 2, 3, 4, 5, 6]]}], "segmentation as RLE if any"),
         ([{**GOOD[0], "segmentation": {**rle(BOX), "size": [9, 9]}}], "an RLE of another size than their image"),
         ([*GOOD, with_counts("not a code")], "not integers of at least 0 that sum .*'not a code'} at index 2"),
-        ([*GOOD, with_counts("€")], "that sum to the image's pixels; 1 are .*€.* at index 2"),
+        ([*GOOD, with_counts("€")], "that sum to the image's pixels; 1 is .*€.* at index 2"),
         ([with_counts("5")], r"at least 0 that sum .* wrong: {'size': \[100, 120\], 'counts': '5'} at index 0"),
         ([with_counts("0`o0000000000000000o1")], "that sum to the image's pixels; 1 is wrong"),
         ([GOOD[0], {**GOOD[0], "category_id": [1]}],

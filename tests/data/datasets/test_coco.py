@@ -138,21 +138,21 @@ def broken(change):
         *((broken(lambda c, runs=runs: c["annotations"][1]["segmentation"].update(counts=runs)),
            f"{reason}wrong: annotation 2")
           for reason, runs in (
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", [1, 2]),
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", [50, -10, 2360]),
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", [50.5, 9.5, 2340]),
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", ["50", "10", "2340"]),
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", "WYn5"),  # another image's
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", "not a code"),
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", "o"),  # ends within a number
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", "\u20ac"),
-            ("segmentation as polygons or RLE; 1 are ", 5),
-            ("segmentation as polygons or RLE; 1 are ", {"a": 1}))),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", [1, 2]),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", [50, -10, 2360]),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", [50.5, 9.5, 2340]),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", ["50", "10", "2340"]),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", "WYn5"),  # another image's
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", "not a code"),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", "o"),  # ends within a number
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", "\u20ac"),
+            ("segmentation as polygons or RLE; 1 is ", 5),
+            ("segmentation as polygons or RLE; 1 is ", {"a": 1}))),
         (broken(lambda c: c["images"][1].update(id="3")),
          "image ids must be all integers or all strings; 1 .*: image 3"),
         (broken(lambda c: c["images"][1].update(id=[3])),
          r"image ids must be all integers .*; 1 is wrong: image \[3\]"),
-        (broken(lambda c: c["images"][1].update(file_name=3)), "images need id, file_name, height and width; 1 are"),
+        (broken(lambda c: c["images"][1].update(file_name=3)), "images need id, file_name, height and width; 1 is"),
         (broken(lambda c: c["categories"][1].update(id="4")), "category ids must be all integers .* wrong: 4"),
         (broken(lambda c: c["categories"][1].update(id={})), "category ids must be all integers .* wrong: {}"),
         (broken(lambda c: c["annotations"][1].update(id="2")),
