@@ -84,7 +84,7 @@ def find_oriented(
     if not found:
         raise InputError(
             f"{folder}: expected images/ and labelTxt/ (DOTA), Images/ and Annotations/ (SODA-A), or images/ and "
-            "labels/ (YOLO-OBB)"
+            "labels/ (YOLO-OBB); `insight convert` makes a COCO file of other formats"
         )
     image_folder, label_folder, suffix = found[0]
     all_labels = files_under(folder / label_folder, (suffix,))
