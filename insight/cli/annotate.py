@@ -162,7 +162,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"kept {counted(kept, 'mask')}, dropped {dropped}: {output}/instances.json; see {output}/report.md")
     print(f"change decisions in {output}/review.csv and apply them with --review")
     image_root = Path(args.image_root) if args.image_root else images_in(Path(args.boxes))
-    for name, done in export(output, formats, image_root).items():
+    exported = export(output, formats, image_root) if source.categories else {}  # none if no label file can be read
+    for name, done in exported.items():
         losses = "".join(f", {what}: {count}" for what, count in done.losses.items())
         print(f"wrote {output}/{name}{losses}")
     for failure in _failures(source):

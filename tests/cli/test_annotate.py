@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from helpers.tiny import CLASSES, CONFIG, write_dataset
+from PIL import Image
 from pycocotools.coco import COCO
 
 from insight.hub.finding import SHIPPED
@@ -138,6 +139,19 @@ def test_a_run_that_keeps_nothing_says_why_and_fails(annotate):
     (line,) = done.err.splitlines()
     assert line.startswith("error: no mask was kept: dropped ")
     assert line.endswith(" because the predicted IoU is low; --min-score sets the bound")
+
+
+def test_labels_of_another_format_are_told_where_no_file_can_be_read(insight, tmp_path):
+    for name in ("images", "labels"):
+        (tmp_path / "yolo" / name).mkdir(parents=True)
+    Image.new("RGB", (60, 40)).save(tmp_path / "yolo" / "images" / "a.png")
+    (tmp_path / "yolo" / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")  # a box, not four corners
+    (tmp_path / "yolo" / "data.yaml").write_text("names: [ship]\n")
+    done = insight("annotate", tmp_path / "yolo", "--output", tmp_path / "masks")
+    assert done.code == 1
+    bad, none = done.err.splitlines()
+    assert "a.txt, line 1: expected class x1 y1 x2 y2 x3 y3 x4 y4, got" in bad
+    assert none.startswith("error: no mask was kept")
 
 
 def test_bfloat16_is_told_and_not_mixed_with_float32(annotate, tmp_path):
