@@ -41,7 +41,8 @@ def check_box_source(path: str | os.PathLike, image_root: str | os.PathLike | No
     else:
         raise InputError(f"{path}: expected a folder with images/ and labelTxt/ (DOTA), Images/ and Annotations/ "
                          "(SODA-A) or images/ and labels/ (YOLO-OBB), a COCO .json "
-                         f"file, or a vector layer ({', '.join(LAYER_SUFFIXES)})")  # fmt: skip
+                         f"file, or a vector layer ({', '.join(LAYER_SUFFIXES)}); `insight convert` makes a COCO file "
+                         "of other formats")  # fmt: skip
 
 
 def format_by_suffix(output: str | os.PathLike) -> str:

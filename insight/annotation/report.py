@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from insight.runtime.words import counted
+
 from .candidates import Candidate, Verdict
 from .filters import REASONS, Filters
 
@@ -82,8 +84,8 @@ def to_markdown(statistics: Statistics, settings: dict[str, Any], filters: Filte
     ]
     parts = [
         "# Masks of boxes",
-        f"{kept + dropped} boxes: {kept} masks kept, {dropped} dropped. Decided manually, against the filters: "
-        f"{by_hand['kept']} kept, {by_hand['dropped']} dropped.",
+        f"{counted(kept + dropped, 'box')}: {counted(kept, 'mask')} kept, {dropped} dropped. "
+        f"Decided manually, against the filters: {by_hand['kept']} kept, {by_hand['dropped']} dropped.",
         _table("masks made with |", settings.items()),
         bounds,
         "## Classes",

@@ -12,6 +12,7 @@ from insight.runtime.atomic_files import atomic_write
 from insight.runtime.journal import Journal, settings_of
 from insight.runtime.locks import output_folder
 from insight.runtime.progress import Progress
+from insight.runtime.words import counted
 
 from .candidates import by_filters, read_candidates
 from .contact_sheet import Extremes, draw_contact_sheet
@@ -61,8 +62,8 @@ def check_decisions(output: str | os.PathLike) -> None:
     changes = changes_by_hand(path)
     if changes:
         raise InputError(
-            f"{path}: has {changes} manual decisions, which this run would overwrite; apply them as a review, or "
-            "remove the file"
+            f"{path}: has {counted(changes, 'manual decision')}, which this run would overwrite; apply them as a review, "
+            "or remove the file"
         )
 
 

@@ -16,6 +16,7 @@ from insight.data.formats.coco import WITHOUT_AREA, read_coco
 from insight.data.formats.file_check import SKIP_HINT, FileCheck, first, repeated
 from insight.data.formats.oriented import find_oriented, read_oriented
 from insight.errors import InputError
+from insight.runtime.words import counted
 from insight.structures.oriented_boxes import oriented_corners
 
 from .format_names import LAYER_SUFFIXES, check_box_source
@@ -161,7 +162,9 @@ def _open_folder(folder: Path, classes: Sequence[str] | None, check: FileCheck) 
         found = read_oriented(labels[image.name], image.path)
         index = [i for i, name in enumerate(found.class_names) if name in chosen]
         if len(index) != image.count:
-            raise InputError(f"{labels[image.name]}: has {len(index)} boxes now, {image.count} when the run started")
+            raise InputError(
+                f"{labels[image.name]}: has {counted(len(index), 'box')} now, {image.count} when the run started"
+            )
         corners = found.corners[index]
         return ImageBoxes(
             list(range(first_ids[image.name], first_ids[image.name] + len(index))),
@@ -196,7 +199,7 @@ def _open_coco(image_root: Path, classes: Sequence[str] | None, check: FileCheck
     annotations = [a for a in content["annotations"] if not a.get("iscrowd", 0)]
     if len(annotations) < len(content["annotations"]):
         crowds = len(content["annotations"]) - len(annotations)
-        _logger.warning(f"{path}: left out {crowds} annotations with iscrowd, which are not single objects")
+        _logger.warning(f"{path}: left out {counted(crowds, 'annotation')} with iscrowd, not of single objects")
     names = {c["id"]: c["name"] for c in content["categories"]}
     check.fails_if_any(repeated(i["file_name"] for i in content["images"]), "file names are not unique")
     by_image = defaultdict(list)

@@ -13,6 +13,7 @@ from insight.runtime.file_names import with_name
 from insight.runtime.inputs import check_input
 from insight.runtime.locks import check_unlocked
 from insight.runtime.outputs import check_output_folder
+from insight.runtime.words import counted
 
 from .options import SAME_COMMAND, add_bad_options, add_command, add_device, check_model, chosen_model, integer
 from .reporting import print_error
@@ -158,10 +159,11 @@ def run(args: argparse.Namespace) -> int:
         require_images(source, args.boxes)
         statistics = annotate(source, _segmenter(args), filters, output)
     kept, dropped = statistics.count("kept"), statistics.count("dropped")
-    print(f"kept {kept} masks, dropped {dropped}: {output}/instances.json; see {output}/report.md")
+    print(f"kept {counted(kept, 'mask')}, dropped {dropped}: {output}/instances.json; see {output}/report.md")
     print(f"change decisions in {output}/review.csv and apply them with --review")
     image_root = Path(args.image_root) if args.image_root else images_in(Path(args.boxes))
-    for name, done in export(output, formats, image_root).items():
+    exported = export(output, formats, image_root) if source.categories else {}  # none if no label file can be read
+    for name, done in exported.items():
         losses = "".join(f", {what}: {count}" for what, count in done.losses.items())
         print(f"wrote {output}/{name}{losses}")
     for failure in _failures(source):

@@ -4,6 +4,7 @@ import argparse
 
 from insight.annotation.format_names import READABLE, WRITABLE, format_by_suffix
 from insight.runtime.inputs import check_input
+from insight.runtime.words import counted
 
 from .options import add_command
 
@@ -61,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
         target_format=args.target_format,
         image_root=args.image_root,
     )
-    print(f"wrote {done.objects} objects of {done.images} images from {done.source_format} as {done.target_format}: "
-          f"{args.output}")  # fmt: skip
+    what = f"{counted(done.objects, 'object')} of {counted(done.images, 'image')}"
+    print(f"wrote {what} from {done.source_format} as {done.target_format}: {args.output}")
     for what, count in done.losses.items():
         print(f"  {what}: {count}")
     return 0

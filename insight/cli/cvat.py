@@ -6,6 +6,7 @@ import os
 
 from insight.errors import InputError
 from insight.hub import DEFAULT_SOPSEG
+from insight.runtime.words import counted
 
 from .options import add_command, add_device, check_model, integer
 
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
     with open_task(args.url, args.task, token=token, user=args.user or "", password=password) as task:
         predictor = SOPSegPredictor.from_pretrained(args.model or DEFAULT_SOPSEG, args.device or None)
         counts = annotate_task(task, predictor, shape=args.shape, classes=args.classes)
-    print(f"task {args.task}: {counts['made']} boxes got masks, {counts['done']} had them before")
+    print(f"task {args.task}: made masks of {counted(counts['made'], 'box')}, {counts['done']} had them before")
     for reason, meaning in REASONS.items():
         if counts[reason]:
             print(f"left out {counts[reason]}: {meaning}")

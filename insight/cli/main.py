@@ -64,4 +64,5 @@ def _run(words: Sequence[str]) -> int:
     args = build_parser().parse(words)
     typed = {word.rstrip("/") for word in words}  # "images: ..." may be about a folder of that name
     flags = {name: flag for name, flag in args.parser.flags.items() if name not in typed}
-    return report_errors(lambda: args.run(args), flags, args.parser.continues)
+    starts_over = any(getattr(args, name) for name in args.parser.starts_over_with)
+    return report_errors(lambda: args.run(args), flags, "" if starts_over else args.parser.continues)

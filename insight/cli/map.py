@@ -4,6 +4,7 @@ import argparse
 
 from insight.runtime.inputs import check_input
 from insight.runtime.outputs import check_output_file
+from insight.runtime.words import counted
 
 from .options import add_command, integer
 
@@ -49,5 +50,6 @@ def run(args: argparse.Namespace) -> None:
 
     raster = Raster(args.raster, args.bands, args.rescale)
     shown = write_map(args.layer, raster, args.output, title=args.title, picture_size=args.picture_size)
-    left_out = f", without {shown.outside} rows outside the scene or without a polygon" if shown.outside else ""
-    print(f"wrote {args.output}: {shown.objects} objects, {shown.megabytes:.1f} MB{left_out}")
+    rows = counted(shown.outside, "row")
+    left_out = f", without {rows} outside the scene or without a polygon" if shown.outside else ""
+    print(f"wrote {args.output}: {counted(shown.objects, 'object')}, {shown.megabytes:.1f} MB{left_out}")

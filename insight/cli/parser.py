@@ -23,11 +23,13 @@ class Parser(argparse.ArgumentParser):
         sources: dest of a positional argument that collects any number of words, anywhere on the command line.
         forwards: parse nothing; all words are passed on in `words`.
         continues: how to resume the command, printed after Ctrl-C; empty if it starts over.
+        starts_over_with: dests of flags with which it starts over all the same.
     """
 
     sources: str | None = None
     forwards = False
     continues = ""
+    starts_over_with: Sequence[str] = ()
     _words: Sequence[str] = ()
 
     def __init__(self, **options: Any):

@@ -13,6 +13,7 @@ from insight.inference.score_threshold import check_score_threshold
 from insight.runtime.inputs import check_input
 from insight.runtime.locks import check_unlocked
 from insight.runtime.outputs import check_output_file, check_output_folder
+from insight.runtime.words import counted
 from insight.version import __version__
 
 from .options import SAME_COMMAND, add_command, add_model, add_overrides, check_model, chosen_model, config_of, integer
@@ -276,7 +277,7 @@ def _predict_rasters(args: argparse.Namespace) -> int:
     for path in done.written:
         print(f"wrote {path}")
     if done.already:
-        print(f"kept {len(done.already)} files that an earlier run has written")
+        print(f"kept {counted(len(done.already), 'file')} that an earlier run has written")
     for reason in done.failures.values():
         print_error(reason)
     return 1 if done.failures else 0

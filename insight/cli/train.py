@@ -60,6 +60,7 @@ def add_parser(commands) -> None:
         "Writes checkpoints, config.yaml, metrics.json, log.txt and, at the end, results.json to OUTPUT_DIR.",
     )
     parser.continues = "run it with --resume to continue from the last checkpoint, if there is one"
+    parser.starts_over_with = ("dry_run", "eval_only")
     model = parser.add_argument_group("model")
     add_config(model, required=False, purpose="training")
     model.add_argument(

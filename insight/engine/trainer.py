@@ -184,6 +184,9 @@ class Trainer(DefaultTrainer):
 
         Args:
             resume: resume, if OUTPUT_DIR has a checkpoint.
+
+        Raises:
+            InputError: the checkpoint has been trained for more than SOLVER.MAX_ITER iterations.
         """
         super().resume_or_load(resume)
         self.data_loader.batch_sampler.start = self.start_iter
@@ -192,12 +195,17 @@ class Trainer(DefaultTrainer):
         for hook in self._hooks:
             if isinstance(hook, hooks.PeriodicCheckpointer):
                 hook.recent_checkpoints = resumed  # which count among those to keep; another training's do not
-        if self.start_iter >= self.max_iter:
-            logger = logging.getLogger(__name__)
-            logger.warning(
-                f"iteration {self.start_iter} of SOLVER.MAX_ITER {self.max_iter} is reached: there is nothing to train"
+        if self.start_iter < self.max_iter:
+            return
+        if self.start_iter > self.max_iter:
+            raise InputError(
+                f"SOLVER.MAX_ITER: expected at least {self.start_iter}, as many iterations as the checkpoint in "
+                f"{self.cfg.OUTPUT_DIR} has been trained for, got {self.max_iter}"
             )
-        if self.start_iter == self.max_iter and not Path(self.cfg.OUTPUT_DIR, "model_final.pth").is_file():
+        logging.getLogger(__name__).warning(
+            f"iteration {self.start_iter} of SOLVER.MAX_ITER {self.max_iter} is reached: there is nothing to train"
+        )
+        if not Path(self.cfg.OUTPUT_DIR, "model_final.pth").is_file():
             self.checkpointer.save("model_final", iteration=self.max_iter - 1)  # it was killed just before that
 
     def state_dict(self) -> dict:

@@ -22,6 +22,7 @@ from insight.errors import InputError
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.file_names import safe_name
 from insight.runtime.json_values import plain
+from insight.runtime.words import counted
 from insight.structures.rle import masks_to_rle, rle_area, segmentation_to_rle
 
 from .boundary import is_all_boundary
@@ -187,7 +188,7 @@ class CocoEvaluator(DatasetEvaluator):
         ]
         if "boundary" in metrics:
             width = f"ratio {self.boundary_ratio:g} of the image's diagonal"
-            lines.insert(2, f"boundary: {width}, more than half the short side of {narrow} instances")
+            lines.insert(2, f"boundary: {width}, more than half the short side of {counted(narrow, 'instance')}")
         classes = [key for key in next(iter(metrics.values())) if key.startswith("AP-")]
         if classes:
             rows = [(key[3:], *(values[key] for values in metrics.values())) for key in classes]

@@ -5,6 +5,7 @@ All do the same jobs and hand their results to one process, which keeps them; so
 
 import contextlib
 import queue
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -23,6 +24,7 @@ from .work import Results, Work
 Engine = Callable[[Work, Results], None]
 ENGINES = ("local", "ray")
 _READ_AHEAD, _KEPT_BACK = 2, 4  # jobs read but not computed, and computed but not kept: they bound the memory
+_PATIENCE = 5  # seconds for an address to answer
 _POLL = 0.1  # seconds after which a thread that waits looks whether the work has stopped
 
 
@@ -37,6 +39,7 @@ def check_engine(engine: str, workers: int, address: str | None = None) -> None:
     Raises:
         InputError: an unknown engine, less than one worker, or an address that the engine does not take.
         MissingDependencyError: Ray is not installed.
+        OSError: nothing answers at the address.
     """
     if engine not in ENGINES:
         raise InputError(f"engine: expected {' or '.join(ENGINES)}, got {engine!r}")
@@ -51,6 +54,18 @@ def check_engine(engine: str, workers: int, address: str | None = None) -> None:
             raise MissingDependencyError(
                 f"engine: Ray is not installed ({error}); run `pip install 'insight-seg[ray]'`"
             ) from error
+        _require_answer(address or "")
+
+
+def _require_answer(address: str) -> None:
+    """Check, before slow work, that something answers at HOST:PORT; other addresses are Ray's to resolve."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), _PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise OSError(f"address: no Ray cluster at {address}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from insight.runtime.digests import digest
 from insight.runtime.journal import Journal, settings_of
 from insight.runtime.json_values import parse_json
 from insight.runtime.locks import output_folder
+from insight.runtime.words import counted
 from insight.version import __version__
 
 from .arriving import Arriving
@@ -87,7 +88,7 @@ class SceneRun:
                 writer.write(self._empty())
             with atomic_write(f"{output}{RUN}") as file:
                 json.dump({**self.description(), "objects": writer.rows}, file, indent=1)
-        _logger.info(f"wrote {writer.rows} objects to {output}")
+        _logger.info(f"wrote {counted(writer.rows, 'object')} to {output}")
         return writer.rows
 
     def is_done(self, output: Path) -> bool:

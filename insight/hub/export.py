@@ -16,6 +16,7 @@ from insight.errors import InputError
 from insight.modeling.sopseg import load_sopseg
 from insight.modeling.sopseg.checkpoint import identify
 from insight.runtime.json_values import parse_json
+from insight.runtime.words import counted
 
 from .cards import NOTES
 from .model_folder import SECTIONS, ModelError, ModelFolder, SOPSegArchitecture
@@ -145,7 +146,7 @@ def _detector(model: ModelFolder, cfg: "CfgNode", checkpoint: Path) -> tuple[Mod
     if len(names) != built.roi_heads.num_classes:
         raise InputError(
             f"{checkpoint}: names no classes, and DATASETS.TEST has {len(names)}; set DATASETS.TEST to a dataset with "
-            f"the model's {built.roi_heads.num_classes} classes"
+            f"the model's {counted(built.roi_heads.num_classes, 'class')}"
         )
     config = {key: value for key, value in _portable(changed_keys(bare)).items() if key in SECTIONS}
     config.get("DATASETS", {}).pop("TRAIN", None)

@@ -16,6 +16,7 @@ from insight.runtime.digests import file_digest
 from insight.runtime.file_names import safe_name, with_name
 from insight.runtime.locks import output_folder
 from insight.runtime.progress import progress
+from insight.runtime.words import counted
 from insight.structures.prompts import parse_prompts
 
 from .coco_results import CocoResults
@@ -72,7 +73,7 @@ def predict_files(
     if isinstance(prompts, dict):
         unasked = sorted(by_name.keys() - prompts.keys())
         if unasked:
-            _logger.warning(f"{len(unasked)} images have no boxes and are skipped ({unasked[0]} first)")
+            _logger.warning(f"skipped {counted(len(unasked), 'image')} without boxes ({unasked[0]} first)")
         by_name = {name: path for name, path in by_name.items() if name in prompts}
         settings = {**(settings or {}), "boxes": {name: one.to_json() for name, one in prompts.items()}}
     elif prompts is not None:

@@ -14,6 +14,7 @@ from insight.errors import InputError
 from insight.modeling.sopseg.image_masks import CropLogits
 from insight.runtime.atomic_files import atomic_write
 from insight.runtime.outputs import check_output_file
+from insight.runtime.words import counted
 from insight.structures.oriented_boxes import box_corners
 from insight.structures.rle import RLEMasks, decode_crop, masks_to_rle, rle_box, select_indices
 from insight.visualization.overlays import draw_instances
@@ -138,7 +139,7 @@ class Prediction:
     def __repr__(self) -> str:
         height, width = self.image_size
         what = "without masks" if self.masks is None else "with masks"
-        return f"Prediction({len(self)} instances {what} in {width} x {height} pixels)"
+        return f"Prediction({counted(len(self), 'instance')} {what} in {width} x {height} pixels)"
 
     def to_coco(self, image_id: int | str = 1) -> list[dict[str, Any]]:
         """Convert to COCO annotations.

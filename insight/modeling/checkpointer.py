@@ -18,6 +18,7 @@ from insight.checkpoint import (
 )
 from insight.config import is_sopseg
 from insight.runtime.atomic_files import atomic_write
+from insight.runtime.words import counted
 
 
 class Checkpointer(DetectionCheckpointer):
@@ -196,7 +197,7 @@ class Checkpointer(DetectionCheckpointer):
             problems.append(f"{len(unknown)} of its parameters are not in the model ({_first(unknown)})")
         counts = [(theirs[0] - 1, ours[0] - 1) for key, theirs, ours in reshaped if key.endswith("cls_score.bias")]
         if counts and exact:  # its last output is the background
-            problems.append(f"it was trained for {counts[0][0]} classes, the model has {counts[0][1]}")
+            problems.append(f"it was trained for {counted(counts[0][0], 'class')}, the model has {counts[0][1]}")
         refused = [entry for entry in reshaped if exact or not _depends_on_classes(*entry)]
         if refused:
             shapes = [

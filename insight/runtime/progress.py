@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from .words import plural
+
 _T = TypeVar("_T")
 _SHARE = 0.1  # a log line for every tenth of the work ...
 _SHORTEST, _LONGEST = 30.0, 600.0  # ... but no more often and, while it advances, no more rarely than this, seconds
@@ -29,7 +31,7 @@ class Progress:
 
     def __init__(self, total: int, description: str = "", unit: str = "item"):
         self.total, self.done, self.skipped = total, 0, 0
-        self._description, self._units = description, f"{unit}{'es' if unit.endswith('x') else 's'}"
+        self._description, self._units = description, plural(unit)
         self._start = self._last = time.monotonic()
         self._logged = 0
         # Without smoothing, since units may be reported many at a time.

@@ -16,6 +16,7 @@ from .refusal import Refusal
 
 VERSION = 1
 _BUSY_SECONDS = 5.0
+_MAGIC = b"SQLite format 3\0"  # at the beginning of a database, unless it is still empty
 _TABLES = """
 CREATE TABLE IF NOT EXISTS properties (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS images (id TEXT PRIMARY KEY, name TEXT NOT NULL, done INTEGER NOT NULL) WITHOUT ROWID;
@@ -52,6 +53,7 @@ class Store:
         self.path = Path(path)
         self._stack = contextlib.ExitStack()
         self._lock = threading.Lock()
+        self._require_database()  # before a lock is left beside a file that is not ours
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._stack.enter_context(locked(self.path.with_name(f"{self.path.name}.lock")))
@@ -73,12 +75,16 @@ class Store:
             raise BlockingIOError(f"{self.path}: another server has these annotations open; stop it first") from error
         except sqlite3.DatabaseError as error:
             self._stack.close()
-            if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
-                raise InputError(f"{self.path}: is no database; move it away to start over") from error
             raise OSError(f"{self.path}: cannot be opened: {error}") from error
         except BaseException:
             self._stack.close()
             raise
+
+    def _require_database(self) -> None:
+        if self.path.is_file():
+            with open(self.path, "rb") as file:
+                if file.read(len(_MAGIC)) not in (b"", _MAGIC):
+                    raise InputError(f"{self.path}: is no database; move it away to start over")
 
     def close(self) -> None:
         """Close the database."""

@@ -11,6 +11,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from insight.errors import InputError
+from insight.runtime.words import counted
 
 from . import _rle_ext
 from .polygons import mask_to_polygons
@@ -256,7 +257,7 @@ class RLEMasks:
 
     def __repr__(self) -> str:
         height, width = self.image_size
-        return f"RLEMasks({len(self)} masks of {width} x {height} pixels)"
+        return f"RLEMasks({counted(len(self), 'mask')} of {width} x {height} pixels)"
 
     @staticmethod
     def cat(masks: list["RLEMasks"]) -> "RLEMasks":

@@ -156,7 +156,7 @@ def test_the_command_and_its_errors(fake, monkeypatch):
     with serving(fake) as url:
         done = run_insight("cvat --task 7 --device cpu --url", url)
         assert (done.code, done.err) == (0, "")
-        assert done.out == "task 7: 3 boxes got masks, 0 had them before\n"
+        assert done.out == "task 7: made masks of 3 boxes, 0 had them before\n"
         missing = run_insight("cvat --task 8 --device cpu --url", url)
         unknown = run_insight("cvat --task 7 --device cpu --classes boat --url", url)
         monkeypatch.setattr("getpass.getpass", lambda _: "guessed")

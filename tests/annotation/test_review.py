@@ -123,5 +123,5 @@ def test_there_must_be_masks(done, dota, tmp_path):
 
 def test_decisions_by_hand_are_not_overwritten(done, dota, segmenter, filters):
     edit(done, (KEPT, KEPT.replace("keep", "drop")))
-    with pytest.raises(ValueError, match="review.csv: has 1 manual decisions"):
+    with pytest.raises(ValueError, match="review.csv: has 1 manual decision, which"):
         annotate(open_source(dota), segmenter, filters, done)

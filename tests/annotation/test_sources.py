@@ -76,7 +76,7 @@ def test_a_soda_a_folder(tmp_path):
 def test_a_coco_file_keeps_its_ids(write_coco, caplog):
     with caplog.at_level(logging.WARNING):
         source = open_source(*write_coco())
-    assert "boxes.json: left out 1 annotations with iscrowd" in caplog.text
+    assert "boxes.json: left out 1 annotation with iscrowd" in caplog.text
     assert [(i.id, i.name, i.count, i.size) for i in source.images] == [
         (4, "sub/y.png", 1, (60, 80)),
         (9, "z.png", 2, (60, 80)),
@@ -139,7 +139,7 @@ def test_a_wrong_annotation_is_told_and_left_out(write_coco, wrong, reason):
 
 @pytest.mark.parametrize("bbox", [[5, 5, -20, 30], [5, 5, 0, 4]])
 def test_a_box_without_area_stops_a_strict_run(write_coco, bbox):
-    said = "boxes.json: annotations need a box .* with an area; 1 are wrong: annotation 1; skip_bad=True leaves out"
+    said = "boxes.json: annotations need a box .* with an area; 1 is wrong: annotation 1; skip_bad=True leaves out"
     with pytest.raises(ValueError, match=f"{said} what is wrong$"):
         open_source(*write_coco(**one(bbox=bbox)), strict=True)
 

@@ -126,7 +126,7 @@ def test_what_training_has_skipped_can_be_left_out(insight, files, tmp_path):
     images = ("--images", tmp_path / "images")
     for more, reason in (((), "annotations lie outside their image"), (images, "images are missing on disk")):
         done = insight(*args, *more, "--output", tmp_path / "strict")
-        assert done.code == 2 and f"error: {truth_file}: {reason}; 1 are wrong" in done.err
+        assert done.code == 2 and f"error: {truth_file}: {reason}; 1 is wrong" in done.err
     done = insight(*args, "--images", tmp_path / "none", "--skip-bad", "--output", tmp_path / "strict")
     assert done.code == 2 and f"error: --images: {tmp_path / 'none'}: no such folder" in done.err
     found_file.write_text(json.dumps([*found, {**found[0], "image_id": 99}]))
@@ -154,7 +154,7 @@ def test_nothing_found(insight, files, tmp_path, caplog):
         ({"truth": "{}"}, 'truth.json: not a COCO file: expected a list "images"'),
         ({"truth": None}, "truth.json: no such file"),
         ({"found": '[{"image_id": 1, "category_id": [1], "score": 1, "bbox": [1, 2, 3, 4]}]'},
-         "found.json: detections need an image_id and a category_id that are integers or strings; 1 are wrong: "),
+         "found.json: detections need an image_id and a category_id that are integers or strings; 1 is wrong: "),
         ({"counts": "not a code"}, "found.json: detections have an RLE whose runs are not integers of at least 0"),
         ({"counts": "0`o0000000000000000o1"}, "found.json: detections have an RLE whose runs are not integers of"),
         ({"max_dets": 0}, "--max-dets: expected an integer from 1, got 0"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from helpers.tiny import CLASSES, CONFIG, write_dataset
+from PIL import Image
 from pycocotools.coco import COCO
 
 from insight.hub.finding import SHIPPED
@@ -140,6 +141,19 @@ def test_a_run_that_keeps_nothing_says_why_and_fails(annotate):
     assert line.endswith(" because the predicted IoU is low; --min-score sets the bound")
 
 
+def test_labels_of_another_format_are_told_where_no_file_can_be_read(insight, tmp_path):
+    for name in ("images", "labels"):
+        (tmp_path / "yolo" / name).mkdir(parents=True)
+    Image.new("RGB", (60, 40)).save(tmp_path / "yolo" / "images" / "a.png")
+    (tmp_path / "yolo" / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")  # a box, not four corners
+    (tmp_path / "yolo" / "data.yaml").write_text("names: [ship]\n")
+    done = insight("annotate", tmp_path / "yolo", "--output", tmp_path / "masks")
+    assert done.code == 1
+    bad, none = done.err.splitlines()
+    assert "a.txt, line 1: expected class x1 y1 x2 y2 x3 y3 x4 y4, got" in bad
+    assert none.startswith("error: no mask was kept")
+
+
 def test_bfloat16_is_told_and_not_mixed_with_float32(annotate, tmp_path):
     assert annotate(*KEEP_ALL, "--bf16").code == 0
     content = json.loads((tmp_path / "masks" / "instances.json").read_text())
@@ -201,7 +215,7 @@ def test_a_bad_image_is_told_with_code_1(annotate, boxes):
         (["--weights", "absent.pth"], "--weights: absent.pth: no such checkpoint"),
         (["--model", "sopseg-vit-t"], "--model: not allowed together with weights, which names another model"),
         (["--device", "tpu9"], "--device: expected cpu, cuda or cuda:N, got tpu9"),
-        (["--classes", "plane"], "unknown classes (the categories are square, bar); 1 are wrong: plane"),
+        (["--classes", "plane"], "unknown classes (the categories are square, bar); 1 is wrong: plane"),
         (["--min-area-ratio", "2"], "--min-area-ratio: expected at most max_area_ratio 1.2, got 2.0"),
         (["--max-area-ratio", "-1"], "--max-area-ratio: expected at least 0, got -1.0"),
         (["--review", "absent.csv"], "--review: absent.csv: no such file"),
@@ -230,7 +244,7 @@ def test_what_is_wrong_with_the_output_is_reported_before_the_model_is_read(insi
     arguments = ("annotate", path, "--images", images, "--output", tmp_path)
     review = tmp_path / "review.csv"
     for decision, said in (
-        ("drop", "has 1 manual decisions"),
+        ("drop", "has 1 manual decision,"),
         ("yes", "line 2: decision: expected keep or drop"),
     ):
         review.write_text(f"image,id,class,score,reason,decision\na.png,1,ship,0.9,,{decision}\n")

@@ -80,15 +80,15 @@ def test_each_fault_is_a_line_that_names_the_file(data, insight, tmp_path):
     assert f"wrong: {path}: annotation ids are not unique: annotation 2" in lines
     assert f"wrong: {path}: annotations have an unknown image_id: annotation 7 with image_id 9" in lines
     assert f"note: {path}: annotations need a box and a mask with an area: left out annotation 8" in lines
-    assert f"note: {images}: 1 images are not in coco.json: extra.png" in lines
-    assert lines[-1] == f"{NAME}: 0 fatal, 6 wrong, 2 notes; 1 images and 2 objects can be used"
+    assert f"note: {images}: 1 image not in coco.json: extra.png" in lines
+    assert lines[-1] == f"{NAME}: 0 fatal, 6 wrong, 2 notes; 1 image and 2 objects can be used"
 
 
 def test_two_categories_of_one_name_are_fatal(data, insight):
     override, path, write = data
     write(lambda content: content["categories"].append({"id": 77, "name": content["categories"][0]["name"]}))
     done = insight("data check", "--skip-bad", NAME, *override)
-    assert done.code == 1 and f"fatal: {path}: category names are not unique; 1 are wrong: " in done.out
+    assert done.code == 1 and f"fatal: {path}: category names are not unique; 1 is wrong: " in done.out
     assert done.out.endswith("docs/data.md describes the expected files\n")
 
 
@@ -97,7 +97,7 @@ def test_what_can_be_skipped_is_no_failure_if_asked(data, insight):
     write(lambda content: content["annotations"][0].update(image_id=9))
     assert insight("data check", "--strict", NAME, *override).code == 1
     done = insight("data check", "--skip-bad", NAME, *override)
-    assert done.code == 0 and "0 fatal, 1 wrong, 0 notes; 2 images and 1 objects can be used" in done.out
+    assert done.code == 0 and "0 fatal, 1 wrong, 0 notes; 2 images and 1 object can be used" in done.out
 
 
 def test_an_image_that_is_cut_off_can_be_skipped(data, insight, tmp_path):
@@ -106,10 +106,10 @@ def test_an_image_that_is_cut_off_can_be_skipped(data, insight, tmp_path):
     (tmp_path / "images" / "a.png").write_bytes(whole[: len(whole) // 2])
     assert insight("data check", NAME, *override).code == 1
     done = insight("data check", NAME, "--skip-bad", *override)
-    assert done.code == 0 and "0 fatal, 1 wrong, 0 notes; 1 images and 0 objects can be used" in done.out
+    assert done.code == 0 and "0 fatal, 1 wrong, 0 notes; 1 image and 0 objects can be used" in done.out
     assert len(DatasetCatalog.get(NAME)) == 2  # strict: reading every image takes its time
     done = insight("data statistics", NAME, *override, "DATASETS.BAD", "skip")
-    assert done.code == 0 and f"{NAME}: 1 images" in done.out
+    assert done.code == 0 and f"{NAME}: 1 image" in done.out
 
 
 def test_options_stand_anywhere(data, insight, tmp_path):
@@ -183,7 +183,7 @@ def test_oriented_boxes(insight, tmp_path):
         assert re.search(r"ship +1 +1 +9 ", done.out) and re.search(r"tank +1 +1 +40 ", done.out), done.out
         (tmp_path / "labelTxt" / "a.txt").write_text("0 0 9 0 9 9 0 9 boat 0\n")
         done = insight("data check", NAME)
-        assert done.code == 1 and "a.txt: 1 boxes of 'boat'" in done.out
+        assert done.code == 1 and "a.txt: 1 box of 'boat'" in done.out
         (tmp_path / "labelTxt" / "a.txt").write_text("0 0 9 0 ship\n")
         done = insight("data check", NAME)
         assert done.code == 1 and "a.txt, line 1: expected x1 y1" in done.out
@@ -193,11 +193,11 @@ def test_oriented_boxes(insight, tmp_path):
             cv2.imwrite(str(tmp_path / "images" / f"c{i}.png"), np.zeros((40, 60, 3), np.uint8))
             (tmp_path / "labelTxt" / f"b{i}.txt").unlink()
         done = insight("data check", NAME, "--strict")
-        assert done.code == 1 and "0 fatal, 5 wrong, 0 notes; 1 images and 1 objects can be used" in done.out
+        assert done.code == 1 and "0 fatal, 5 wrong, 0 notes; 1 image and 1 object can be used" in done.out
         for i in range(5):
             (tmp_path / "labelTxt" / f"b{i}.txt").write_text("")
         done = insight("data check", NAME, "--skip-bad")
-        assert done.code == 0 and "0 fatal, 10 wrong, 0 notes; 1 images and 1 objects can be used" in done.out
+        assert done.code == 0 and "0 fatal, 10 wrong, 0 notes; 1 image and 1 object can be used" in done.out
         for i in range(5):
             assert f"wrong: {tmp_path}: label files need an image in images/: labelTxt/b{i}.txt\n" in done.out
             assert f"wrong: {tmp_path}: images need a label file in labelTxt/: images/c{i}.png\n" in done.out
@@ -226,7 +226,7 @@ def test_preparing(insight, tmp_path):
     args = ("data prepare", "hrsid", tmp_path / "in", "--output", tmp_path / "out")
     for _ in range(2):
         done = insight(*args)
-        assert (done.code, done.out) == (0, "all: 1 images, 1 annotations\n"), done.err
+        assert (done.code, done.out) == (0, "all: 1 image, 1 annotation\n"), done.err
     content = json.loads((tmp_path / "out" / "instances_all.json").read_text())
     assert content["annotations"][0]["bbox"] == [5, 5, 10, 5]
     metadata = MetadataCatalog.get("hrsid_painted")  # finds it in INSIGHT_DATA
@@ -242,7 +242,7 @@ def test_preparing(insight, tmp_path):
             cv2.imwrite(str(tmp_path / "in" / f"{name}{suffix}.png"), np.zeros((20, 30, 3), np.uint8))
     (tmp_path / "in" / "b_instance_id_RGB.png").unlink()
     done = insight(*args, "--skip-bad")
-    assert (done.code, done.out) == (0, "all: 1 images, 0 annotations; left out 2 images without their pictures\n")
+    assert (done.code, done.out) == (0, "all: 1 image, 0 annotations; left out 2 images without their pictures\n")
     for command in ("isaid", "hrsid", "sat_mtb"):
         output = ("--output", tmp_path / "out") if command != "sat_mtb" else ()
         done = insight("data prepare", command, tmp_path / "none", *output)

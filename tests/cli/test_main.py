@@ -422,6 +422,8 @@ def test_bad_input_is_one_line_and_code_2(insight, project, tmp_path, words, sai
         ("measure.gain", "measure gain mine --output gain", "; run the same command to resume"),
         ("data.prepare", "data prepare isaid iSAID --output out", "; run the same command to resume"),
         ("train", "train --resume", "; run it with --resume to continue from the last checkpoint, if there is one"),
+        ("train", "train --dry-run", ""),
+        ("train", "train --eval-only", ""),
         ("plot", "plot output --output plots", ""),
     ],
 )

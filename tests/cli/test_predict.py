@@ -112,7 +112,7 @@ def test_boxes_by_file_name(predict, images, tmp_path, caplog):
     boxes.write_text(json.dumps({"1.png": [[1, 2, 11, 12]], "2.png": []}))
     done = predict(f"{images}/*.png", "--boxes-json", boxes)
     assert done.code == 0, done.err
-    assert "4 images have no boxes and are skipped" in caplog.text
+    assert "skipped 4 images without boxes" in caplog.text
     coco = results(tmp_path)
     assert [i["file_name"] for i in coco.dataset["images"]] == ["1.png", "2.png"]
     assert [a["bbox"] for a in coco.dataset["annotations"]] == [[1, 2, 10, 10]]

@@ -181,7 +181,7 @@ def test_many_rasters_to_a_folder(predict, place, caplog):
     assert f"wrote {place}/found/a.gpkg" in done.out and f"wrote {place}/found/a_labels.tif" in done.out
     assert "1 of 3 rasters have no prompts" in caplog.text and not (place / "found" / "far.gpkg").exists()
     assert len(geopandas.read_file(place / "found" / "a.gpkg", layer="objects")) == 3
-    assert "kept 1 files that an earlier run has written" in predict(*options, source="scenes", output="found").out
+    assert "kept 1 file that an earlier run has written" in predict(*options, source="scenes", output="found").out
 
 
 @pytest.mark.parametrize(

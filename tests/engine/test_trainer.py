@@ -149,6 +149,17 @@ def test_resuming_a_finished_training_trains_nothing(train_cfg, caplog):
     assert "iteration 2 of SOLVER.MAX_ITER 2 is reached: there is nothing to train" in caplog.text
 
 
+def test_a_training_is_not_resumed_to_fewer_iterations_than_it_has(train_cfg):
+    train_cfg.SOLVER.MAX_ITER = 2
+    train(train_cfg)
+    folder = Path(train_cfg.OUTPUT_DIR)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    train_cfg.SOLVER.MAX_ITER = 1
+    with pytest.raises(ValueError, match="SOLVER.MAX_ITER: expected at least 2, .* has been trained for, got 1"):
+        train(train_cfg, resume=True)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
 def test_a_training_that_was_killed_before_its_last_file_gets_it(train_cfg):
     train_cfg.SOLVER.MAX_ITER = train_cfg.SOLVER.CHECKPOINT_PERIOD = 2
     train(train_cfg)
@@ -256,7 +267,7 @@ def test_a_test_set_that_is_not_whole_is_told_before_the_training(tiny_cfg, tmp_
     images = with_other_data(tiny_cfg, tmp_path, lambda content: None)
     MetadataCatalog.get("test_other").set(thing_classes=MetadataCatalog.get(tiny_cfg.DATASETS.TRAIN[0]).thing_classes)
     (images / "0.png").unlink()
-    with pytest.raises(ValueError, match="images are missing on disk; 1 are wrong"):
+    with pytest.raises(ValueError, match="images are missing on disk; 1 is wrong"):
         Trainer(tiny_cfg)
 
 

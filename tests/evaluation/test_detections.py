@@ -64,7 +64,7 @@ def test_a_truth_that_is_a_part(tmp_path, caplog):
         assert read_detections(write(tmp_path, content), part, partial=True) == kept
         assert f"left out {len(GOOD) - len(kept)} detections on other images or of other classes" in caplog.text
         caplog.clear()
-        with pytest.raises(ValueError, match="1 are wrong"):
+        with pytest.raises(ValueError, match="1 is wrong"):
             read_detections(write(tmp_path, content), part)
     found = [*GOOD, with_counts("5")]
     assert found[1]["image_id"] == 2
@@ -78,10 +78,10 @@ def test_a_truth_that_is_a_part(tmp_path, caplog):
         ("[1, 2", "not JSON"),
         ("3", "expected detections: a list of them, or an object with the lists images"),
         ({"images": []}, "expected detections: a list of them, or an object with the lists images"),
-        ([1], r"need image_id, category_id, score, and bbox or segmentation; 1 are wrong: 1"),
-        ([{"image_id": 1, "category_id": 3, "score": 1}], "and bbox or segmentation; 1 are wrong"),
+        ([1], r"need image_id, category_id, score, and bbox or segmentation; 1 is wrong: 1"),
+        ([{"image_id": 1, "category_id": 3, "score": 1}], "and bbox or segmentation; 1 is wrong"),
         (TRUTH, "detections need image_id, category_id, score"),  # the ground truth itself
-        ([{**GOOD[0], "image_id": 5}, *GOOD], "an image_id that the ground truth does not have; 1 are wrong: 5"),
+        ([{**GOOD[0], "image_id": 5}, *GOOD], "an image_id that the ground truth does not have; 1 is wrong: 5"),
         ([{**d, "category_id": 1} for d in GOOD],
          "a category_id that the ground truth does not have; 2 are wrong: 1 at index 0, 1 at index 1"),
         ([{"segmentation": 0, **GOOD[0], "score": float("nan")}], "need a finite score.*: {'score': nan.* at index 0"),
@@ -90,19 +90,19 @@ def test_a_truth_that_is_a_part(tmp_path, caplog):
         ([{**GOOD[0], "segmentation": [[1, 2, 3, 4, 5, 6]]}], "segmentation as RLE if any"),
         ([{**GOOD[0], "segmentation": {**rle(BOX), "size": [9, 9]}}], "an RLE of another size than their image"),
         ([*GOOD, with_counts("not a code")], "not integers of at least 0 that sum .*'not a code'} at index 2"),
-        ([*GOOD, with_counts("€")], "that sum to the image's pixels; 1 are .*€.* at index 2"),
+        ([*GOOD, with_counts("€")], "that sum to the image's pixels; 1 is .*€.* at index 2"),
         ([with_counts("5")], r"at least 0 that sum .* wrong: {'size': \[100, 120\], 'counts': '5'} at index 0"),
-        ([with_counts("0`o0000000000000000o1")], "that sum to the image's pixels; 1 are wrong"),
+        ([with_counts("0`o0000000000000000o1")], "that sum to the image's pixels; 1 is wrong"),
         ([GOOD[0], {**GOOD[0], "category_id": [1]}],
-         r"that are integers or strings; 1 are wrong: {'image_id': 1, 'category_id': \[1\]} at index 1"),
+         r"that are integers or strings; 1 is wrong: {'image_id': 1, 'category_id': \[1\]} at index 1"),
         ([{**GOOD[0], "image_id": {}}], "need an image_id and a category_id that are integers or strings"),
-        (coco_file(images=[{"id": [8], "file_name": "2.png"}]), r"images need an id that is .*; 1 are wrong: \[8\]"),
+        (coco_file(images=[{"id": [8], "file_name": "2.png"}]), r"images need an id that is .*; 1 is wrong: \[8\]"),
         (coco_file(categories=[{"id": {"a": 1}, "name": "car"}]), "categories need an id that is an integer"),
         (coco_file(annotations=[{**GOOD[0], "image_id": [9]}]), "need an image_id and a category_id that are"),
         (coco_file(images=[{"id": 8, "file_name": "2.png"}, {"id": 9, "file_name": "other.png"}]),
-         "images are not among the ground truth's; 1 are wrong: other.png"),
+         "images are not among the ground truth's; 1 is wrong: other.png"),
         (coco_file(categories=[{"id": 1, "name": "ship"}, {"id": 2, "name": "car"}]),
-         "categories are not among the ground truth's; 1 are wrong: ship"),
+         "categories are not among the ground truth's; 1 is wrong: ship"),
         (coco_file(images=[{"id": 8}]), "images need id and file_name"),
         (coco_file(images=[{"id": 8, "file_name": "2.png"}]), "an image_id or category_id that the file does not have"),
     ],

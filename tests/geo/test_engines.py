@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ from helpers.bright import BrightDetector, drawn
 from helpers.rasters import write
 
 from insight.geo.detect import TileDetection
-from insight.geo.engines import open_engine
+from insight.geo.engines import check_engine, open_engine
 from insight.geo.predict_many import predict_rasters
 from insight.geo.raster import Raster
 from insight.geo.tiles import TileGrid
@@ -94,6 +95,16 @@ def test_a_cluster_that_is_not_there_is_one_line(scene):
     pytest.importorskip("ray")
     with pytest.raises(OSError, match="address: no Ray cluster at auto"):
         run_jobs(work_on(scene, BrightDetector()), Kept(), "ray", 1, "auto")
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_an_address_at_which_nothing_answers_is_told_before_a_model_is_loaded(form):
+    pytest.importorskip("ray")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = form.format(server.getsockname()[1])
+        check_engine("ray", 1, address)
+    with pytest.raises(OSError, match=f"address: no Ray cluster at {address}: .*refused"):
+        check_engine("ray", 1, address)
 
 
 @pytest.fixture(scope="module")

@@ -181,4 +181,4 @@ def test_command(scene, tmp_path, capsys):
     layer = _layer(tmp_path / "found.geojson")
     assert main(["map", str(layer), str(scene), "-o", str(tmp_path / "map.html")]) == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"wrote {tmp_path}/map.html: 4 objects, 0.0 MB, without 1 rows outside the scene")
+    assert out.startswith(f"wrote {tmp_path}/map.html: 4 objects, 0.0 MB, without 1 row outside the scene")

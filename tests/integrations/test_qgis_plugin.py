@@ -114,7 +114,7 @@ def test_masks_from_boxes_are_insights(qgis, scene, server, tmp_path):
     output = tmp_path / "masks.gpkg"
     done = masks_from_boxes(qgis, *scene, output, INSIGHT_URL=server, INSIGHT_TOKEN=TOKEN)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "left out 1 boxes without area or outside the raster" in done.stdout + done.stderr
+    assert "left out 1 box without area or outside the raster" in done.stdout + done.stderr
     found = geopandas.read_file(output)
     expected = predict_raster(scene[0], SOPSegPredictor.from_pretrained(device="cpu"), prompts=scene[1])
     assert list(found.columns) == list(expected.columns) == [*COLUMNS, "berth", "prompt_score", "geometry"]

@@ -368,6 +368,63 @@ def test_the_keyboard_does_everything(url, visit):
 
 
 @needs_browser
+def test_another_image_is_opened_while_tiles_are_loaded(url, visit):
+    session = visit(url)
+    session.page.evaluate("""new Promise((resolve) => {
+      const { imageView, state } = insight;
+      imageView.map.once("postrender", () => {  // between the tiles that are seen and those that are preloaded
+        imageView.show(state.images[1], state.project.tile_size);
+        setTimeout(resolve, 100);
+      });
+      imageView.map.render();
+    })""")
+    session.settle()
+
+
+@needs_browser
+def test_a_box_outside_the_image_makes_and_changes_nothing(url, visit):
+    session = visit(url)
+    session.press("b")
+    session.drag((100, -25), (130, -5))
+    assert (session.objects, session.message) == ([], "The box lies outside the image.")
+    session.drag((100, -20), (130, 30))  # partly outside
+    session.settle()
+    (one,) = session.objects
+    session.press("v")
+    session.drag((130, 30), (130, -5))
+    assert (session.objects, session.message) == ([one], "The box lies outside the image.")
+
+
+@needs_browser
+def test_classes_of_the_detector_and_of_another_window(url, visit):
+    one, two = visit(url), visit(url)
+
+    def add(session, name):
+        session.page.fill("#new-class input", name)
+        session.press("Enter")
+        session.until(f"insight.state.className === '{name}'")
+
+    add(one, "pier")
+    add(two, "a class whose name is longer than the panel is wide")
+    one.press("Escape")
+    one.page.click("#find")
+    one.until("insight.state.candidates.length > 0")
+    for name in one.page.locator("#classes .name").all():
+        assert name.bounding_box()["x"] + name.bounding_box()["width"] < 1280
+    colours = one.page.evaluate("[...document.querySelectorAll('.swatch')].map((swatch) => swatch.style.background)")
+    assert len(set(colours)) == 2  # of the pier, and of the boats
+    add(one, "buoy")
+    classes = ask(url, "api/project")["classes"]
+    assert classes == ["pier", "a class whose name is longer than the panel is wide", "boat", "buoy"]
+    assert one.page.evaluate("insight.state.classes") == ["pier", "boat", *classes[1:2], "buoy"]
+    one.page.evaluate("insight.editor.select(insight.state.candidates[0].id)")
+    one.page.focus("#map")
+    for left in range(len(BOATS) - 1, -1, -1):
+        one.press("x")
+        assert one.message == f"Rejected; {left} candidate{'s' * (left != 1)} left."
+
+
+@needs_browser
 @pytest.mark.slow
 def test_two_windows_that_change_one_object(url, visit):
     one, two = visit(url), visit(url)
@@ -439,9 +496,11 @@ def test_a_server_that_is_killed_loses_nothing(tmp_path, visit):
 @needs_browser
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_widths_and_accessibility(url, visit, width, scheme):
-    session = visit(url, viewport={"width": width, "height": 800}, color_scheme=scheme, has_touch=width < 500)
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 800), (667, 375)])
+def test_sizes_and_accessibility(url, visit, width, height, scheme):
+    viewport = {"width": width, "height": height}
+    session = visit(url, viewport=viewport, color_scheme=scheme, has_touch=width < 700)
+    assert session.page.locator("#map").bounding_box()["height"] > 0.4 * height
     session.draw_box(BOATS[0])
     _, found = masks_of(session.export("COCO"))
     assert iou(found[0], BOATS[0]) > 0.95

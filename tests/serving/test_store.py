@@ -133,6 +133,9 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "text.sqlite").write_text("not a database" * 100)
     with pytest.raises(InputError, match="no database"):
         Store(tmp_path / "text.sqlite")
+    assert [path.name for path in tmp_path.iterdir()] == ["text.sqlite"]
+    (tmp_path / "empty.sqlite").touch()
+    Store(tmp_path / "empty.sqlite").close()
     newer = sqlite3.connect(tmp_path / "newer.sqlite")
     newer.execute("PRAGMA user_version=99")
     newer.close()

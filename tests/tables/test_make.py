@@ -141,6 +141,6 @@ def test_weights_that_are_not_there_are_told_before_anything_runs(table, execute
 def test_a_data_set_that_is_not_whole_is_told_before_anything_runs(table, executed, tmp_path):
     (tmp_path / "rectangles" / "images" / "3.png").unlink()
     without_pictures = dataclasses.replace(table(), pictures=None)
-    with pytest.raises(ValueError, match="images are missing on disk; 1 are wrong"):
+    with pytest.raises(ValueError, match="images are missing on disk; 1 is wrong"):
         executed.make(without_pictures)
     assert executed == [] and not list(tmp_path.rglob("*.md"))  # nor is there a table of nothing

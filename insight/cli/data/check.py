@@ -2,6 +2,8 @@
 
 import argparse
 
+from insight.runtime.words import counted
+
 from ..options import add_bad_options, add_command
 from .common import add_dataset, dataset_config
 
@@ -35,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
         for line in getattr(found, kind):
             print(f"{kind.removesuffix('s')}: {line}")
     print(
-        f"{args.dataset}: {len(found.fatal)} fatal, {len(found.wrong)} wrong, {len(found.notes)} notes; "
-        f"{found.images} images and {found.objects} objects can be used"
+        f"{args.dataset}: {len(found.fatal)} fatal, {len(found.wrong)} wrong, {counted(len(found.notes), 'note')}; "
+        f"{counted(found.images, 'image')} and {counted(found.objects, 'object')} can be used"
     )
     if found.fatal:
         print("docs/data.md describes the expected files")

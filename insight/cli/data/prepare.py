@@ -6,6 +6,7 @@ from pathlib import Path
 from insight.errors import InputError
 from insight.runtime.inputs import check_input
 from insight.runtime.outputs import check_output_folder
+from insight.runtime.words import counted
 
 from ..options import SAME_COMMAND, add_bad_options, add_command
 
@@ -52,5 +53,5 @@ def run(args: argparse.Namespace) -> None:
         prepare = {"isaid": prepare_isaid, "hrsid": prepare_hrsid}[args.kind]
         done = prepare(Path(args.source), output, skip_bad=args.skip_bad)
     for split, counts in done.items():
-        made = f"{counts.pop('images')} images, {counts.pop('annotations')} annotations"
+        made = f"{counted(counts.pop('images'), 'image')}, {counted(counts.pop('annotations'), 'annotation')}"
         print(f"{split}: {made}" + "".join(f"; left out {count} {reason}" for reason, count in counts.items()))

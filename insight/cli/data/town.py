@@ -3,6 +3,7 @@
 import argparse
 
 from insight.runtime.outputs import check_output_file
+from insight.runtime.words import counted
 
 from ..options import add_command, integer
 
@@ -31,4 +32,4 @@ def run(args: argparse.Namespace) -> None:
     from insight.geo.town import truth_path, write_town
 
     objects = write_town(args.output, args.size, args.seed)
-    print(f"wrote {args.output} and {objects} objects to {truth_path(args.output)}")
+    print(f"wrote {args.output} and {counted(objects, 'object')} to {truth_path(args.output)}")

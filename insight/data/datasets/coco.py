@@ -13,6 +13,7 @@ from insight.data.formats.coco import plain_name, read_coco
 from insight.data.formats.decoding import without_undecodable
 from insight.data.formats.file_check import SKIP_HINT_IN_CONFIG, FileCheck, first
 from insight.errors import InputError
+from insight.runtime.words import counted
 from insight.structures.rle import segmentation_to_rle
 
 _BAD = ("strict", "skip")
@@ -133,9 +134,8 @@ def require_class_count(count: int, name: str) -> None:
     require_same_classes([name])
     found = MetadataCatalog.get(name).thing_classes
     if len(found) != count:
-        classes = "class" if len(found) == 1 else "classes"
         raise InputError(
-            f"{name} has {len(found)} {classes} ({first(found, 20)}), the model {count}: set "
+            f"{name} has {counted(len(found), 'class')} ({first(found, 20)}), the model {count}: set "
             f"MODEL.ROI_HEADS.NUM_CLASSES to {len(found)} for training; a trained model needs a dataset of its own "
             "classes"
         )

@@ -13,6 +13,7 @@ from insight.data.formats.coco_writer import open_coco
 from insight.data.formats.images import write_png
 from insight.data.scenes import CATEGORIES, draw_scene, generator_version
 from insight.runtime.processes import map_in_processes
+from insight.runtime.words import counted
 from insight.structures.polygons import mask_to_polygons
 
 from .coco import register_coco
@@ -81,7 +82,7 @@ def ensure_rendered(folder: Path, split: Split) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
         _render(unfinished, split)
         os.replace(unfinished, folder)
-    _logger.info(f"Drew {split.count} scenes into {folder}")
+    _logger.info(f"Drew {counted(split.count, 'scene')} into {folder}")
 
 
 def _render(folder: Path, split: Split) -> None:

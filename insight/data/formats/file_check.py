@@ -135,7 +135,8 @@ class FileCheck:
         return f"{self.path}: left out what is wrong: {reasons}"
 
     def _line(self, offenders: Sequence, reason: str) -> str:
-        return f"{self.path}: {reason}; {len(offenders)} are wrong: {first(offenders)}"
+        are = "is" if len(offenders) == 1 else "are"
+        return f"{self.path}: {reason}; {len(offenders)} {are} wrong: {first(offenders)}"
 
 
 def first(values: Iterable, count: int = _SHOWN) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from insight.errors import InputError
 from insight.runtime.folders import files_under
+from insight.runtime.words import counted
 from insight.structures.boxes import touches_image
 
 from .file_check import FileCheck, first, read_json, read_text
@@ -83,7 +84,7 @@ def find_oriented(
     if not found:
         raise InputError(
             f"{folder}: expected images/ and labelTxt/ (DOTA), Images/ and Annotations/ (SODA-A), or images/ and "
-            "labels/ (YOLO-OBB)"
+            "labels/ (YOLO-OBB); `insight convert` makes a COCO file of other formats"
         )
     image_folder, label_folder, suffix = found[0]
     all_labels = files_under(folder / label_folder, (suffix,))
@@ -108,7 +109,9 @@ def find_oriented(
     if not warns:
         check.keep(bare, lambda image: False, f"images need a label file in {label_folder}/", within)
     elif bare:
-        _logger.warning(f"{folder}: left out {len(bare)} images without a label file: {first(map(within, bare))}")
+        _logger.warning(
+            f"{folder}: left out {counted(len(bare), 'image')} without a label file: {first(map(within, bare))}"
+        )
     return [(by_stem[label.stem], label) for label in labels]
 
 
@@ -152,7 +155,7 @@ def read_folder(
         strange = Counter(name for name in labels.class_names if name not in classes)
         check.keep(
             strange, lambda name: False, f"classes are {', '.join(classes)}",
-            lambda name, label=label, count=strange: f"{label}: {count[name]} boxes of {name!r}",
+            lambda name, label=label, count=strange: f"{label}: {counted(count[name], 'box')} of {name!r}",
         )  # fmt: skip
         flat = (labels.corners.min(1) == labels.corners.max(1)).any(1)
         check.note(WITHOUT_AREA, (f"{label}: box {i}" for i in np.flatnonzero(flat)))
@@ -298,7 +301,9 @@ def read_soda_a(json_file: str | os.PathLike) -> OrientedLabels:
         corners.append(poly if len(poly) == 8 else _smallest_rectangle(poly))
         names.append(name)
     if unusable:
-        _logger.warning(f"{json_file}: left out {len(unusable)} polygons of fewer than 3 corners: {first(unusable)}")
+        _logger.warning(
+            f"{json_file}: left out {counted(len(unusable), 'polygon')} of fewer than 3 corners: {first(unusable)}"
+        )
     return _labels(corners, names, [False] * len(names))
 
 

@@ -14,6 +14,7 @@ from insight.data.formats.images import SUFFIXES
 from insight.data.formats.label_maps import unusable_label_maps
 from insight.errors import InputError, InsightError
 from insight.runtime.folders import files_under
+from insight.runtime.words import counted
 
 _NOTES = (coco_file.WITHOUT_AREA, coco_file.SHORT_RINGS, coco_file.ROOT_CATEGORY, oriented.WITHOUT_AREA)
 
@@ -89,12 +90,12 @@ def _check_coco(annotations: Path, image_root: Path, classes: list[str] | None) 
     shared = repeated(i["file_name"] for i in content["images"])
     if shared:
         found.notes.append(
-            f"{annotations}: {len(shared)} images have the file of an earlier one ({first(shared)}): to each, what the "
-            "other lists is background"
+            f"{annotations}: {counted(len(shared), 'image')} with the file of an earlier one ({first(shared)}): to "
+            "each, what the other lists is background"
         )
     unused = [path.relative_to(image_root) for path in files_under(image_root, SUFFIXES) if path not in listed]
     if unused:  # as a rule those of another split
-        found.notes.append(f"{image_root}: {len(unused)} images are not in {annotations.name}: {first(unused)}")
+        found.notes.append(f"{image_root}: {counted(len(unused), 'image')} not in {annotations.name}: {first(unused)}")
     return found
 
 

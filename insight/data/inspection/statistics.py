@@ -6,6 +6,7 @@ from detectron2.structures import BoxMode
 from tabulate import tabulate
 
 from insight.data.datasets import require_registered
+from insight.runtime.words import counted
 from insight.structures.oriented_boxes import oriented_corners
 from insight.structures.rle import rle_area, segmentation_to_rle
 
@@ -44,7 +45,7 @@ def describe_dataset(name: str) -> str:
     header = ("class", "objects", "images", "median size", "5 % to 95 %", f"under {_SMALL**0.5:.0f} pixels")
     return "\n".join(
         [
-            f"{name}: {len(dicts)} images, {smallest} to {largest} pixels",
+            f"{name}: {counted(len(dicts), 'image')}, {smallest} to {largest} pixels",
             tabulate(rows, header, "simple", colalign=("left",) + ("right",) * 5),
             "size: square root of an object's area, pixels",
         ]

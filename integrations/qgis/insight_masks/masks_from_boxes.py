@@ -120,7 +120,9 @@ class MasksFromBoxes(InsightAlgorithm):
             features.append(feature)
             boxes.append(pixels)
         if left_out:
-            feedback.pushWarning(f"left out {left_out} boxes without area or outside the raster")
+            feedback.pushWarning(
+                f"left out {left_out} {'box' if left_out == 1 else 'boxes'} without area or outside the raster"
+            )
         return features, boxes if horizontal else [box_corners(pixels) for pixels in boxes], not horizontal
 
 

@@ -78,14 +78,14 @@ def test_some_classes_in_an_order_of_ones_own(write):
     dicts, names, ids = load_coco(path, root, ["tank", "plane"])
     assert (names, ids) == (["tank", "plane"], [90, 7])
     assert [a["category_id"] for a in dicts[1]["annotations"]] == [0] and len(dicts) == 2
-    with pytest.raises(ValueError, match=r"unknown classes \(the categories are ship, plane, tank\); 1 are wrong: car"):
+    with pytest.raises(ValueError, match=r"unknown classes \(the categories are ship, plane, tank\); 1 is wrong: car"):
         load_coco(path, root, ["ship", "car"])
     value["categories"][2]["name"] = "ship"
     path, root = write(value)
     for classes in (["ship"], None):  # None is how training reads it, whose evaluation then names the classes
-        with pytest.raises(ValueError, match="category names are not unique; 1 are wrong: ship"):
+        with pytest.raises(ValueError, match="category names are not unique; 1 is wrong: ship"):
             load_coco(path, root, classes)
-    with pytest.raises(ValueError, match="classes are given twice; 1 are wrong: tank"):
+    with pytest.raises(ValueError, match="classes are given twice; 1 is wrong: tank"):
         load_coco(*write(content()), ["tank", "ship", "Tank"])
 
 
@@ -101,29 +101,29 @@ def broken(change):
         ("{", "annotations.json: not JSON"),
         ([1], "annotations.json: expected a JSON object with images, annotations and categories"),
         ({"images": [], "annotations": []}, 'expected a list "categories"'),
-        (broken(lambda c: c["images"][0].pop("height")), "images need id, file_name, height and width; 1 are wrong"),
+        (broken(lambda c: c["images"][0].pop("height")), "images need id, file_name, height and width; 1 is wrong"),
         (broken(lambda c: c["annotations"][2].pop("bbox")), "annotations need id, image_id, category_id and bbox"),
         (broken(lambda c: c["categories"].clear()), "no categories"),
         (broken(lambda c: c["annotations"][0].update(category_id=5)),
-         r"unknown category_id \(the categories are 4, 90\); 1 are wrong: annotation 1 with category_id 5"),
+         r"unknown category_id \(the categories are 4, 90\); 1 is wrong: annotation 1 with category_id 5"),
         (broken(lambda c: c["annotations"][0].update(image_id=5)),
-         r"unknown image_id; 1 are wrong: annotation 1 with image_id 5"),
+         r"unknown image_id; 1 is wrong: annotation 1 with image_id 5"),
         (broken(lambda c: c["annotations"][0].update(id=2)),
-         "annotation ids are not unique; 1 are wrong: annotation 2"),
-        (broken(lambda c: c["images"][0].update(file_name="c.png")), "images are missing on disk; 1 are wrong: .*c"),
+         "annotation ids are not unique; 1 is wrong: annotation 2"),
+        (broken(lambda c: c["images"][0].update(file_name="c.png")), "images are missing on disk; 1 is wrong: .*c"),
         (broken(lambda c: c["annotations"][0].update(bbox=[1, 2, 3])),
          r"need bbox \[x, y, width, height\].*wrong: annotation 1"),
         (broken(lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 3])), "need bbox"),
         (broken(lambda c: c["annotations"][2].update(segmentation=[[1, 2, 3]])),
-         "polygons or RLE; 1 are wrong: annotation 3"),
+         "polygons or RLE; 1 is wrong: annotation 3"),
         (broken(lambda c: c["images"][0].update(height="40")), "a height and a width in pixels; 1 .* b.png"),
-        (broken(lambda c: c["images"][1].update(id=7)), "image ids are not unique; 1 are wrong: image 7"),
-        (broken(lambda c: c["categories"][1].update(id=90)), "category ids are not unique; 1 are wrong: 90"),
+        (broken(lambda c: c["images"][1].update(id=7)), "image ids are not unique; 1 is wrong: image 7"),
+        (broken(lambda c: c["categories"][1].update(id=90)), "category ids are not unique; 1 is wrong: 90"),
         (broken(lambda c: c["annotations"][0].update(bbox=[60, 5, 4, 4])),
          "lie outside their image; .* wrong: annotation 1"),
         (broken(lambda c: c["annotations"][2].update(segmentation=[[1, -9, 9, -9, 5, 0]])),
          "lie outside .* wrong: annotation 3"),
-        (broken(lambda c: c["images"][0].update(file_name="x" * 5000)), "images are missing on disk; 1 are wrong"),
+        (broken(lambda c: c["images"][0].update(file_name="x" * 5000)), "images are missing on disk; 1 is wrong"),
         (broken(lambda c: c["images"][0].update(sem_seg_file_name=5)), "must be a string; .* b.png"),
         *((broken(lambda c, crowd=crowd: c["annotations"][0].update(iscrowd=crowd)),
            "iscrowd.* as 0 or 1; .* wrong: annotation 1")
@@ -138,21 +138,21 @@ def broken(change):
         *((broken(lambda c, runs=runs: c["annotations"][1]["segmentation"].update(counts=runs)),
            f"{reason}wrong: annotation 2")
           for reason, runs in (
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", [1, 2]),
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", [50, -10, 2360]),
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", [50.5, 9.5, 2340]),
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", ["50", "10", "2340"]),
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", "WYn5"),  # another image's
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", "not a code"),
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", "o"),  # ends within a number
-            ("an RLE whose runs are .* sum to the image's pixels; 1 are ", "\u20ac"),
-            ("segmentation as polygons or RLE; 1 are ", 5),
-            ("segmentation as polygons or RLE; 1 are ", {"a": 1}))),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", [1, 2]),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", [50, -10, 2360]),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", [50.5, 9.5, 2340]),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", ["50", "10", "2340"]),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", "WYn5"),  # another image's
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", "not a code"),
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", "o"),  # ends within a number
+            ("an RLE whose runs are .* sum to the image's pixels; 1 is ", "\u20ac"),
+            ("segmentation as polygons or RLE; 1 is ", 5),
+            ("segmentation as polygons or RLE; 1 is ", {"a": 1}))),
         (broken(lambda c: c["images"][1].update(id="3")),
          "image ids must be all integers or all strings; 1 .*: image 3"),
         (broken(lambda c: c["images"][1].update(id=[3])),
-         r"image ids must be all integers .*; 1 are wrong: image \[3\]"),
-        (broken(lambda c: c["images"][1].update(file_name=3)), "images need id, file_name, height and width; 1 are"),
+         r"image ids must be all integers .*; 1 is wrong: image \[3\]"),
+        (broken(lambda c: c["images"][1].update(file_name=3)), "images need id, file_name, height and width; 1 is"),
         (broken(lambda c: c["categories"][1].update(id="4")), "category ids must be all integers .* wrong: 4"),
         (broken(lambda c: c["categories"][1].update(id={})), "category ids must be all integers .* wrong: {}"),
         (broken(lambda c: c["annotations"][1].update(id="2")),
@@ -205,7 +205,7 @@ def test_annotations_without_mask_beside_others(write, bare, null):
     if null:
         annotation["segmentation"] = None
     path, root = write(value)
-    message = f"{path}: annotations lack the segmentation that others have; 1 are wrong: annotation {bare + 1}"
+    message = f"{path}: annotations lack the segmentation that others have; 1 is wrong: annotation {bare + 1}"
     with pytest.raises(ValueError, match=message):
         load_coco(path, root)
     dicts, _, _ = load_coco(path, root, strict=False)
@@ -236,7 +236,7 @@ def test_oriented_boxes_that_cannot_be_drawn(write, box):
     value["annotations"][1]["oriented_box"] = box
     path, root = write(value)
     with pytest.raises(
-        ValueError, match="need an oriented_box, if any, that has an area: .*; 1 are wrong: annotation 2; DATASETS.BAD"
+        ValueError, match="need an oriented_box, if any, that has an area: .*; 1 is wrong: annotation 2; DATASETS.BAD"
     ):
         load_coco(path, root)
     dicts, _, _ = load_coco(path, root, strict=False)

@@ -39,7 +39,7 @@ def test_dicts(folder, caplog):
 
 
 def test_an_unknown_class_is_named(folder):
-    with pytest.raises(ValueError, match="classes are ship, car; 1 are wrong: .*a.txt: 1 boxes of 'plane'; .*skip"):
+    with pytest.raises(ValueError, match="classes are ship, car; 1 is wrong: .*a.txt: 1 box of 'plane'; .*skip"):
         load_oriented(folder, ("ship", "car"))
 
 
@@ -66,7 +66,7 @@ def test_boxes_outside_their_image_are_wrong(folder, caplog):
 def test_a_set_that_is_half_copied_is_an_error(folder, caplog):
     (folder / "labelTxt" / "b.txt").unlink()
     with pytest.raises(
-        ValueError, match="images need a label file in labelTxt/; 1 are wrong: images/b.png; DATASETS.BAD skip"
+        ValueError, match="images need a label file in labelTxt/; 1 is wrong: images/b.png; DATASETS.BAD skip"
     ):
         load_oriented(folder, dota.CLASSES)
     assert len(load_oriented(folder, dota.CLASSES, strict=False)) == 1
@@ -86,7 +86,7 @@ def test_what_is_wrong_can_be_skipped(folder, caplog):
         file.write("1 2 11 4 10 8 1 7 boat 0\n")
     register_oriented("test_skip_oriented", folder, dota.CLASSES)
     try:
-        with pytest.raises(ValueError, match="label files need an image in images/; 1 are wrong: labelTxt/gone.txt"):
+        with pytest.raises(ValueError, match="label files need an image in images/; 1 is wrong: labelTxt/gone.txt"):
             DatasetCatalog.get("test_skip_oriented")
         register_from_config(load_config("", ["DATASETS.BAD", "skip"]))
         dicts = DatasetCatalog.get("test_skip_oriented")
@@ -102,7 +102,7 @@ def test_what_is_wrong_can_be_skipped(folder, caplog):
         "images cannot be read: 1 (",
         f"images cannot be decoded to the size stated by their annotations: 1 (cannot read image {cut}",
         "label files cannot be used: 1 (",
-        f"container-crane, airport, helipad: 1 ({folder / 'labelTxt' / 'b.txt'}: 1 boxes of 'boat')",
+        f"container-crane, airport, helipad: 1 ({folder / 'labelTxt' / 'b.txt'}: 1 box of 'boat')",
     ):
         assert reason in message
 

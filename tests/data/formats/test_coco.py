@@ -48,11 +48,11 @@ def test_sizes_written_with_a_point_become_int(write):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ({"height": 64.5}, r"height and a width in whole pixels; 1 are wrong: a.png \(32 x 64.5\)$"),
-        ({"width": 1e-3}, r"height and a width in whole pixels; 1 are wrong: a.png \(0.001 x 64\)$"),
-        ({"height": True}, "height and a width in pixels; 1 are wrong: a.png$"),
-        ({"width": -32.0}, "height and a width in pixels; 1 are wrong: a.png$"),
-        ({"width": "32"}, "height and a width in pixels; 1 are wrong: a.png$"),
+        ({"height": 64.5}, r"height and a width in whole pixels; 1 is wrong: a.png \(32 x 64.5\)$"),
+        ({"width": 1e-3}, r"height and a width in whole pixels; 1 is wrong: a.png \(0.001 x 64\)$"),
+        ({"height": True}, "height and a width in pixels; 1 is wrong: a.png$"),
+        ({"width": -32.0}, "height and a width in pixels; 1 is wrong: a.png$"),
+        ({"width": "32"}, "height and a width in pixels; 1 is wrong: a.png$"),
     ],
 )
 def test_other_sizes_are_wrong(write, image, message):
@@ -67,9 +67,9 @@ def test_other_sizes_are_wrong(write, image, message):
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        ([64.5, 32], "annotations have an RLE of another size than their image; 1 are wrong: annotation 5"),
-        ([64, 32, 1], "annotations have an RLE of another size than their image; 1 are wrong: annotation 5"),
-        ([True, 2048], "segmentation as polygons or RLE; 1 are wrong: annotation 5"),
+        ([64.5, 32], "annotations have an RLE of another size than their image; 1 is wrong: annotation 5"),
+        ([64, 32, 1], "annotations have an RLE of another size than their image; 1 is wrong: annotation 5"),
+        ([True, 2048], "segmentation as polygons or RLE; 1 is wrong: annotation 5"),
     ],
 )
 def test_an_rle_has_the_size_of_its_image(write, size, message):
@@ -84,11 +84,11 @@ def test_category_names_are_text(write, name, classes):
     for strict in (True, False):  # no set can be used without its categories
         with pytest.raises(ValueError) as caught:
             read_coco(path, classes=classes, check=FileCheck(path, strict))
-        assert str(caught.value) == f"{path}: category names must be strings; 1 are wrong: {name}"
+        assert str(caught.value) == f"{path}: category names must be strings; 1 is wrong: {name}"
 
 
 def test_a_category_without_name_is_told_and_an_empty_name_is_one(write):
-    with pytest.raises(ValueError, match="categories need id and name; 1 are wrong"):
+    with pytest.raises(ValueError, match="categories need id and name; 1 is wrong"):
         read_coco(write(category={"name": None}))
     assert read_coco(write(category={"name": ""}))["categories"] == [{"id": 3, "name": ""}]
     assert read_coco(write(category={"name": "1"}))["categories"] == [{"id": 3, "name": "1"}]
@@ -125,7 +125,7 @@ def test_roboflows_root_category_does_not_clash_with_a_class(tmp_path, classes, 
     ids=["with annotations", "of no other"],
 )
 def test_other_categories_of_one_name_are_wrong(tmp_path, categories, used):
-    with pytest.raises(InputError, match="category names are not unique; 1 are wrong: ships"):
+    with pytest.raises(InputError, match="category names are not unique; 1 is wrong: ships"):
         read_coco(roboflow(tmp_path, categories, used))
 
 
@@ -151,7 +151,7 @@ def test_mistakes_are_told_each_time(write):
     long_ago = path.stat().st_mtime_ns - 10**10
     os.utime(path, ns=(long_ago, long_ago))
     for _ in range(2):
-        with pytest.raises(InputError, match="in whole pixels; 1 are wrong"):
+        with pytest.raises(InputError, match="in whole pixels; 1 is wrong"):
             read_coco(path)
         check = FileCheck(path, strict=False)
         read_coco(path, check=check)

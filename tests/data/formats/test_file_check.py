@@ -21,9 +21,9 @@ def test_a_hint_ends_what_could_be_left_out():
 
 
 def test_no_hint_where_nothing_can_be_left_out_or_none_was_given():
-    with pytest.raises(ValueError, match="^some.json: needs be even; 1 are wrong: 1$"):
+    with pytest.raises(ValueError, match="^some.json: needs be even; 1 is wrong: 1$"):
         STRICT.fails_if_any([1], "needs be even")
-    with pytest.raises(ValueError, match="1 are wrong: 1$"):
+    with pytest.raises(ValueError, match="1 is wrong: 1$"):
         FileCheck(Path("some.json")).keep([1], lambda n: False, "needs be even", str)
 
 

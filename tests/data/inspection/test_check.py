@@ -68,5 +68,5 @@ def test_images_of_one_file_are_told(register, tmp_path):
     found = check_dataset(NAME)
     assert not found.fatal and not found.wrong and found.images == 3
     assert found.notes == [
-        f"{path}: 2 images have the file of an earlier one (a.png, a.png): to each, what the other lists is background"
+        f"{path}: 2 images with the file of an earlier one (a.png, a.png): to each, what the other lists is background"
     ]

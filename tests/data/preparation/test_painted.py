@@ -204,7 +204,7 @@ def test_two_at_once_write_one_whole_file(small, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(resumable, "map_in_processes", convert_and_lose)
-        with pytest.raises(ValueError, match="each image must have its part.*; 1 are wrong: .*P10.json"):
+        with pytest.raises(ValueError, match="each image must have its part.*; 1 is wrong: .*P10.json"):
             prepare_isaid(source, output, size=40, overlap=10)
     assert not (output / "instances_train.json").exists()
     assert prepare_isaid(source, output, size=40, overlap=10) == counts

@@ -29,7 +29,7 @@ export function showClasses(page) {
           {},
           element("input", { type: "radio", name: "class", value: name, checked: name === chosen }),
           swatch(colourOf(name, classes)),
-          element("span", { className: "name" }, name),
+          element("span", { className: "name", title: name }, name),
           index < 9 ? element("kbd", { "aria-label": `key ${index + 1}` }, String(index + 1)) : "",
         ),
       ),

@@ -1,14 +1,15 @@
 // What is done to the objects of an image. Every change is shown at once, can be undone, and is saved.
 
 import * as api from "./api.js";
-import { boxFields, boxOf, radians } from "./boxes.js";
+import { boxFields, boxOf, corners, radians } from "./boxes.js";
 import { History } from "./history.js";
-import { brushed, overlap, tidy } from "./outlines.js";
+import { bounds, brushed, overlap, tidy } from "./outlines.js";
 import { contentOf } from "./saving.js";
 import { extent, newId } from "./state.js";
+import { counted } from "./words.js";
 
 const SIMPLIFY = 0.75; // pixels that an outline may move to have corners that can be edited
-const LEAST_SIDE = 2; // pixels: a smaller box is a slip of the hand
+const LEAST_SIDE = 2; // pixels of a box
 const PAUSE = 250; // milliseconds without a key before the mask of a moved box is computed
 const ONE_STEP = 1000; // milliseconds: keys pressed in this time are undone together
 const TRIES = 4;
@@ -71,8 +72,7 @@ export class Editor {
 
   /** Add an object with a box, and ask for its mask. */
   addBox(box) {
-    if (Math.min(box.width, box.height) < LEAST_SIDE) return;
-    this.#addPrompted(boxFields(box));
+    if (this.#isUsable(box)) this.#addPrompted(boxFields(box));
   }
 
   /** Add a point to the selected object, or begin an object with it. */
@@ -99,7 +99,17 @@ export class Editor {
 
   /** Give the selected object another box. */
   setBox(box) {
-    if (Math.min(box.width, box.height) >= LEAST_SIDE) this.#prompt(boxFields(box));
+    if (this.#isUsable(box)) this.#prompt(boxFields(box));
+  }
+
+  /** Whether a box can be a prompt: it is no slip of the hand, and not outside the image. */
+  #isUsable(box) {
+    if (Math.min(box.width, box.height) < LEAST_SIDE) return false;
+    const { width, height } = this.state.image;
+    const [x1, y1, x2, y2] = bounds(corners(box));
+    if (x1 < width && y1 < height && x2 > 0 && y2 > 0) return true;
+    this.announce("The box lies outside the image.");
+    return false;
   }
 
   /** Move, resize or rotate the box of the selected object a little; the mask follows when the keys rest. */
@@ -114,6 +124,7 @@ export class Editor {
       height: Math.max(LEAST_SIDE, box.height + height),
       angle: box.angle + radians(rotate),
     };
+    if (!this.#isUsable(moved)) return;
     const after = { ...current, ...boxFields(moved), source: "prompt" };
     const now = performance.now();
     const joins = this.#nudged.id === current.id && now - this.#nudged.time < ONE_STEP;
@@ -166,11 +177,9 @@ export class Editor {
   }
 
   async addClass(name) {
-    const classes = this.state.project.classes;
-    if (!classes.includes(name)) {
-      await api.setClasses([...classes, name]);
-      this.state.set({ project: { ...this.state.project, classes: [...classes, name] } });
-    }
+    const { classes } = await api.project(); // another window may have added some
+    if (!classes.includes(name)) await api.setClasses([...classes, name]);
+    this.#learnClasses([...classes, name]);
     this.setClass(name);
   }
 
@@ -195,7 +204,7 @@ export class Editor {
     const [added, known] = [found.filter(isNew), found.filter((candidate) => !isNew(candidate))];
     for (const { id } of known) this.saving.save(image.id, id, null);
     this.#show(new Map([...kept, ...added].map((object) => [object.id, object])));
-    this.announce(added.length ? `Found ${added.length} candidates: accept with A, reject with X.` : "Found nothing new.");
+    this.announce(added.length ? `Found ${counted(added.length, "candidate")}: accept with A, reject with X.` : "Found nothing new.");
     this.select(this.state.candidates[0]?.id ?? null);
   }
 
@@ -209,8 +218,8 @@ export class Editor {
     this.#commit([{ id: current.id, before: current, after }]);
     if (accepts && !current.polygons.length) this.#segment(after);
     this.select(next?.id ?? null);
-    const left = this.state.candidates.length;
-    this.announce(`${accepts ? "Accepted" : "Rejected"}; ${left} candidates left.`);
+    const left = counted(this.state.candidates.length, "candidate");
+    this.announce(`${accepts ? "Accepted" : "Rejected"}; ${left} left.`);
   }
 
   /** Accept or reject all candidates, as one step. */
@@ -223,7 +232,7 @@ export class Editor {
     for (const change of changes) {
       if (accepts && !change.before.polygons.length) this.#segment(change.after);
     }
-    this.announce(`${accepts ? "Accepted" : "Rejected"} ${changes.length} candidates.`);
+    this.announce(`${accepts ? "Accepted" : "Rejected"} ${counted(changes.length, "candidate")}.`);
   }
 
   undo() {
@@ -355,7 +364,15 @@ export class Editor {
     this.#show(objects);
   }
 
+  /** Append classes that the page does not know yet, as the server does with those of objects. */
+  #learnClasses(names) {
+    const { project } = this.state;
+    const classes = [...new Set([...project.classes, ...names])];
+    if (classes.length > project.classes.length) this.state.set({ project: { ...project, classes } });
+  }
+
   #show(objects) {
+    this.#learnClasses([...objects.values()].map((object) => object.class));
     const { image, images, selected } = this.state;
     const accepted = [...objects.values()].filter((object) => object.state === "accepted").length;
     const counted = { ...image, objects: accepted };

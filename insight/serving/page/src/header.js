@@ -15,7 +15,7 @@ export function showHeader(page) {
     const { image, images } = state;
     const at = images.indexOf(image);
     const count = images.filter((one) => one.done).length;
-    byId("image-name").textContent = image?.name ?? "";
+    byId("image-name").textContent = byId("image-name").title = image?.name ?? "";
     byId("image-place").textContent = image ? `${at + 1} of ${images.length}` : "";
     previous.disabled = at <= 0;
     next.disabled = at < 0 || at >= images.length - 1;

@@ -18,7 +18,7 @@ export function showImages(page) {
           element(
             "button",
             { type: "button", "data-index": index, disabled: Boolean(image.error) },
-            element("span", { className: "name" }, image.name),
+            element("span", { className: "name", title: image.name }, image.name),
             element("span", { className: "about" }),
           ),
         ),

@@ -3,6 +3,7 @@
 import { colourOf } from "./colours.js";
 import { element } from "./elements.js";
 import { extent } from "./state.js";
+import { counted } from "./words.js";
 
 const SOURCES = { prompt: "", detector: "found", manual: "by hand" };
 
@@ -48,7 +49,7 @@ export function showObjects(page) {
             "data-state": object.state,
           },
           swatch(colourOf(object.class, classes)),
-          element("span", { className: "name" }, `${number + 1}. ${object.class}`),
+          element("span", { className: "name", title: object.class }, `${number + 1}. ${object.class}`),
           element("span", { className: "about" }, about(object, waiting)),
         ),
       ),
@@ -74,9 +75,8 @@ function showCandidates(page) {
   for (const [id, action] of Object.entries(actions)) document.getElementById(id).addEventListener("click", action);
   state.on(["objects", "project", "className", "finding"], () => {
     const { candidates, project, className, finding } = state;
-    const count = candidates.length;
-    document.getElementById("candidates").hidden = count === 0;
-    document.getElementById("candidates-count").textContent = count === 1 ? "1 candidate" : `${count} candidates`;
+    document.getElementById("candidates").hidden = candidates.length === 0;
+    document.getElementById("candidates-count").textContent = counted(candidates.length, "candidate");
     const [all, one] = ["find", "find-class"].map((id) => document.getElementById(id));
     all.hidden = !project?.detector;
     all.disabled = one.disabled = Boolean(finding);

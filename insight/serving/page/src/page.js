@@ -23,6 +23,7 @@ import { PointsTool } from "./tools/points.js";
 import { RotatedBoxTool } from "./tools/rotated_box.js";
 import { SelectTool } from "./tools/select.js";
 import { ImageView } from "./view.js";
+import { counted } from "./words.js";
 
 const POLL = 15000; // milliseconds between looks at what other browsers have saved
 
@@ -99,8 +100,7 @@ class Page {
       this.crosshair.hide();
       history.replaceState(null, "", `#${image.id}`);
       document.title = `${image.name} – insight`;
-      const { list } = this.state;
-      this.announce(`${image.name}, ${list.length} ${list.length === 1 ? "object" : "objects"}.`);
+      this.announce(`${image.name}, ${counted(this.state.list.length, "object")}.`);
     });
   }
 
@@ -160,7 +160,10 @@ class Page {
   }
 
   async addClass(name) {
-    await this.attempt(() => this.editor.addClass(name));
+    await this.attempt(async () => {
+      await this.editor.addClass(name);
+      this.announce(`Class: ${name}.`);
+    });
   }
 
   /** Select the object `step` places further in the list, and zoom to it. */
@@ -197,7 +200,7 @@ class Page {
       this.editor.decide(accepts);
     } else {
       this.editor.select(candidates[0].id); // to be looked at before it is decided on
-      this.announce(`The first of ${candidates.length} candidates: accept with A, reject with X.`);
+      this.announce(`The first of ${counted(candidates.length, "candidate")}: accept with A, reject with X.`);
     }
     const { current } = this.state;
     if (current) this.imageView.revealBox(extent(current));

@@ -19,8 +19,6 @@ export const toMap = ([x, y]) => [x, -y];
 export const toImage = ([x, y]) => [x, -y];
 
 export class ImageView {
-  #tiles = new TileLayer({ preload: 1 });
-
   /**
    * @param target - element of the map
    * @param pans - whether a pointer event moves the map
@@ -28,7 +26,7 @@ export class ImageView {
   constructor(target, pans) {
     this.map = new OLMap({
       target,
-      layers: [this.#tiles],
+      layers: [new TileLayer()],
       controls: [],
       interactions: [new DragPan({ condition: pans }), new MouseWheelZoom(), new PinchZoom()],
       keyboardEventTarget: document.createElement("div"), // the page has keys of its own
@@ -41,10 +39,10 @@ export class ImageView {
     const projection = new Projection({ code: `image-${id}`, units: "pixels", extent });
     const resolutions = Array.from({ length: deepest + 1 }, (_, z) => 2 ** (deepest - z));
     const tileGrid = new TileGrid({ extent, origin: [0, 0], resolutions, tileSize });
-    this.#tiles.setExtent(extent);
-    this.#tiles.setSource(
-      new XYZ({ projection, tileGrid, wrapX: false, transition: 0, tileUrlFunction: (place) => tileUrl(id, place) }),
-    );
+    const tileUrlFunction = (place) => tileUrl(id, place);
+    const source = new XYZ({ projection, tileGrid, wrapX: false, transition: 0, tileUrlFunction });
+    // A layer of its own: the last one's preloading may still run, in the projection of the image before.
+    this.map.getLayers().setAt(0, new TileLayer({ extent, source, preload: 1 }));
     this.extent = extent;
     const most = Math.max(width, height) / 100;
     this.map.setView(
