@@ -62,8 +62,8 @@ def check_decisions(output: str | os.PathLike) -> None:
     changes = changes_by_hand(path)
     if changes:
         raise InputError(
-            f"{path}: has {counted(changes, 'manual decision')}, which this run would overwrite; apply them as a review, "
-            "or remove the file"
+            f"{path}: has {counted(changes, 'manual decision')}, which this run would overwrite; apply them as a "
+            "review, or remove the file"
         )
 
 
