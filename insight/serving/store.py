@@ -45,7 +45,7 @@ class Store:
 
     Raises:
         BlockingIOError: another server has it open.
-        InputError: the file is of a newer version, or no database of annotations.
+        InputError: the file is of a newer version, of another program, or no database.
         OSError: it cannot be written.
     """
 
@@ -53,8 +53,8 @@ class Store:
         self.path = Path(path)
         self._stack = contextlib.ExitStack()
         self._lock = threading.Lock()
-        self._require_database()  # before a lock is left beside a file that is not ours
         try:
+            self._require_database()  # before a lock is left beside a file that is not ours
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._stack.enter_context(locked(self.path.with_name(f"{self.path.name}.lock")))
             self._database = sqlite3.connect(
@@ -81,10 +81,16 @@ class Store:
             raise
 
     def _require_database(self) -> None:
-        if self.path.is_file():
-            with open(self.path, "rb") as file:
-                if file.read(len(_MAGIC)) not in (b"", _MAGIC):
-                    raise InputError(f"{self.path}: is no database; move it away to start over")
+        if not self.path.is_file() or not self.path.stat().st_size:
+            return
+        with open(self.path, "rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise InputError(f"{self.path}: is no database; move it away to start over")
+        # Read alone: a database of another program, such as a GeoPackage, must stay as it is.
+        with contextlib.closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and not {"properties", "images", "objects"} <= tables:
+            raise InputError(f"{self.path}: is a database of another program; expected annotations or a new file")
 
     def close(self) -> None:
         """Close the database."""

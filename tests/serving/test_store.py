@@ -134,6 +134,14 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="no database"):
         Store(tmp_path / "text.sqlite")
     assert [path.name for path in tmp_path.iterdir()] == ["text.sqlite"]
+    other = sqlite3.connect(tmp_path / "other.gpkg")
+    other.execute("CREATE TABLE gpkg_contents (table_name TEXT)")
+    other.close()
+    before = (tmp_path / "other.gpkg").read_bytes()
+    with pytest.raises(InputError, match="another program"):
+        Store(tmp_path / "other.gpkg")
+    assert (tmp_path / "other.gpkg").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.gpkg", "text.sqlite"]
     (tmp_path / "empty.sqlite").touch()
     Store(tmp_path / "empty.sqlite").close()
     newer = sqlite3.connect(tmp_path / "newer.sqlite")
