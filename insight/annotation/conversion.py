@@ -16,6 +16,7 @@ from insight.data.formats.label_studio import is_label_studio, write_label_studi
 from insight.data.formats.labelme import read_labelme, write_labelme
 from insight.data.formats.objects import mask_outlines
 from insight.data.formats.oriented_writers import read_oriented_folder, write_dota, write_soda_a
+from insight.data.formats.voc import read_voc
 from insight.data.formats.yolo import guess_yolo_form, read_yolo, write_yolo
 from insight.errors import InputError
 from insight.runtime.atomic_files import temporary_folder
@@ -99,6 +100,7 @@ FORMATS = {
     ),
     "dota": _Format(lambda path, images: read_oriented_folder(path), write_dota),
     "soda-a": _Format(lambda path, images: read_oriented_folder(path), write_soda_a),
+    "voc": _Format(lambda path, images: read_voc(path), None),
     "labelme": _Format(lambda path, images: read_labelme(path), write_labelme),
     "label-studio": _Format(
         lambda path, images: read_dataset(path),
@@ -244,12 +246,16 @@ def recognise(source: Path) -> str:
         folders = {child.name for child in source.iterdir() if child.is_dir()}
         if "labelTxt" in folders:
             return "dota"
+        if any((source / "Annotations").glob("*.xml")):
+            return "voc"
         if {"Images", "Annotations"} <= folders:
             return "soda-a"
         if "labels" in folders:
             return guess_yolo_form(source)
         if next(source.rglob("*.json"), None) is not None:
             return "labelme"
+        if next(source.rglob("*.xml"), None) is not None:
+            return "voc"
     raise InputError(f"{source}: its format is not recognised; name it, one of {', '.join(READABLE)}")
 
 
@@ -260,7 +266,7 @@ def images_in(source: Path) -> Path | None:
         source: a file or folder.
 
     Returns:
-        Its sub-folder images/ or Images/, else the folder itself; None for a file.
+        Its sub-folder images/, Images/ or JPEGImages/, else the folder itself; None for a file.
     """
-    found = [source / name for name in ("images", "Images") if (source / name).is_dir()]
+    found = [source / name for name in ("images", "Images", "JPEGImages") if (source / name).is_dir()]
     return found[0] if found else source if source.is_dir() else None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from insight.errors import InputError
 
-READABLE = ("coco", "yolo", "yolo-seg", "yolo-obb", "dota", "soda-a", "labelme", "label-studio", "vector")
+READABLE = ("coco", "yolo", "yolo-seg", "yolo-obb", "dota", "soda-a", "voc", "labelme", "label-studio", "vector")
 WRITABLE = ("coco", "yolo-seg", "yolo-obb", "dota", "soda-a", "labelme", "label-studio", "cvat", "vector")
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".fgb", ".parquet", ".shp")
 LAYER_SUFFIXES = (*VECTOR_SUFFIXES, ".csv")  # of layers of boxes

@@ -15,7 +15,7 @@ def add_parser(commands) -> None:
         commands,
         "convert",
         run,
-        "Convert annotations: COCO, YOLO, DOTA, SODA-A, LabelMe, Label Studio, CVAT, vector layers",
+        "Convert annotations: COCO, YOLO, DOTA, SODA-A, Pascal VOC, LabelMe, Label Studio, CVAT, vector layers",
         (
             "convert dota/train boxes.json",
             "convert masks/instances.json yolo --to yolo-seg --images dota/train/images",
