@@ -56,7 +56,7 @@ def test_proposals(insight, model, tmp_path):
     metrics = read_results(tmp_path / "proposals.json")["results"]["tool_rectangles"]["proposals"]
     recalls, errors = ["AR@100", "AR", "ARs", "ARm", "ARl"], ["area error", *(f"area error {size}" for size in "sml")]
     assert list(metrics) == recalls + errors and 0 <= metrics["AR@100"] <= metrics["AR"] <= 100
-    assert f"tool_rectangles: AR             {metrics['AR']:6.2f}" in done.out
+    assert f"tool_rectangles: AR           {metrics['AR']:6.2f}" in done.out
 
 
 def test_pictures(insight, trained, tmp_path):

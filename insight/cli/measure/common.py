@@ -1,6 +1,7 @@
 """Shared by the measurements."""
 
 import argparse
+from collections.abc import Callable
 
 from insight.runtime.outputs import check_output_file
 
@@ -38,3 +39,19 @@ def measured_config(args: argparse.Namespace):
     from insight.engine.measurement import measured_config
 
     return measured_config(args.config_file, overrides_of(args), start_of(args))
+
+
+def measure_detector(args: argparse.Namespace, task: str, evaluate: Callable[..., dict[str, float]]) -> None:
+    """Print and write what `evaluate`, (detector, dataset, cfg) -> {metric: value}, finds on each test dataset."""
+    cfg = measured_config(args)
+
+    from insight.engine.measurement import measured_predictor, write_measurement
+
+    predictor = measured_predictor(cfg)
+    results = {}
+    for dataset in cfg.DATASETS.TEST:
+        found = evaluate(predictor, dataset, cfg)
+        results[dataset] = {task: found}
+        for name, value in found.items():
+            print(f"{dataset}: {name:{max(map(len, found))}s} {value:6.2f}")
+    write_measurement(args.output, cfg, results)

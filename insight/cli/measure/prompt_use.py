@@ -2,7 +2,7 @@
 
 import argparse
 
-from .common import add_measurement, measured_config
+from .common import add_measurement, measure_detector
 
 
 def add_parser(measurements) -> None:
@@ -17,16 +17,10 @@ def add_parser(measurements) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    cfg = measured_config(args)
 
-    from insight.engine.measurement import measured_predictor, write_measurement
-    from insight.evaluation.prompt_use import evaluate_prompt_use
+    def evaluate(predictor, dataset, cfg):
+        from insight.evaluation.prompt_use import evaluate_prompt_use
 
-    predictor = measured_predictor(cfg)
-    results = {}
-    for dataset in cfg.DATASETS.TEST:
-        found = evaluate_prompt_use(predictor, dataset, cfg.TEST.MAX_DETS, cfg.TEST.AREA_PROFILE)
-        results[dataset] = {"prompt_use": found}
-        for name, value in found.items():
-            print(f"{dataset}: {name:44s} {value:6.2f}")
-    write_measurement(args.output, cfg, results)
+        return evaluate_prompt_use(predictor, dataset, cfg.TEST.MAX_DETS, cfg.TEST.AREA_PROFILE)
+
+    measure_detector(args, "prompt_use", evaluate)
