@@ -23,7 +23,7 @@ demo: install  ## Show the shipped models on drawn scenes (two minutes); tools/d
 	$(BIN)/python tools/demo.py
 
 test: install  ## Run the tests on all cores (PYTEST_ARGS="-m 'slow or not slow'" for all tests)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 lint: install  ## Check style, types, the Dockerfile, CITATION.cff and the CI workflows
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

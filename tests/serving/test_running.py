@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 from helpers.servers import make_settings, memory_of, new_object, running, start, write_images
+from helpers.waiting import wait_until
 from PIL import Image
 
 from insight.errors import InputError, InsightError
@@ -147,6 +148,7 @@ def test_garbage_is_refused(served):
 def test_the_log_has_json_lines_without_secrets(served):
     _, client, folder = served
     client.get("/api/images?offset=0&secret=do-not-log-me")
+    wait_until(lambda: '"/api/images"' in (folder / "log").read_text())  # a line is written after its reply
     lines = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
     last = next(line for line in reversed(lines) if line.get("path") == "/api/images")
     assert {"time", "level", "message", "status", "ms", "bytes", "request", "client"} <= last.keys()
