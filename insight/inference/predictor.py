@@ -328,7 +328,7 @@ class PromptPredictor:
         """Propose boxes of objects of any class: what the RoI heads of `detect` classify.
 
         Returns:
-            (P, 4) float32 XYXY on the CPU, pixels of the image, best first.
+            (P, 4) float32 XYXY on the CPU, pixels of the image, best first; of a tile, cell by cell of its scene.
 
         Raises:
             NoImageError: no image was set.

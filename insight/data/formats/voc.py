@@ -50,13 +50,15 @@ def read_voc(folder: Path) -> dict[str, Any]:
                 raise ValueError("it names no image")
             images.append({"id": image_id, "file_name": name, "height": height, "width": width})
             for one in root.findall("object"):
-                fields = _fields(one)
+                fields, label = _fields(one), one.findtext("name", "").strip()
+                if not label:
+                    raise ValueError("an object has no name")
                 if fields is None:
                     left_out["objects without a box"] += 1
                 elif not all(fields["bbox"][2:]):
                     left_out["boxes without area"] += 1
                 else:
-                    found.append((one.findtext("name", "").strip(), {"image_id": image_id, "iscrowd": 0, **fields}))
+                    found.append((label, {"image_id": image_id, "iscrowd": 0, **fields}))
         except ValueError as error:
             raise InputError(f"{path}: not in Pascal VOC's format ({error})") from error
     if not images:

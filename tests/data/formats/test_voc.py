@@ -106,6 +106,9 @@ def test_wrong_numbers_no_file_and_two_of_one_image(tmp_path):
     write(tmp_path, "a", ("ship", rotated(1, 2, 3)))
     with pytest.raises(InputError, match="a.xml: .*expected a number as h, got None"):
         read_voc(tmp_path)
+    write(tmp_path, "a", (" ", box(1, 1, 20, 30)))
+    with pytest.raises(InputError, match="a.xml: .*an object has no name"):
+        read_voc(tmp_path)
     write(tmp_path, "a")
     write(tmp_path / "b", "a")
     with pytest.raises(InputError, match=r"expected one \.xml file for each image, got more for a.jpg"):
