@@ -59,7 +59,7 @@ $(VENV)/.deps: pyproject.toml constraints.txt insight/runtime/detectron2_install
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt "setuptools>=77,<81" wheel ninja pybind11 torch torchvision
 	INSIGHT_BUILD_OPS=0 $(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation \
-	  -e ".[detectron2,light,geo,ray,serve,cvat,test,dev,docs]"
+	  -e ".[detectron2,light,geo,ray,serve,cvat,onnx,test,dev,docs]"
 	$(BIN)/python -m insight install-detectron2
 	touch $@
 

@@ -11,7 +11,10 @@ import pytest
 from helpers.tiny_sopseg import save_tiny_checkpoint
 from PIL import Image
 
+from insight import SOPSegPredictor
 from insight.data.scenes import draw_scene
+from insight.hub.onnx_export import export_onnx
+from insight.structures.oriented_boxes import oriented_corners
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -60,6 +63,25 @@ def test_boxes_to_masks(run, monkeypatch, tmp_path):
 def test_boxes_to_masks_with_the_shipped_model(run):
     printed = run("boxes_to_masks.py")
     assert float(re.search(r"mean IoU with the ground truth ([\d.]+)", printed)[1]) > 0.7
+
+
+@pytest.mark.slow
+def test_onnx_masks_are_those_of_the_predictor(run, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    scene = draw_scene(seed=5, size=(320, 320), kind="harbour", look="optical")
+    boxes = oriented_corners([boat.oriented_box for boat in scene.instances if boat.category == "ship"])
+    Image.fromarray(scene.image).save(tmp_path / "image.png")
+    np.savetxt(tmp_path / "boxes.txt", boxes.flatten(1))
+    export_onnx("sopseg-vit-t", tmp_path / "edge")
+    run("onnx_masks.py", "edge", "image.png", "boxes.txt", "masks.png")
+    numbers = np.asarray(Image.open(tmp_path / "masks.png"))
+    expected = np.asarray(SOPSegPredictor.from_pretrained().predict(image=scene.image, oriented_boxes=boxes).masks)
+    masks = np.arange(1, len(boxes) + 1)[:, None, None] == numbers
+    later = np.cumsum(expected[::-1], 0)[::-1] - expected
+    shown = expected & (later == 0)
+    iou = (masks & shown).sum((1, 2)) / (masks | shown).sum((1, 2))
+    assert len(boxes) > 10 and iou.min() > 0.95 and iou.mean() > 0.99
 
 
 def test_prompt_paradigm_in_detectron2(run):

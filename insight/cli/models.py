@@ -16,7 +16,7 @@ def add_parser(commands) -> None:
         commands,
         "models",
         run_list,
-        "List the models that can be used by name, or show, export and fetch one",
+        "List the models that can be used by name, or show, fetch, export and convert one",
         ("models", "models show sopseg-vit-t", "models export output/light mine --name mine"),
         "A model is a folder with config.json, model.safetensors and README.md, its card.",
     )
@@ -36,6 +36,19 @@ def add_parser(commands) -> None:
     fetch.add_argument("model", metavar="NAME", help="owner/name on the Hugging Face hub, or a folder")
     fetch.add_argument("--name", default="", help="name in the cache (default: the model's)")
     _add_export(tasks)
+    onnx = add_command(
+        tasks,
+        "onnx",
+        run_onnx,
+        "Write a SOPSeg model as ONNX files, for devices without PyTorch",
+        ("models onnx sopseg-vit-t edge", "models onnx output/mine edge --input-size 128"),
+        "encoder.onnx and decoder.onnx are compared with PyTorch before they are written. It takes a minute or two.",
+    )
+    onnx.add_argument("model", metavar="NAME", help="name or folder of the model, or owner/name")
+    onnx.add_argument("folder", metavar="FOLDER", help="folder to write")
+    onnx.add_argument(
+        "--input-size", type=int, metavar="S", help="side of the crops, pixels (default: the one of the training)"
+    )
 
 
 def _add_export(tasks) -> None:
@@ -174,3 +187,15 @@ def run_export(args: argparse.Namespace) -> None:
         overrides=args.opts,
     )
     print(f"wrote {model.path}: {model.kind}, {model.size / 1e6:.1f} MB; use it as --model {Path(args.folder)}")
+
+
+def run_onnx(args: argparse.Namespace) -> None:
+    """Run `insight models onnx`."""
+    from insight.hub import find
+
+    model = find(args.model)
+
+    from insight.hub.onnx_export import export_onnx
+
+    files = export_onnx(model, args.folder, args.input_size)
+    print(f"wrote {files.encoder} and {files.decoder}; at most {files.difference:.1g} from PyTorch in ONNX Runtime")

@@ -19,7 +19,7 @@ COMMANDS = (
     "train", "evaluate", "predict", "annotate", "convert", "cvat", "serve", "map", "table", "analyse", "compare",
     "plot", "info", "demo", "install-detectron2", "data prepare", "data check", "data statistics", "data foreground",
     "data show", "data town", "measure context", "measure gain", "measure jitter", "measure missed",
-    "measure prompt-use", "measure proposals", "models show", "models fetch", "models export",
+    "measure prompt-use", "measure proposals", "models show", "models fetch", "models export", "models onnx",
 )  # fmt: skip
 
 
@@ -107,6 +107,7 @@ WRONG = (
     "serve --host 0.0.0.0",
     "models show absent",
     "models export absent out",
+    "models onnx absent out",
     "table absent",
     "table iai_2 --setup absent",
     "analyse absent.json --annotations IMAGE --output out",

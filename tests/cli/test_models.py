@@ -220,3 +220,13 @@ def test_export_a_training(insight, place, trained):
     ):
         done = insight("models export", trained, place / "mine", *words)
         assert done.code == 2 and done.err.startswith(f"error: {said}"), done.err
+
+
+def test_onnx_files(insight, place):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    done = insight("models onnx sopseg-vit-t edge")
+    assert done.code == 0 and done.out.startswith("wrote edge/encoder.onnx and edge/decoder.onnx; at most "), done.err
+    assert {path.name for path in (place / "edge").iterdir()} == {"encoder.onnx", "decoder.onnx"}
+    done = insight("models onnx scenes-light edge")
+    assert done.code == 2 and done.err.startswith("error: scenes-light: expected a SOPSeg model, got a detector")

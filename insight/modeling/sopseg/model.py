@@ -140,13 +140,14 @@ class SOPSeg(nn.Module):
         """
         size = tuple(crops.shape[2:])
         sparse, dense = self.prompt_encoder(size, *prompts)
-        if image_index is None and len(sparse) != len(crops):
-            if len(crops) != 1:
+        count, images = sparse.shape[0], crops.shape[0]  # `len` would fix the batch size in an export
+        if image_index is None and count != images:
+            if images != 1:
                 raise InputError(
-                    f"image_index: expected the crop of each of the {len(sparse)} prompts, as there are {len(crops)} "
+                    f"image_index: expected the crop of each of the {count} prompts, as there are {images} "
                     "crops; got none"
                 )
-            image_index = torch.zeros(len(sparse), dtype=torch.int64, device=crops.device)
+            image_index = torch.zeros(count, dtype=torch.int64, device=crops.device)
         image_pe = self.prompt_encoder.dense_position_encoding(size)
         return DecoderInput(crops, features, image_pe, sparse, dense, image_index, prompts)
 

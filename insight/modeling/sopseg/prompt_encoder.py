@@ -99,7 +99,7 @@ class PromptEncoder(nn.Module):
         if masks is not None:
             return sparse, self.mask_downscaling(masks)
         height, width = image_size[0] // STRIDE, image_size[1] // STRIDE
-        dense = self.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(len(sparse), -1, height, width)
+        dense = self.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(sparse.shape[0], -1, height, width)
         return sparse, dense
 
     def dense_position_encoding(self, image_size: tuple[int, int]) -> Tensor:
@@ -122,7 +122,7 @@ class PromptEncoder(nn.Module):
         encoding = torch.where(labels == BACKGROUND, encoding + background, encoding)
         encoding = torch.where(labels == FOREGROUND, encoding + foreground, encoding)
         if pad:
-            encoding = torch.cat([encoding, no_point.expand(len(points), 1, -1)], 1)
+            encoding = torch.cat([encoding, no_point.expand(points.shape[0], 1, -1)], 1)
         return encoding
 
     def _embed_boxes(self, boxes: Tensor, image_size: tuple[int, int]) -> Tensor:
@@ -212,5 +212,5 @@ def _check_prompts(boxes: Tensor | None, points: Tensor | None, labels: Tensor |
     if labels is None or labels.shape != points.shape[:2]:
         got = "none" if labels is None else tuple(labels.shape)
         raise InputError(f"labels: expected shape {tuple(points.shape[:2])}, one for each point, got {got}")
-    if boxes is not None and len(boxes) != len(points):
+    if boxes is not None and boxes.shape[0] != points.shape[0]:
         raise InputError(f"points: expected those of {len(boxes)} prompts as boxes, got {len(points)}")

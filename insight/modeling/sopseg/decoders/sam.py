@@ -90,7 +90,7 @@ class SAMDecoder(nn.Module):
         if extra_tokens is not None:
             output_tokens.append(extra_tokens)
         output_tokens = torch.cat(output_tokens)
-        num_prompts, num_output = len(inputs.sparse), len(output_tokens)
+        num_prompts, num_output = inputs.sparse.shape[0], output_tokens.shape[0]
         tokens = torch.cat([output_tokens.expand(num_prompts, -1, -1), inputs.sparse], 1)
 
         image = inputs.of_prompt(inputs.features.embedding) + inputs.dense
