@@ -152,3 +152,17 @@ def test_answers_that_are_not_numbers_are_refused(tmp_path, tiny_encoder, monkey
     with pytest.raises(InsightError, match="differ from PyTorch's by nan"):
         export_onnx(source, tmp_path / "edge")
     assert not list((tmp_path / "edge").iterdir())
+
+
+@torch.no_grad()
+def test_a_model_of_horizontal_boxes_sees_no_others(tiny_encoder):
+    model = build_sopseg("vit_b", "fine").eval()  # whose decoder draws boxes
+    randomise(model)
+    crops = 255 * torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
+    expected = model((crops - mean) / std, torch.cat([BOXES.amin(1), BOXES.amax(1)], 1))
+    features = onnx_export._Encoder(model)(crops)
+    nothing = torch.empty(3, 0, 2), torch.empty(3, 0, dtype=torch.int64)
+    for horizontal in (True, False):
+        logits, _ = onnx_export._Decoder(model, horizontal)(crops, *features, BOXES, *nothing)
+        assert torch.allclose(logits, expected.mask_logits[:, 0], atol=1e-4) == horizontal
