@@ -56,7 +56,8 @@ def export_onnx(
     `crops`, the features and the prompts to `logits` (N, s, s), with the mask where they are above 0, and `iou` (N,),
     predicted. A prompt consists of the corners of a box (N, 4, 2) and of P points (N, P, 2) with labels (N, P), in
     pixels of the crop. P may be 0: oriented boxes come with their `oriented_prompt_points`, horizontal ones, and all
-    those of a model with the `prompt` "box" in the metadata, without points; clicks may follow. Cutting crops is left to the caller.
+    those of a model with the `prompt` "box" in the metadata, without points; clicks may follow. Cutting crops is left
+    to the caller.
 
     Args:
         name_or_folder: a SOPSeg model, see `insight.hub.find`.
