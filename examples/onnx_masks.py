@@ -29,9 +29,9 @@ def segment(folder, image, boxes):
     """Yield the mask of each box (4, 2), an image of mode "1", and the pixel where it begins."""
     encoder, decoder = (onnxruntime.InferenceSession(f"{folder}/{part}.onnx") for part in ("encoder", "decoder"))
     about = decoder.get_modelmeta().custom_metadata_map
-    size, schedule = int(about["crop_size"]), json.loads(about["crop_schedule"])
+    size, shifts = int(about["crop_size"]), (-0.25, 0, 0.25) if about["prompt"] == "oriented_box" else ()
     for corners in boxes:
-        origin, side = region_around(corners, **schedule)
+        origin, side = region_around(corners, **json.loads(about["crop_schedule"]))
         start = np.floor(origin).astype(int)
         (x, y), scale = origin - start, size / side
         window = Image.new("RGB", (int(side) + 2,) * 2, (124, 116, 104))  # the mean colour, outside the image
@@ -39,10 +39,10 @@ def segment(folder, image, boxes):
         crop = window.resize((size, size), Resampling.BILINEAR, (x, y, x + side, y + side))
         corners = (corners - origin) * scale
         axis = max(corners[1] - corners[0], corners[3] - corners[0], key=np.linalg.norm)
-        points = [corners.mean(0) + shift * axis for shift in (-0.25, 0, 0.25)]  # Eq. 4 to 6
+        points = np.reshape([corners.mean(0) + shift * axis for shift in shifts], (-1, 2))  # Eq. 4 to 6
         inputs = {"crops": np.moveaxis(np.asarray(crop), 2, 0), "corners": corners, "points": points}
         inputs = {name: np.asarray([value], np.float32) for name, value in inputs.items()}
-        inputs["labels"] = np.ones((1, 3), np.int64)
+        inputs["labels"] = np.ones((1, len(points)), np.int64)
         inputs |= zip([part.name for part in encoder.get_outputs()], encoder.run(None, {"crops": inputs["crops"]}))
         logits, _ = decoder.run(None, {part.name: inputs[part.name] for part in decoder.get_inputs()})
         back = (scale, 0, -x * scale, 0, scale, -y * scale)

@@ -5,6 +5,7 @@ import re
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,6 +83,41 @@ def test_onnx_masks_are_those_of_the_predictor(run, tmp_path):
     shown = expected & (later == 0)
     iou = (masks & shown).sum((1, 2)) / (masks | shown).sum((1, 2))
     assert len(boxes) > 10 and iou.min() > 0.95 and iou.mean() > 0.99
+
+
+def test_onnx_masks_prompts_a_model_in_the_form_that_it_was_trained_for(monkeypatch):
+    prompts = []
+    schedule = {"small": 32, "expansion": 2, "max_size": 1024, "min_size": 16}
+    about = {"crop_size": "64", "crop_schedule": json.dumps(schedule)}
+
+    class Session:
+        """A model that records its prompts and answers with the whole crop."""
+
+        def __init__(self, path):
+            names = {"encoder.onnx": (["crops"], ["embedding"]), "decoder.onnx": (["corners", "points", "labels"], [])}
+            self.inputs, self.outputs = names[Path(path).name]
+
+        def get_inputs(self):
+            return [SimpleNamespace(name=name) for name in self.inputs]
+
+        def get_outputs(self):
+            return [SimpleNamespace(name=name) for name in self.outputs]
+
+        def get_modelmeta(self):
+            return SimpleNamespace(custom_metadata_map=about)
+
+        def run(self, _, inputs):
+            prompts.append(inputs)
+            return [np.ones((1, 64, 64), np.float32), np.ones(1)]
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=Session))
+    segment = runpy.run_path(str(EXAMPLES / "onnx_masks.py"))["segment"]
+    box = oriented_corners([[100, 100, 32, 12, 20]]).numpy()
+    for form, expected in (("oriented_box", 3), ("box", 0)):
+        about["prompt"] = form
+        list(segment("edge", Image.new("RGB", (200, 200)), box))
+        found = prompts[-1]
+        assert found["points"].shape == (1, expected, 2) and found["labels"].shape == (1, expected)
 
 
 def test_prompt_paradigm_in_detectron2(run):

@@ -24,7 +24,7 @@ from .prompt_baselines import best_exponent
 from .prompted_objects import CONDITIONS, Condition, ImageObjects, PromptedObject, choose_objects
 
 _VERSION = 1  # of the stored values; a change of what they mean discards all rows
-_FITTED = 150  # objects of a class that exponents are fitted to
+_FITTED = 150  # objects that exponents are fitted to, on average of a class
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def fit_exponents(dataset: str, seed: int = 0) -> dict[Condition, float]:
     """Fit the exponent of the image-free superellipse for each condition.
 
     Args:
-        dataset: registered name of a dataset that is not measured; up to 150 objects of each class are used.
+        dataset: registered name of a dataset that is not measured; 150 objects times its classes are
+            used, in equal shares as far as the classes have as many.
         seed: seed of the choice of objects.
 
     Returns:

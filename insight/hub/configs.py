@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import safe_open
 
 from insight.config import ConfigPart, load_config
 
@@ -41,8 +42,11 @@ def config_part(model: ModelFolder) -> ConfigPart:
     """
     content = copy.deepcopy(model.config)
     section = content.setdefault("MODEL", {})
+    section["WEIGHTS"] = str(model.weights)
     if model.architecture is not None:
         keys = model.architecture
+        with safe_open(section["WEIGHTS"], "pt") as weights:
+            has_angles = "prompt_encoder.angle_embed.weight" in weights.keys()  # noqa: SIM118 (it is no mapping)
         section["META_ARCHITECTURE"] = "SOPSegMetaArch"
         section["SOPSEG"] = {
             "ENCODER": keys.encoder,
@@ -50,8 +54,8 @@ def config_part(model: ModelFolder) -> ConfigPart:
             "INPUT_SIZE": keys.input_size,
             "PROMPT": "min_area_rect" if keys.prompt == "oriented_box" else "box",
             "MAGNIFY": keys.magnify,
+            "PROMPT_FORM": "tokens" if has_angles else "points",
         }
         content["INPUT"] = {"FORMAT": "RGB"}
-    section["WEIGHTS"] = str(model.weights)
     section["DEVICE"] = "cuda" if torch.cuda.is_available() else "cpu"
     return ConfigPart(model.path / CONFIG, content)

@@ -53,12 +53,18 @@ def count_gmacs(cfg: CfgNode, prompts: int) -> float:
     keys = cfg.MODEL.SOPSEG
     crops = prompts if keys.MAGNIFY else 1
     size = keys.INPUT_SIZE
+    model = _without_weights(cfg).eval()
     with torch.device("meta"), FlopCounterMode(display=False) as counter:  # shapes only
-        model = build_sopseg(keys.ENCODER, keys.DECODER).eval()
-        points = (
-            {} if keys.PROMPT == "box" else {"points": torch.zeros(prompts, 3, 2), "labels": torch.ones(prompts, 3)}
+        oriented = (
+            {}
+            if keys.PROMPT == "box"
+            else {
+                "points": torch.zeros(prompts, 3, 2),
+                "labels": torch.ones(prompts, 3),
+                "corners": torch.zeros(prompts, 4, 2),
+            }
         )
-        model(torch.zeros(crops, 3, size, size), torch.zeros(prompts, 4), **points)
+        model(torch.zeros(crops, 3, size, size), torch.zeros(prompts, 4), **oriented)
     return counter.get_total_flops() / 2e9
 
 
@@ -120,7 +126,10 @@ class _TimedModel:
 def _without_weights(cfg: CfgNode) -> nn.Module:
     if is_sopseg(cfg):
         with torch.device("meta"):  # needs no memory
-            return build_sopseg(cfg.MODEL.SOPSEG.ENCODER, cfg.MODEL.SOPSEG.DECODER)
+            model = build_sopseg(cfg.MODEL.SOPSEG.ENCODER, cfg.MODEL.SOPSEG.DECODER)
+            if cfg.MODEL.SOPSEG.PROMPT_FORM == "tokens":
+                model.prompt_encoder.add_angle_token()
+        return model
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.TIMM.WEIGHTS, cfg.MODEL.DEVICE = "", "cpu"

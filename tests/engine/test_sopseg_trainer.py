@@ -23,7 +23,7 @@ from insight.modeling.sopseg.encoders import VIT_CONFIGS, ViTEncoder
 from insight.modeling.sopseg.prompt_encoder import PromptEncoder
 from insight.modeling.sopseg.prompt_form import in_form
 from insight.structures.oriented_boxes import oriented_corners
-from insight.structures.prompts import oriented_prompts
+from insight.structures.prompts import Prompts, oriented_prompts
 from insight.tables import read_table
 from insight.tables.runs import plan_runs
 
@@ -224,6 +224,10 @@ def test_obsegs_tokens_are_trained_and_their_checkpoint_is_prompted_with_them(cf
     embedding = trainer.model.prompt_encoder.angle_embed.weight
     (group,) = [g for g in trainer.optimizer.param_groups if any(p is embedding for p in g["params"])]
     assert group["initial_lr"] == pytest.approx(cfg.SOLVER.BASE_LR * cfg.MODEL.SOPSEG.SCRATCH_LR_FACTOR)
+    batch = next(iter(trainer.data_loader))
+    sum(trainer.model([{**one, "prompts": Prompts(one["prompts"].boxes)} for one in batch]).values()).backward()
+    assert not embedding.grad.any()  # but not None, for which other processes would wait
+    trainer.optimizer.zero_grad()
     before = embedding.detach().clone()
     results = trainer.train()["prompted"]
     assert not torch.equal(embedding, before)

@@ -14,9 +14,12 @@ from insight.hub import ModelError
 
 pytest.importorskip("detectron2")
 
+from detectron2.modeling import build_model
+
 from insight.config import dump_config, load_config
 from insight.hub.configs import model_config
 from insight.hub.export import export_run
+from insight.modeling.checkpointer import Checkpointer
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
 BOXES = [[10, 20, 30, 40], [5, 6, 50, 30]]
@@ -46,6 +49,21 @@ def sopseg_run(tmp_path, monkeypatch):
     (run / "results.json").write_text(json.dumps(RESULTS))
     (run / "log.txt").write_text(LOG.format(OVERRIDES) + LOG.format(["SEED", "9"]))
     return run, state
+
+
+def test_a_model_that_embeds_angles_fits_its_config(sopseg_run, tmp_path):
+    run, state = sopseg_run
+    path = run / "model_0000039.pth"
+    model = export_run(run, tmp_path / "points")
+    assert model_config(model).MODEL.SOPSEG.PROMPT_FORM == "points"
+    state["prompt_encoder.angle_embed.weight"] = torch.randn_like(state["prompt_encoder.no_mask_embed.weight"])
+    torch.save({"model": state}, path)
+    cfg = model_config(export_run(run, tmp_path / "tokens"))
+    built = build_model(cfg)
+    Checkpointer(built, exact=True).load(cfg.MODEL.WEIGHTS, checkpointables=[])
+    torch.testing.assert_close(
+        built.prompt_encoder.angle_embed.weight, state["prompt_encoder.angle_embed.weight"], atol=1e-3, rtol=1e-3
+    )
 
 
 def test_sopseg_from_a_run(sopseg_run, tmp_path):

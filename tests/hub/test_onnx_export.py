@@ -127,3 +127,42 @@ def test_nothing_is_written_if_the_runtime_gives_other_answers(tmp_path, tiny_en
     with pytest.raises(InsightError, match=r"tiny: ONNX Runtime's answers differ from PyTorch's by 0\.5"):
         export_onnx(source, tmp_path / "edge")
     assert not list((tmp_path / "edge").iterdir())
+
+
+def test_answers_that_are_not_numbers_are_refused(tmp_path, tiny_encoder, monkeypatch):
+    class Session:
+        """Answers with NaN, as a runtime whose sums overflow."""
+
+        def __init__(self, *_, **__):
+            pass
+
+        def get_outputs(self):
+            return []
+
+        def get_inputs(self):
+            return []
+
+        def run(self, names, inputs):
+            return [np.full((len(inputs.get("crops", "x")), SIZE, SIZE), np.nan, np.float32), np.zeros(1, np.float32)]
+
+    source, _ = write_sopseg(tmp_path / "model", "sam")
+    monkeypatch.setattr(onnx_export, "_graph", lambda *_: None)
+    monkeypatch.setattr(onnx_export, "_content", lambda *_: b"")
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    with pytest.raises(InsightError, match="differ from PyTorch's by nan"):
+        export_onnx(source, tmp_path / "edge")
+    assert not list((tmp_path / "edge").iterdir())
+
+
+@torch.no_grad()
+def test_a_model_of_horizontal_boxes_sees_no_others(tiny_encoder):
+    model = build_sopseg("vit_b", "fine").eval()  # whose decoder draws boxes
+    randomise(model)
+    crops = 255 * torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
+    expected = model((crops - mean) / std, torch.cat([BOXES.amin(1), BOXES.amax(1)], 1))
+    features = onnx_export._Encoder(model)(crops)
+    nothing = torch.empty(3, 0, 2), torch.empty(3, 0, dtype=torch.int64)
+    for horizontal in (True, False):
+        logits, _ = onnx_export._Decoder(model, horizontal)(crops, *features, BOXES, *nothing)
+        assert torch.allclose(logits, expected.mask_logits[:, 0], atol=1e-4) == horizontal

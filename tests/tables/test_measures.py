@@ -39,6 +39,15 @@ def test_the_count_is_that_of_known_layers(monkeypatch):
     assert measures.count_parameters(sopseg()) == 3 * 9 * 8 + 8 + 4 * 6 + 6
 
 
+def test_tokens_of_oriented_boxes_are_counted():
+    """Two corners and an angle in place of two corners and three points; the angle's embedding has 256 channels."""
+    points, tokens = sopseg(), sopseg("MODEL.SOPSEG.PROMPT_FORM", "tokens")
+    assert measures.count_parameters(tokens) - measures.count_parameters(points) == 256
+    box = sopseg("MODEL.SOPSEG.PROMPT", "box")
+    two, three, five = (measures.count_gmacs(cfg, 1) for cfg in (box, tokens, points))
+    assert two < three < five and five - two == pytest.approx(3 * (three - two), rel=0.02)  # of a token, nearly linear
+
+
 def test_only_sopseg_is_counted():
     with pytest.raises(ValueError, match="gmacs: counted for SOPSeg only, got GeneralizedRCNN"):
         measures.count_gmacs(load_config("", ["MODEL.DEVICE", "cpu"]), 1)

@@ -115,6 +115,9 @@ class SOPSegMetaArch(SOPSeg):
         for kind, count in zip(kinds.values(), counts):
             for name, loss in self._losses_of_one_kind(kind).items():
                 losses[name] = losses.get(name, 0.0) + loss * (count / max(sum(counts), 1))
+        angles = self.prompt_encoder.angle_embed
+        if angles is not None:  # it takes part without oriented boxes too: DistributedDataParallel would wait for it
+            losses["loss_iou"] = losses["loss_iou"] + 0 * angles.weight.sum()
         return losses
 
     def _losses_of_one_kind(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:

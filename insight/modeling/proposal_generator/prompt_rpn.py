@@ -174,7 +174,8 @@ class PromptRPN(RPN):
         proposals; divided by that of positive anchors, some forty times fewer, the loss would dominate the others.
         """
         total = deltas.new_zeros((), dtype=torch.float32)
-        objects_by_size = deltas.new_zeros(2, len(_SIZES))  # those that take part, and all with a positive anchor
+        # Those that take part, and all with a positive anchor; in bfloat16 a count would stop at 256.
+        objects_by_size = total.new_zeros(2, len(_SIZES))
         for image_deltas, image_labels, image_gt in zip(deltas, labels, gt_boxes):
             positive = (image_labels == 1).nonzero()[:, 0]
             decoded = self.box2box_transform.apply_deltas(image_deltas[positive].float(), anchors[positive])
@@ -186,8 +187,8 @@ class PromptRPN(RPN):
             total = total + ops.area_loss(decoded[near], objects, reduction="sum")
             taken = torch.zeros(len(objects), device=near.device).index_fill_(0, index[near], 1.0)
             size = torch.bucketize(Boxes(objects).area(), _SIZE_LIMITS.to(objects.device), right=True)
-            objects_by_size[0].index_add_(0, size, taken.to(objects_by_size.dtype))
-            objects_by_size[1].index_add_(0, size, torch.ones_like(taken, dtype=objects_by_size.dtype))
+            objects_by_size[0].index_add_(0, size, taken)
+            objects_by_size[1].index_add_(0, size, torch.ones_like(taken))
         for name, taken, count in zip(_SIZES, *objects_by_size.tolist()):
             if count:
                 get_event_storage().put_scalar(f"rpn/area_share_{name}", taken / count)

@@ -128,6 +128,19 @@ def test_the_share_of_objects_that_take_part_is_of_all_images():
     assert storage.latest()["rpn/area_share_medium"][0] == 1
 
 
+def test_the_share_of_many_objects_is_exact_in_half_precision():
+    rpn = make_rpn(MODEL__RPN__AREA_LOSS__TOLERANCE=0.0)
+    corners = 20.0 * torch.arange(200)[:, None].expand(-1, 2)
+    objects = torch.cat([corners, corners + 10], 1)
+    found = torch.arange(200) % 2 == 0
+    anchors = torch.where(found[:, None], objects, objects + 9)  # the others are far off
+    deltas = torch.zeros(2, 200, 4, dtype=torch.bfloat16, requires_grad=True)
+    logits, labels = [torch.zeros(2, 200, requires_grad=True)], [torch.ones(200, dtype=torch.int64)] * 2
+    with EventStorage() as storage:
+        rpn.losses([Boxes(anchors)], logits, labels, [deltas], [objects, objects])
+    assert storage.latest()["rpn/area_share_tiny"][0] == 0.5  # 200 of 400
+
+
 def test_half_precision_deltas_are_decoded_in_float32():
     rpn = make_rpn(MODEL__RPN__AREA_LOSS__IOU_THRESHOLD=0.1)
     gt = torch.tensor([[0.0, 0, 700, 700]])  # an area that float16 cannot hold

@@ -13,7 +13,7 @@ from .sam import SAMDecoder, dynamic_masks
 class EdgeDecoder(SAMDecoder):
     """SAM's decoder with an edge token, a second upscaling for edges, and progressive refinement.
 
-    SAM's other three masks and its IoU head stay in the state dict, frozen and unused, so that SAM's checkpoints load
+    SAM's IoU head stays in the state dict, frozen and unused like its other three masks, so that SAM's checkpoints load
     and SAM can load a trained decoder.
 
     Args:
@@ -32,7 +32,6 @@ class EdgeDecoder(SAMDecoder):
         self.edge_upscaling = upscaling(dim)
         self.refinement = self.build_refinement(shallow_channels, dim)
         self.iou_prediction_head.requires_grad_(False)
-        self.output_hypernetworks_mlps[1:].requires_grad_(False)
 
     def build_refinement(self, shallow_channels: int, dim: int) -> nn.Module:
         """Build the refinement, from the decoder's input, F_d and P_0 to logits by scale and the predicted IoU."""

@@ -30,6 +30,9 @@ class AttendedTokens(NamedTuple):
 class SAMDecoder(nn.Module):
     """Mask decoder with the state dict and output of segment-anything's `MaskDecoder`.
 
+    The three masks of `multimask`, which no loss supervises, are frozen: DistributedDataParallel would wait for their
+    gradients.
+
     Args:
         shallow_channels: channels of the encoder's shallow features; unused.
         dim: channels of a token.
@@ -48,6 +51,7 @@ class SAMDecoder(nn.Module):
         self.output_upscaling = upscaling(dim)
         self.output_hypernetworks_mlps = nn.ModuleList(MLP(dim, dim, dim // 8, depth=3) for _ in range(self.NUM_MASKS))
         self.iou_prediction_head = MLP(dim, 256, self.NUM_MASKS, depth=3)
+        self.output_hypernetworks_mlps[1:].requires_grad_(False)
 
     def forward(self, inputs: DecoderInput) -> MaskPrediction:
         """Predict one mask for each prompt.
