@@ -31,7 +31,7 @@ class SOPSegArchitecture:
 
     Attributes:
         encoder: "vit_t", "vit_b", "vit_l" or "vit_h".
-        decoder: "sam", "hq", "matting" or "edge".
+        decoder: "sam", "hq", "matting", "edge" or "fine".
         input_size: side of the crops, pixels.
         prompt: form of oriented boxes, "oriented_box" or "box".
         magnify: whether each object is segmented in a crop around it.

@@ -30,6 +30,7 @@ ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 PROMPTS = ("corners", "points", "labels")
 _FEATURES = ("embedding", "shallow", "fine_4", "fine_8")
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+_LARGEST = 2_000_000_000  # bytes of weights; protobuf's limit is 2 GiB
 _TOLERANCE = 1e-3  # of logits and IoU; runtimes order sums differently
 
 
@@ -68,7 +69,8 @@ def export_onnx(
         The files.
 
     Raises:
-        InputError: a detector, a model for whole images, one that embeds angles, or another size.
+        InputError: a detector, a model for whole images, one that embeds angles, one too large, or another
+            size.
         MissingDependencyError: a package of the extra `onnx` is not installed.
         InsightError: the runtime's answers differ.
         OSError: the folder cannot be written to.
@@ -85,6 +87,11 @@ def export_onnx(
     model = load_sopseg(source.weights, source.architecture.encoder).eval()
     if model.prompt_encoder.angle_embed is not None:
         raise InputError(f"{source.name}: a model that embeds the angles of boxes cannot be exported to ONNX")
+    size = sum(4 * tensor.numel() for tensor in model.image_encoder.state_dict().values())
+    if size > _LARGEST:
+        raise InputError(
+            f"{source.name}: an encoder of {size / 1e9:.1f} GB does not fit an ONNX file, which has 2 at most"
+        )
     encoder, decoder = _Encoder(model), _Decoder(model, source.architecture.prompt == "box")
     crops, prompts = _example(2, side)
     with torch.no_grad():

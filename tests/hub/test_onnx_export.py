@@ -107,6 +107,9 @@ def test_models_that_cannot_be_exported(tmp_path, tiny_encoder, monkeypatch):
     source, _ = write_sopseg(tmp_path / "angles", "sam", prepare=lambda model: model.prompt_encoder.add_angle_token())
     with pytest.raises(InputError, match="tiny: a model that embeds the angles"):
         export_onnx(source, tmp_path / "edge")
+    with monkeypatch.context() as patch, pytest.raises(InputError, match=r"tiny: an encoder of \d\.\d GB does not fit"):
+        patch.setattr(onnx_export, "_LARGEST", 1000)
+        export_onnx(write_sopseg(tmp_path / "large", "sam")[0], tmp_path / "edge")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(MissingDependencyError, match=r"ONNX: onnxscript is not installed; run `pip install 'insight-s"):
         export_onnx(source, tmp_path / "edge")
