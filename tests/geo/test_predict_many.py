@@ -1,5 +1,6 @@
 """Prediction on many rasters: what one raster after the other gives, and nothing made twice."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ pytest.importorskip("rasterio")
 pytest.importorskip("geopandas")
 
 import geopandas
+import numpy as np
+import rasterio
 from affine import Affine
 from helpers.bright import BrightDetector, drawn
 from helpers.rasters import write
@@ -121,3 +124,17 @@ def test_an_unfinished_raster_goes_on(scenes, tmp_path):
     predict_rasters(scenes[:1], whole, tmp_path / "other", tile_size=128, overlap=32)
     assert rest._tiles == whole._tiles - 3
     assert (tmp_path / "found" / "a.gpkg").read_bytes() == (tmp_path / "other" / "a.gpkg").read_bytes()
+
+
+def test_files_beside_a_whole_result_are_made_where_they_are_missing(scenes, tmp_path):
+    found, first = tmp_path / "found", [scenes[0]]
+    predict_rasters(first, BrightDetector(), found, tile_size=256)
+    done = predict_rasters(first, BrightDetector(), found, tile_size=256, also=["labels", "stac"])
+    labels, item = found / "a_labels.tif", found / "a.stac.json"
+    assert done.already == [found / "a.gpkg"] and done.written == [labels, item]
+    with rasterio.open(labels) as raster:
+        assert len(np.unique(raster.read(1))) - 1 == len(geopandas.read_file(found / "a.gpkg", layer="objects"))
+    assert predict_rasters(first, BrightDetector(), found, tile_size=256, also=["labels", "stac"]).written == []
+    item.unlink()  # as a kill between the two files leaves it
+    predict_rasters(first, BrightDetector(), found, tile_size=256, also=["labels", "stac"])
+    assert {*json.loads(item.read_text())["assets"]} == {"scene", "objects", "labels"}
