@@ -74,7 +74,7 @@ class Services:
             for _, mine in payloads:
                 try:
                     for prompt in mine:
-                        segmenter.check(pixels.size, prompt)
+                        segmenter.check(pixels, prompt)
                 except Exception as error:
                     results.append(error)
                 else:

@@ -103,6 +103,8 @@ def test_enormous_boxes_of_rasters_are_refused(predictor):
         segmenter.segment(Huge(), [Prompt(box=[0, 0, 15_000, 15_000])])
     with pytest.raises(InputError, match="points"):
         segmenter.segment(Huge(), [Prompt(points=[[10, 10], [15_000, 10]], labels=[1, 1])])
+    with pytest.raises(InputError, match="box"):  # before it is answered together with the prompts of others
+        segmenter.check(Huge(), Prompt(box=[0, 0, 15_000, 15_000]))
 
 
 def test_large_images_are_read_in_windows_and_small_ones_kept(tmp_path, image):
