@@ -10,15 +10,18 @@ pytest.importorskip("geopandas")
 
 import geopandas
 import numpy as np
+import pandas
 import rasterio
 from affine import Affine
 from helpers.bright import BrightDetector, drawn
 from helpers.rasters import write
+from helpers.tiny_sopseg import small_sopseg
 
 from insight.errors import InputError
 from insight.geo.options import RasterOptions
 from insight.geo.predict import predict_raster
 from insight.geo.predict_many import check_rasters, output_names, predict_rasters
+from insight.inference.sopseg_predictor import SOPSegPredictor
 
 
 @pytest.fixture
@@ -138,3 +141,12 @@ def test_files_beside_a_whole_result_are_made_where_they_are_missing(scenes, tmp
     item.unlink()  # as a kill between the two files leaves it
     predict_rasters(first, BrightDetector(), found, tile_size=256, also=["labels", "stac"])
     assert {*json.loads(item.read_text())["assets"]} == {"scene", "objects", "labels"}
+
+
+def test_classes_of_prompts_that_were_changed_make_the_result_again(scenes, tmp_path):
+    found, sopseg = tmp_path / "found", SOPSegPredictor(small_sopseg(), input_size=64)
+    for name in ("ship", "tank"):
+        attributes = pandas.DataFrame({"class_name": [name]})
+        done = predict_rasters(scenes[:1], sopseg, found, boxes=[[20, 20, 60, 50]], attributes=attributes)
+        assert len(done.written) == 1 and not done.already
+        assert list(geopandas.read_file(found / "a.gpkg", layer="objects").class_name) == [name]
