@@ -312,7 +312,7 @@ def test_yolo_boxes_and_names(tmp_path):
     assert _by_image(coco)["a.png"][0][0] == "ship" and coco.dataset["annotations"][0]["bbox"] == [40, 15, 20, 20]
     (tmp_path / "twice/labels").mkdir(parents=True)
     (tmp_path / "twice/classes.txt").write_text("ship\nplane\nship\n")  # one class by two numbers
-    (tmp_path / "twice/labels/a.txt").write_text("2 0.5 0.5 0.2 0.4\n1 0.5 0.5 0.2 0.4\n0 0.5 0.5 0.2 0.4\n")
+    (tmp_path / "twice/labels/a.txt").write_text("0 0.5 0.5 0.2 0.4\n1 0.5 0.5 0.2 0.4\n2 0.5 0.5 0.2 0.4\n")
     convert(tmp_path / "twice", tmp_path / "twice.json", source_format="yolo", image_root=tmp_path / "images")
     content = json.loads((tmp_path / "twice.json").read_text())
     names = {category["id"]: category["name"] for category in content["categories"]}
