@@ -131,8 +131,10 @@ def test_a_photograph_turned_by_its_exif_data_is_not_read_in_windows(tmp_path, i
     (served,) = Library([tmp_path], Limits()).images
     described = Library([tmp_path], Limits()).describe(served)
     assert (described.height, described.width) == Library([tmp_path], Limits()).open(served).size == (320, 240)
-    with pytest.raises(Refusal, match="the image has 240 x 320 pixels; expected at most 10,000"):
-        Library([tmp_path], Limits(pixels=10_000)).open(served)
+    library = Library([tmp_path], Limits(pixels=10_000))
+    for _ in range(2):
+        with pytest.raises(Refusal, match="the image has 240 x 320 pixels; expected at most 10,000"):
+            library.open(served)
 
 
 def test_the_library_finds_what_is_added(tmp_path):
