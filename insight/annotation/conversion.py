@@ -177,12 +177,21 @@ def convert(
     images = None if image_root is None else Path(image_root)
     if images is not None and not images.exists():
         raise FileNotFoundError(f"images: {images}: no such folder")
+    if not target.is_file:
+        _require_outside(output, [path for path in (source, images) if path is not None])
     reader = FORMATS[source_format].read
     assert reader is not None
     content = reader(source, images)
     if images is None:
         images = images_in(source)
     return write_content(content, output, target_format, images, source_format)
+
+
+def _require_outside(output: Path, inputs: list[Path]) -> None:
+    """Refuse an output folder that holds what is read: replacing the folder would remove it."""
+    for path in inputs:
+        if path.resolve().is_relative_to(output.resolve()):
+            raise InputError(f"output: {output} holds {path}, which is read; choose another folder")
 
 
 def write_content(

@@ -18,7 +18,8 @@ from .layers import objects_layer, read_layer
 from .raster import Raster
 from .stac import require_crs, write_stac_item
 
-COMPANIONS = ("labels", "scores", "stac")
+_ENDINGS = {"labels": "_labels.tif", "scores": "_scores.tif", "stac": ".stac.json"}
+COMPANIONS = tuple(_ENDINGS)
 
 _logger = logging.getLogger(__name__)
 
@@ -56,6 +57,17 @@ def check_companions(names: Sequence[str], raster: Raster) -> None:
         require_crs(raster.crs)
 
 
+def have_companions(result: str | os.PathLike, names: Sequence[str]) -> bool:
+    """Return whether all files beside a result have been written since the result was.
+
+    Args:
+        result: the file of polygons.
+        names: names in `COMPANIONS`.
+    """
+    files = [_path(Path(result), name) for name in names]
+    return all(file.is_file() and file.stat().st_mtime_ns >= os.stat(result).st_mtime_ns for file in files)
+
+
 def write_companions(
     result: str | os.PathLike, raster: Raster, names: Sequence[str], properties: Mapping[str, Any] | None = None
 ) -> list[Path]:
@@ -79,18 +91,23 @@ def write_companions(
     written: dict[str, Path] = {}
     if {"labels", "scores"} & set(names):
         table = read_layer(objects_layer(result)).table
+        table = table.rename(columns={"instance_i": "instance_id"})  # as a shapefile cuts the name
         if table.crs is not None and raster.crs is not None:
             table = table.to_crs(parse_crs(raster.crs))
         for name, column in (("labels", "instance_id"), ("scores", "score")):
             if name in names:
-                written[name] = result.with_name(f"{result.stem}_{name}.tif")
+                written[name] = _path(result, name)
                 write_label_raster(written[name], table, raster.size, raster.transform, raster.crs, column)
     if "stac" in names:
-        path = result.with_name(f"{result.stem}.stac.json")
+        path = _path(result, "stac")
         assets = {"scene": raster.path, "objects": result, **written}
         write_stac_item(path, assets, raster.size, raster.transform, raster.crs, taken_at(raster.path), properties)
         written["stac"] = path
     return list(written.values())
+
+
+def _path(result: Path, name: str) -> Path:
+    return result.with_name(f"{result.stem}{_ENDINGS[name]}")
 
 
 def taken_at(path: Path) -> datetime.datetime:

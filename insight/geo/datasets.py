@@ -10,6 +10,7 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pandas
 import pyproj
 import rasterio
 import shapely
@@ -97,7 +98,7 @@ def read_vector(path: str | os.PathLike, images: Path) -> dict[str, Any]:
 
     Args:
         path: a layer of polygons, see `insight.geo.layers.read_layer`. The class is in the column class_name, class,
-            label, category or name; without one of them all are "object".
+            label, category or name; without one of them, or in a row without a value, it is "object".
         images: an image, or a folder of images.
 
     Returns:
@@ -140,7 +141,8 @@ def _on_images(
         raise InputError(f"{path}: expected a layer of polygons, got {', '.join(sorted(map(str, kinds)))}")
     rows = np.flatnonzero(~(shapely.is_missing(geometries) | shapely.is_empty(geometries)))
     column = next((name for name in _CLASS_COLUMNS if name in layer.table.columns), None)
-    classes = ["object"] * len(geometries) if column is None else layer.table[column].astype(str).tolist()
+    named = layer.table[column] if column is not None else pandas.Series([None] * len(geometries), dtype=object)
+    classes = named.astype(object).where(named.notna(), "object").astype(str).tolist()
     ids = {name: i for i, name in enumerate(sorted({classes[row] for row in rows}), 1)}
     files = [images] if images.is_file() else files_under(images, SUFFIXES)
     root = images.parent if images.is_file() else images

@@ -59,7 +59,7 @@ def mask_polygons(
         polygons = _regularized(polygons)
     if transform is not None:
         polygons = transform_polygons(polygons, transform)
-    return [_polygonal(polygon) for polygon in shapely.orient_polygons(polygons)]
+    return [polygonal(polygon) for polygon in shapely.orient_polygons(polygons)]
 
 
 def box_polygons(corners: np.ndarray, transform: Affine | None = None) -> list[BaseGeometry]:
@@ -146,8 +146,15 @@ def _regularized(polygons: np.ndarray) -> np.ndarray:
     return polygons
 
 
-def _polygonal(geometry: BaseGeometry) -> BaseGeometry:
-    """Without the lines and points that make_valid may leave."""
+def polygonal(geometry: BaseGeometry) -> BaseGeometry:
+    """Remove the lines and points that make_valid may leave.
+
+    Args:
+        geometry: the geometry.
+
+    Returns:
+        Its polygons as one Polygon or MultiPolygon, which may be empty.
+    """
     if geometry.geom_type in ("Polygon", "MultiPolygon"):
         return geometry
     parts = [p for p in shapely.get_parts(geometry) if p.geom_type in ("Polygon", "MultiPolygon")]

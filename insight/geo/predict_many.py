@@ -13,7 +13,7 @@ from insight.runtime.file_names import with_name
 from insight.runtime.notices import without_warnings
 from insight.runtime.outputs import check_output_folder
 
-from .companions import check_companions, write_companions
+from .companions import check_companions, have_companions, write_companions
 from .engines import check_engine, open_engine
 from .options import RasterKeywords, RasterOptions
 from .predict import check_output, is_on_gpu, prepare, prompts_of
@@ -93,11 +93,14 @@ def predict_rasters(
                 check_companions(also, run.work.raster)
                 if run.is_done(target):
                     already.append(target)
-                    continue
-                _logger.info(f"{path}: {number} of {len(outputs)} rasters")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                run.to_file(target, run_jobs)
-                written += [target, *write_companions(target, run.work.raster, also)]
+                    if have_companions(target, also):
+                        continue
+                else:
+                    _logger.info(f"{path}: {number} of {len(outputs)} rasters")
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    run.to_file(target, run_jobs)
+                    written.append(target)
+                written += write_companions(target, run.work.raster, also)
             except LiesElsewhereError as error:
                 elsewhere[path] = str(error)
             except (OSError, InsightError) as error:

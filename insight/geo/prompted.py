@@ -56,6 +56,8 @@ class MagnifiedPrompts:
         self.categories = list(model.class_names) if classes is None else sorted(set(classes))
         self._class_ids = None if classes is None else [self.categories.index(name) for name in classes]
         self.settings = {"model": model_settings(model), "prompts": prompts_digest(prompts)}
+        if classes is not None:  # which the masks do not depend on, but a result that is whole
+            self.settings["classes"] = digest(*(name.encode() for name in classes))
         self._prompts = list(prompts.groups)
         if prompts.corners is not None:
             self._prompts[-1] = in_form(self._prompts[-1], model.model, model.prompt)

@@ -332,7 +332,11 @@ def _column(values: pandas.Series) -> pa.Array:
         if any(nested):
             texts = [json.dumps(v, default=_to_json) if is_nested else v for v, is_nested in zip(values, nested)]
             values = pandas.Series(texts, dtype=object)
-    column = pa.array(values, from_pandas=True)
+    try:
+        column = pa.array(values, from_pandas=True)
+    except pa.ArrowException:  # values of several types, or of one that Arrow does not have
+        texts = [v if isinstance(v, str) else json.dumps(v, default=_to_json) for v in values]
+        column = pa.array(pandas.Series(texts, dtype=object).where(values.notna().to_numpy(), None), pa.string())
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
     text = (pa.types.is_null, pa.types.is_large_string, pa.types.is_string_view)

@@ -1,5 +1,6 @@
 """The accepted objects of the store as a COCO dictionary."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,13 +46,11 @@ def coco_content(
                 annotations.append((content, {"image_id": number, **_annotation(content, size)}))
     for name in dict.fromkeys([*store.classes(), *(content["class"] for content, _ in annotations)]):
         ids.setdefault(name, max((i for i in ids.values() if isinstance(i, int)), default=0) + 1)
-    given = [_given_id(content["id"]) for content, _ in annotations]
-    following = max((i for i in given if i is not None), default=0)
-    finished = []
-    for (content, fields), identifier in zip(annotations, given):
-        if identifier is None:
-            identifier = following = following + 1
-        finished.append({"id": identifier, "category_id": ids[content["class"]], **fields})
+    identifiers = _ids([content["id"] for content, _ in annotations])
+    finished = [
+        {"id": identifier, "category_id": ids[content["class"]], **fields}
+        for (content, fields), identifier in zip(annotations, identifiers)
+    ]
     return {
         "images": entries,
         "annotations": finished,
@@ -81,6 +80,11 @@ def _annotation(content: dict[str, Any], size: tuple[int, int]) -> dict[str, Any
     return fields
 
 
-def _given_id(identifier: str) -> int | None:
-    number = identifier.removeprefix(FROM_ANNOTATE)
-    return int(number) if number != identifier and number.isdecimal() else None
+def _ids(stored: Sequence[str]) -> list[int] | list[str]:
+    """Ids of annotations: those of the run, the others following; all of them integers, or all of them strings."""
+    given = [one.removeprefix(FROM_ANNOTATE) if one.startswith(FROM_ANNOTATE) else None for one in stored]
+    taken = {one for one in given if one is not None}
+    numbers = [int(one) for one in taken if one.isdecimal() and str(int(one)) == one]
+    following = itertools.count(max(numbers, default=0) + 1)
+    ids = [str(next(following)) if one is None else one for one in given]
+    return [int(one) for one in ids] if len(numbers) == len(taken) else ids

@@ -79,7 +79,9 @@ def _export_layers(
     names = store.classes()
     counts = store.counts()
     chosen = [image for image in library.images if image.id in counts] if images is None else images
-    tables = {image: _table(library, store, image, names) for image in chosen}
+    tables: dict[ServedImage, Any] = {}
+    for image in chosen:
+        tables[image] = _table(library, store, image, names, 1 + sum(map(len, tables.values())))
     tables = {image: table for image, table in tables.items() if len(table) or len(tables) == 1}
     if not tables:
         raise Refusal(404, "there are no accepted objects yet")
@@ -97,8 +99,8 @@ def _export_layers(
     return _zip(layers, folder / f"{kind}.zip")
 
 
-def _table(library: Library, store: Store, image: ServedImage, names: list[str]) -> Any:
-    """The objects of an image as polygons on the map, or in pixels."""
+def _table(library: Library, store: Store, image: ServedImage, names: list[str], first_id: int) -> Any:
+    """The objects of an image as polygons on the map, or in pixels; numbered on, as images may share a file."""
     import numpy as np
     import shapely
 
@@ -116,6 +118,7 @@ def _table(library: Library, store: Store, image: ServedImage, names: list[str])
         class_ids=[names.index(content["class"]) for content in objects],
         categories=names,
         scores=[float("nan") if content["score"] is None else content["score"] for content in objects],
+        instance_ids=range(first_id, first_id + len(objects)),
     )
     table.insert(0, "image", [image.name] * len(table))
     return table
@@ -123,7 +126,9 @@ def _table(library: Library, store: Store, image: ServedImage, names: list[str])
 
 def _polygon(content: dict[str, Any], shapely: Any) -> Any:
     if content["polygons"]:
-        rings = [shapely.make_valid(shapely.Polygon(ring)) for ring in content["polygons"]]
+        from insight.geo.polygons import polygonal
+
+        rings = [polygonal(shapely.make_valid(shapely.Polygon(ring))) for ring in content["polygons"]]
         return shapely.orient_polygons(functools.reduce(shapely.symmetric_difference, rings))
     if content["oriented_box"]:
         return shapely.orient_polygons(shapely.Polygon(content["oriented_box"]))

@@ -163,8 +163,11 @@ class Library:
         is_raster = has_rasters() and (image.path.suffix.lower() in _RASTERS or not is_small)
         if is_raster:
             raster = self._raster(image.path, key)
-            if not is_small:
+            if not is_small and raster.size == (described.height, described.width):
                 return raster
+            if not is_small:  # turned by its EXIF data, which GDAL ignores
+                self._rasters.pop(key, None)
+                check_pixels(described.width, described.height, self._limits.pixels)
             height, width = raster.size
             array = raster.read((0, 0, width, height))
         else:

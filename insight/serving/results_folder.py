@@ -2,10 +2,11 @@
 
 import csv
 import hashlib
-import json
 import os
+import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from .label_boxes import among, box_corners
 from .library import Library, ServedImage
 from .outlines import mask_outline
 from .store import Store
+
+Object = tuple[str, dict[str, Any], str | None]  # id of the image, fields, id
+_RUN = "run"  # key of a file's "info" by which the page knows the masks that it has taken over
 
 
 def import_results(folder: Path, library: Library, store: Store) -> int:
@@ -47,12 +51,10 @@ def import_results(folder: Path, library: Library, store: Store) -> int:
     text = path.read_bytes()
     content = parse_json(text, str(path))
     try:
-        # Of the run, not of the file, which the page writes again.
-        identity = json.dumps(content.get("info", {}).get("masks"), sort_keys=True).encode() or text
-        name = hashlib.sha256(identity).hexdigest()[:16]
+        name = _run_of(content, text)
         if store.has_imported(name):
             return 0
-        found = list(_objects(content, library, path))
+        found = list(_new(_objects(content, library, path), store))
         classes = [category["name"] for category in content["categories"]]
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         if isinstance(error, InputError):
@@ -61,7 +63,19 @@ def import_results(folder: Path, library: Library, store: Store) -> int:
     return store.import_once(name, found, classes, _without_mask(found, store))
 
 
-def _without_mask(found: list[tuple[str, dict[str, Any], str | None]], store: Store) -> list[str]:
+def _run_of(content: dict[str, Any], text: bytes) -> str:
+    """What identifies a run: what the page noted in its file, or the file itself, which the page will write again."""
+    return content.get("info", {}).get(_RUN) or hashlib.sha256(text).hexdigest()[:16]
+
+
+def _new(objects: Iterable[Object], store: Store) -> Iterator[Object]:
+    """The objects whose boxes none of the accepted objects has: a run may have been made again."""
+    for image, of_image in groupby(objects, key=lambda found: found[0]):
+        stored = box_corners(one for one in store.objects(image) if one["state"] == "accepted")
+        yield from (found for found in of_image if not among(box_corners([found[1]])[0], stored))
+
+
+def _without_mask(found: list[Object], store: Store) -> list[str]:
     """Ids of candidates whose boxes have masks now."""
     contents: dict[str, list[dict[str, Any]]] = {}
     for image, content, _ in found:
@@ -87,10 +101,13 @@ def export_results(folder: Path, library: Library, store: Store) -> None:
     """
     with output_folder(folder) as folder:
         path = folder / COCO
-        before = parse_json(path.read_bytes(), str(path)) if path.is_file() else {}
+        text = path.read_bytes() if path.is_file() else None
+        before = {} if text is None else parse_json(text, str(path))
+        run = uuid.uuid4().hex if text is None else _run_of(before, text)
+        store.import_once(run, [], [])  # what is written now is there already
         known = {category["name"]: category["id"] for category in before.get("categories", [])}
         content = coco_content(library, store, category_ids=known)
-        info = {**before.get("info", {}), "edited": "by hand"}
+        info = {**before.get("info", {}), "edited": "by hand", _RUN: run}
         with open_coco(path, content["categories"], info) as coco:
             for image in content["images"]:
                 coco.add_image(image)
@@ -100,7 +117,7 @@ def export_results(folder: Path, library: Library, store: Store) -> None:
             _note_removed(folder / REVIEW, {str(annotation["id"]) for annotation in content["annotations"]}, library)
 
 
-def _objects(content: dict[str, Any], library: Library, path: Path) -> Iterator[tuple[str, dict[str, Any], str | None]]:
+def _objects(content: dict[str, Any], library: Library, path: Path) -> Iterator[Object]:
     images = _images(content["images"], library, path)
     classes = {category["id"]: category["name"] for category in content["categories"]}
     for annotation in content["annotations"]:
@@ -148,7 +165,8 @@ def _note_removed(path: Path, kept: set[str], library: Library) -> None:
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        is_gone = row["decision"].strip() == "keep" and row["id"].strip() not in kept
+        names = {row["id"].strip(), row["id"].strip().removeprefix("'")}
+        is_gone = row["decision"].strip() == "keep" and kept.isdisjoint(names)
         if is_gone and os.path.basename(row["image"].removeprefix("'")) in served:
             row["decision"] = "drop"
     with atomic_write(path) as file:

@@ -118,17 +118,17 @@ class Segmenter:
                     masks[row.place] = mask
         return masks  # type: ignore[return-value]
 
-    def check(self, size: tuple[int, int], prompt: Prompt) -> None:
+    def check(self, pixels: Pixels, prompt: Prompt) -> None:
         """Check a prompt.
 
         Args:
-            size: (height, width) of its image.
+            pixels: its image.
             prompt: the prompt.
 
         Raises:
-            InputError: it is not finite, has no area, lies outside the image, or has another shape.
+            InputError: it is not finite, has no area, lies outside the image, is too large, or has another shape.
         """
-        self._prompts(size, prompt)
+        self._row(pixels, 0, prompt)
 
     @property
     def _device(self) -> torch.device:

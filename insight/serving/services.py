@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 from .byte_cache import ByteCache
 from .library import Library, ServedImage
 from .metrics import Metrics
-from .models import Models
+from .models import Detection, Models
 from .pixels import Pixels
 from .refusal import Refusal
 from .segmenter import Mask, Prompt
@@ -74,7 +74,7 @@ class Services:
             for _, mine in payloads:
                 try:
                     for prompt in mine:
-                        segmenter.check(pixels.size, prompt)
+                        segmenter.check(pixels, prompt)
                 except Exception as error:
                     results.append(error)
                 else:
@@ -84,6 +84,26 @@ class Services:
             return [(masks[part], pixels) if isinstance(part, slice) else part for part in results]
 
         return await self.worker.run(("segment", model, open_pixels.key), work, (open_pixels, prompts))
+
+    async def detect(self, model: str, open_pixels: "PixelSource") -> tuple[list[Detection], Pixels]:
+        """Find objects in the worker, once for all requests that wait for those of the same image.
+
+        Args:
+            model: name of a detector.
+            open_pixels: the image.
+
+        Returns:
+            The objects and the image.
+
+        Raises:
+            Refusal, InsightError, OSError: the image cannot be used.
+        """
+
+        def work(payloads: list[PixelSource]) -> list:
+            pixels = payloads[0]()
+            return [(self.models.detect(model, pixels), pixels)] * len(payloads)
+
+        return await self.worker.run(("detect", model, open_pixels.key), work, open_pixels)
 
     def served(self, image: ServedImage) -> "PixelSource":
         """Return the pixels of a served image, for `segment`."""

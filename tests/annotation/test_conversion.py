@@ -310,6 +310,13 @@ def test_yolo_boxes_and_names(tmp_path):
     assert recognise(tmp_path) == "yolo"
     coco = _back(tmp_path, tmp_path)
     assert _by_image(coco)["a.png"][0][0] == "ship" and coco.dataset["annotations"][0]["bbox"] == [40, 15, 20, 20]
+    (tmp_path / "twice/labels").mkdir(parents=True)
+    (tmp_path / "twice/classes.txt").write_text("ship\nplane\nship\n")  # one class by two numbers
+    (tmp_path / "twice/labels/a.txt").write_text("0 0.5 0.5 0.2 0.4\n1 0.5 0.5 0.2 0.4\n2 0.5 0.5 0.2 0.4\n")
+    convert(tmp_path / "twice", tmp_path / "twice.json", source_format="yolo", image_root=tmp_path / "images")
+    content = json.loads((tmp_path / "twice.json").read_text())
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    assert [names[a["category_id"]] for a in content["annotations"]] == ["ship", "plane", "ship"] and len(names) == 2
     (tmp_path / "labels/a.txt").write_text("2 0.5 0.5 0.2 0.4\n")
     with pytest.raises(InputError, match="a.txt: class 2 has no name; the dataset names 0, 1"):
         convert(tmp_path, tmp_path / "back.json")
@@ -332,6 +339,10 @@ def test_wrong_arguments(dataset, tmp_path):
         convert(dataset[0], tmp_path / "a")
     with pytest.raises(InputError, match="output: expected a new or empty folder, but .*full holds files"):
         convert(dataset[0], tmp_path / "full", target_format="dota")
+    for images in (None, dataset[0].parent / "images"):
+        with pytest.raises(InputError, match="output: .* holds .*, which is read; choose another folder"):
+            convert(dataset[0], dataset[0].parent, target_format="dota", image_root=images, replace=True)
+    assert dataset[0].is_file() and (dataset[0].parent / "images/a.png").is_file()
     with pytest.raises(InputError, match="format: 'cvat' cannot be read; expected one of coco"):
         convert(dataset[0], tmp_path / "a.json", source_format="cvat")
     with pytest.raises(InputError, match="is the source; choose another name"):

@@ -27,7 +27,7 @@ def scene(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".gpkg", ".geojson"])
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".shp"])
 def test_companions_lie_on_the_scene(scene, tmp_path, suffix):
     box = shapely.box(*(TRANSFORM @ (10, 30)), *(TRANSFORM @ (20, 5)))
     table = feature_table([box], 32631, class_ids=[0], categories=["ship"], scores=[0.75], instance_ids=[7])

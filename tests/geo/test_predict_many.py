@@ -1,5 +1,6 @@
 """Prediction on many rasters: what one raster after the other gives, and nothing made twice."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,19 @@ pytest.importorskip("rasterio")
 pytest.importorskip("geopandas")
 
 import geopandas
+import numpy as np
+import pandas
+import rasterio
 from affine import Affine
 from helpers.bright import BrightDetector, drawn
 from helpers.rasters import write
+from helpers.tiny_sopseg import small_sopseg
 
 from insight.errors import InputError
 from insight.geo.options import RasterOptions
 from insight.geo.predict import predict_raster
 from insight.geo.predict_many import check_rasters, output_names, predict_rasters
+from insight.inference.sopseg_predictor import SOPSegPredictor
 
 
 @pytest.fixture
@@ -121,3 +127,26 @@ def test_an_unfinished_raster_goes_on(scenes, tmp_path):
     predict_rasters(scenes[:1], whole, tmp_path / "other", tile_size=128, overlap=32)
     assert rest._tiles == whole._tiles - 3
     assert (tmp_path / "found" / "a.gpkg").read_bytes() == (tmp_path / "other" / "a.gpkg").read_bytes()
+
+
+def test_files_beside_a_whole_result_are_made_where_they_are_missing(scenes, tmp_path):
+    found, first = tmp_path / "found", [scenes[0]]
+    predict_rasters(first, BrightDetector(), found, tile_size=256)
+    done = predict_rasters(first, BrightDetector(), found, tile_size=256, also=["labels", "stac"])
+    labels, item = found / "a_labels.tif", found / "a.stac.json"
+    assert done.already == [found / "a.gpkg"] and done.written == [labels, item]
+    with rasterio.open(labels) as raster:
+        assert len(np.unique(raster.read(1))) - 1 == len(geopandas.read_file(found / "a.gpkg", layer="objects"))
+    assert predict_rasters(first, BrightDetector(), found, tile_size=256, also=["labels", "stac"]).written == []
+    item.unlink()  # as a kill between the two files leaves it
+    predict_rasters(first, BrightDetector(), found, tile_size=256, also=["labels", "stac"])
+    assert {*json.loads(item.read_text())["assets"]} == {"scene", "objects", "labels"}
+
+
+def test_classes_of_prompts_that_were_changed_make_the_result_again(scenes, tmp_path):
+    found, sopseg = tmp_path / "found", SOPSegPredictor(small_sopseg(), input_size=64)
+    for name in ("ship", "tank"):
+        attributes = pandas.DataFrame({"class_name": [name]})
+        done = predict_rasters(scenes[:1], sopseg, found, boxes=[[20, 20, 60, 50]], attributes=attributes)
+        assert len(done.written) == 1 and not done.already
+        assert list(geopandas.read_file(found / "a.gpkg", layer="objects").class_name) == [name]

@@ -150,6 +150,15 @@ def test_attributes_of_any_kind(tmp_path):
         assert tags == [{"a": 1}, {"b": [2]}]
 
 
+def test_attributes_of_several_types_become_text(tmp_path):
+    table = _table(3, attributes=pandas.DataFrame({"note": ["a", 5, None]}))
+    table["centre"] = table.geometry.centroid
+    write_layer(tmp_path / "found.gpkg", table)
+    found = _read(tmp_path / "found.gpkg").sort_values("instance_id")
+    assert found.note.fillna("none").tolist() == ["a", "5", "none"]
+    assert shapely.from_wkt(json.loads(found.centre.iloc[1])).equals_exact(table.centre[1], 1e-6)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_no_objects_give_a_layer_without_rows(tmp_path, suffix):

@@ -1,5 +1,9 @@
 """Objects that a detector finds become candidates."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -70,6 +74,33 @@ def test_predict_without_prompts_finds_objects(finding):
     reply = finding.post("/v1/predict", json={"image_id": first, "boxes": [[1, 1, 9, 9]], "model": "finder"})
     assert "prompts" in detail(reply)
     assert finding.post(f"/api/images/{first}/detect", json={"model": "tiny"}).status_code == 422
+
+
+def test_requests_of_different_routes_are_answered_together(finding, monkeypatch):
+    shared, first = finding.app.state.services, image_ids(finding)[0]
+    asked = ((f"/api/images/{first}/detect", {}), ("/v1/predict", {"image_id": first}))
+    alone = [finding.post(place, json=body).json() for place, body in asked]
+    held, free, detect = threading.Event(), threading.Event(), shared.models.detect
+
+    def slow(*args):
+        held.set()
+        free.wait(30)
+        return detect(*args)
+
+    monkeypatch.setattr(shared.models, "detect", slow)
+    with ThreadPoolExecutor() as pool:
+        before = pool.submit(finding.post, f"/api/images/{image_ids(finding)[1]}/detect", json={})
+        held.wait(30)
+        waiting = [pool.submit(finding.post, place, json=body) for place, body in asked]
+        ends = time.monotonic() + 30
+        while shared.worker.waiting < 2 and time.monotonic() < ends:
+            time.sleep(0.01)
+        free.set()
+        replies = [one.result() for one in (before, *waiting)]
+    assert [reply.status_code for reply in replies] == [200] * 3
+    together = [reply.json() for reply in replies[1:]]
+    assert [one["box"] for one in together[0]] == [one["box"] for one in alone[0]]
+    assert together[1]["instances"] == alone[1]["instances"]
 
 
 def test_large_images_are_detected_in_tiles(finding, monkeypatch):

@@ -81,6 +81,15 @@ def test_geojson_and_geopackage_in_pixels(annotated, tmp_path):
         assert list(table["image"]) == ["image0.png"] * 2
 
 
+def test_the_spike_of_an_outline_is_no_part_of_its_polygon(client, tmp_path):
+    spiked = [[4, 4], [24, 4], [24, 24], [24, 34], [24, 24], [4, 24]]
+    client.post(f"/api/images/{image_ids(client)[0]}/objects", json=new_object(polygons=[spiked]))
+    path = tmp_path / "objects.geojson"
+    path.write_bytes(client.get("/api/export/geojson").content)
+    (polygon,) = geopandas.read_file(path).geometry
+    assert polygon.geom_type == "Polygon" and polygon.equals(shapely.box(4, 4, 24, 24))
+
+
 def test_objects_of_rasters_lie_on_the_map(tmp_path, model):
     folder = tmp_path / "images"
     folder.mkdir()
@@ -97,6 +106,7 @@ def test_objects_of_rasters_lie_on_the_map(tmp_path, model):
         path.write_bytes(client.get("/api/export/gpkg").content)
         table = geopandas.read_file(path, layer="objects")
         assert table.crs.to_epsg() == 32632
+        assert list(table["instance_id"]) == [1, 2]
         expected = shapely.box(500008, 4900000 - 48, 500048, 4900000 - 8)
         assert table.geometry[0].symmetric_difference(expected).area < 1e-6
         assert table["area_m2"][0] == pytest.approx(1600, rel=0.01)

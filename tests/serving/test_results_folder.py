@@ -99,6 +99,43 @@ def test_a_new_folder_gets_the_masks(tmp_path, model):
     assert segmentation_to_rle(segmentation, (64, 96))["counts"]
 
 
+def test_a_new_folder_is_not_opened_as_a_run(tmp_path, model):
+    settings = make_settings(tmp_path, model, results=tmp_path / "new")
+    with start(settings) as client:
+        client.post(f"/api/images/{image_ids(client)[0]}/objects", json=new_object())
+    with start(settings) as client:
+        assert client.get("/api/project").json()["objects"] == 1
+
+
+def test_another_run_of_the_same_model_is_opened_too(tmp_path, model, run):
+    content = json.loads((run[1] / "instances.json").read_text())
+    one = {**content["annotations"][0], "id": 500, "bbox": [60, 40, 20, 10]}
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "instances.json").write_text(json.dumps({**content, "annotations": [one, *content["annotations"][1:]]}))
+    for results, count in ((run[1], 3), (other, 4), (run[1], 4)):
+        with start(make_settings(tmp_path, model, results=results)) as client:
+            assert client.get("/api/project").json()["objects"] == count
+    assert 500 in _masks(other / "instances.json")
+
+
+def test_ids_that_are_text_are_kept(tmp_path, model, run):
+    folder = run[1]
+    content = json.loads((folder / "instances.json").read_text())
+    for annotation in content["annotations"]:
+        annotation["id"] = f"-box{annotation['id']}"
+    (folder / "instances.json").write_text(json.dumps(content))
+    text = (folder / "review.csv").read_text()
+    for number in (101, 102, 103):
+        text = text.replace(f",{number},", f",'-box{number},")
+    (folder / "review.csv").write_text(text)
+    with start(make_settings(tmp_path, model, results=folder)) as client:
+        client.post(f"/api/images/{image_ids(client)[0]}/objects", json=new_object())
+    assert changes_by_hand(folder / "review.csv") == 0
+    found = {annotation["id"] for annotation in json.loads((folder / "instances.json").read_text())["annotations"]}
+    assert found == {"-box101", "-box102", "-box103", "1"}
+
+
 def test_results_of_other_images_are_refused(tmp_path, model, run):
     content = json.loads((run[1] / "instances.json").read_text())
     for image in content["images"]:

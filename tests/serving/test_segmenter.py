@@ -6,12 +6,14 @@ import pytest
 pytest.importorskip("rasterio")
 from helpers import rasters
 from helpers.servers import write_images
+from PIL import Image
 
 from insight.errors import InputError
 from insight.geo.raster import Raster
 from insight.inference.sopseg_predictor import SOPSegPredictor
 from insight.serving.library import Library
 from insight.serving.pixels import ArrayPixels, RasterPixels
+from insight.serving.refusal import Refusal
 from insight.serving.segmenter import Prompt, Segmenter
 from insight.serving.settings import Limits
 from insight.structures.rle import rle_to_bitmap
@@ -103,6 +105,8 @@ def test_enormous_boxes_of_rasters_are_refused(predictor):
         segmenter.segment(Huge(), [Prompt(box=[0, 0, 15_000, 15_000])])
     with pytest.raises(InputError, match="points"):
         segmenter.segment(Huge(), [Prompt(points=[[10, 10], [15_000, 10]], labels=[1, 1])])
+    with pytest.raises(InputError, match="box"):  # before it is answered together with the prompts of others
+        segmenter.check(Huge(), Prompt(box=[0, 0, 15_000, 15_000]))
 
 
 def test_large_images_are_read_in_windows_and_small_ones_kept(tmp_path, image):
@@ -118,6 +122,19 @@ def test_large_images_are_read_in_windows_and_small_ones_kept(tmp_path, image):
             expected = library.open(served).read((0, 0, 320, 240))[17:230, 13:200]
             assert np.array_equal(opened.read(window), expected)
             assert opened.read((0, 0, 320, 240), (60, 80)).shape == (60, 80, 3)
+
+
+def test_a_photograph_turned_by_its_exif_data_is_not_read_in_windows(tmp_path, image):
+    turned = Image.Exif()
+    turned[0x0112] = 6  # GDAL does not turn it
+    Image.fromarray(image).save(tmp_path / "a.jpg", exif=turned)
+    (served,) = Library([tmp_path], Limits()).images
+    described = Library([tmp_path], Limits()).describe(served)
+    assert (described.height, described.width) == Library([tmp_path], Limits()).open(served).size == (320, 240)
+    library = Library([tmp_path], Limits(pixels=10_000))
+    for _ in range(2):
+        with pytest.raises(Refusal, match="the image has 240 x 320 pixels; expected at most 10,000"):
+            library.open(served)
 
 
 def test_the_library_finds_what_is_added(tmp_path):

@@ -63,11 +63,12 @@ def label_paths(file_names: Iterable[str], suffix: str) -> dict[str, str]:
     Raises:
         InputError: two images would share a label file, or a name leads out of the folder.
     """
-    paths = {name: PurePath(name).with_suffix(suffix).as_posix() for name in file_names}
+    names = list(file_names)
+    paths = {name: PurePath(name).with_suffix(suffix).as_posix() for name in names}
     outside = [name for name in paths if PurePath(name).is_absolute() or ".." in PurePath(name).parts]
     if outside:
         raise InputError(f"images: expected names inside their folder, got {first(outside)}")
-    twice = repeated(paths.values())
+    twice = repeated(paths[name] for name in names)  # also an image that is listed twice
     if twice:
         raise InputError(f"images: expected names that differ without suffix, got two of {first(twice)}")
     return paths

@@ -64,20 +64,21 @@ def read_yolo(folder: Path, form: str, image_root: Path | None = None) -> dict[s
             raise InputError(f"{needed}: no such folder; expected images/ and labels/ (YOLO)")
     labels = files_under(label_folder, (".txt",))
     images, annotations = [], []
-    used: dict[str, int] = {}
     names = class_names_of(label_folder)
+    listed: dict[str, int] = {}  # a name that several numbers have is one class
+    for number, name in sorted((names or {}).items()):
+        listed.setdefault(name, number)
     for label, path in images_of_labels(labels, label_folder, image_root).items():
         height, width = image_size(path)
         image_id = len(images) + 1
         name = path.relative_to(image_root).as_posix()
         images.append({"id": image_id, "file_name": name, "height": height, "width": width})
         for number, values in read_yolo_lines(label, expected, fits):
-            category = used.setdefault(class_name(names, number, label), number)
+            category = listed.setdefault(class_name(names, number, label), number)
             annotations.append(
                 {"id": len(annotations) + 1, "image_id": image_id, "category_id": category + 1, "iscrowd": 0}
                 | _shape(form, np.array(values), width, height)
             )
-    listed = {name: number for number, name in names.items()} if names is not None else used
     categories = [{"id": number + 1, "name": name} for name, number in sorted(listed.items(), key=lambda pair: pair[1])]
     return {"images": images, "annotations": annotations, "categories": categories}
 

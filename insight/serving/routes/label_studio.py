@@ -129,12 +129,7 @@ async def _predict(
             masks, _ = await shared.segment(model, source, [one.prompt for one in objects])
             found = [(mask, one.label) for mask, one in zip(masks, objects)]
     elif shared.models.has("detector"):
-        name = shared.models.choose("detector")
-
-        def work(payloads: list) -> list:
-            return [shared.models.detect(name, source())] * len(payloads)
-
-        detected = await shared.worker.run(("detect", name, source.key), work, None)
+        detected, _ = await shared.detect(shared.models.choose("detector"), source)
         labels = project.control.labels
         found = [
             (Mask(code, score), label)

@@ -37,11 +37,7 @@ async def detect(image_id: str, asked: DetectRequest, shared: Shared) -> Respons
     image, store = shared.library.find(image_id), shared.require_store()
     model = shared.models.choose("detector", asked.model)
 
-    def work(payloads: list) -> list:
-        pixels = shared.library.open(image)
-        return [shared.models.detect(model, pixels)] * len(payloads)
-
-    found = await shared.worker.run(("detect", model, image.id), work, None)
+    found, _ = await shared.detect(model, shared.served(image))
     contents = [
         {
             "class": name,

@@ -172,11 +172,7 @@ def _prediction(asked: PredictRequest, prompts: list[Prompt], masks: list[Mask],
 
 
 async def _detected(shared: Services, model: str, source: PixelSource) -> tuple[results.Prediction, Pixels]:
-    def work(payloads: list[PixelSource]) -> list:
-        pixels = payloads[0]()
-        return [(shared.models.detect(model, pixels), pixels)] * len(payloads)
-
-    found, pixels = await shared.worker.run(("detect", model, source.key), work, source)
+    found, pixels = await shared.detect(model, source)
     names = list(dict.fromkeys(name for name, *_ in found)) or ["object"]
     return results.Prediction(
         pixels.size,

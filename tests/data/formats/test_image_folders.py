@@ -2,7 +2,7 @@
 
 import pytest
 
-from insight.data.formats.image_folders import find_images
+from insight.data.formats.image_folders import find_images, label_paths
 
 
 @pytest.fixture
@@ -31,3 +31,10 @@ def test_a_folder_of_nothing_else_has_no_images(tmp_path):
         find_images([str(tmp_path)])
     with pytest.raises(ValueError, match="no such image file or folder"):
         find_images([f"{tmp_path}/*.png"])
+
+
+def test_images_that_would_share_a_label_file_are_refused():
+    assert label_paths(["a/b.png", "b.png"], ".txt") == {"a/b.png": "a/b.txt", "b.png": "b.txt"}
+    for names in (["b.png", "b.jpg"], ["b.png", "b.png"]):  # the second would replace the objects of the first
+        with pytest.raises(ValueError, match="expected names that differ without suffix, got two of b.txt"):
+            label_paths(names, ".txt")
