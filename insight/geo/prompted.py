@@ -56,7 +56,7 @@ class MagnifiedPrompts:
         self.categories = list(model.class_names) if classes is None else sorted(set(classes))
         self._class_ids = None if classes is None else [self.categories.index(name) for name in classes]
         self.settings = {"model": model_settings(model), "prompts": prompts_digest(prompts)}
-        if classes is not None:  # which the masks do not depend on, but a result that is whole
+        if classes is not None:  # the masks do not depend on them, but the result does
             self.settings["classes"] = digest(*(name.encode() for name in classes))
         self._prompts = list(prompts.groups)
         if prompts.corners is not None:
