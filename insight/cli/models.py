@@ -42,7 +42,7 @@ def add_parser(commands) -> None:
         run_onnx,
         "Write a SOPSeg model as ONNX files, for devices without PyTorch",
         ("models onnx sopseg-vit-t edge", "models onnx output/mine edge --input-size 128"),
-        "encoder.onnx and decoder.onnx are compared with PyTorch before they are written. It takes a minute or two.",
+        "encoder.onnx and decoder.onnx are compared with PyTorch before they are written, which takes a minute or two.",
     )
     onnx.add_argument("model", metavar="NAME", help="name or folder of the model, or owner/name")
     onnx.add_argument("folder", metavar="FOLDER", help="folder to write")
